@@ -1,0 +1,1 @@
+"""bulkdel: empty whole knowledge bases, completely, as fast as the service allows, and account for every document."""

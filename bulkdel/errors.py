@@ -1,0 +1,60 @@
+"""The exceptions a caller of bulkdel can meet.
+
+    BulkdelError
+    ├── ConfigurationError (also a ValueError)   something the caller gave is wrong; nothing was sent
+    │   └── TargetFileError                      a line of a target file is wrong; it is named by its number
+    ├── Refused                                  a guard said no, or nobody confirmed; nothing was deleted
+    ├── RejectedError                            Report.raise_for_rejected() found rejected targets
+    ├── TargetsError                             the caller's own iterable of targets raised; its report is kept
+    ├── RunFileError                             the run file cannot be used as it is
+    └── BrokenPromise                            a promise was broken inside bulkdel: a bug, exit status 70
+
+Expected failures of a service (a refused key, a vanished dataset, an outage) are never raised: they end in the report.
+"""
+
+from __future__ import annotations
+
+
+class BulkdelError(Exception):
+    """Base class of everything that bulkdel raises on purpose."""
+
+
+class ConfigurationError(BulkdelError, ValueError):
+    """Raised when something the caller gave is wrong; nothing was sent.
+
+    ``hint`` says what to do about it, in one sentence, where there is something to say.
+    """
+
+    def __init__(self, message: str, *, hint: str = "") -> None:
+        super().__init__(message)
+        self.hint = hint
+
+
+class TargetFileError(ConfigurationError):
+    """Raised when a line of a target file is wrong; the message names the file and the line."""
+
+
+class Refused(BulkdelError):
+    """Raised when a guard says no, or nobody confirmed; nothing was deleted."""
+
+    def __init__(self, message: str, *, hint: str = "") -> None:
+        super().__init__(message)
+        self.hint = hint
+
+
+class RejectedError(BulkdelError):
+    """Raised by ``Report.raise_for_rejected()`` when something selected was rejected."""
+
+
+class TargetsError(BulkdelError):
+    """Raised when the caller's iterable of targets raised; ``__cause__`` is its error, ``report`` what was done before."""
+
+    report: object = None
+
+
+class RunFileError(BulkdelError):
+    """Raised when a run file cannot be used: foreign, newer, torn beyond recovery, or held by another process."""
+
+
+class BrokenPromise(BulkdelError):
+    """Raised when bulkdel catches itself breaking a promise; always a bug."""

@@ -1,0 +1,1 @@
+"""The services bulkdel can talk to."""

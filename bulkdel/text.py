@@ -1,0 +1,35 @@
+"""Words that came from outside, made safe to show: no escapes, no control characters, no direction tricks, no flood."""
+
+from __future__ import annotations
+
+import re
+
+# C0 and C1 controls (ESC, BEL, CSI …), line and paragraph separators, and the invisible characters that reorder or hide
+# text (bidi controls, zero-width, soft hyphen, byte-order mark, tags): https://www.unicode.org/reports/tr36/
+_UNSAFE = re.compile(
+    "[\x00-\x1f\x7f-\x9f\u00ad\u061c\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb"
+    "\ud800-\udfff\U000e0000-\U000e007f]+"
+)
+_PLAIN = re.compile(r"[ -~]*")
+_ANSI = re.compile("(?:\x1b\\[|\x9b)[0-?]*[ -/]*[@-~]|\x1b\\][^\x07\x1b]*(?:\x07|\x1b\\\\)?|\x1b[@-_]?")
+# Spreadsheets read a cell that begins with one of these as a formula: https://owasp.org/www-community/attacks/CSV_Injection
+_FORMULA = ("=", "+", "-", "@", "\t", "\r", "\uff1d", "\uff0b", "\uff0d", "\uff20")
+
+MAX_WORDS = 500  # characters of a service's message or a name that are kept; real ones stay below 300
+
+
+def safe(words: str, limit: int = MAX_WORDS) -> str:
+    """``words`` on one line with nothing in it that a terminal, a log or a page would obey, at most ``limit`` characters."""
+    if len(words) <= limit and _PLAIN.fullmatch(words) is not None:
+        return words  # almost every name: one C-level match, no copies
+    head = words[: 4 * limit]
+    flat = " ".join(_UNSAFE.sub(" ", _ANSI.sub("", head)).split())
+    if len(flat) > limit or len(words) > len(head):
+        return flat[: limit - 1] + "…"
+    return flat
+
+
+def safe_cell(words: str, limit: int = MAX_WORDS) -> str:
+    """``safe`` words for a spreadsheet cell: what would be read as a formula gets an apostrophe in front."""
+    flat = safe(words, limit)
+    return "'" + flat if flat.lstrip().startswith(_FORMULA) else flat
