@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Generic, Literal, NamedTuple, TypeVar
+from typing import Generic, Literal, NamedTuple, Protocol, TypeVar
 
 from bulkdel.model import Outcome, Target
 
@@ -53,6 +53,13 @@ class Lost:
 
 
 Reply = Answer | Lost
+
+
+class Wire(Protocol):
+    """Sends a request and brings the reply; never raises for anything that a network or a service can do."""
+
+    async def send(self, request: Request, *, timeout: float, connect_timeout: float) -> Reply:
+        """One attempt: at most one request leaves. Only cancellation is raised."""
 
 
 # ------------------------------------------------------------------ verdicts on one document

@@ -141,7 +141,7 @@ class Limits:
     concurrency: int | None = None
 
     def __post_init__(self) -> None:
-        if self.concurrency is not None and not (isinstance(self.concurrency, int) and 1 <= self.concurrency <= 1000):
+        if self.concurrency is not None and not (_whole(self.concurrency) and 1 <= self.concurrency <= 1000):
             raise ConfigurationError(
                 f"concurrency must be a whole number from 1 to 1000, or None: {self.concurrency!r}"
             )

@@ -1,0 +1,1 @@
+"""Targets in, settled out: bounded workers, due retries, exactly one ending each."""

@@ -1,0 +1,216 @@
+"""The account of one call: what was listed, selected and settled, per dataset and in all, and whether it adds up."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, fields
+from typing import Any
+
+from bulkdel.errors import BrokenPromise, RejectedError
+from bulkdel.model import FULFILLED, Outcome, RunStatus, Settled
+
+EXIT_STATUS: Mapping[RunStatus, int] = {
+    "complete": 0,
+    "incomplete": 1,
+    "refused": 3,
+    "stopped": 4,
+    "deadline": 5,
+    "interrupted": 130,
+}
+
+
+@dataclass(slots=True)
+class Counts:
+    """How many documents came to what: ``listed = selected + skipped``, and the four endings add up to ``selected``.
+
+    ``rejected`` counts the targets that were refused or given up; those that were not attempted count apart.
+    """
+
+    listed: int = 0
+    selected: int = 0
+    skipped: int = 0
+    deleted: int = 0
+    already_gone: int = 0
+    rejected: int = 0
+    not_attempted: int = 0
+
+    def settle(self, outcome: Outcome, n: int = 1) -> None:
+        """Count ``n`` targets that ended in ``outcome``."""
+        match outcome:
+            case "deleted":
+                self.deleted += n
+            case "already_gone":
+                self.already_gone += n
+            case "not_attempted":
+                self.not_attempted += n
+            case _:
+                self.rejected += n
+
+    def add(self, other: Counts) -> None:
+        for f in fields(self):
+            setattr(self, f.name, getattr(self, f.name) + getattr(other, f.name))
+
+    def check(self, what: str) -> None:
+        """:raises BrokenPromise: where the counts do not conserve (S21)"""
+        if self.listed != self.selected + self.skipped:
+            raise BrokenPromise(f"{what}: {self.listed} listed, but {self.selected} selected + {self.skipped} skipped")
+        settled = self.deleted + self.already_gone + self.rejected + self.not_attempted
+        if self.selected != settled:
+            raise BrokenPromise(
+                f"{what}: {self.selected} selected, but {self.deleted} deleted + {self.already_gone} already gone"
+                f" + {self.rejected} rejected + {self.not_attempted} not attempted"
+            )
+
+
+@dataclass(slots=True)
+class DatasetReport:
+    """One dataset's part of the account.
+
+    ``status`` is one of the run's words; a dataset that does not exist or that the key may not touch is ``stopped``, and
+    ``reason`` says why. ``remaining`` is how many documents the verification still listed, None where none was made.
+    ``new`` names up to 20 documents that came after the listing (``id name``), ``still_there`` up to 20 that the service
+    called deleted and still lists; ``new_count`` and ``still_there_count`` say how many in all.
+    """
+
+    provider: str
+    dataset: str
+    name: str = ""
+    status: RunStatus = "complete"
+    reason: str = ""
+    counts: Counts = field(default_factory=Counts)
+    remaining: int | None = None
+    skipped_reasons: dict[str, int] = field(default_factory=dict)
+    new: tuple[str, ...] = ()
+    new_count: int = 0
+    still_there: tuple[str, ...] = ()
+    still_there_count: int = 0
+
+    def as_dict(self) -> dict[str, Any]:
+        out: dict[str, Any] = {
+            "provider": self.provider,
+            "dataset": self.dataset,
+            "name": self.name,
+            "status": self.status,
+        }
+        out |= {f.name: getattr(self.counts, f.name) for f in fields(self.counts)}
+        out["remaining"] = self.remaining
+        if self.reason:
+            out["reason"] = self.reason
+        if self.new_count:
+            out["new"] = self.new_count
+        if self.still_there_count:
+            out["still_there"] = self.still_there_count
+        return out
+
+
+@dataclass(slots=True)
+class Report:
+    """The account of one call.
+
+    ``settled`` is in input order, one per target (empty where the caller streamed them or a run file holds them).
+    ``status`` and ``exit_status`` are the command's words and numbers. ``counts`` has the plain numbers; they are also
+    attributes of the report, except ``rejected``, which is the list of rejected targets ("not attempted" included), as
+    ``fulfilled`` is the list of the others.
+    """
+
+    status: RunStatus
+    counts: Counts
+    settled: Sequence[Settled] = ()
+    datasets: tuple[DatasetReport, ...] = ()
+    elapsed_s: float = 0.0
+    requests: int = 0
+    remaining: int | None = None
+    reasons: dict[str, int] = field(default_factory=dict)
+    requeued: dict[str, int] = field(default_factory=dict)
+    pauses: int = 0
+    run: str | None = None
+    reason: str = ""
+    hint: str = ""
+    signal: int | None = None
+
+    @property
+    def exit_status(self) -> int:
+        """The command's exit status for this report."""
+        if self.status == "interrupted" and self.signal is not None:
+            return 128 + self.signal
+        return EXIT_STATUS[self.status]
+
+    @property
+    def ok(self) -> bool:
+        """Everything selected is gone, and where it was listed again, the listing shows it (exit status 0)."""
+        return self.status == "complete"
+
+    @property
+    def listed(self) -> int:
+        return self.counts.listed
+
+    @property
+    def selected(self) -> int:
+        return self.counts.selected
+
+    @property
+    def skipped(self) -> int:
+        return self.counts.skipped
+
+    @property
+    def deleted(self) -> int:
+        return self.counts.deleted
+
+    @property
+    def already_gone(self) -> int:
+        return self.counts.already_gone
+
+    @property
+    def not_attempted(self) -> int:
+        return self.counts.not_attempted
+
+    @property
+    def fulfilled(self) -> list[Settled]:
+        return [s for s in self.settled if s.outcome in FULFILLED]
+
+    @property
+    def rejected(self) -> list[Settled]:
+        return [s for s in self.settled if s.outcome not in FULFILLED]
+
+    def raise_for_rejected(self) -> None:
+        """:raises RejectedError: where anything was rejected, a dataset was stopped, or something is still there"""
+        if not self.ok:
+            raise RejectedError(self.summary())
+
+    def summary(self) -> str:
+        """One sentence for people."""
+        c = self.counts
+        parts = [f"{c.deleted} deleted"]
+        if c.already_gone:
+            parts.append(f"{c.already_gone} already gone")
+        if c.rejected:
+            why = ", ".join(
+                f"{n} {word.replace('_', ' ')}" for word, n in self.reasons.items() if word != "not_attempted"
+            )
+            parts.append(f"{c.rejected} rejected ({why})" if why else f"{c.rejected} rejected")
+        if c.not_attempted:
+            parts.append(f"{c.not_attempted} not attempted")
+        if c.skipped:
+            parts.append(f"{c.skipped} skipped")
+        tail = f": {self.reason}" if self.reason else ""
+        return f"{self.status}: {', '.join(parts)} of {c.listed} listed{tail}"
+
+    def as_dict(self) -> dict[str, Any]:
+        """The command's JSON object (``--json``)."""
+        c = self.counts
+        out: dict[str, Any] = {
+            "run": self.run,
+            "status": self.status,
+            "exit_status": self.exit_status,
+            "elapsed_s": round(self.elapsed_s, 3),
+            "requests": self.requests,
+        }
+        out |= {f.name: getattr(c, f.name) for f in fields(c)}
+        out["remaining"] = self.remaining
+        out["reasons"] = dict(self.reasons)
+        out["requeued"] = dict(self.requeued)
+        out["pauses"] = self.pauses
+        if self.reason:
+            out["reason"] = self.reason
+        out["datasets"] = [d.as_dict() for d in self.datasets]
+        return out

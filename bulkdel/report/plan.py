@@ -1,0 +1,44 @@
+"""What is about to be deleted: what a confirmation shows and a guard judges, before anything is sent."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+
+@dataclass(slots=True)
+class PlannedDataset:
+    """One dataset as listed and selected.
+
+    ``skipped`` counts documents by the reason why they are left, ``archived`` and ``indexing`` those among the selected
+    that need more than a DELETE, ``synced`` those that their source may bring back. ``oldest`` and ``newest`` are the
+    selected documents' creation times in Unix seconds. ``stopped`` says why nothing in it can be deleted, empty where it can.
+    """
+
+    provider: str
+    dataset: str
+    name: str = ""
+    listed: int = 0
+    selected: int = 0
+    skipped: dict[str, int] = field(default_factory=dict)
+    archived: int = 0
+    indexing: int = 0
+    synced: int = 0
+    oldest: float | None = None
+    newest: float | None = None
+    stopped: str = ""
+
+
+@dataclass(slots=True)
+class Plan:
+    """Everything that one call is about to delete; ``seconds`` is how long it will take at the current limits, about."""
+
+    datasets: list[PlannedDataset] = field(default_factory=list)
+    seconds: float | None = None
+
+    @property
+    def listed(self) -> int:
+        return sum(d.listed for d in self.datasets)
+
+    @property
+    def selected(self) -> int:
+        return sum(d.selected for d in self.datasets)
