@@ -1,0 +1,95 @@
+"""What the HTTP library's exceptions mean: the one place where they become values.
+
+Words that came from the other side are never repeated here: a service that echoes a request back would echo the key.
+"""
+
+from __future__ import annotations
+
+import os
+import ssl
+
+import aiohttp
+from aiohttp.http_exceptions import HttpProcessingError
+
+from bulkdel.exchange import Lost
+from bulkdel.text import safe
+
+
+class UncleanConnection(aiohttp.ClientConnectionError):
+    """Raised when a connection holds bytes that answer nothing we asked: nothing was sent on it."""
+
+
+class GarbledBody(aiohttp.ClientPayloadError):
+    """Raised when a body stopped making sense in the middle."""
+
+
+class Dropped(aiohttp.ClientError):
+    """Raised in place of an error that the HTTP library would answer by sending the request again."""
+
+    def __init__(self, error: aiohttp.ClientError) -> None:
+        super().__init__()
+        self.error = error
+
+
+FAILURES = (aiohttp.ClientError, HttpProcessingError, OSError, ValueError, EOFError)
+"""What the library raises for what a network or a service does; TimeoutError is an OSError, UnicodeError a ValueError."""
+
+
+def lost(error: BaseException, *, timeout: float, connect_timeout: float) -> Lost:
+    """What became of a request whose sending or answer ended in ``error``, one of ``FAILURES``.
+
+    What is not known to have happened before the request left counts as sent: in doubt.
+    """
+    match error:
+        case Dropped():
+            return lost(error.error, timeout=timeout, connect_timeout=connect_timeout)
+        case aiohttp.ConnectionTimeoutError():
+            return _unreachable(f"no connection within {connect_timeout:g} s")
+        case TimeoutError():
+            return Lost("timeout", True, f"no whole answer within {timeout:g} s")
+        case UncleanConnection():
+            return Lost("disconnected", False, "the connection held something that nobody had asked for")
+        case aiohttp.ClientConnectorCertificateError():
+            return Lost("tls", False, _of_host(error, f"certificate does not verify: {_certificate(error)}"))
+        case aiohttp.ClientConnectorDNSError():
+            return _unreachable(_of_host(error, f"no such host: {_system(error.os_error)}"))
+        case aiohttp.ClientProxyConnectionError():
+            return _unreachable(_of_host(error, f"cannot connect to the proxy: {_system(error.os_error)}"))
+        case aiohttp.ClientConnectorError():  # a failed TLS handshake that is not the certificate's fault, too
+            return _unreachable(_of_host(error, f"cannot connect: {_system(error.os_error)}"))
+        case aiohttp.ClientHttpProxyError():
+            return _unreachable(f"the proxy opens no tunnel, it answers {error.status}")
+        case aiohttp.InvalidURL():
+            return _unreachable("the address cannot be used")
+        case GarbledBody():
+            return Lost("garbled", True, "the answer's body is not HTTP")
+        case aiohttp.ClientPayloadError():
+            return Lost("disconnected", True, "the connection closed in the middle of the answer")
+        case aiohttp.ClientConnectionError() | OSError() | EOFError():
+            words = _system(error) if isinstance(error, OSError) and error.errno is not None else ""
+            detail = "the connection closed before an answer came"
+            return Lost("disconnected", True, f"{detail}: {words}" if words else detail)
+        case _:  # what is left are the parser's complaints: the first line, the headers, their encoding
+            return Lost("garbled", True, "what came is not HTTP")
+
+
+def _unreachable(detail: str) -> Lost:
+    return Lost("unreachable", False, detail)
+
+
+def _of_host(error: aiohttp.ClientConnectorError, words: str) -> str:
+    return safe(f"{error.host}:{error.port}: {words}", 200)
+
+
+def _certificate(error: aiohttp.ClientConnectorCertificateError) -> str:
+    cause = error.certificate_error
+    return cause.verify_message if isinstance(cause, ssl.SSLCertVerificationError) else type(cause).__name__
+
+
+def _system(error: OSError) -> str:
+    """The system's own short words, without the addresses and tuples that asyncio adds to them."""
+    if isinstance(error, ssl.SSLError):
+        return f"TLS: {(error.reason or type(error).__name__).lower().replace('_', ' ')}"
+    if error.errno is not None and error.errno > 0:
+        return os.strerror(error.errno)
+    return error.strerror or type(error).__name__

@@ -1,0 +1,229 @@
+"""Requests to one provider over its own pool of connections: each call sends at most one, and brings an Answer or a Lost."""
+
+from __future__ import annotations
+
+import json
+import math
+import ssl
+from collections.abc import Mapping
+from functools import cache
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Any
+
+import aiohttp
+from yarl import URL
+
+from bulkdel.errors import ConfigurationError
+from bulkdel.exchange import Answer, Lost, Reply, Request
+from bulkdel.text import safe
+from bulkdel.transport.bodies import read_body, unpacked
+from bulkdel.transport.failures import FAILURES, Dropped, UncleanConnection, lost
+from bulkdel.transport.proxies import proxy_for
+
+if TYPE_CHECKING:
+    from aiohttp.tracing import Trace
+
+    from bulkdel.providers.base import Provider
+
+KEEPALIVE_S = 1.5
+"""How long an idle connection is kept: gunicorn, which serves Dify, closes idle ones after 2 s, and a request that meets
+that moment is lost in doubt. Half a second is left for the way there."""
+
+CONNECT_SHARE = 0.9
+"""How much of the whole timeout connecting may take at most: so a connection that does not come ends by the connecting
+timeout, which proves that nothing was sent, and never by the whole one, which proves nothing."""
+
+_KEPT_TIMEOUTS = 64  # a call uses two pairs; a deadline that shortens them makes more, and they must not pile up
+
+
+class HttpWire:
+    """A ``Wire`` over aiohttp, for one provider; use it as an async context manager, in one event loop.
+
+    :param provider: where to send and with which headers; the key among them appears in no ``repr``, message or log
+    :param connections: how many connections there may be at once; no more calls of ``send`` may be in flight
+    :param ca_file: a PEM file of certificate authorities to trust as well as the system's; TLS is always verified
+    :raises ConfigurationError: the address, the CA file or the environment's proxy cannot be used
+    """
+
+    def __init__(self, provider: Provider, *, connections: int, ca_file: str | Path | None = None) -> None:
+        base = _base_url(provider.base_url)
+        # Paths are percent-encoded by the provider and must stay as they are: an id may hold "%2F".
+        self._base = str(base).rstrip("/")
+        self._connections = connections
+        self._tls = _trust(ca_file)
+        self._headers = _headers(provider.headers())
+        self._options: dict[str, Any] = {"allow_redirects": False, "ssl": self._tls}
+        proxy = proxy_for(base)
+        if proxy is not None:
+            # aiohttp gives a session's own headers to the proxy too, the key included (its CONNECT is in clear), so with
+            # a proxy they go with each request instead, and the proxy gets these.
+            to_proxy = {"User-Agent": user_agent()}
+            self._options |= {"proxy": proxy.url, "proxy_headers": to_proxy, "headers": self._headers}
+            if proxy.authorization:
+                hop = to_proxy if base.scheme == "https" else self._headers
+                hop["Proxy-Authorization"] = proxy.authorization
+        self._through_proxy = proxy is not None
+        self._json_headers = self._headers | {"Content-Type": "application/json"}
+        self._timeouts: dict[tuple[float, float], aiohttp.ClientTimeout] = {}
+        self._session: aiohttp.ClientSession | None = None
+        self._pool: _Pool | None = None
+
+    def __repr__(self) -> str:
+        return f"HttpWire({self._base!r}, connections={self._connections})"
+
+    @property
+    def requests(self) -> int:
+        """Requests that left on the wire, the lost and the cancelled ones included."""
+        return 0 if self._pool is None else self._pool.granted
+
+    async def __aenter__(self) -> HttpWire:
+        self._pool = _Pool(limit=self._connections, keepalive_timeout=KEEPALIVE_S)
+        self._session = aiohttp.ClientSession(
+            connector=self._pool,
+            headers=None if self._through_proxy else self._headers,
+            cookie_jar=aiohttp.DummyCookieJar(),
+            auto_decompress=False,  # aiohttp takes a gzip body that stops early for a whole one
+            middlewares=(_send_once,),
+        )
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        session, self._session = self._session, None
+        if session is not None:
+            await session.close()
+
+    async def send(self, request: Request, *, timeout: float, connect_timeout: float) -> Reply:
+        """Send ``request`` once and read its answer, all within ``timeout`` seconds, connecting within ``connect_timeout``.
+
+        Whatever the network or the service does ends in an ``Answer`` or a ``Lost``. Cancelled, it closes its connection.
+        """
+        session = self._session
+        if session is None:
+            raise RuntimeError("the wire is not open: use it as an async context manager")
+        url = URL(self._base + request.path, encoded=True)
+        limits = self._timeouts.get((timeout, connect_timeout)) or self._limits(timeout, connect_timeout)
+        options = self._options
+        if request.json is not None:
+            options = options | {"data": json.dumps(request.json).encode(), "headers": self._json_headers}
+        try:
+            response = await session.request(request.method, url, timeout=limits, **options)
+            try:
+                body, cut = await read_body(response, request.max_body)
+            except BaseException:
+                response.close()
+                raise
+        except FAILURES as error:
+            return lost(error, timeout=timeout, connect_timeout=limits.connect or connect_timeout)
+        if not response.closed:  # it was cut, or switched to another protocol: nobody will read what follows
+            response.close()
+        if response.status < 200:
+            return Lost("garbled", True, "an answer that only announces another one")
+        if body and "Content-Encoding" in response.headers:
+            return unpacked(Answer(response.status, response.headers, body, cut), request.max_body)
+        return Answer(response.status, response.headers, body, cut)
+
+    def _limits(self, timeout: float, connect_timeout: float) -> aiohttp.ClientTimeout:
+        if len(self._timeouts) >= _KEPT_TIMEOUTS:
+            self._timeouts.clear()
+        limits = aiohttp.ClientTimeout(
+            total=timeout,
+            connect=min(connect_timeout, CONNECT_SHARE * timeout),
+            # aiohttp rounds timeouts over 5 s up to a full second, where the two above could meet.
+            ceil_threshold=math.inf,
+        )
+        self._timeouts[timeout, connect_timeout] = limits
+        return limits
+
+
+class _Pool(aiohttp.TCPConnector):
+    """Connections that owe nothing to an earlier request, counted as they are handed out: each carries one request.
+
+    aiohttp hands out an idle connection on which something arrived meanwhile (a late or a second answer), and the next
+    request then reads that as its own: a stray 204 would read as deleted.
+    """
+
+    granted = 0
+
+    async def connect(
+        self, req: aiohttp.ClientRequest, traces: list[Trace], timeout: aiohttp.ClientTimeout
+    ) -> aiohttp.connector.Connection:
+        connection = await super().connect(req, traces, timeout)
+        protocol = connection.protocol
+        if protocol is None or protocol.should_close:
+            connection.close()
+            raise UncleanConnection
+        self.granted += 1
+        return connection
+
+
+async def _send_once(request: aiohttp.ClientRequest, handler: aiohttp.ClientHandlerType) -> aiohttp.ClientResponse:
+    """Let the request go once.
+
+    aiohttp sends an idempotent request again, unasked, after these two errors; under another name they end the call.
+    """
+    try:
+        return await handler(request)
+    except aiohttp.ClientConnectorError:
+        raise
+    except (aiohttp.ClientOSError, aiohttp.ServerDisconnectedError) as error:
+        raise Dropped(error) from error
+
+
+def _base_url(given: str) -> URL:
+    """:raises ConfigurationError: ``given`` is not an http or https address, or holds credentials"""
+    try:
+        base = URL(given)
+        usable = base.scheme in ("http", "https") and base.host and not (base.query_string or base.fragment)
+    except ValueError:
+        usable = False
+        base = URL()
+    if base.raw_user is not None or base.raw_password is not None:
+        raise ConfigurationError("a base URL must not hold a user name or a password")
+    if not usable:
+        raise ConfigurationError(
+            f"not an http or https address: {safe(given, 200)}", hint="give a base URL such as http://localhost/v1"
+        )
+    return base
+
+
+def _headers(given: Mapping[str, str]) -> dict[str, str]:
+    """:raises ConfigurationError: a header that cannot be sent, without its value"""
+    for name, value in given.items():
+        if not (value.isascii() and value.isprintable()):
+            raise ConfigurationError(
+                f"a header holds characters that cannot be sent: {safe(name, 50)}",
+                hint="look for line breaks, quotes or stray characters in the API key",
+            )
+    ours = {"Accept": "application/json", "Accept-Encoding": "gzip", "User-Agent": user_agent()}
+    return ours | dict(given)
+
+
+def _trust(ca_file: str | Path | None) -> ssl.SSLContext | bool:
+    """True for the system's authorities, or a context that trusts those of ``ca_file`` as well.
+
+    :raises ConfigurationError: the file cannot be read or holds no certificate
+    """
+    if ca_file is None:
+        return True
+    context = ssl.create_default_context()
+    context.set_alpn_protocols(["http/1.1"])
+    try:
+        context.load_verify_locations(cafile=ca_file)
+    except ssl.SSLError:
+        raise ConfigurationError(f"the CA file holds no PEM certificates: {safe(str(ca_file))}") from None
+    except OSError as error:
+        raise ConfigurationError(f"cannot read the CA file: {safe(str(ca_file))}: {error.strerror}") from None
+    return context
+
+
+@cache
+def user_agent() -> str:
+    """``bulkdel/VERSION``, looked up when the first wire needs it."""
+    try:
+        return f"bulkdel/{version('bulkdel')}"
+    except PackageNotFoundError:  # run from a copied source tree
+        return "bulkdel"
