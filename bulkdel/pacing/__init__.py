@@ -1,0 +1,8 @@
+"""When the next request may leave: the rate, the shared pause, how many are in flight, and when a service is left alone."""
+
+from bulkdel.pacing.breaker import Breaker, GiveUp, Open
+from bulkdel.pacing.bucket import Bucket, bucket, lower
+from bulkdel.pacing.pace import Pacing
+from bulkdel.pacing.slots import Slots
+
+__all__ = ["Breaker", "Bucket", "GiveUp", "Open", "Pacing", "Slots", "bucket", "lower"]

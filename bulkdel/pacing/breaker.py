@@ -1,0 +1,112 @@
+"""When a service is unwell, how long to leave it alone, and when to give it up; no clock and no dice of its own."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from bulkdel.backoff import ceiling
+
+Trouble = Literal["unreachable", "service"]
+"""``unreachable``: no connection came about. ``service``: a 5xx, or an answer that did not come."""
+
+TOLERATED = 2
+"""Troubles in a row that mean nothing: one stale connection of a restarted database is one 500."""
+BASE_S, CAP_S = 1.0, 30.0
+"""The first pause and the longest, in seconds: a service that restarts needs some, and a probe every 30 s disturbs nobody."""
+PATIENCE_S = 600.0
+"""Seconds without a success after which a service that has worked is given up: an upgrade with a migration takes minutes."""
+NEVER_REACHED_S = 5.0
+"""The same for a service that never was reached: most likely the address is wrong, and the user sits there waiting."""
+NEVER_WORKED_S = 30.0
+"""The same for a service that answers, but never well: it may be starting up."""
+
+
+@dataclass(frozen=True, slots=True)
+class Open:
+    """Send nothing for ``seconds``."""
+
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class GiveUp:
+    """Send nothing more; ``reason`` is one sentence for people."""
+
+    reason: str
+
+
+class Breaker:
+    """Counts troubles in a row; a success (a rejected document and a refused rate too: the service lives) forgets them.
+
+    Time (``now``, ``sent_at``) is any monotonic clock in seconds, the same for all calls; ``u`` is uniform in [0, 1).
+    """
+
+    __slots__ = ("_in_a_row", "_opened_at", "_openings", "_patience", "_since", "_until", "_worked")
+
+    def __init__(self, patience: float = PATIENCE_S) -> None:
+        self._patience = patience
+        self._worked = False
+        self._in_a_row = 0
+        self._since = 0.0  # when the first of the troubles in a row came
+        self._openings = 0  # since the last success
+        self._opened_at = float("-inf")
+        self._until = float("-inf")
+
+    @property
+    def in_a_row(self) -> int:
+        """Troubles since the last success."""
+        return self._in_a_row
+
+    @property
+    def worked(self) -> bool:
+        """Whether there was ever a success."""
+        return self._worked
+
+    def is_open(self, now: float) -> bool:
+        """Whether the service is being left alone."""
+        return now < self._until
+
+    def success(self, now: float) -> None:
+        """The service did what it should: the breaker closes, and all troubles are forgotten."""
+        self._worked = True
+        if self._in_a_row:
+            self._in_a_row = self._openings = 0
+            self._until = min(self._until, now)
+
+    def trouble(
+        self, now: float, u: float, *, sent_at: float | None = None, kind: Trouble = "service", why: str = ""
+    ) -> Open | GiveUp | None:
+        """What to do about one more trouble; None for nothing.
+
+        From the third in a row on, each opens the breaker for ``min(30, 2**k)`` seconds, k counting from 0, with full
+        jitter over the upper half. While it is open, and for answers to what was sent before it opened (``sent_at``), a
+        trouble is the same complaint. ``GiveUp`` comes with the first trouble, tolerated ones aside, after ``patience``
+        seconds of nothing but trouble (less where nothing ever worked). ``why`` is the trouble in words.
+        """
+        if not self._in_a_row:
+            self._since = now
+        self._in_a_row += 1
+        if self._in_a_row <= TOLERATED:
+            return None
+        lasted = now - self._since
+        if lasted >= self._patience_for(kind):
+            return GiveUp(self._sentence(kind, lasted) + (f": {why}" if why else ""))
+        if self.is_open(now) or (sent_at is not None and sent_at <= self._opened_at):
+            return None
+        self._openings += 1
+        seconds = ceiling(self._openings, BASE_S, CAP_S) * (0.5 + 0.5 * u)
+        self._opened_at, self._until = now, now + seconds
+        return Open(seconds)
+
+    def _patience_for(self, kind: Trouble) -> float:
+        if self._worked:
+            return self._patience
+        return min(self._patience, NEVER_REACHED_S if kind == "unreachable" else NEVER_WORKED_S)
+
+    def _sentence(self, kind: Trouble, lasted: float) -> str:
+        if self._worked:
+            return f"the service has done nothing right for {lasted:.0f} s"
+        if kind == "unreachable":
+            return f"the service could not be reached, not even once in {lasted:.0f} s"
+        return f"the service answered nothing right, not even once in {lasted:.0f} s"
