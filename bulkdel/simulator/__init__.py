@@ -1,0 +1,30 @@
+"""A Dify and a Langdock that behave like the real ones, on loopback, with faults to switch on.
+
+They are apart from the engine and import nothing of it: what both agree on is what the services really do.
+
+    async with DifySimulator(documents=1230, faults=Faults(error_500=0.05), seed=7) as simulator:
+        simulator.base_url, simulator.key, simulator.dataset_ids     # what a client is given
+        simulator.documents(dataset), simulator.deleted              # what the server holds, and what it has deleted
+        simulator.requests, simulator.refused, simulator.danger      # what it was asked
+"""
+
+from bulkdel.simulator.core import Logged, Simulator
+from bulkdel.simulator.dify import DifySimulator
+from bulkdel.simulator.faults import ErrorShape, Faults, Intercept, Mishap, RateStyle
+from bulkdel.simulator.langdock import LangdockSimulator
+from bulkdel.simulator.serving import run_forever
+from bulkdel.simulator.state import Held
+
+__all__ = [
+    "DifySimulator",
+    "ErrorShape",
+    "Faults",
+    "Held",
+    "Intercept",
+    "LangdockSimulator",
+    "Logged",
+    "Mishap",
+    "RateStyle",
+    "Simulator",
+    "run_forever",
+]

@@ -1,0 +1,81 @@
+"""What a simulator answers: a reply, or a connection that ends without one; and the pages that proxies put in between."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from email.utils import formatdate
+from http import HTTPStatus
+
+from bulkdel.simulator.faults import Intercept
+
+HTML = "text/html; charset=utf-8"
+JSON = "application/json"
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """One HTTP answer; ``headers`` are all but length, date and server."""
+
+    status: int
+    body: bytes = b""
+    headers: Mapping[str, str] = field(default_factory=dict)
+
+    def plus(self, headers: Mapping[str, str]) -> Reply:
+        """Give the same answer with more headers."""
+        return replace(self, headers={**self.headers, **headers})
+
+
+@dataclass(frozen=True, slots=True)
+class Cut:
+    """The connection ends with no answer: ``reset`` as if the server died, else closed in order."""
+
+    reset: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Ask:
+    """One request as a service reads it; ``path`` is raw, still percent-encoded and without its query."""
+
+    method: str
+    path: str
+    query: Mapping[str, str]
+    headers: Mapping[str, str]
+    body: bytes = b""
+
+
+def page(title: str, text: str) -> bytes:
+    """Make a small HTML page."""
+    return f"<!DOCTYPE html>\n<html><head><title>{title}</title></head>\n<body><h1>{title}</h1><p>{text}</p></body></html>\n".encode()
+
+
+def outage(status: int) -> Reply:
+    """A gateway's own page while the service behind it is away: no JSON, no X-Version."""
+    phrase = HTTPStatus(status).phrase
+    return Reply(status, page(f"{status} {phrase}", "gateway"), {"Content-Type": "text/html", "Server": "gateway"})
+
+
+def intercepted(how: Intercept) -> Reply:
+    """What a login proxy or a firewall in front answers."""
+    match how:
+        case "login":
+            form = (
+                '<form method="post" action="/login"><input name="user"><input name="password" type="password"></form>'
+            )
+            return Reply(200, page("Sign in", form), {"Content-Type": HTML})
+        case "redirect":
+            return Reply(302, b"", {"Location": "/login?next=%2F", "Content-Type": HTML})
+        case "forbidden":
+            return Reply(403, page("403 Forbidden", "Request blocked by policy."), {"Content-Type": "text/html"})
+
+
+def cloudflare_1015() -> Reply:
+    """Cloudflare's own rate limit: an HTML page with 429, of which the service knows nothing."""
+    text = "Too many requests came from your address. Please wait."
+    headers = {"Content-Type": "text/html; charset=UTF-8", "Server": "cloudflare", "CF-RAY": "0000000000000000-FRA"}
+    return Reply(429, page("Error 1015: You are being rate limited", text), headers)
+
+
+def http_date(unix: float) -> str:
+    """Word a unix time as HTTP does, in whole seconds."""
+    return formatdate(unix, usegmt=True)
