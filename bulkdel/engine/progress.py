@@ -2,10 +2,17 @@
 
 from __future__ import annotations
 
+from collections import deque
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from bulkdel.model import Rate
+from bulkdel.report import Counts
+
+if TYPE_CHECKING:
+    from bulkdel.engine.channel import Channel
+    from bulkdel.engine.lane import Lane
 
 Wait = Literal["", "rate", "pause", "indexing", "service", "backoff", "consumer"]
 """What a provider waits for now: its rate, a pause it asked for, documents being indexed, answers in flight, a retry's
@@ -55,3 +62,108 @@ class Progress:
     wait_s: float | None
     eta_s: float | None
     datasets: tuple[DatasetProgress, ...] = ()
+
+
+class Meter:
+    """Measures one provider's progress over the last seconds; ``look`` is called a few times a second at most."""
+
+    def __init__(self, span: float = 10.0) -> None:
+        self._span = span
+        self._samples: deque[tuple[float, int]] = deque()
+
+    def look(
+        self,
+        *,
+        channel: Channel,
+        lane: Lane | None,
+        phase: str,
+        counts: Mapping[str, Counts],
+        names: Mapping[str, str],
+        total: int | None,
+        requests: int,
+        now: float,
+    ) -> Progress:
+        """What is so now; ``now`` is the loop's time."""
+        sums = Counts()
+        for c in counts.values():
+            sums.add(c)
+        settled = sums.deleted + sums.already_gone + sums.rejected + sums.not_attempted
+        per_second = self._speed(now, settled)
+        known = max(total or 0, sums.selected)
+        left = known - settled
+        wait, why, wait_s = _wait(channel, lane, now)
+        return Progress(
+            provider=channel.provider.name,
+            phase=phase,
+            total=known,
+            complete=total is not None,
+            deleted=sums.deleted,
+            already_gone=sums.already_gone,
+            rejected=sums.rejected,
+            not_attempted=sums.not_attempted,
+            left=left,
+            in_flight=channel.in_flight,
+            requeued=lane.waiting if lane is not None else 0,
+            indexing=len(lane.held) if lane is not None else 0,
+            requests=requests,
+            concurrency=channel.slots.limit,
+            rate=channel.pacing.rate,
+            per_second=per_second,
+            wait=wait,
+            why=why,
+            wait_s=wait_s,
+            eta_s=estimate(left, per_second, channel.pacing.allowed_per_second, channel.pacing.paused_s),
+            datasets=tuple(
+                DatasetProgress(
+                    dataset=dataset,
+                    name=names.get(dataset, ""),
+                    selected=c.selected,
+                    deleted=c.deleted + c.already_gone,
+                    rejected=c.rejected,
+                    left=c.selected - c.deleted - c.already_gone - c.rejected - c.not_attempted,
+                )
+                for dataset, c in counts.items()
+            ),
+        )
+
+    def _speed(self, now: float, settled: int) -> float:
+        self._samples.append((now, settled))
+        while len(self._samples) > 2 and self._samples[0][0] < now - self._span:
+            self._samples.popleft()
+        then, before = self._samples[0]
+        return (settled - before) / (now - then) if now > then else 0.0
+
+
+def estimate(left: int, per_second: float, allowed: float | None, paused_s: float) -> float | None:
+    """Seconds until ``left`` documents are done: at the measured speed, no faster than allowed, after the pause.
+
+    None where nothing was measured and no rate is known: a number would be a guess.
+    """
+    if left <= 0:
+        return 0.0
+    speed = min(per_second, allowed) if per_second > 0 and allowed is not None else (per_second or allowed)
+    return None if not speed else paused_s + left / speed
+
+
+def _wait(channel: Channel, lane: Lane | None, now: float) -> tuple[Wait, str, float | None]:
+    """What holds the provider back now, the gravest first."""
+    if (paused := channel.pacing.paused_s) > 0:
+        return "pause", channel.pause_reason, paused
+    if channel.in_flight >= channel.slots.limit:
+        return "service", f"{channel.in_flight} answers in flight", None
+    if channel.slots.in_flight > channel.in_flight:
+        return "rate", f"pacing at {channel.pacing.rate}", None
+    if channel.in_flight:
+        return "service", f"{channel.in_flight} answers in flight", None
+    if lane is not None and lane.waiting:
+        due = lane.next_due()
+        if lane.held and len(lane.held) == lane.waiting:
+            return "indexing", f"{len(lane.held)} documents are still being indexed", None
+        return (
+            "backoff",
+            f"{lane.waiting} documents wait to be asked again",
+            None if due is None else max(0.0, due - now),
+        )
+    if lane is not None and lane.results.full:
+        return "consumer", "settled targets wait to be read", None
+    return "", "", None

@@ -127,10 +127,13 @@ class Report:
     reason: str = ""
     hint: str = ""
     signal: int | None = None
+    bug: str = ""
 
     @property
     def exit_status(self) -> int:
         """The command's exit status for this report."""
+        if self.bug:
+            return 70
         if self.status == "interrupted" and self.signal is not None:
             return 128 + self.signal
         return EXIT_STATUS[self.status]
@@ -138,7 +141,7 @@ class Report:
     @property
     def ok(self) -> bool:
         """Everything selected is gone, and where it was listed again, the listing shows it (exit status 0)."""
-        return self.status == "complete"
+        return self.exit_status == 0
 
     @property
     def listed(self) -> int:

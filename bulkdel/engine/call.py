@@ -1,0 +1,171 @@
+"""One call of a client: which providers it uses, when it must stop, what it counted, and its report."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterable, Mapping, Sequence
+
+from bulkdel import events
+from bulkdel.engine.channel import Channel
+from bulkdel.engine.engine import Engine, Feed
+from bulkdel.engine.progress import Meter, Progress
+from bulkdel.engine.results import Consumer, Journal, Results
+from bulkdel.engine.stop import Stop, StopReason
+from bulkdel.model import Policy, RunStatus, Settled
+from bulkdel.report import Counts, DatasetReport, Report
+
+
+class Call:
+    """The state of one call, from its first request to its report. Use as a context manager."""
+
+    def __init__(
+        self,
+        channels: Mapping[str, Channel],
+        policy: Policy,
+        *,
+        on_event: events.OnEvent | None = None,
+        journal: Journal | None = None,
+        consumer: Consumer | None = None,
+    ) -> None:
+        self.channels = dict(channels)
+        self.policy = policy
+        self.results = Results(journal=journal, consumer=consumer, on_event=on_event)
+        self.stops = {name: Stop() for name in self.channels}
+        self.pauses = 0
+        self.signal: int | None = None
+        self.phase = "preflight"
+        self.engine: Engine | None = None
+        self.meters = {name: Meter() for name in self.channels}
+        self.names: dict[tuple[str, str], str] = {}
+        self.totals: dict[str, int] = {}  # selected targets per provider, where a listing made them known
+        self._loop = asyncio.get_running_loop()
+        self.started = self._loop.time()
+        self._requests_before = {name: channel.requests for name, channel in self.channels.items()}
+        self._deadline: asyncio.TimerHandle | None = None
+
+    def __enter__(self) -> Call:
+        for name, channel in self.channels.items():
+            channel.attach(self.stops[name], self._heard)
+        if self.policy.deadline is not None:
+            reason = StopReason("deadline", f"the deadline of {self.policy.deadline:g} s came")
+            self._deadline = self._loop.call_later(self.policy.deadline, self.stop, reason)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._deadline is not None:
+            self._deadline.cancel()
+        for name, channel in self.channels.items():
+            channel.detach(self.stops[name])
+
+    def _heard(self, event: events.Event) -> None:
+        if isinstance(event, events.Paused):
+            self.pauses += 1
+        self.results.emit(event)
+
+    def stop(self, reason: StopReason) -> None:
+        """Send nothing more, let what is in flight end; what is left settles as not attempted."""
+        for stop in self.stops.values():
+            stop.set(reason)
+
+    async def settle(self, feeds: Sequence[Feed], providers: Iterable[str] | None = None) -> None:
+        """Settle everything that the feeds offer."""
+        names = list(self.channels) if providers is None else list(providers)
+        self.phase = "deleting"
+        self.engine = Engine(
+            {name: self.channels[name] for name in names},
+            self.policy,
+            self.results,
+            {name: self.stops[name] for name in names},
+        )
+        await self.engine.run(feeds)
+
+    # ------------------------------------------------------------------ the account
+
+    @property
+    def requests(self) -> int:
+        return sum(channel.requests - self._requests_before[name] for name, channel in self.channels.items())
+
+    def stop_reason(self) -> StopReason | None:
+        """The gravest reason why a provider was stopped: interrupted, the deadline, the provider itself."""
+        reasons = [stop.reason for stop in self.stops.values() if stop.reason is not None]
+        order: list[RunStatus] = ["interrupted", "deadline", "stopped", "incomplete"]
+        return min(reasons, key=lambda reason: order.index(reason.status), default=None)
+
+    def report(
+        self, datasets: Sequence[DatasetReport], *, settled: Sequence[Settled] = (), verified: bool = False
+    ) -> Report:
+        """The account of the call; ``datasets`` hold counts and status each, ``verified`` whether they were listed again.
+
+        :raises BrokenPromise: where the counts do not conserve (S21)
+        """
+        total = Counts()
+        for dataset in datasets:
+            dataset.counts.check(f"{dataset.provider}/{dataset.dataset}")
+            total.add(dataset.counts)
+        total.check("the run")
+        why = self.stop_reason()
+        status: RunStatus = "complete"
+        if any(dataset.status != "complete" for dataset in datasets):
+            status = "incomplete"
+        if why is not None and (total.not_attempted or any(d.status == why.status for d in datasets)):
+            status = why.status
+        stopped = why is not None and status == why.status
+        reason = next((d.reason for d in datasets if d.reason), "") if status == "incomplete" else ""
+        if why is not None and stopped:
+            reason = why.reason
+        bugs = self.results.bugs
+        return Report(
+            status=status,
+            counts=total,
+            settled=settled,
+            datasets=tuple(datasets),
+            elapsed_s=self._loop.time() - self.started,
+            requests=self.requests,
+            remaining=_sum(dataset.remaining for dataset in datasets) if verified else None,
+            reasons=dict(self.results.reasons),
+            requeued=dict(self.results.requeued),
+            pauses=self.pauses,
+            reason=reason,
+            hint=why.hint if why is not None and stopped else "",
+            signal=self.signal,
+            bug=f"{type(bugs[0]).__name__} at {_where(bugs[0])}" if bugs else "",
+        )
+
+    def progress(self) -> tuple[Progress, ...]:
+        """A look at each provider of this call now."""
+        return tuple(self._progress(name) for name in self.channels)
+
+    def _progress(self, name: str) -> Progress:
+        lane = self.engine.lanes.get(name) if self.engine is not None else None
+        counts = {dataset: c for (provider, dataset), c in self.results.datasets.items() if provider == name}
+        return self.meters[name].look(
+            channel=self.channels[name],
+            lane=lane,
+            phase=self.phase,
+            counts=counts,
+            names={dataset: words for (provider, dataset), words in self.names.items() if provider == name},
+            total=self.totals.get(name),
+            requests=self.channels[name].requests - self._requests_before[name],
+            now=self._loop.time(),
+        )
+
+
+def dataset_status(counts: Counts, stop: StopReason | None, stopped: str) -> RunStatus:
+    """A dataset's own word: stopped alone, ended by the run's stop, incomplete where something was rejected, or complete."""
+    if stopped:
+        return "stopped"
+    if stop is not None and counts.not_attempted:
+        return stop.status
+    return "incomplete" if counts.rejected or counts.not_attempted else "complete"
+
+
+def _sum(values: Iterable[int | None]) -> int | None:
+    known = [value for value in values if value is not None]
+    return sum(known) if known else None
+
+
+def _where(error: BaseException) -> str:
+    trace = error.__traceback__
+    while trace is not None and trace.tb_next is not None:
+        trace = trace.tb_next
+    return f"{trace.tb_frame.f_code.co_name}:{trace.tb_lineno}" if trace is not None else "an unknown place"

@@ -1,0 +1,260 @@
+"""One provider's wire, pacing, slots and health, shared by every call of a client: each request leaves through ``ask``."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import NamedTuple, TypeVar
+
+import anyio
+
+from bulkdel import events
+from bulkdel.backoff import full_jitter
+from bulkdel.engine.stop import Stop, StopReason
+from bulkdel.exchange import Failure, Lost, Pause, Reply, Request, Requeue, StopDataset, StopProvider, Wire
+from bulkdel.model import Policy
+from bulkdel.pacing import Breaker, GiveUp, Open, Pacing, Slots, lower
+from bulkdel.providers.base import Provider
+
+T = TypeVar("T")
+
+PAUSE_CAP = 60.0  # seconds; the longest pause of our own making, for a rate refusal that does not say how long
+
+
+class Exchange(NamedTuple):
+    """A reply, when its request left and when it came (loop time), and how many pauses had begun when it left."""
+
+    reply: Reply
+    sent_at: float
+    ended_at: float
+    pauses: int
+
+
+@dataclass(frozen=True, slots=True)
+class GaveUp:
+    """A question got no answer of use in ``Policy.attempts`` attempts."""
+
+    reason: str
+
+
+class Channel:
+    """What all calls of one client share of a provider. Not thread-safe; belongs to one event loop."""
+
+    def __init__(self, provider: Provider, wire: Wire, *, rng: random.Random | None = None) -> None:
+        concurrency = provider.limits.concurrency
+        assert concurrency is not None  # Provider.limits promises it
+        self.provider = provider
+        self.wire = wire
+        self.pacing = Pacing(provider.pace)
+        self.slots = Slots(concurrency)
+        self.breaker = Breaker()
+        self.requests = 0  # requests that left, of every kind
+        self.in_flight = 0
+        self.stopped: StopReason | None = None
+        self.pause_reason = ""
+        self.random = rng or random.Random()
+        self.unwell = False  # the breaker is open: a harmless question goes before the next document
+        self.well = anyio.Event()  # set when that question was answered; a new one for each opening
+        self._probing = False
+        self._trial = False  # documents go one at a time until one of them is answered well
+        self.concurrency = concurrency
+        self._blocks = 0  # pauses in a row that ask to stop after a few
+        self._unexplained = 0  # rate refusals in a row that do not say how long
+        self._stops: list[tuple[Stop, Callable[[events.Event], None]]] = []
+
+    # ------------------------------------------------------------------ calls come and go
+
+    def attach(self, stop: Stop, emit: Callable[[events.Event], None]) -> None:
+        """A call begins: what stops the provider stops it too, and its listeners hear of pauses."""
+        self._stops.append((stop, emit))
+        if self.stopped is not None:
+            stop.set(self.stopped)
+
+    def detach(self, stop: Stop) -> None:
+        self._stops = [pair for pair in self._stops if pair[0] is not stop]
+        if not self._stops:
+            # A later call of the same client may find a mended service: it asks again before it gives up.
+            self.stopped = None
+            self._blocks = self._unexplained = 0
+            self.breaker = Breaker()
+            self._close_breaker()
+
+    # ------------------------------------------------------------------ asking
+
+    async def ask(self, request: Request, stop: Stop, policy: Policy) -> Exchange | None:
+        """Send one request as soon as a slot and a permit are there; None where a stop came first and nothing was sent."""
+        slots, pacing = self.slots, self.pacing
+        if not slots.try_take() and not await stop.unless(slots.take):
+            return None
+        try:
+            if not pacing.try_acquire() and not await stop.unless(pacing.acquire):
+                return None
+            if stop.reason is not None:
+                return None
+            time = asyncio.get_running_loop().time
+            pauses = pacing.pauses
+            self.requests += 1
+            self.in_flight += 1
+            sent_at = time()
+            try:
+                reply = await self.wire.send(request, timeout=policy.timeout, connect_timeout=policy.connect_timeout)
+            finally:
+                self.in_flight -= 1
+            return Exchange(reply, sent_at, time(), pauses)
+        finally:
+            slots.release()
+
+    async def question(
+        self, request: Request, read: Callable[[Reply], T | Failure], stop: Stop, policy: Policy
+    ) -> T | StopDataset | StopProvider | GaveUp | None:
+        """Ask until there is an answer of use: the value, why there will be none, or None where a stop came first."""
+        spent = 0
+        while True:
+            exchange = await self.ask(request, stop, policy)
+            if exchange is None:
+                return None
+            found = read(exchange.reply)
+            match found:
+                case Requeue():
+                    if found.cause == "trouble":
+                        self.trouble(found.reason, exchange)
+                    else:
+                        self.alive(exchange)
+                    # What never left costs nothing; the breaker ends it where nothing leaves for long.
+                    spent += not (isinstance(exchange.reply, Lost) and not exchange.reply.sent)
+                    if spent >= policy.attempts:
+                        return GaveUp(f"gave up after {spent} attempts: {found.reason}")
+                    wait = full_jitter(max(spent, 1), policy.backoff, policy.backoff_cap, self.random.random())
+                    if not await stop.sleep(max(found.after or 0.0, wait)):
+                        return self._stopped_provider()
+                case Pause():
+                    self.pause(found, exchange, policy)
+                case StopProvider():
+                    self.stop(found)
+                    return found
+                case StopDataset():
+                    self.alive(exchange)
+                    return found
+                case _:
+                    self.alive(exchange)
+                    return found
+
+    def _stopped_provider(self) -> StopProvider | None:
+        return None if self.stopped is None else StopProvider(self.stopped.reason, self.stopped.hint)
+
+    # ------------------------------------------------------------------ what answers mean for the provider
+
+    async def heal(self, dataset: str, stop: Stop, policy: Policy) -> bool:
+        """While the breaker is open: one harmless question at a time, charged to no document, until one is answered.
+
+        False where a stop came first.
+        """
+        while self.unwell:
+            if self._probing:
+                if not await stop.unless(self.well.wait):
+                    return False
+                continue
+            self._probing = True
+            try:
+                exchange = await self.ask(self.provider.preflight(dataset, None), stop, policy)
+                if exchange is None:
+                    return False
+                found = self.provider.read_preflight(dataset, None, exchange.reply)
+                match found:
+                    case Requeue(cause="trouble"):
+                        self.trouble(found.reason, exchange)
+                    case Pause():
+                        self.pause(found, exchange, policy)
+                    case StopProvider():
+                        self.stop(found)
+                    case _:
+                        self.recovered()
+            finally:
+                self._probing = False
+                if self.unwell:  # those who waited for this answer ask themselves
+                    self.well.set()
+                    self.well = anyio.Event()
+        return stop.reason is None
+
+    def alive(self, exchange: Exchange) -> None:
+        """The service answered as a service that works does."""
+        self._blocks = self._unexplained = 0
+        self.breaker.success(exchange.ended_at)
+        if self._trial:
+            self._close_breaker()
+
+    def recovered(self) -> None:
+        """The harmless question was answered: documents may try again, one at a time until one is answered well.
+
+        The breaker's clock goes on: with its Redis down a Dify lists well and fails every DELETE (contracts, dify.md).
+        """
+        self.unwell = False
+        self.well.set()
+
+    def _close_breaker(self) -> None:
+        self._trial = False
+        self.recovered()
+        self.slots.limit = self.concurrency
+
+    def trouble(self, reason: str, exchange: Exchange) -> None:
+        """The service or the network is unwell: pause after a few in a row, one request at a time, and give up in the end."""
+        unreachable = isinstance(exchange.reply, Lost) and exchange.reply.kind == "unreachable"
+        match self.breaker.trouble(
+            exchange.ended_at,
+            self.random.random(),
+            sent_at=exchange.sent_at,
+            kind="unreachable" if unreachable else "service",
+            why=reason,
+        ):
+            case Open(seconds):
+                self.slots.limit = 1
+                self._trial = True
+                if not self.unwell:
+                    self.unwell, self.well = True, anyio.Event()
+                self._begin_pause(seconds, f"the service is unwell: {reason}")
+            case GiveUp(why):
+                self.stop(StopProvider(why, "is the service up, and is the base URL right?"))
+            case None:
+                pass
+
+    def pause(self, verdict: Pause, exchange: Exchange, policy: Policy) -> None:
+        """The provider wants nothing for a while: a floor for all, one strike for all that complained of the same."""
+        same_complaint = exchange.pauses != self.pacing.pauses
+        u = self.random.random()
+        if verdict.after is None:
+            if not same_complaint:
+                self._unexplained += 1
+            seconds = full_jitter(self._unexplained + 1, policy.backoff, PAUSE_CAP, 0.5 + u / 2)
+        else:
+            # Up to a tenth more, so that all who were told the same second do not come back in it.
+            seconds = min(verdict.after, policy.max_pause) + min(5.0, 0.1 * verdict.after) * u
+        if verdict.slower:
+            # A service that counts requests is a service that lives.
+            self.breaker.success(exchange.ended_at)
+        if not same_complaint:
+            if verdict.stop_after is not None:
+                self._blocks += 1
+                if self._blocks >= verdict.stop_after:
+                    self.stop(StopProvider(f"{verdict.reason}, {self._blocks} times in a row"))
+                    return
+            rate = self.pacing.rate
+            if verdict.slower and rate is not None:
+                self.pacing.set_rate(lower(rate))
+        self._begin_pause(seconds, verdict.reason)
+
+    def stop(self, verdict: StopProvider) -> None:
+        """Nothing more leaves to this provider, for any call."""
+        if self.stopped is not None:
+            return
+        self.stopped = StopReason("stopped", verdict.reason, verdict.hint)
+        for stop, emit in list(self._stops):
+            stop.set(self.stopped)
+            emit(events.Stopped(self.provider.name, "", verdict.reason, verdict.hint))
+
+    def _begin_pause(self, seconds: float, reason: str) -> None:
+        self.pause_reason = reason
+        if self.pacing.pause(seconds):
+            for _, emit in self._stops:
+                emit(events.Paused(self.provider.name, reason, seconds))

@@ -1,0 +1,85 @@
+"""One call: a lane and a watch per provider, feeds that fill them, and results that end when all has settled."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+
+import anyio
+
+from bulkdel.engine.channel import Channel
+from bulkdel.engine.lane import Lane
+from bulkdel.engine.results import Results
+from bulkdel.engine.stop import Stop, StopReason
+from bulkdel.engine.watch import watch
+from bulkdel.model import Policy
+
+Feed = Callable[["Engine"], Awaitable[None]]
+"""Offers items to the engine's lanes, page by page, and returns when there are no more."""
+
+
+class Engine:
+    """Settles everything that its feeds offer. Used once; belongs to one event loop."""
+
+    def __init__(
+        self, channels: Mapping[str, Channel], policy: Policy, results: Results, stops: Mapping[str, Stop]
+    ) -> None:
+        self.results = results
+        self.stops = stops
+        self.lanes = {
+            name: Lane(channel, stops[name], policy, results) for name, channel in channels.items()
+        }  # fmt: skip
+        self.halt = Stop()  # set when every lane has stopped: nobody waits for more targets then
+        for stop in stops.values():
+            stop.listen(self._one_stopped)
+        results.on_journal_lost = lambda why: self.stop(StopReason("stopped", why))
+
+    async def run(self, feeds: Sequence[Feed]) -> None:
+        """Run the feeds and the lanes to their end; then every target has settled and was handed on.
+
+        :raises Exception: what a feed raised, after everything that it had offered was settled
+        """
+        failed: list[Exception] = []
+
+        async def feed_all(feed: Feed) -> None:
+            try:
+                await feed(self)
+            except Exception as error:
+                failed.append(error)
+                self.stop(StopReason("incomplete", f"the targets could not be read on: {type(error).__name__}"))
+
+        async def feeding() -> None:
+            async with anyio.create_task_group() as group:
+                for feed in feeds:
+                    group.start_soon(feed_all, feed)
+            for lane in self.lanes.values():
+                lane.fed()
+
+        async def working() -> None:
+            async with anyio.create_task_group() as group:
+                group.start_soon(feeding)
+                for lane in self.lanes.values():
+                    group.start_soon(_lane_to_its_end, lane)
+            self.results.close()
+
+        async with anyio.create_task_group() as group:
+            group.start_soon(self.results.deliver)
+            group.start_soon(working)
+        self.results.check()
+        if failed:
+            raise failed[0]
+
+    def _one_stopped(self) -> None:
+        reasons = [stop.reason for stop in self.stops.values()]
+        if reasons[0] is not None and None not in reasons:
+            self.halt.set(reasons[0])
+
+    def stop(self, reason: StopReason) -> None:
+        """Stop every lane gracefully."""
+        for stop in self.stops.values():
+            stop.set(reason)
+
+
+async def _lane_to_its_end(lane: Lane) -> None:
+    async with anyio.create_task_group() as group:
+        group.start_soon(watch, lane)
+        group.start_soon(lane.run)

@@ -1,0 +1,160 @@
+"""Where targets come from: a sequence, or any iterable, read in pages and handed to the lanes they belong to."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import AsyncIterable, Callable, Iterable, Sequence
+from typing import Any
+
+import anyio
+
+from bulkdel.engine.engine import Engine, Feed
+from bulkdel.engine.job import Item, Job
+from bulkdel.engine.lane import Lane
+from bulkdel.engine.stop import StopReason
+from bulkdel.model import Target
+
+PAGE = 256
+"""Targets handed over at a time: 0.1 µs each, where an item at a time through a stream costs 4 to 16 µs."""
+
+AHEAD = 100_000
+"""Targets read ahead of a slow provider, so that it does not slow another that shares its iterable; about 20 MB."""
+
+MakeItem = Callable[[int, Target], Item]
+
+
+def from_sequence(targets: Sequence[Target], make: MakeItem = Item) -> list[Feed]:
+    """A feed per provider over the same sequence: each reads on at its own pace and nobody waits for another."""
+
+    def feed_for(name: str) -> Feed:
+        async def feed(engine: Engine) -> None:
+            lane, page = engine.lanes[name], list[Item]()
+            for key, target in enumerate(targets):
+                if target.provider == name:
+                    page.append(make(key, target))
+                    if len(page) == PAGE:
+                        await lane.offer(page)
+                        page = []
+                        await anyio.lowlevel.checkpoint()
+            if page:
+                await lane.offer(page)
+
+        return feed
+
+    return [feed_for(name) for name in dict.fromkeys(target.provider for target in targets)]
+
+
+def from_iterable(targets: Iterable[Target] | AsyncIterable[Target], make: MakeItem = Item) -> Feed:
+    """A feed over any iterable, read once.
+
+    After a stop a synchronous iterable is read to its end, so that every target settles (as not attempted); an
+    asynchronous one is left where it is, since it may never come to an end. Where the iterable raises, nothing more is
+    sent, what was read settles, and the error goes to the caller.
+    """
+
+    async def feed(engine: Engine) -> None:
+        raised: Exception | None = None
+        async with anyio.create_task_group() as group:
+            reader = _Reader(engine, make)
+            for queue in reader.queues.values():
+                group.start_soon(queue.run)
+            try:
+                if isinstance(targets, AsyncIterable):
+                    await reader.read_async(targets)
+                else:
+                    await reader.read(targets)
+            except Exception as error:
+                raised = error
+                engine.stop(StopReason("incomplete", f"the targets could not be read on: {type(error).__name__}"))
+            finally:
+                for queue in reader.queues.values():
+                    queue.close()
+        if raised is not None:
+            raise raised
+
+    return feed
+
+
+class _Reader:
+    """Reads targets and puts each in its lane's queue."""
+
+    def __init__(self, engine: Engine, make: MakeItem) -> None:
+        self.queues = {name: _Ahead(lane) for name, lane in engine.lanes.items()}
+        self._engine = engine
+        self._make = make
+        self._key = 0
+
+    async def read(self, targets: Iterable[Target]) -> None:
+        for target in targets:
+            self._take(target)
+            if self._key % PAGE == 0:
+                await self._room()
+
+    async def read_async(self, targets: AsyncIterable[Target]) -> None:
+        iterator = aiter(targets)
+
+        async def pull() -> None:
+            async for target in iterator:
+                self._take(target)
+                if self._key % PAGE == 0:
+                    await self._room()
+
+        if not await self._engine.halt.unless(pull):
+            close: Any = getattr(iterator, "aclose", None)
+            if close is not None:
+                await close()
+
+    def _take(self, target: object) -> None:
+        if not isinstance(target, Target):
+            raise TypeError(f"target number {self._key + 1} is no Target: {type(target).__name__}")
+        item = self._make(self._key, target)
+        self._key += 1
+        queue = self.queues.get(target.provider)
+        if queue is not None:
+            queue.append(item)
+            return
+        results = self._engine.results
+        results.accept(item.target)
+        results.settle(Job(item), "invalid_id", f"no provider of this call is named {item.target.provider!r}")
+
+    async def _room(self) -> None:
+        for queue in self.queues.values():
+            await queue.room()
+        await self._engine.results.room()
+        await anyio.lowlevel.checkpoint()
+
+
+class _Ahead:
+    """Items read ahead for one lane."""
+
+    def __init__(self, lane: Lane) -> None:
+        self._lane = lane
+        self._items: deque[Item] = deque()
+        self._changed = anyio.Event()
+        self._closed = False
+
+    def append(self, item: Item) -> None:
+        self._items.append(item)
+        if not self._changed.is_set():
+            self._changed.set()
+
+    async def room(self) -> None:
+        while len(self._items) >= AHEAD:
+            self._changed = anyio.Event()
+            await self._changed.wait()
+
+    def close(self) -> None:
+        self._closed = True
+        self._changed.set()
+
+    async def run(self) -> None:
+        while True:
+            while self._items:
+                page = [self._items.popleft() for _ in range(min(PAGE, len(self._items)))]
+                await self._lane.offer(page)
+                self._changed.set()
+                await anyio.lowlevel.checkpoint()
+            if self._closed:
+                return
+            self._changed = anyio.Event()
+            await self._changed.wait()

@@ -1,0 +1,391 @@
+"""One provider's targets in one call: a bounded pool of workers, due retries before fresh targets, one ending each."""
+
+from __future__ import annotations
+
+import asyncio
+import heapq
+from collections import deque
+from collections.abc import Sequence
+from typing import assert_never
+
+import anyio
+import anyio.abc
+
+from bulkdel import events
+from bulkdel.backoff import full_jitter
+from bulkdel.engine.channel import Channel, Exchange
+from bulkdel.engine.job import Item, Job
+from bulkdel.engine.results import Results
+from bulkdel.engine.stop import Stop
+from bulkdel.exchange import (
+    Ask,
+    Asked,
+    Deleted,
+    Gone,
+    Lost,
+    Pause,
+    Reject,
+    Requeue,
+    StopDataset,
+    StopProvider,
+    Verdict,
+)  # fmt: skip
+from bulkdel.model import Outcome, Policy, Target
+
+WINDOW = 8_192
+"""Targets that a lane holds at most: what waits for a due time included. About 400 bytes each, 3 MB in all."""
+
+MAX_ASKS = 20
+"""Steps that one delete may go through at once; the longest real walk (un-archive) has four."""
+
+
+class Lane:
+    """Takes items in through ``offer`` and settles every one of them in ``results``, whatever happens."""
+
+    def __init__(self, channel: Channel, stop: Stop, policy: Policy, results: Results) -> None:
+        self.channel = channel
+        self.provider = channel.provider
+        self.policy = policy
+        self.results = results
+        self.stop = stop
+        self.held: dict[Target, Job] = {}  # still being indexed; the watch moves them on
+        self.held_changed = anyio.Event()
+        self.sizes: dict[str, int] = {}  # documents listed in each dataset, where a listing was made
+        self.stopped_datasets: dict[str, str] = {}
+        self._fresh: deque[Job] = deque()
+        self._due: list[tuple[float, int, Job]] = []  # min-heap with (due time, order, job): what waits holds no worker
+        self._order = 0
+        self._here: dict[Target, Job] = {}  # every job that has not settled: a second occurrence joins the first (S4)
+        self._idle: deque[asyncio.Future[None]] = deque()
+        self._room: anyio.Event | None = None
+        self._fed = False
+        self._timer: asyncio.TimerHandle | None = None
+        self._unarchive = policy.unarchive
+        self._loop = asyncio.get_running_loop()
+        stop.listen(self._wake_all)
+
+    # ------------------------------------------------------------------ taking in
+
+    @property
+    def left(self) -> int:
+        """Targets that were taken in and have not settled."""
+        return len(self._here)
+
+    @property
+    def waiting(self) -> int:
+        """Targets that wait for a due time."""
+        return len(self._due) + len(self.held)
+
+    @property
+    def over(self) -> bool:
+        """Whether there is nothing more to do here."""
+        return self.stop.reason is not None or (self._fed and not self._here)
+
+    def next_due(self) -> float | None:
+        """Loop time at which the next waiting target is due."""
+        return self._due[0][0] if self._due else None
+
+    async def offer(self, items: Sequence[Item]) -> None:
+        """Take a page in; waits while the window is full. After a stop its targets settle at once."""
+        while len(self._here) >= WINDOW and self.stop.reason is None:
+            if self._room is None:
+                self._room = anyio.Event()
+            await self._room.wait()
+        here, results, fresh = self._here, self.results, self._fresh
+        for item in items:
+            target = item.target
+            results.accept(target)
+            known = here.get(target)
+            if known is not None:
+                if known.also is None:
+                    known.also = []
+                known.also.append(item.key)
+                continue
+            job = Job(item)
+            here[target] = job
+            if self.stop.reason is not None:
+                self._settle_not_attempted(job)
+            elif target.dataset in self.stopped_datasets:
+                self._settle(job, "dataset_stopped", self.stopped_datasets[target.dataset])
+            elif why := self.provider.invalid(target.dataset, target.document):
+                self._settle(job, "invalid_id", why)
+            elif item.ending is not None:
+                self._settle(job, item.ending, item.reason)
+            elif item.held:
+                job.indexing_since = self._loop.time()
+                self.held[target] = job
+                self.held_changed.set()
+                self._requeued(job, "document_indexing", "still being indexed", self.policy.indexing_backoff)
+            else:
+                fresh.append(job)
+        self._wake(len(fresh))
+        if results.full:
+            await results.room()
+
+    def fed(self) -> None:
+        """No more items will come."""
+        self._fed = True
+        if not self._here:
+            self._wake_all()
+
+    # ------------------------------------------------------------------ the pool
+
+    async def run(self) -> None:
+        """Work until everything that was taken in has settled, or until a stop; then settle what is left."""
+        async with anyio.create_task_group() as pool:
+            for _ in range(self.channel.concurrency):
+                pool.start_soon(self._work)
+        # Workers have ended: nothing is in flight. What is left waits for a due time or was never begun.
+        for job in list(self._here.values()):
+            self._settle_not_attempted(job)
+
+    async def _work(self) -> None:
+        results = self.results
+        while (job := await self._next()) is not None:
+            await self._attempt(job)
+            if results.full:
+                await results.room()
+
+    async def _next(self) -> Job | None:
+        """The next job: what is due, then what is fresh; waits for either; None when there will be no more."""
+        due = self._due
+        while self.stop.reason is None:
+            if due and due[0][0] <= self._loop.time():
+                job = heapq.heappop(due)[2]
+                if due and self._idle:
+                    self._arm()
+                return job
+            if self._fresh:
+                return self._fresh.popleft()
+            if self._fed and not self._here:
+                return None
+            idle = self._loop.create_future()
+            self._idle.append(idle)
+            self._arm()
+            try:
+                await idle
+            except asyncio.CancelledError:
+                if idle.done() and not idle.cancelled():
+                    self._wake(1)  # the wake-up that this worker cannot use is another's
+                raise
+        return None
+
+    def _wake(self, n: int) -> None:
+        while n > 0 and self._idle:
+            idle = self._idle.popleft()
+            if not idle.done():
+                idle.set_result(None)
+                n -= 1
+
+    def _wake_all(self) -> None:
+        self._wake(len(self._idle))
+        self.held_changed.set()
+        if self._room is not None:
+            self._room.set()
+            self._room = None
+
+    def _arm(self) -> None:
+        """One timer, at the earliest due time, however many workers are idle."""
+        if not self._due:
+            return
+        due = self._due[0][0]
+        if self._timer is not None:
+            if self._timer.when() <= due:
+                return
+            self._timer.cancel()
+        self._timer = self._loop.call_at(due, self._ring)
+
+    def _ring(self) -> None:
+        self._timer = None
+        self._wake(1)  # the worker that takes the due job arms the timer for the next one
+
+    def push(self, job: Job, seconds: float = 0.0) -> None:
+        """Put a job where it waits for its due time; before all fresh targets then."""
+        self._order += 1
+        heapq.heappush(self._due, (self._loop.time() + seconds, self._order, job))
+        if self._idle:
+            if seconds <= 0.0:
+                self._wake(1)
+            else:
+                self._arm()
+
+    # ------------------------------------------------------------------ one attempt, and what becomes of it
+
+    async def _attempt(self, job: Job) -> None:
+        """Ask, and let the verdict decide; more than once only where the verdict is to ask something else at once."""
+        channel, provider = self.channel, self.provider
+        try:
+            while True:
+                target = job.target
+                if target.dataset in self.stopped_datasets:
+                    self._settle(job, "dataset_stopped", self.stopped_datasets[target.dataset])
+                    return
+                if channel.unwell and not await channel.heal(target.dataset, self.stop, self.policy):
+                    return  # a stop came: what is left settles when the pool has ended
+                request = provider.request(target, job.step)
+                exchange = await channel.ask(request, self.stop, self.policy)
+                if exchange is None:
+                    return
+                reply = exchange.reply
+                sent = not (isinstance(reply, Lost) and not reply.sent)
+                if sent and job.step == "delete":
+                    job.attempts += 1
+                verdict = provider.read(Asked(target, job.step, job.doubt, self._unarchive, job.listed), reply)
+                if self._apply(job, verdict, exchange, sent=sent, deletes=request.method == "DELETE"):
+                    return
+        except Exception as error:
+            # A bug, ours or a plug-in's. The target still settles (S1), and the report says what happened.
+            self.results.bug(error)
+            if job.target in self._here:
+                self._settle(job, "gave_up", f"a bug raised {type(error).__name__}; whether it is gone is unknown")
+            self.channel.stop(StopProvider(f"a bug raised {type(error).__name__} at the provider {provider.name}"))
+
+    def _apply(self, job: Job, verdict: Verdict, exchange: Exchange, *, sent: bool, deletes: bool) -> bool:
+        """Let the verdict decide what becomes of the job; False where it asks something else at once."""
+        channel = self.channel
+        match verdict:
+            case Deleted():
+                channel.alive(exchange)
+                self._settle(job, "deleted", verdict.reason)
+            case Gone():
+                channel.alive(exchange)
+                if job.doubt:
+                    self._settle(job, "deleted", f"gone after an attempt whose answer was lost: {verdict.reason}")
+                else:
+                    self._settle(job, "already_gone", verdict.reason)
+            case Reject():
+                channel.alive(exchange)
+                self._settle(job, verdict.outcome, verdict.reason)
+            case Ask():
+                channel.alive(exchange)
+                job.step = verdict.step
+                job.asks += 1
+                if job.asks <= MAX_ASKS:
+                    return False
+                self._settle(job, "gave_up", f"came to no end in {MAX_ASKS} steps: {verdict.reason}")
+            case Requeue() if verdict.cause == "indexing":
+                channel.alive(exchange)
+                self._wait_for_indexing(job, verdict)
+            case Requeue():
+                if verdict.cause == "trouble":
+                    channel.trouble(verdict.reason, exchange)
+                else:
+                    channel.alive(exchange)
+                job.doubt = job.doubt or (verdict.doubt and deletes)
+                return self._try_again(job, verdict, exchange, sent=sent)
+            case Pause():
+                channel.pause(verdict, exchange, self.policy)
+                self._requeued(job, "rate_limit" if verdict.slower else "blocked", verdict.reason, 0.0)
+                self.push(job)
+            case StopDataset():
+                channel.alive(exchange)
+                self.stop_dataset(job.target.dataset, verdict.reason)
+                self._settle(job, "dataset_stopped", self.stopped_datasets[job.target.dataset])
+            case StopProvider():
+                channel.stop(verdict)
+                self._settle_not_attempted(job)
+            case _:
+                assert_never(verdict)
+        return True
+
+    def _try_again(self, job: Job, verdict: Requeue, exchange: Exchange, *, sent: bool) -> bool:
+        """Requeue with backoff while attempts are left; then one look whether it is gone all the same."""
+        if job.checking:
+            self._settle(job, "gave_up", job.reason)
+            return True
+        # What never left the machine is no attempt; the breaker ends it where nothing leaves for long.
+        job.spent += sent
+        job.reason = verdict.reason
+        if job.spent >= self.policy.attempts:
+            job.checking, job.step = True, "check"
+            job.reason = f"gave up after {job.attempts} attempts: {verdict.reason}"
+            return False
+        if verdict.step is not None:
+            job.step = verdict.step
+        policy = self.policy
+        wait = full_jitter(max(job.spent, 1), policy.backoff, policy.backoff_cap, self.channel.random.random())
+        wait = max(verdict.after or 0.0, wait)
+        self._requeued(job, _cause(verdict, exchange), verdict.reason, wait)
+        self.push(job, wait)
+        return True
+
+    def _wait_for_indexing(self, job: Job, verdict: Requeue) -> None:
+        """Requeue on the indexing budget, which spends no attempt (S2)."""
+        policy, now = self.policy, self._loop.time()
+        if policy.indexing == "skip":
+            self._settle(job, "stuck_indexing", f"left, because indexing is 'skip': {verdict.reason}")
+            return
+        if job.indexing_since is None:
+            job.indexing_since = now
+        left = job.indexing_since + policy.indexing_timeout - now
+        if left <= 0:
+            self._settle(
+                job, "stuck_indexing", f"still being indexed after {policy.indexing_timeout:g} s: {verdict.reason}"
+            )
+            return
+        job.looks += 1
+        u = self.channel.random.random()
+        wait = full_jitter(job.looks, policy.indexing_backoff, policy.indexing_backoff_cap, u)
+        # The last look falls on the end of the budget, not short of it.
+        wait = min(max(verdict.after or 0.0, wait), left)
+        if verdict.step is not None:
+            job.step = verdict.step
+        self._requeued(job, "document_indexing", verdict.reason, wait)
+        self.push(job, wait)
+
+    def _requeued(self, job: Job, cause: str, reason: str, seconds: float) -> None:
+        self.results.requeued[cause] += 1
+        self.results.emit(events.Requeued(job.target, cause, reason, seconds))
+
+    # ------------------------------------------------------------------ endings
+
+    def stop_dataset(self, dataset: str, reason: str) -> None:
+        """Nothing in this dataset can be deleted: its targets settle, the ones in flight as their answers come."""
+        if dataset in self.stopped_datasets:
+            return
+        self.stopped_datasets[dataset] = reason
+        self.results.emit(events.Stopped(self.provider.name, dataset, reason))
+        waiting = [job for _, _, job in self._due if job.target.dataset == dataset]
+        self._due[:] = [entry for entry in self._due if entry[2].target.dataset != dataset]
+        heapq.heapify(self._due)
+        waiting += [job for job in self._fresh if job.target.dataset == dataset]
+        self._fresh = deque(job for job in self._fresh if job.target.dataset != dataset)
+        waiting += [job for target, job in self.held.items() if target.dataset == dataset]
+        for job in waiting:
+            self._settle(job, "dataset_stopped", reason)
+
+    def settle_held(self, job: Job, outcome: Outcome, reason: str) -> None:
+        """The watch found an ending for a document that was being indexed."""
+        if job.target in self.held:
+            self._settle(job, outcome, reason)
+
+    def release(self, job: Job, step: str) -> None:
+        """The watch found a held document ready: it is due now."""
+        if self.held.pop(job.target, None) is not None:
+            job.step = step
+            self.push(job)
+
+    def _settle_not_attempted(self, job: Job) -> None:
+        stop = self.stop.reason
+        reason = stop.reason if stop is not None else "the run ended"
+        if job.doubt:
+            reason = f"{reason}; it may be gone: the answer of an earlier attempt was lost"
+        self._settle(job, "not_attempted", reason)
+
+    def _settle(self, job: Job, outcome: Outcome, reason: str) -> None:
+        del self._here[job.target]  # a KeyError here is a second ending of one target (S1)
+        if self.held:
+            self.held.pop(job.target, None)
+        self.results.settle(job, outcome, reason)
+        if self._room is not None and len(self._here) < WINDOW:
+            self._room.set()
+            self._room = None
+        if not self._here and self._fed:
+            self._wake_all()
+
+
+def _cause(verdict: Requeue, exchange: Exchange) -> str:
+    """The report's word for why a target was requeued."""
+    if isinstance(exchange.reply, Lost):
+        return "lost_answer" if exchange.reply.sent else "unreachable"
+    return "server_error" if verdict.cause == "trouble" else "unclear"

@@ -1,0 +1,184 @@
+"""Where targets settle: each exactly once, counted, written to the record first, then handed on in pages."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import Counter
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Protocol
+
+import anyio
+import structlog
+
+from bulkdel import events
+from bulkdel.engine.job import Job
+from bulkdel.errors import BrokenPromise, RunFileError
+from bulkdel.model import FULFILLED, Outcome, Settled, Target
+from bulkdel.report import Counts
+
+BUFFER = 2_000
+"""Settled targets that may wait to be handed on before workers wait too; two commits of the run file's 1,000 rows."""
+
+Batch = list[tuple[int, Settled]]
+"""Settled targets with their occurrence's key."""
+
+
+class Journal(Protocol):
+    """Where settled targets are kept; returns only when they are safe."""
+
+    async def settled(self, batch: Sequence[tuple[int, Settled]]) -> None: ...
+
+
+Consumer = Callable[[Batch], Awaitable[None]]
+
+
+class Results:
+    """Takes each target's one ending.
+
+    The engine calls ``accept`` for every occurrence that it takes in and ``settle`` for every job that ends; ``deliver``
+    runs beside it and hands pages to the journal, then to the listener, then to the consumer, in that order, so that
+    nothing is shown that is not on record (S10).
+    """
+
+    def __init__(
+        self,
+        *,
+        journal: Journal | None = None,
+        consumer: Consumer | None = None,
+        on_event: events.OnEvent | None = None,
+    ) -> None:
+        self.datasets: dict[tuple[str, str], Counts] = {}
+        self.reasons: Counter[str] = Counter()
+        self.requeued: Counter[str] = Counter()
+        self.fulfilled = 0
+        self.bugs: list[Exception] = []
+        self.on_journal_lost: Callable[[str], None] | None = None
+        self._journal = journal
+        self._consumer = consumer
+        self._on_event = on_event
+        self._buffer: Batch = []
+        self._arrived: asyncio.Future[None] | None = None
+        self._room: anyio.Event | None = None
+        self._closed = False
+        self._wall_ahead = time.time() - time.monotonic()
+
+    # ------------------------------------------------------------------ taking in
+
+    def accept(self, target: Target) -> None:
+        """One more occurrence was taken in; it settles once."""
+        self._counts(target).selected += 1
+
+    def settle(self, job: Job, outcome: Outcome, reason: str = "") -> None:
+        """The one ending of ``job`` and of all occurrences that were coalesced into it."""
+        # Wall time advanced by the monotonic clock: a stepped clock cannot put an ending before its run began (S19).
+        settled = Settled(
+            job.target, outcome, reason, job.attempts, job.name, self._wall_ahead + time.monotonic()
+        )  # fmt: skip
+        keys = [job.key] if job.also is None else [job.key, *job.also]
+        counts = self._counts(job.target)
+        counts.settle(outcome, len(keys))
+        if outcome in FULFILLED:
+            self.fulfilled += len(keys)
+        else:
+            self.reasons[outcome] += len(keys)
+        self._buffer.extend((key, settled) for key in keys)
+        if self._arrived is not None and not self._arrived.done():
+            self._arrived.set_result(None)
+
+    @property
+    def full(self) -> bool:
+        return len(self._buffer) >= BUFFER
+
+    async def room(self) -> None:
+        """Wait until settled targets were handed on: a slow consumer holds the workers back, not the memory."""
+        while self.full:
+            if self._room is None:
+                self._room = anyio.Event()
+            await self._room.wait()
+
+    def emit(self, event: events.Event) -> None:
+        """Tell the listener; one that throws harms nothing but its own call, and is reported (S13)."""
+        if self._on_event is None:
+            return
+        try:
+            self._on_event(event)
+        except Exception as error:
+            structlog.get_logger("bulkdel").warning(
+                "on_event raised; the run goes on", event_type=type(event).__name__, error=type(error).__name__
+            )
+
+    def bug(self, error: Exception) -> None:
+        """Something raised that never should: the run ends in order, and its report says so (exit status 70)."""
+        self.bugs.append(error)
+        structlog.get_logger("bulkdel").error("a bug in bulkdel or a provider", error=type(error).__name__)
+
+    # ------------------------------------------------------------------ handing on
+
+    async def deliver(self) -> None:
+        """Hand settled targets on until ``close``; what was settled is on record even where this is cancelled."""
+        try:
+            while True:
+                if not self._buffer:
+                    if self._closed:
+                        return
+                    self._arrived = asyncio.get_running_loop().create_future()
+                    await self._arrived
+                    self._arrived = None
+                    continue
+                await self._hand_on(self._take())
+        finally:
+            if self._buffer and self._journal is not None:
+                with anyio.CancelScope(shield=True):
+                    await self._record(self._take())
+
+    def close(self) -> None:
+        """Nothing more settles."""
+        self._closed = True
+        if self._arrived is not None and not self._arrived.done():
+            self._arrived.set_result(None)
+
+    def _take(self) -> Batch:
+        batch, self._buffer = self._buffer, []
+        if self._room is not None:
+            self._room.set()
+            self._room = None
+        return batch
+
+    async def _hand_on(self, batch: Batch) -> None:
+        await self._record(batch)
+        if self._on_event is not None:
+            for _, settled in batch:
+                self.emit(events.Settled(settled))
+        if self._consumer is not None:
+            await self._consumer(batch)
+
+    async def _record(self, batch: Batch) -> None:
+        """Write to the journal; where it is lost, sends stop and what is in flight is settled in memory only."""
+        if self._journal is None:
+            return
+        try:
+            await self._journal.settled(batch)
+        except RunFileError as error:
+            self._journal = None
+            if self.on_journal_lost is not None:
+                self.on_journal_lost(str(error))
+
+    # ------------------------------------------------------------------ the account
+
+    def _counts(self, target: Target) -> Counts:
+        key = (target.provider, target.dataset)
+        counts = self.datasets.get(key)
+        if counts is None:
+            counts = self.datasets[key] = Counts()
+        return counts
+
+    def check(self) -> None:
+        """:raises BrokenPromise: where something was taken in and did not settle, or settled twice (S1, S21)"""
+        for (provider, dataset), counts in self.datasets.items():
+            c = counts
+            if c.selected != c.deleted + c.already_gone + c.rejected + c.not_attempted:
+                raise BrokenPromise(
+                    f"{provider}/{dataset}: {c.selected} targets came in, but {c.deleted} deleted + {c.already_gone}"
+                    f" already gone + {c.rejected} rejected + {c.not_attempted} not attempted came out"
+                )

@@ -1,0 +1,1 @@
+"""One knowledge base after another: preflight, list, select, guard, delete, and list again."""

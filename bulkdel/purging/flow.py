@@ -1,0 +1,248 @@
+"""A purge from its first question to its report: survey every dataset, guard, confirm, delete, verify."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass, field
+
+import anyio
+
+from bulkdel import events
+from bulkdel.engine.call import Call, dataset_status
+from bulkdel.engine.engine import Engine, Feed
+from bulkdel.model import Document, Indexing, Selection, Settled
+from bulkdel.purging.ledger import Ledger, Row
+from bulkdel.purging.listing import Failed, preflight, snapshot
+from bulkdel.purging.select import item, refusal, why_skipped
+from bulkdel.purging.verify import Verified, verify
+from bulkdel.report import Counts, DatasetReport, Report
+from bulkdel.report.plan import Plan, PlannedDataset
+from bulkdel.text import safe
+
+Confirm = Callable[[Plan], Awaitable[bool]]
+
+SURVEYS = 4
+"""Datasets that are listed side by side: enough to hide round trips, few enough to keep pages (32 MB at most) in bounds."""
+
+
+@dataclass(frozen=True, slots=True)
+class Wish:
+    """One dataset to purge, and which of its documents."""
+
+    provider: str
+    dataset: str
+    select: Selection = field(default_factory=Selection)
+
+
+async def purge(
+    call: Call,
+    wishes: Sequence[Wish],
+    ledger: Ledger,
+    *,
+    confirm: Confirm | None = None,
+    dry_run: bool = False,
+    settled: Callable[[], Sequence[Settled]] = tuple,
+) -> Report:
+    """Empty the wished datasets and prove it; ``settled`` gives the report's list at the end.
+
+    Whatever the services do ends in the report. Nothing but GET is sent before the guards and ``confirm`` said yes.
+    """
+    plan = Plan([PlannedDataset(wish.provider, wish.dataset) for wish in wishes])
+    await _survey_all(call, wishes, plan, ledger)
+    plan.seconds = _seconds(call, plan)
+    for planned in plan.datasets:
+        call.totals[planned.provider] = call.totals.get(planned.provider, 0) + planned.selected
+        call.names[planned.provider, planned.dataset] = planned.name
+
+    why, hint = refusal(plan.selected, call.policy)
+    ask = not why and not dry_run and plan.selected > 0 and call.stop_reason() is None
+    if ask and confirm is not None and not await confirm(plan):
+        why, hint = "not confirmed", "nothing was deleted"
+    if why or dry_run:
+        return _undone(call, plan, why, hint)
+
+    await call.settle([_feed(call, ledger, name) for name in call.channels])
+    for planned in plan.datasets:
+        for lane in call.engine.lanes.values() if call.engine is not None else ():
+            if lane.provider.name == planned.provider and planned.dataset in lane.stopped_datasets:
+                planned.stopped = planned.stopped or lane.stopped_datasets[planned.dataset]
+    return await _verify_all(call, plan, ledger, settled)
+
+
+# ---------------------------------------------------------------------- before anything is deleted
+
+
+async def _survey_all(call: Call, wishes: Sequence[Wish], plan: Plan, ledger: Ledger) -> None:
+    limit = anyio.CapacityLimiter(SURVEYS)
+
+    async def one(wish: Wish, planned: PlannedDataset) -> None:
+        async with limit:
+            await _survey(call, wish, planned, ledger)
+
+    async with anyio.create_task_group() as group:
+        for wish, planned in zip(wishes, plan.datasets, strict=True):
+            group.start_soon(one, wish, planned)
+
+
+async def _survey(call: Call, wish: Wish, planned: PlannedDataset, ledger: Ledger) -> None:
+    """Preflight, list and select one dataset; writes what it finds into ``planned``."""
+    channel, stop, policy = call.channels[wish.provider], call.stops[wish.provider], call.policy
+    found = await preflight(channel, wish.dataset, stop, policy)
+    if not isinstance(found, Failed) and found is not None:
+        planned.name = safe(found.name)
+        call.phase = "listing"
+        kept = _Kept(wish, planned, ledger, policy.indexing or "wait")
+        listed = await snapshot(channel, wish.dataset, stop, policy, kept.add)
+        if isinstance(listed, int):
+            call.results.emit(
+                events.Listed(wish.provider, wish.dataset, planned.name, planned.listed, planned.selected)
+            )
+            return
+        # A listing that is not whole is no ground to delete anything (S15).
+        await ledger.forget(wish.provider, wish.dataset)
+        planned.listed = planned.selected = planned.archived = planned.indexing = planned.synced = 0
+        planned.skipped.clear()
+        found = listed
+    if isinstance(found, Failed):
+        planned.stopped = safe(found.reason)
+        call.results.emit(events.Stopped(wish.provider, wish.dataset, planned.stopped))
+        return
+    why = stop.reason
+    planned.stopped = why.reason if why is not None else "stopped before it was listed"
+
+
+class _Kept:
+    """Keeps listed documents in the ledger and counts them into the plan."""
+
+    def __init__(self, wish: Wish, planned: PlannedDataset, ledger: Ledger, indexing: Indexing) -> None:
+        self._wish, self._planned, self._ledger, self._indexing = wish, planned, ledger, indexing
+
+    async def add(self, documents: Sequence[Document]) -> int:
+        rows = [Row(d, why_skipped(d, self._wish.select, self._indexing)) for d in documents]
+        new = await self._ledger.add(self._wish.provider, self._wish.dataset, rows)
+        for row in new:
+            self._count(row.document, row.skipped)
+        return len(new)
+
+    def _count(self, document: Document, skipped: str) -> None:
+        planned = self._planned
+        planned.listed += 1
+        if skipped:
+            planned.skipped[skipped] = planned.skipped.get(skipped, 0) + 1
+            return
+        planned.selected += 1
+        planned.archived += document.archived
+        planned.indexing += document.indexing
+        planned.synced += document.synced
+        if (created := document.created_at) is not None:
+            planned.oldest = created if planned.oldest is None else min(planned.oldest, created)
+            planned.newest = created if planned.newest is None else max(planned.newest, created)
+
+
+def _seconds(call: Call, plan: Plan) -> float | None:
+    """How long the deletes take at the rates that are known; None where no rate is."""
+    longest: float | None = None
+    for name, channel in call.channels.items():
+        allowed = channel.pacing.allowed_per_second
+        if allowed is not None:
+            selected = sum(d.selected for d in plan.datasets if d.provider == name)
+            longest = max(longest or 0.0, selected / allowed)
+    return longest
+
+
+def _undone(call: Call, plan: Plan, why: str, hint: str) -> Report:
+    """The report of a call that deleted nothing: a dry run, or refused."""
+    reports = []
+    for planned in plan.datasets:
+        report = _dataset_report(planned, Counts(not_attempted=planned.selected))
+        if not planned.stopped:
+            report.status = "refused" if why else "complete"
+        reports.append(report)
+    whole = call.report(reports)
+    if why and whole.status not in ("interrupted", "deadline", "stopped"):
+        whole.status, whole.reason, whole.hint = "refused", why, hint
+    return whole
+
+
+def _dataset_report(planned: PlannedDataset, counts: Counts) -> DatasetReport:
+    """A dataset's report without its verification."""
+    counts.listed, counts.selected = planned.listed, planned.selected
+    counts.skipped = planned.listed - planned.selected
+    return DatasetReport(
+        provider=planned.provider,
+        dataset=planned.dataset,
+        name=planned.name,
+        status="stopped" if planned.stopped else "complete",
+        reason=planned.stopped,
+        counts=counts,
+        skipped_reasons=dict(planned.skipped),
+    )
+
+
+# ---------------------------------------------------------------------- deleting
+
+
+def _feed(call: Call, ledger: Ledger, name: str) -> Feed:
+    """A provider's selected documents, from the ledger to its lane."""
+    provider, policy = call.channels[name].provider, call.policy
+    indexing = policy.indexing or "wait"
+
+    async def feed(engine: Engine) -> None:
+        lane = engine.lanes[name]
+        async for page in ledger.pages(name):
+            await lane.offer([item(work, provider, policy, indexing) for work in page])
+
+    return feed
+
+
+# ---------------------------------------------------------------------- afterwards
+
+
+async def _verify_all(call: Call, plan: Plan, ledger: Ledger, settled: Callable[[], Sequence[Settled]]) -> Report:
+    call.phase = "verifying"
+    reports: list[DatasetReport] = []
+    verified: dict[int, Verified | Failed | None] = {}
+    for planned in plan.datasets:
+        counts = call.results.datasets.get((planned.provider, planned.dataset), Counts())
+        report = _dataset_report(planned, counts)
+        stop = call.stops[planned.provider].reason
+        report.status = dataset_status(counts, stop, planned.stopped)
+        reports.append(report)
+    limit = anyio.CapacityLimiter(SURVEYS)
+
+    async def one(place: int, report: DatasetReport) -> None:
+        async with limit:
+            channel, stop = call.channels[report.provider], call.stops[report.provider]
+            verified[place] = await verify(channel, report.dataset, ledger, stop, call.policy)
+
+    async with anyio.create_task_group() as group:
+        for place, report in enumerate(reports):
+            if report.status != "stopped":
+                group.start_soon(one, place, report)
+    for place, report in enumerate(reports):
+        if place in verified:
+            _apply(call, report, verified[place])
+    call.phase = "done"
+    return call.report(reports, settled=settled(), verified=any(r.remaining is not None for r in reports))
+
+
+def _apply(call: Call, report: DatasetReport, found: Verified | Failed | None) -> None:
+    """Write what the verification found into the dataset's report."""
+    match found:
+        case None:
+            stop = call.stops[report.provider].reason
+            if report.status == "complete":
+                report.status = stop.status if stop is not None else "incomplete"
+            report.reason = report.reason or "not verified: the run ended before it was listed again"
+        case Failed():
+            if report.status == "complete":
+                report.status = "incomplete"
+            report.reason = report.reason or f"could not be verified: {found.reason}"
+        case Verified():
+            report.remaining = found.remaining
+            report.new, report.new_count = tuple(found.new), found.new_count
+            report.still_there, report.still_there_count = tuple(found.still_there), found.still_there_count
+            if found.still_there_count and report.status == "complete":
+                report.status = "incomplete"
+                report.reason = f"{found.still_there_count} documents that were called deleted are still listed"
+            call.results.emit(events.Verified(report.provider, report.dataset, found.remaining, found.new_count))

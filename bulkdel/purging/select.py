@@ -1,0 +1,52 @@
+"""Which documents are deleted, in what order of steps, and whether the guards let them: pure."""
+
+from __future__ import annotations
+
+from bulkdel.engine.job import Item
+from bulkdel.model import Document, Indexing, Policy, Selection, Target
+from bulkdel.providers.base import Provider
+from bulkdel.purging.ledger import Work
+from bulkdel.text import safe
+
+INDEXING = "still being indexed"
+ARCHIVED = "archived; un-archiving was not asked for (--unarchive)"
+
+
+def why_skipped(document: Document, selection: Selection, indexing: Indexing) -> str:
+    """Why a listed document is left, in a few words; empty where it is selected."""
+    why = selection.why_not(document)
+    if not why and indexing == "skip" and document.indexing:
+        return INDEXING
+    return why
+
+
+def item(work: Work, provider: Provider, policy: Policy, indexing: Indexing) -> Item:
+    """How the engine is to go about a selected document."""
+    document = work.document
+    archived = document.archived and not policy.unarchive
+    return Item(
+        key=work.key,
+        target=Target(provider.name, work.dataset, document.id),
+        name=safe(document.name),
+        step=provider.start(document, unarchive=policy.unarchive),
+        held=document.indexing and indexing == "wait" and not archived,
+        doubt=work.handed,
+        listed=True,
+        ending="archived" if archived else None,
+        reason=ARCHIVED if archived else "",
+    )
+
+
+def refusal(selected: int, policy: Policy) -> tuple[str, str]:
+    """Why the guards refuse to delete this many, and what to do; empty where they do not."""
+    if policy.max_delete is not None and selected > policy.max_delete:
+        return (
+            f"{selected} documents are selected, more than --max-delete allows: {policy.max_delete}",
+            "nothing was deleted; raise --max-delete or select fewer",
+        )
+    if policy.expect is not None and selected != policy.expect:
+        return (
+            f"{selected} documents are selected, but --expect says: {policy.expect}",
+            "nothing was deleted; look at the selection with --dry-run",
+        )
+    return "", ""
