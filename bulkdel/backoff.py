@@ -3,11 +3,17 @@
 from __future__ import annotations
 
 import math
+import re
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 
 # 2**1023 is the largest power of two a float holds; any real cap is reached long before.
 _MAX_DOUBLINGS = 1023
+
+_NUMBER = re.compile("[0-9]+(?:[.][0-9]+)?")
+_DURATION = re.compile("".join(f"(?:({_NUMBER.pattern}){unit})?" for unit in ("d", "h", "m", "s", "ms")))
+# A reset of 1e9 seconds is 31 years; as a moment it is the year 2001, and as milliseconds (from 1e11) 1973.
+_MOMENT = 1e9
 
 
 def ceiling(tries: int, base: float, cap: float) -> float:
@@ -47,6 +53,33 @@ def retry_after(value: str | None, date: str | None = None) -> float | None:
     if then is None or now is None:
         return None
     return max(0.0, (then - now).total_seconds())
+
+
+def reset_after(value: str | None, date: str | None = None) -> float | None:
+    """Seconds that an ``x-ratelimit-reset`` header asks for, or None where it cannot be read.
+
+    No standard says what the value is, so what services send is read: seconds (``12``, ``0.5``), a duration (``1m30s``,
+    ``250ms``), or a moment in Unix seconds or milliseconds, which is read against the answer's own ``Date`` header. A
+    moment that has passed is 0.
+    """
+    if value is None:
+        return None
+    text = value.strip().lower()
+    duration = _DURATION.fullmatch(text)
+    if duration is not None and text:
+        parts = zip(duration.groups(), (86_400.0, 3_600.0, 60.0, 1.0, 0.001), strict=True)
+        seconds = sum(float(number) * unit for number, unit in parts if number)
+        return seconds if math.isfinite(seconds) else None
+    if _NUMBER.fullmatch(text) is None:
+        return None
+    seconds = float(text)
+    if seconds < _MOMENT:
+        return seconds
+    now = _http_date(date)
+    if now is None or not math.isfinite(seconds):
+        return None
+    moment = seconds / 1000.0 if seconds >= _MOMENT * 100.0 else seconds
+    return max(0.0, moment - now.timestamp())
 
 
 def seconds_to_next_minute(date: str | None) -> float:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import sys
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from fnmatch import fnmatchcase
@@ -116,6 +117,8 @@ class Rate:
             raise ConfigurationError(
                 f"a rate must be a positive number of requests in a positive number of seconds: {self.n!r} in {self.per!r}"
             )
+        if not 0 < self.per_second < math.inf:
+            raise ConfigurationError(f"a rate must be one that can be kept: {self.n!r} in {self.per!r} s")
 
     @property
     def per_second(self) -> float:
@@ -145,6 +148,8 @@ class Limits:
             raise ConfigurationError(
                 f"concurrency must be a whole number from 1 to 1000, or None: {self.concurrency!r}"
             )
+        if not _is_rate(self.rate):
+            raise ConfigurationError(f"a limit's rate must be a Rate, or None: {self.rate!r}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,6 +164,17 @@ class Selection:
     names: tuple[str, ...] = ()
     created_before: float | None = None
     statuses: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        # A selection that is not understood must not select everything: "tmp-*" alone would be five patterns, "*" among
+        # them, and no document is too late for a date that is not a number.
+        for field in ("names", "statuses"):
+            value = getattr(self, field)
+            if not (isinstance(value, tuple | list) and all(isinstance(word, str) for word in value)):
+                raise ConfigurationError(f"{field} must be a tuple of strings: {value!r}")
+            object.__setattr__(self, field, tuple(value))
+        if self.created_before is not None and not _number(self.created_before):
+            raise ConfigurationError(f"created_before must be Unix seconds, or None: {self.created_before!r}")
 
     def why_not(self, document: Document) -> str:
         """Why ``document`` is not selected, in a few words; empty where it is selected."""
@@ -231,7 +247,12 @@ class Policy:
 
 
 def _number(value: object) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+    # A whole number beyond a float's range is compared before it is converted, which would raise OverflowError.
+    return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) <= sys.float_info.max
+
+
+def _is_rate(value: object) -> bool:
+    return value is None or isinstance(value, Rate)
 
 
 def _whole(value: object) -> bool:
