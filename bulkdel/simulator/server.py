@@ -74,7 +74,7 @@ class Server:
         reply = await self._handler(request)
         match reply:
             case Reply():
-                return web.Response(status=reply.status, body=reply.body or None, headers=reply.headers)
+                return web.Response(status=reply.status, body=reply.body, headers=reply.headers)
             case Cut(reset=reset):
                 if request.transport is not None:
                     _end(request.transport, reset=reset)
