@@ -1,0 +1,5 @@
+"""``python -m bulkdel``: the command."""
+
+from bulkdel.cli import main
+
+main()

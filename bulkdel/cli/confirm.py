@@ -1,0 +1,145 @@
+"""The question before anything is deleted: what will go, what stays and why, and words that nobody types by accident."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import threading
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import TextIO
+
+from bulkdel.cli.screen import Screen
+from bulkdel.cli.values import day, spoken
+from bulkdel.model import Policy
+from bulkdel.report.plan import Plan, PlannedDataset
+from bulkdel.text import safe
+
+Ask = Callable[[], Awaitable[str]]
+
+_NAME = 60  # characters of a name in a table or a question
+_DATASETS_SHOWN = 20
+
+
+def describe(plan: Plan, policy: Policy) -> list[str]:
+    """What is about to happen, as lines of text; names are made safe."""
+    lines: list[str] = []
+    for dataset in plan.datasets[:_DATASETS_SHOWN]:
+        lines.append(f"  {title(dataset)}")
+        lines += [f"    {words}" for words in _facts(dataset, policy)]
+    more = plan.datasets[_DATASETS_SHOWN:]
+    if more:
+        lines.append(f"  and {len(more)} more datasets with {sum(d.selected for d in more)} documents to delete")
+    if len(plan.datasets) > 1:
+        lines.append(f"  in all: {plan.selected} of {plan.listed} documents in {len(plan.datasets)} datasets")
+    if plan.seconds is not None and plan.selected:
+        lines.append(f"  time needed at the current limits: about {spoken(plan.seconds)}")
+    return lines
+
+
+def title(dataset: PlannedDataset) -> str:
+    """``dify / Manuals (0b7c…)``, or the id alone where there is no name."""
+    name = safe(dataset.name, _NAME)
+    identity = safe(dataset.dataset)
+    return f"{dataset.provider} / {name} ({identity})" if name else f"{dataset.provider} / {identity}"
+
+
+def _facts(dataset: PlannedDataset, policy: Policy) -> list[str]:
+    if dataset.stopped:
+        return [f"nothing can be deleted here: {safe(dataset.stopped)}"]
+    facts = [f"{dataset.selected} of {dataset.listed} documents to delete" + _ages(dataset)]
+    facts += [f"left alone: {n} ({safe(why)})" for why, n in dataset.skipped.items()]
+    if dataset.archived:
+        becomes = (
+            "will be un-archived first" if policy.unarchive else "will be rejected (--unarchive un-archives them first)"
+        )
+        facts.append(f"archived: {dataset.archived}, {becomes}")
+    if dataset.indexing:
+        becomes = "are deleted all the same" if policy.indexing == "delete" else "are waited for"
+        facts.append(f"still being indexed: {dataset.indexing}, {becomes}")
+    if dataset.synced:
+        facts.append(f"synced from a source: {dataset.synced}, and may come back at its next sync")
+    return facts
+
+
+def _ages(dataset: PlannedDataset) -> str:
+    if dataset.oldest is None or dataset.newest is None:
+        return ""
+    oldest, newest = day(dataset.oldest), day(dataset.newest)
+    return f", created {oldest}" if oldest == newest else f", created {oldest} to {newest}"
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """What to type, and what it is called."""
+
+    answer: str
+    called: str
+
+
+def question(plan: Plan, *, by_name: bool) -> Question:
+    """One dataset with a name is confirmed by its name, everything else by the number of documents."""
+    if by_name and len(plan.datasets) == 1:
+        name = safe(plan.datasets[0].name, _NAME)
+        if name:
+            return Question(name, "the dataset's name")
+    return Question(str(plan.selected), "the number of documents")
+
+
+def is_yes(asked: Question, typed: str) -> bool:
+    """Whether what was typed is what was asked for; blanks around it are forgiven, nothing else is."""
+    return typed.strip() == asked.answer.strip()
+
+
+def confirmation(
+    screen: Screen, ask: Ask, policy: Policy, *, by_name: bool, note: Callable[[str], None]
+) -> Callable[[Plan], Awaitable[bool]]:
+    """A ``confirm`` for the engine that shows the plan and asks; ``note`` is told why the answer was no."""
+
+    async def confirm(plan: Plan) -> bool:
+        if plan.selected == 0:
+            return True  # there is nothing to say yes to
+        asked = question(plan, by_name=by_name)
+        with screen.still():
+            screen.say("About to delete; this cannot be undone:")
+            for words in describe(plan, policy):
+                screen.say(words)
+            screen.ask(f"Type {asked.called} to go on ({asked.answer}): ")
+            typed = await ask()
+        if is_yes(asked, typed):
+            return True
+        note(f"what was typed is not {asked.called}" if typed.strip() else "nothing was typed")
+        return False
+
+    return confirm
+
+
+def typed_line(stdin: TextIO) -> Ask:
+    """Reads one line from a terminal without holding up the event loop.
+
+    A thread of its own reads the file descriptor: a thread waiting inside ``sys.stdin`` would hold its lock, and the
+    interpreter aborts when it ends meanwhile (Ctrl-C at the question).
+    """
+
+    async def ask() -> str:
+        loop = asyncio.get_running_loop()
+        typed: asyncio.Future[str] = loop.create_future()
+
+        def tell(words: str) -> None:
+            if not typed.done():
+                typed.set_result(words)
+
+        def read() -> None:
+            try:
+                words = os.read(stdin.fileno(), 4096).decode("utf-8", "replace")
+            except (OSError, ValueError):
+                words = ""
+            try:
+                loop.call_soon_threadsafe(tell, words)
+            except RuntimeError:
+                return  # the loop is closed: nobody waits for the answer any more
+
+        threading.Thread(target=read, name="bulkdel-question", daemon=True).start()
+        return await typed
+
+    return ask

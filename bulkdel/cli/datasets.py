@@ -1,0 +1,81 @@
+"""``bulkdel datasets``: what the key sees."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+from bulkdel.cli.options import connection_options, limit_options, talk_options
+from bulkdel.cli.world import World
+from bulkdel.model import Dataset
+from bulkdel.report import EXIT_STATUS
+from bulkdel.text import safe
+
+EPILOG = """\b
+Example:
+  export LANGDOCK_API_KEY=sk-...
+  bulkdel datasets langdock
+  bulkdel datasets dify --base-url http://localhost/v1 --json
+\b
+Exit status: 0 listed, 2 wrong command, 4 stopped by the provider.
+"""
+
+
+@click.command(epilog=EPILOG, short_help="The datasets that the key sees, with their document counts.")
+@click.argument("provider")
+@click.option("--json", "as_json", is_flag=True, help="One JSON list on stdout, and nothing else there.")
+@limit_options
+@connection_options
+@talk_options
+@click.pass_obj
+def datasets(world: World, /, provider: str, **given: Any) -> int:
+    """List the datasets that the key sees: id, documents, name.
+
+    PROVIDER is dify, langdock, or the name of an installed plug-in.
+    """
+    from bulkdel.cli import act, logs, output
+    from bulkdel.cli.screen import Screen
+
+    world.verbose = given["verbose"]
+    screen = Screen(world)
+    opened = act.open_provider(provider, given, world, screen)
+
+    async def listing() -> Any:
+        async with world.client(opened, ca_file=given["ca_file"]) as client:
+            return await client.datasets(opened.name)
+
+    as_json = given["log_json"] or not screen.terminal
+    with logs.told(screen, quiet=given["quiet"], verbose=given["verbose"], as_json=as_json):
+        found = act.run_async(listing)
+    rows: tuple[Dataset, ...] = found.datasets
+    if given["as_json"]:
+        output.write_json(world, [as_dict(row) for row in rows])
+    elif rows:
+        output.write(world, "\n".join(lines(rows)))
+    elif not found.failure:
+        screen.say(f"no dataset is shared with this key: {provider}")
+    if found.failure:
+        shown = f"; the {len(rows)} above came before" if rows else ""
+        screen.error(f"the datasets could not be listed to the end{shown}: {safe(found.failure)}", safe(found.hint))
+        return EXIT_STATUS[found.status] or EXIT_STATUS["incomplete"]
+    return 0
+
+
+def as_dict(dataset: Dataset) -> dict[str, Any]:
+    """A dataset as the JSON list has it: ``documents`` is null where the service does not say."""
+    out: dict[str, Any] = {"id": dataset.id, "name": safe(dataset.name), "documents": dataset.documents}
+    if dataset.refusal:
+        out["refusal"] = safe(dataset.refusal)
+    return out
+
+
+def lines(rows: tuple[Dataset, ...]) -> list[str]:
+    """A table in plain columns: the id first, because that is what is copied."""
+    wide = max(2, *(len(safe(row.id)) for row in rows))
+    out = [f"{'id':<{wide}}  documents  name"]
+    for row in rows:
+        count = "?" if row.documents is None else str(row.documents)
+        refusal = f"  (cannot be purged: {safe(row.refusal)})" if row.refusal else ""
+        out.append(f"{safe(row.id):<{wide}}  {count:>9}  {safe(row.name, 80)}{refusal}")
+    return out

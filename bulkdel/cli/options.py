@@ -1,0 +1,187 @@
+"""The options that several commands share, and how a wrong value is told."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, TypeVar, get_args
+
+import click
+
+from bulkdel.cli import values
+from bulkdel.model import Indexing, Limits, Policy, Rate, Selection
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+class Words(click.ParamType[Any]):
+    """An option's value that a pure function reads; its ``ValueError`` becomes click's usage error."""
+
+    def __init__(self, name: str, parse: Callable[[str], Any]) -> None:
+        self.name = name
+        self._parse = parse
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        if not isinstance(value, str):
+            return value
+        try:
+            return self._parse(value)
+        except ValueError as error:
+            self.fail(str(error), param, ctx)
+
+
+@dataclass(frozen=True, slots=True)
+class GivenRate:
+    """A rate that the user gave: ``None`` inside is the user's ``none``, which is not the same as giving nothing."""
+
+    rate: Rate | None
+
+
+@dataclass(frozen=True, slots=True)
+class GivenConcurrency:
+    """A concurrency that the user gave: ``None`` inside is the user's ``auto``."""
+
+    concurrency: int | None
+
+
+DURATION = Words("duration", values.duration)
+RATE = Words("rate", lambda words: GivenRate(values.rate(words)))
+CONCURRENCY = Words("concurrency", lambda words: GivenConcurrency(values.concurrency(words)))
+WHEN = Words("when", lambda words: values.when(words, time.time()))
+FILE = click.Path(path_type=Path)
+
+_DEFAULT = Policy()
+
+
+def _all(*options: Callable[[F], F]) -> Callable[[F], F]:
+    def wrap(function: F) -> F:
+        for option in reversed(options):
+            function = option(function)
+        return function
+
+    return wrap
+
+
+def connection_options(function: F) -> F:
+    """Where the service is and with which key."""
+    return _all(
+        click.option("--api-key-file", type=FILE, metavar="FILE",
+                     help="Read the key from FILE instead of the environment variable NAME_API_KEY (DIFY_API_KEY, LANGDOCK_API_KEY)."),
+        click.option("--base-url", metavar="URL",
+                     help="Where the service is; NAME_BASE_URL (DIFY_BASE_URL, LANGDOCK_BASE_URL) says it too."),
+        click.option("--ca-file", type=FILE, metavar="FILE",
+                     help="Trust the certificate authorities in FILE (PEM) besides the system's."),
+    )(function)  # fmt: skip
+
+
+def limit_options(function: F) -> F:
+    """How fast the service may be asked."""
+    return _all(
+        click.option("--rate", type=RATE, metavar="N/s|N/min|none",
+                     help="The provider's limit as you know it; pacing keeps below it. Default: by provider and host."),
+        click.option("--concurrency", type=CONCURRENCY, metavar="N|auto",
+                     help="Attempts in flight. Default: auto."),
+    )(function)  # fmt: skip
+
+
+def policy_options(function: F) -> F:
+    """How a call behaves: what purge and delete share."""
+    return _all(
+        click.option("--indexing", type=click.Choice(get_args(Indexing)),
+                     help="Documents still being indexed: wait until they are ready, delete them anyway, or leave them. "
+                          "Default: wait; for targets from a list: delete."),
+        click.option("--indexing-timeout", type=DURATION, metavar="DURATION",
+                     help="Give up waiting for one document. Default: 15m."),
+        click.option("--unarchive", is_flag=True,
+                     help="Un-archive archived documents first (Dify). Default: they are rejected as archived."),
+        click.option("--max-delete", type=click.IntRange(min=0), metavar="N",
+                     help="More selected than N: refused, nothing deleted, exit 3."),
+        click.option("--expect", type=click.IntRange(min=0), metavar="N",
+                     help="Not exactly N selected: refused, nothing deleted, exit 3."),
+        click.option("--attempts", type=click.IntRange(min=1), metavar="N",
+                     help=f"Attempts a document may cost before it is rejected; pauses and indexing waits are free. Default: {_DEFAULT.attempts}."),
+        click.option("--timeout", type=DURATION, metavar="DURATION", help="One attempt. Default: 60s."),
+        click.option("--deadline", type=DURATION, metavar="DURATION",
+                     help="The whole run; what is left stays not attempted, exit 5. Default: none."),
+        click.option("--backoff", type=DURATION, metavar="BASE",
+                     help="First retry delay; doubles with full jitter up to a cap. Default: 1s (indexing: 5s)."),
+        click.option("--max-pause", type=DURATION, metavar="DURATION",
+                     help="The longest pause that the service may ask for. Default: 1h."),
+    )(function)  # fmt: skip
+
+
+def selection_options(function: F) -> F:
+    """Which documents of a dataset."""
+    return _all(
+        click.option("--name", "names", multiple=True, metavar="GLOB",
+                     help="Only documents whose name matches, whatever the case ('tmp-*'); repeatable, any may match."),
+        click.option("--created-before", type=WHEN, multiple=True, metavar="WHEN",
+                     help="Only documents created before a date (2026-01-31, UTC) or longer ago than an age (90d); "
+                          "of several the earliest counts."),
+        click.option("--status", "statuses", multiple=True, metavar="S",
+                     help="Only documents with this status, in the service's own word (error, SYNCED); repeatable."),
+    )(function)  # fmt: skip
+
+
+def act_options(function: F) -> F:
+    """Whether to ask and what to write."""
+    return _all(
+        click.option("-y", "--yes", is_flag=True,
+                     help="Do not ask. With no terminal to ask at, a run without it is refused, exit 3."),
+        click.option("--dry-run", is_flag=True, help="List, select, show; send nothing but GET."),
+        click.option("--json", "as_json", is_flag=True,
+                     help="One JSON object on stdout at the end, and nothing else there."),
+        click.option("--settled", type=click.Path(), metavar="FILE",
+                     help="Add every settled document to FILE as it settles, one JSON object a line; - is stdout."),
+    )(function)  # fmt: skip
+
+
+def talk_options(function: F) -> F:
+    """How much is said on stderr."""
+    return _all(
+        click.option("-q", "--quiet", is_flag=True, help="Say only errors on stderr; no progress."),
+        click.option("-v", "--verbose", is_flag=True, help="Say everything on stderr, each retry included."),
+        click.option("--log-json", is_flag=True, help="Say it as JSON lines (the default where stderr is no terminal)."),
+    )(function)  # fmt: skip
+
+
+def policy_from(given: dict[str, Any]) -> Policy:
+    """The policy that the options of ``policy_options`` ask for; what was not given keeps its default."""
+    named = {
+        field: given[field]
+        for field in ("indexing", "indexing_timeout", "max_delete", "expect", "attempts", "timeout", "deadline", "max_pause")
+        if given[field] is not None
+    }  # fmt: skip
+    policy = replace(_DEFAULT, unarchive=given["unarchive"], **named)
+    base = given["backoff"]
+    if base is None:
+        return policy
+    return replace(
+        policy,
+        backoff=base,
+        backoff_cap=max(base, policy.backoff_cap),
+        indexing_backoff=base,
+        indexing_backoff_cap=max(base, policy.indexing_backoff_cap),
+    )
+
+
+def selection_from(given: dict[str, Any]) -> Selection:
+    """The selection that the options of ``selection_options`` ask for; of several moments the earliest counts."""
+    moments: tuple[float, ...] = given["created_before"]
+    return Selection(
+        names=tuple(given["names"]),
+        created_before=min(moments, default=None),
+        statuses=tuple(given["statuses"]),
+    )
+
+
+def limits_from(given: dict[str, Any], defaults: Limits) -> Limits:
+    """``defaults`` with what the user gave: a rate alone leaves the concurrency, and the other way round."""
+    rate: GivenRate | None = given["rate"]
+    concurrency: GivenConcurrency | None = given["concurrency"]
+    return Limits(
+        rate=defaults.rate if rate is None else rate.rate,
+        concurrency=defaults.concurrency if concurrency is None else concurrency.concurrency,
+    )

@@ -1,0 +1,127 @@
+"""What goes to stdout and into files: the JSON object, the settled lines, and the end of a stream nobody reads."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from typing import Any, TextIO
+
+import click
+
+from bulkdel.cli.world import World
+from bulkdel.errors import ConfigurationError
+from bulkdel.model import FULFILLED, Outcome, Settled
+from bulkdel.text import safe
+
+SAMPLES = 3
+"""Rejected documents that the summary shows for each reason; all of them are in the settled lines."""
+
+
+def check_streams(settled: str | None, *, as_json: bool) -> None:
+    """:raises click.UsageError: where the settled lines and the JSON object would both go to stdout"""
+    if as_json and settled == "-":
+        raise click.UsageError(
+            "--json and --settled - both write to stdout; give --settled a file", click.get_current_context(silent=True)
+        )
+
+
+def write(world: World, words: str) -> None:
+    """Lines for stdout; a reader that went away is no error, since what is done is done.
+
+    :raises OSError: where stdout cannot be written for another reason (a full disk)
+    """
+    try:
+        world.stdout.write(world.hide(words) + "\n")
+        world.stdout.flush()
+    except BrokenPipeError:
+        silence(world.stdout)
+
+
+def write_json(world: World, value: Any) -> None:
+    """One JSON value on one line; plain ASCII, so that no terminal, pipe or locale changes it."""
+    write(world, json.dumps(value))
+
+
+def silence(stream: TextIO) -> None:
+    """Point a stream whose reader went away at nothing, so that the interpreter's last flush has nothing to complain of."""
+    with suppress(OSError, ValueError):
+        nothing = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nothing, stream.fileno())
+        os.close(nothing)
+
+
+@dataclass(slots=True)
+class Samples:
+    """A few rejected documents for each way to be rejected: what the summary shows without keeping them all."""
+
+    by_outcome: dict[Outcome, list[Settled]] = field(default_factory=dict)
+
+    def take(self, page: Sequence[Settled]) -> None:
+        for settled in page:
+            if settled.outcome in FULFILLED:
+                continue
+            kept = self.by_outcome.setdefault(settled.outcome, [])
+            if len(kept) < SAMPLES:
+                kept.append(settled)
+
+    def words(self, outcome: Outcome) -> list[str]:
+        """``document (name): reason``, a line for each."""
+        return [
+            f"{safe(s.target.document, 60)}{f' ({safe(s.name, 60)})' if s.name else ''}: {safe(s.reason, 160) or 'no reason given'}"
+            for s in self.by_outcome.get(outcome, [])
+        ]
+
+
+class SettledLines:
+    """Settled targets as JSON lines, written as they come.
+
+    ``failed`` is told once, with the exception, when they can no longer be written: a disk that is full, a reader that
+    went away. Nothing is raised into the engine, and nothing more is written then.
+    """
+
+    def __init__(self, stream: TextIO | None, hide: Callable[[str], str], failed: Callable[[OSError], None]) -> None:
+        self._stream = stream
+        self._hide = hide
+        self._failed = failed
+
+    def take(self, page: Sequence[Settled]) -> None:
+        if self._stream is None:
+            return
+        try:
+            self._stream.write(self._hide("".join(json.dumps(s.as_dict()) + "\n" for s in page)))
+            self._stream.flush()
+        except OSError as error:
+            if isinstance(error, BrokenPipeError):
+                silence(self._stream)
+            self._stream = None
+            self._failed(error)
+
+
+@contextmanager
+def settled_stream(path: str | None, world: World) -> Iterator[TextIO | None]:
+    """The stream for ``--settled``: None where it was not given, stdout for ``-``, else the file, made or added to.
+
+    It is added to and not begun anew, because the lines of an earlier part of the same work are evidence, and cannot be
+    had again.
+
+    :raises ConfigurationError: where the file cannot be written
+    """
+    if path is None:
+        yield None
+        return
+    if path == "-":
+        yield world.stdout
+        return
+    try:
+        stream = open(path, "a", encoding="utf-8")  # noqa: SIM115 - closed below; the with would also catch the body's errors
+    except (OSError, ValueError) as error:
+        why = error.strerror if isinstance(error, OSError) and error.strerror else error
+        raise ConfigurationError(f"cannot write the settled lines to {path}: {why}") from None
+    try:
+        yield stream
+    finally:
+        with suppress(OSError):  # already told by SettledLines, which flushes every page
+            stream.close()

@@ -1,0 +1,238 @@
+"""How far a run is, while it goes: a live display on a terminal, one line every ten seconds elsewhere."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING, Literal, Protocol, assert_never
+
+from bulkdel.cli.screen import Screen
+from bulkdel.cli.values import spoken
+from bulkdel.engine.progress import Progress, Wait
+from bulkdel.text import safe
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
+    from rich.live import Live
+    from structlog.stdlib import BoundLogger
+
+Look = Callable[[], Sequence[Progress]]
+Style = Literal["none", "live", "lines", "log"]
+
+LIVE_EVERY = 0.25
+"""Seconds between two looks of a live display: four a second look alive, and cost nothing that a measurement shows."""
+LINE_EVERY = 10.0
+"""Seconds between two lines where nobody watches: 360 lines an hour is what a log bears."""
+
+LOOK_EVERY = 1.0
+"""Seconds between two looks at most, shown or not."""
+
+_WHY = 100  # characters of the service's own words in one line
+
+
+def line(progress: Progress, elapsed: float) -> str:
+    """One provider in one line: how far, how fast, how long still, and what it waits for; ``elapsed`` is in seconds."""
+    parts = [f"{progress.provider}: {counted(progress)}", *extras(progress), speed(progress), remaining(progress)]
+    waits = waiting(progress)
+    if waits:
+        parts.append(waits)
+    return f"[{spoken(elapsed)}] " + ", ".join(parts)
+
+
+def counted(progress: Progress) -> str:
+    """How many of how many, for the phase that it is in."""
+    p = progress
+    settled = p.deleted + p.already_gone
+    match p.phase:
+        case "preflight":
+            return "checking key, address and datasets"
+        case "listing":
+            return f"listing, {p.total} documents so far"
+        case "verifying":
+            return f"listing again to verify, {settled} of {p.total} deleted"
+        case "done":
+            return f"done, {settled} of {p.total} deleted"
+        case _:
+            if not p.complete:
+                return f"{settled} deleted of at least {p.total}"
+            share = f" ({100 * settled // p.total} %)" if p.total else ""
+            return f"{settled} of {p.total} deleted{share}"
+
+
+def extras(progress: Progress) -> list[str]:
+    """The counts that are not nought."""
+    p = progress
+    return [
+        f"{n} {what}"
+        for n, what in (
+            (p.rejected, "rejected"),
+            (p.not_attempted, "not attempted"),
+            (p.requeued, "requeued"),
+            (p.left, "left"),
+        )
+        if n
+    ]
+
+
+def speed(progress: Progress) -> str:
+    """Settled a second or a minute, against the limit where there is one; the unit is the limit's."""
+    limit = progress.rate
+    if (limit is not None and limit.per_second < 5) or (limit is None and 0 < progress.per_second < 1):
+        now = f"{progress.per_second * 60:.0f}/min"
+        bound = "" if limit is None else f" of {limit.per_second * 60:g}/min"
+    else:
+        now = f"{progress.per_second:.0f}/s"
+        bound = "" if limit is None else f" of {limit.per_second:g}/s"
+    return now + bound
+
+
+def remaining(progress: Progress) -> str:
+    """The estimate of what is still to come; said to be unknown where nothing can be said honestly."""
+    if progress.phase == "done":
+        return "done"
+    return "time left unknown" if progress.eta_s is None else f"about {spoken(progress.eta_s)} left"
+
+
+def waiting(progress: Progress) -> str:
+    """Why it waits, in a few words; empty where it does not."""
+    cause = _cause(progress.wait, progress)
+    if not cause:
+        return ""
+    tail = f" for {spoken(progress.wait_s)} more" if progress.wait_s is not None and progress.wait_s > 0 else ""
+    # Only a pause has a reason that the numbers beside it do not tell: the service's own words.
+    why = f": {safe(progress.why, _WHY)}" if progress.wait == "pause" and progress.why else ""
+    return f"waiting for {cause}{tail}{why}"
+
+
+def _cause(wait: Wait, progress: Progress) -> str:
+    match wait:
+        case "":
+            return ""
+        case "rate":
+            return "the rate limit" if progress.rate is None else f"the rate limit of {progress.rate}"
+        case "pause":
+            return "a pause that the service asked for"
+        case "indexing":
+            return (
+                f"{progress.indexing} documents to be indexed" if progress.indexing != 1 else "1 document to be indexed"
+            )
+        case "service":
+            return f"{progress.in_flight} answers" if progress.in_flight != 1 else "1 answer"
+        case "backoff":
+            return "the next try after a failure"
+        case "consumer":
+            return "whoever reads the outcomes"
+        case _:
+            assert_never(wait)
+
+
+def picture(looks: Sequence[Progress], elapsed: float) -> RenderableType:
+    """The live display: for each provider a bar, its numbers and one line on why it waits."""
+    from rich.console import Group
+    from rich.progress_bar import ProgressBar
+    from rich.table import Table
+    from rich.text import Text
+
+    rows: list[RenderableType] = []
+    for look in looks:
+        head = Table.grid(padding=(0, 1))
+        settled = look.deleted + look.already_gone + look.rejected + look.not_attempted
+        bar = ProgressBar(
+            total=max(1, look.total), completed=settled, width=24, pulse=not look.complete and not settled
+        )
+        head.add_row(Text(look.provider, style="bold"), bar, Text(counted(look)))
+        rows.append(head)
+        numbers = ", ".join([*extras(look), speed(look), remaining(look)])
+        rows.append(Text(f"  {numbers}", no_wrap=True, overflow="ellipsis"))
+        rows.append(Text(f"  {waiting(look)}", style="dim", no_wrap=True, overflow="ellipsis"))
+    rows.append(Text(f"  {spoken(elapsed)} so far; Ctrl-C stops gently", style="dim"))
+    return Group(*rows)
+
+
+def style(screen: Screen, *, quiet: bool, log_json: bool) -> Style:
+    """How progress is shown: not at all, live, as plain lines, or as events of a JSON log."""
+    if quiet:
+        return "none"
+    if log_json:
+        return "log"
+    return "live" if screen.moving else "lines"
+
+
+class Show(Protocol):
+    """Shows a look; the display that shows nothing is one too, so that nobody has to ask whether there is one."""
+
+    def __call__(self, looks: Sequence[Progress], elapsed: float) -> None: ...
+
+
+def _lines(screen: Screen) -> Show:
+    def show(looks: Sequence[Progress], elapsed: float) -> None:
+        for look in looks:
+            screen.say(line(look, elapsed))
+
+    return show
+
+
+def _logged(log: BoundLogger) -> Show:
+    def show(looks: Sequence[Progress], elapsed: float) -> None:
+        for p in looks:
+            log.info("progress", line=line(p, elapsed), provider=p.provider, phase=p.phase, total=p.total, deleted=p.deleted,
+                     rejected=p.rejected, requeued=p.requeued, left=p.left, per_second=round(p.per_second, 2),
+                     eta_s=None if p.eta_s is None else round(p.eta_s, 1), wait=p.wait)  # fmt: skip
+
+    return show
+
+
+def _live(live: Live) -> Show:
+    def show(looks: Sequence[Progress], elapsed: float) -> None:
+        live.update(picture(looks, elapsed), refresh=live.is_started)
+
+    return show
+
+
+@asynccontextmanager
+async def shown(
+    how: Style, screen: Screen, log: BoundLogger, look: Look, *, every: float = LINE_EVERY
+) -> AsyncIterator[None]:
+    """Show ``look()`` from time to time while the context lasts; ``every`` is in seconds, for what is not live."""
+    match how:
+        case "none":
+            yield
+        case "live":
+            with screen.live() as live:
+                async with _every(LIVE_EVERY, look, _live(live)):
+                    yield
+        case "lines":
+            async with _every(every, look, _lines(screen)):
+                yield
+        case "log":
+            async with _every(every, look, _logged(log)):
+                yield
+        case _:
+            assert_never(how)
+
+
+@asynccontextmanager
+async def _every(seconds: float, look: Look, show: Show) -> AsyncIterator[None]:
+    clock = asyncio.get_running_loop().time
+    began = clock()
+
+    async def forever() -> None:
+        due = began + seconds
+        while True:
+            # Looked at more often than shown: the speed is measured from one look to another.
+            await asyncio.sleep(min(seconds, LOOK_EVERY))
+            looks = look()
+            if looks and clock() >= due:
+                show(looks, clock() - began)
+                due = max(due + seconds, clock())
+
+    task = asyncio.create_task(forever())
+    try:
+        yield
+    finally:
+        task.cancel()
+        # The display must not hide how the run ended: whatever it died of is told apart.
+        for problem in await asyncio.gather(task, return_exceptions=True):
+            if isinstance(problem, Exception):
+                raise problem

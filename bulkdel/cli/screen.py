@@ -1,0 +1,119 @@
+"""The command's stderr: lines that people read, above a progress display where there is one."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from typing import TYPE_CHECKING, TextIO
+
+from bulkdel.cli.world import World, is_terminal
+
+if TYPE_CHECKING:
+    from rich.console import Console, RenderableType
+    from rich.live import Live
+
+
+class Screen:
+    """Writes lines to stderr, each without any key, and never fails because nobody reads them any more.
+
+    ``terminal`` is whether somebody looks, ``colour`` whether they want colours (``NO_COLOR`` and ``TERM=dumb`` say no),
+    ``moving`` whether the cursor can be moved, which a live display needs.
+    """
+
+    def __init__(self, world: World) -> None:
+        self._world = world
+        self._stream = world.stderr
+        self.terminal = is_terminal(world.stderr)
+        self.moving = self.terminal and world.environ.get("TERM", "") not in ("", "dumb")
+        self.colour = wants_colour(world.stderr, world.environ)
+        self._live: Live | None = None
+
+    def say(self, line: str) -> None:
+        """One line (it may hold colours); a live display stays below it."""
+        line = self._world.hide(line)
+        if self._live is not None:
+            from rich.text import Text
+
+            self._live.console.print(Text.from_ansi(line), soft_wrap=True)
+            return
+        with suppress(OSError, ValueError):  # stderr closed: there is nobody left to tell
+            self._stream.write(line + "\n")
+            self._stream.flush()
+
+    def ask(self, question: str) -> None:
+        """Words with no line end behind them, for an answer to be typed there."""
+        with suppress(OSError, ValueError):
+            self._stream.write(self._world.hide(question))
+            self._stream.flush()
+
+    def error(self, message: str, hint: str = "") -> None:
+        self.say(f"error: {message}")
+        if hint:
+            self.say(f"hint: {hint}")
+
+    def warning(self, message: str, hint: str = "") -> None:
+        self.say(f"warning: {message}")
+        if hint:
+            self.say(f"hint: {hint}")
+
+    @contextmanager
+    def live(self) -> Iterator[Live]:
+        """A live display at the bottom of the terminal; it is wiped at the end, and refreshed only when told to."""
+        from rich.live import Live
+
+        live = Live(
+            console=console(self._stream, colour=self.colour),
+            auto_refresh=False,
+            transient=True,
+            redirect_stdout=False,
+            redirect_stderr=False,
+        )
+        self._live = live
+        try:
+            with live:
+                yield live
+        finally:
+            self._live = None
+
+    @contextmanager
+    def still(self) -> Iterator[None]:
+        """Take the live display away while something is asked."""
+        live = self._live
+        if live is None:
+            yield
+            return
+        self._live = None
+        live.stop()
+        try:
+            yield
+        finally:
+            live.start()
+            self._live = live
+
+
+def wants_colour(stream: TextIO, environ: Mapping[str, str]) -> bool:
+    """Colours only on a terminal that can show them and whose owner has not declined them (https://no-color.org)."""
+    return is_terminal(stream) and not environ.get("NO_COLOR") and environ.get("TERM", "") not in ("", "dumb")
+
+
+def console(stream: TextIO, *, colour: bool, width: int | None = None) -> Console:
+    """A rich console on ``stream`` that obeys nothing inside the words: no markup, no emoji, no highlighting."""
+    from rich.console import Console
+
+    return Console(
+        file=stream,
+        no_color=not colour,
+        markup=False,
+        emoji=False,
+        highlight=False,
+        width=width,
+    )
+
+
+def drawn(what: RenderableType, width: int = 80) -> str:
+    """What ``what`` looks like without colours in ``width`` columns."""
+    import io
+
+    stream = io.StringIO()
+    console(stream, colour=False, width=width).print(what)
+    return "\n".join(line.rstrip() for line in stream.getvalue().splitlines())

@@ -1,0 +1,159 @@
+"""Target files: CSV with a header, or JSONL; read whole and checked whole before anything is sent."""
+
+from __future__ import annotations
+
+import codecs
+import csv
+import json
+import sys
+from collections.abc import Callable, Iterator
+from typing import BinaryIO
+
+from bulkdel.errors import TargetFileError
+from bulkdel.model import Target
+from bulkdel.text import safe
+
+LONGEST_LINE = 1024 * 1024
+"""Characters in one line; an id is below 100, and a line of a mebibyte is not a target but the wrong file."""
+
+_SHOWN = 60  # characters of a wrong value that a message repeats
+
+
+def read(source: BinaryIO, name: str, provider: str) -> list[Target]:
+    """Every target in ``source``, in order, duplicates included; ``name`` is what messages call the file.
+
+    A file whose first character (after blanks) is ``{`` is JSONL, any other is CSV. A CSV has a header line with
+    ``document`` and ``dataset`` in any order and case, more columns are ignored; a JSONL line is an object with those
+    keys. Blank lines are ignored. Where a line names a ``provider``, it must be this one.
+
+    :raises TargetFileError: naming the file and the line, at the first line that is wrong
+    """
+    lines = _Lines(source, name)
+    first = next((line for line in lines if line.strip()), None)
+    if first is None:
+        raise TargetFileError(f"the target file is empty: {name}", hint=_HINT)
+    lines.again(first)
+    return list((_jsonl if first.lstrip().startswith("{") else _csv)(lines, name, provider))
+
+
+_HINT = 'give a CSV whose header has dataset and document, or JSONL lines such as {"dataset": "…", "document": "…"}'
+
+
+class _Lines:
+    """The lines of a file with their numbers: UTF-8 with or without a byte-order mark, any line ending, one line back."""
+
+    def __init__(self, source: BinaryIO, name: str) -> None:
+        self.number = 0
+        self._source = source
+        self._name = name
+        self._back: list[str] = []
+
+    def again(self, line: str) -> None:
+        """Let the next reading begin with ``line`` once more."""
+        self.number -= 1
+        self._back.append(line)
+
+    def __iter__(self) -> Iterator[str]:
+        return self
+
+    def __next__(self) -> str:
+        self.number += 1
+        if self._back:
+            return self._back.pop()
+        raw = self._source.readline(LONGEST_LINE + 1)
+        if not raw:
+            raise StopIteration
+        if len(raw) > LONGEST_LINE:
+            raise self.wrong(f"longer than {LONGEST_LINE} bytes")
+        if self.number == 1:
+            if raw.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+                raise self.wrong("UTF-16, not UTF-8; save the file as UTF-8")
+            raw = raw.removeprefix(codecs.BOM_UTF8)
+        if b"\0" in raw:
+            raise self.wrong("not text: it holds a null byte")
+        try:
+            return raw.decode("utf-8")
+        except UnicodeDecodeError:
+            raise self.wrong("not UTF-8 text") from None
+
+    def wrong(self, what: str, line: int | None = None) -> TargetFileError:
+        return TargetFileError(f"{self._name}, line {line or self.number}: {what}", hint=_HINT)
+
+
+def _csv(lines: _Lines, name: str, provider: str) -> Iterator[Target]:
+    rows = _rows(lines)
+    number, header = next(rows)
+    columns = [cell.strip().casefold() for cell in header]
+    for wanted in ("dataset", "document"):
+        if columns.count(wanted) != 1:
+            found = "no" if wanted not in columns else "more than one"
+            raise lines.wrong(f"the header has {found} {wanted!r} column: {_short(','.join(header))}", number)
+    dataset_at, document_at = columns.index("dataset"), columns.index("document")
+    provider_at = columns.index("provider") if "provider" in columns else None
+    build = _builder(lines, provider)
+    for number, row in rows:
+        if len(row) != len(columns):
+            raise lines.wrong(
+                f"{len(row)} columns where the header has {len(columns)}: {_short(','.join(row))}", number
+            )
+        yield build(number, row[dataset_at].strip(), row[document_at].strip(),
+                    None if provider_at is None else row[provider_at].strip())  # fmt: skip
+
+
+def _rows(lines: _Lines) -> Iterator[tuple[int, list[str]]]:
+    """The rows of a CSV that are not blank, each with the number of its first line."""
+    reader = csv.reader(lines, strict=True)
+    while True:
+        start = lines.number + 1
+        try:
+            row = next(reader, None)
+        except csv.Error as error:
+            raise lines.wrong(f"not CSV: {error}", start) from None
+        if row is None:
+            return
+        if any(cell.strip() for cell in row):
+            yield start, row
+
+
+def _jsonl(lines: _Lines, name: str, provider: str) -> Iterator[Target]:
+    build = _builder(lines, provider)
+    for line in lines:
+        if not line.strip():
+            continue
+        try:
+            item = json.loads(line)
+        except (ValueError, RecursionError):
+            raise lines.wrong(f"not JSON: {_short(line.strip())}") from None
+        if not isinstance(item, dict):
+            raise lines.wrong(f"not a JSON object: {_short(line.strip())}")
+        for wanted in ("dataset", "document"):
+            if wanted not in item:
+                raise lines.wrong(f"no {wanted!r}: {_short(line.strip())}")
+            if not isinstance(item[wanted], str):
+                raise lines.wrong(f"{wanted!r} is not a string: {_short(json.dumps(item[wanted]))}")
+        named = item.get("provider")
+        if named is not None and not isinstance(named, str):
+            raise lines.wrong(f"'provider' is not a string: {_short(json.dumps(named))}")
+        yield build(lines.number, item["dataset"].strip(), item["document"].strip(), named)
+
+
+def _builder(lines: _Lines, provider: str) -> Callable[[int, str, str, str | None], Target]:
+    """Checks one line's values and makes its target.
+
+    Datasets are few and repeated on every line: interned, a million targets hold one string for each, not a million.
+    """
+
+    def build(number: int, dataset: str, document: str, named: str | None) -> Target:
+        if not dataset:
+            raise lines.wrong("the dataset is empty", number)
+        if not document:
+            raise lines.wrong("the document is empty", number)
+        if named and named != provider:
+            raise lines.wrong(f"for another provider than {provider!r}: {_short(named)}", number)
+        return Target(provider, sys.intern(dataset), document)
+
+    return build
+
+
+def _short(words: str) -> str:
+    return safe(words, _SHOWN)

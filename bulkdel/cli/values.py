@@ -1,0 +1,130 @@
+"""What the words of the command line stand for: durations, rates, numbers of workers and moments; pure."""
+
+from __future__ import annotations
+
+import math
+import re
+from datetime import UTC, datetime
+
+from bulkdel.model import Rate
+
+_DURATION = re.compile(r"([0-9]{1,18}(?:\.[0-9]{1,18})?)(ms|s|m|h|d)")
+_SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
+_RATE = re.compile(r"([0-9]{1,18}(?:\.[0-9]{1,18})?)/(s|min|h)")
+_PER = {"s": 1.0, "min": 60.0, "h": 3600.0}
+_DATE = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}([T ].+)?")
+
+LONGEST = 36_500 * 86_400.0
+"""A hundred years in seconds: whatever is longer is a slip of the finger, and no clock can be set to it."""
+FASTEST = 100_000.0
+"""Requests a second that no service allows and no wire carries (one core sends about 13,000)."""
+MOST_WORKERS = 1000
+
+DURATION_WORDS = "500ms, 0.5s, 90s, 15m, 2h or 3d"
+RATE_WORDS = "45/min, 100/s, 600/h or none"
+WHEN_WORDS = "a date (2026-01-31), a date with a time (2026-01-31T18:00, UTC unless it says otherwise) or an age (90d)"
+
+
+def duration(words: str) -> float:
+    """Seconds that ``words`` (``500ms``, ``0.5s``, ``90s``, ``15m``, ``2h``, ``3d``) stand for; always positive.
+
+    :raises ValueError: for anything else; the message says what is allowed
+    """
+    match = _DURATION.fullmatch(words)
+    if match is None:
+        raise ValueError(f"must be a duration such as {DURATION_WORDS}: {words!r}")
+    seconds = float(match[1]) * _SECONDS[match[2]]
+    if seconds <= 0:
+        raise ValueError(f"must be longer than nothing: {words!r}")
+    if seconds > LONGEST:
+        raise ValueError(f"must be at most 36500d: {words!r}")
+    return seconds
+
+
+def rate(words: str) -> Rate | None:
+    """The rate that ``words`` (``45/min``, ``100/s``, ``600/h``) stand for, or None for ``none``.
+
+    :raises ValueError: for anything else; the message says what is allowed
+    """
+    if words == "none":
+        return None
+    match = _RATE.fullmatch(words)
+    if match is None:
+        raise ValueError(f"must be a rate such as {RATE_WORDS}: {words!r}")
+    n, per = float(match[1]), _PER[match[2]]
+    if n <= 0:
+        raise ValueError(f"must be more than nothing: {words!r}")
+    if n / per > FASTEST:
+        raise ValueError(f"must be at most {FASTEST:.0f}/s, or none: {words!r}")
+    return Rate(n, per=per)
+
+
+def concurrency(words: str) -> int | None:
+    """How many attempts may be in flight, or None for ``auto``.
+
+    :raises ValueError: for anything but a whole number from 1 to 1000 or ``auto``
+    """
+    if words == "auto":
+        return None
+    if not re.fullmatch(r"[0-9]{1,6}", words) or not 1 <= int(words) <= MOST_WORKERS:
+        raise ValueError(f"must be a whole number from 1 to {MOST_WORKERS}, or auto: {words!r}")
+    return int(words)
+
+
+def share(words: str) -> float:
+    """A share as a number from 0 to 1: ``5%`` or ``0.05``.
+
+    :raises ValueError: for anything else
+    """
+    match = re.fullmatch(r"([0-9]{1,9}(?:\.[0-9]{1,9})?)(%?)", words)
+    part = -1.0 if match is None else float(match[1]) / (100 if match[2] else 1)
+    if not 0 <= part <= 1:
+        raise ValueError(f"must be a share such as 5% or 0.05: {words!r}")
+    return part
+
+
+def when(words: str, now: float) -> float:
+    """The moment that ``words`` name, in Unix seconds; an age counts back from ``now`` (Unix seconds).
+
+    A date without a zone is UTC, as every time that bulkdel shows.
+
+    :raises ValueError: for what is neither a date nor an age; the message says what is allowed
+    """
+    if _DURATION.fullmatch(words):
+        return now - duration(words)
+    # Checked first because fromisoformat also reads week dates and digits in a row, which nobody means.
+    if _DATE.fullmatch(words):
+        try:
+            moment = datetime.fromisoformat(words)
+            seconds = (moment if moment.tzinfo is not None else moment.replace(tzinfo=UTC)).timestamp()
+        except (ValueError, OverflowError):
+            pass
+        else:
+            if math.isfinite(seconds):
+                return seconds
+    raise ValueError(f"must be {WHEN_WORDS}: {words!r}")
+
+
+def spoken(seconds: float) -> str:
+    """A length of time for people: ``0.4 s``, ``42 s``, ``3 min 20 s``, ``2 h 05 min``, ``3 d 4 h``; never finer than two units."""
+    if seconds < 0.95:
+        return f"{max(0.0, seconds):.1f} s"
+    whole = round(seconds)
+    if whole < 60:
+        return f"{whole} s"
+    minutes, rest = divmod(whole, 60)
+    if minutes < 60:
+        return f"{minutes} min {rest:02d} s" if rest else f"{minutes} min"
+    hours, minutes = divmod(round(seconds / 60), 60)
+    if hours < 24:
+        return f"{hours} h {minutes:02d} min" if minutes else f"{hours} h"
+    days, hours = divmod(round(seconds / 3600), 24)
+    return f"{days} d {hours} h" if hours else f"{days} d"
+
+
+def day(moment: float) -> str:
+    """The UTC day of a moment in Unix seconds (``2026-01-31``); what no calendar holds is shown as the number it is."""
+    try:
+        return datetime.fromtimestamp(moment, UTC).strftime("%Y-%m-%d")
+    except (ValueError, OverflowError, OSError):
+        return f"{moment:g}"
