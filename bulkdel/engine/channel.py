@@ -200,6 +200,8 @@ class Channel:
 
     def trouble(self, reason: str, exchange: Exchange) -> None:
         """The service or the network is unwell: pause after a few in a row, one request at a time, and give up in the end."""
+        if exchange.pauses != self.pacing.pauses:
+            return  # it was sent before a pause began: the pause has answered that complaint
         unreachable = isinstance(exchange.reply, Lost) and exchange.reply.kind == "unreachable"
         match self.breaker.trouble(
             exchange.ended_at,
