@@ -177,7 +177,10 @@ def _base_url(given: str) -> URL:
     """:raises ConfigurationError: ``given`` is not an http or https address, or holds credentials"""
     try:
         base = URL(given)
-        usable = base.scheme in ("http", "https") and base.host and not (base.query_string or base.fragment)
+        host = base.raw_host or ""
+        host.encode("idna")  # an empty or overlong label fails here and not at each request
+        odd = base.query_string or base.fragment or any(letter.isspace() for letter in host)
+        usable = base.scheme in ("http", "https") and host and not odd
     except ValueError:
         usable = False
         base = URL()
@@ -199,7 +202,8 @@ def _headers(given: Mapping[str, str]) -> dict[str, str]:
                 hint="look for line breaks, quotes or stray characters in the API key",
             )
     ours = {"Accept": "application/json", "Accept-Encoding": "gzip", "User-Agent": user_agent()}
-    return ours | dict(given)
+    theirs = {name.lower() for name in given}
+    return {name: value for name, value in ours.items() if name.lower() not in theirs} | dict(given)
 
 
 def _trust(ca_file: str | Path | None) -> ssl.SSLContext | bool:

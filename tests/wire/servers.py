@@ -55,7 +55,7 @@ class ScriptedServer:
     """Reads requests and leaves what happens then to ``script``; what it saw is in ``seen``.
 
     ``greet`` runs on each new connection before anything is read. A script that closes its writer ends the connection;
-    one that waits for ever (``hang``) is ended with the server.
+    one that waits for ever is ended with the server.
     """
 
     def __init__(self, script: Script, *, greet: Script | None = None, tls: ssl.SSLContext | None = None) -> None:
@@ -85,6 +85,14 @@ class ScriptedServer:
         await asyncio.gather(*self._tasks, return_exceptions=True)
         await self._server.wait_closed()
 
+    async def roundtrip(self) -> None:
+        """Ask once on a connection of its own: what was written before has then reached every client on this loop."""
+        reader, writer = await asyncio.open_connection("127.0.0.1", self.port)
+        writer.write(b"GET /roundtrip HTTP/1.1\r\n\r\n")
+        await reader.readuntil(b"\r\n\r\n")
+        writer.close()
+        await writer.wait_closed()
+
     async def until(self, condition: Callable[[ScriptedServer], bool]) -> None:
         """Wait for something to be true of this server: looked at after each connection, request and end."""
         while not condition(self):
@@ -104,7 +112,11 @@ class ScriptedServer:
                 if self._greet is not None:
                     await self._greet(reader, writer, connection)
                 while not writer.is_closing():
-                    self.seen.append(await _read_request(reader, connection))
+                    request = await _read_request(reader, connection)
+                    if request.path == "/roundtrip":
+                        writer.write(DELETED)
+                        continue
+                    self.seen.append(request)
                     self._changed.set()
                     await self._script(reader, writer, len(self.seen))
                     await writer.drain()
@@ -120,9 +132,31 @@ class ScriptedServer:
                     writer.transport.abort()
 
 
-async def hang(_reader: asyncio.StreamReader, _writer: asyncio.StreamWriter, _nth: int) -> None:
-    """Never answer."""
-    await asyncio.Event().wait()
+async def silence(reader: asyncio.StreamReader, _writer: asyncio.StreamWriter, _nth: int) -> None:
+    """Answer nothing, until the client has gone."""
+    await reader.read(1)
+
+
+def then_silence(start: bytes) -> Script:
+    """Begin an answer with these bytes, and then nothing more until the client has gone."""
+
+    async def script(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, _nth: int) -> None:
+        writer.write(start)
+        await writer.drain()
+        await reader.read(1)
+
+    return script
+
+
+def then_close(start: bytes) -> Script:
+    """Answer with these bytes and close the connection."""
+
+    async def script(_reader: asyncio.StreamReader, writer: asyncio.StreamWriter, _nth: int) -> None:
+        writer.write(start)
+        await writer.drain()
+        writer.close()
+
+    return script
 
 
 async def _read_request(reader: asyncio.StreamReader, connection: int) -> Seen:
