@@ -79,7 +79,9 @@ class _Reader:
     """Reads targets and puts each in its lane's queue."""
 
     def __init__(self, engine: Engine, make: MakeItem) -> None:
-        self.queues = {name: _Ahead(lane) for name, lane in engine.lanes.items()}
+        # With one provider there is nobody to slow down: a few pages keep its lane fed.
+        ahead = AHEAD if len(engine.lanes) > 1 else 4 * PAGE
+        self.queues = {name: _Ahead(lane, ahead) for name, lane in engine.lanes.items()}
         self._engine = engine
         self._make = make
         self._key = 0
@@ -127,8 +129,9 @@ class _Reader:
 class _Ahead:
     """Items read ahead for one lane."""
 
-    def __init__(self, lane: Lane) -> None:
+    def __init__(self, lane: Lane, most: int) -> None:
         self._lane = lane
+        self._most = most
         self._items: deque[Item] = deque()
         self._changed = anyio.Event()
         self._closed = False
@@ -139,7 +142,7 @@ class _Ahead:
             self._changed.set()
 
     async def room(self) -> None:
-        while len(self._items) >= AHEAD:
+        while len(self._items) >= self._most:
             self._changed = anyio.Event()
             await self._changed.wait()
 

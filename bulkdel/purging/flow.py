@@ -61,7 +61,7 @@ async def purge(
     if why or dry_run:
         return _undone(call, plan, why, hint)
 
-    await call.settle([_feed(call, ledger, name) for name in call.channels])
+    await call.settle([_feed(call, plan, ledger, name) for name in call.channels])
     for planned in plan.datasets:
         for lane in call.engine.lanes.values() if call.engine is not None else ():
             if lane.provider.name == planned.provider and planned.dataset in lane.stopped_datasets:
@@ -182,13 +182,14 @@ def _dataset_report(planned: PlannedDataset, counts: Counts) -> DatasetReport:
 # ---------------------------------------------------------------------- deleting
 
 
-def _feed(call: Call, ledger: Ledger, name: str) -> Feed:
+def _feed(call: Call, plan: Plan, ledger: Ledger, name: str) -> Feed:
     """A provider's selected documents, from the ledger to its lane."""
     provider, policy = call.channels[name].provider, call.policy
     indexing = policy.indexing or "wait"
 
     async def feed(engine: Engine) -> None:
         lane = engine.lanes[name]
+        lane.sizes.update((planned.dataset, planned.listed) for planned in plan.datasets if planned.provider == name)
         async for page in ledger.pages(name):
             await lane.offer([item(work, provider, policy, indexing) for work in page])
 

@@ -27,7 +27,9 @@ def check(report: Report, asked: list[Target], service: Service) -> None:
     assert [settled.target for settled in report.settled] == asked  # S1, S3: one per target, in input order
     assert not service.doubled  # S4
     counts = report.counts
-    assert counts.selected == counts.deleted + counts.already_gone + counts.rejected + counts.not_attempted == len(asked)
+    assert (
+        counts.selected == counts.deleted + counts.already_gone + counts.rejected + counts.not_attempted == len(asked)
+    )
     assert sum(report.reasons.values()) == counts.rejected + counts.not_attempted
     for settled in report.settled:
         document = settled.target.document
@@ -69,7 +71,9 @@ def test_every_target_settles_once_and_the_report_is_true(
 
 @settings(max_examples=100, deadline=None)
 @given(scripts, st.sampled_from(ENDS), st.integers(0, 11), st.integers(1, 4))
-def test_a_stop_by_the_service_settles_the_rest(script: list[list[str]], end: str, where: int, concurrency: int) -> None:
+def test_a_stop_by_the_service_settles_the_rest(
+    script: list[list[str]], end: str, where: int, concurrency: int
+) -> None:
     """A refused key, a vanished dataset or a wrong address ends in the report; nothing is called gone that is there."""
 
     async def main() -> None:

@@ -30,7 +30,7 @@ ENDS = ("401", "404 dataset", "302", "login page", "404 html", "tls")
 
 
 def document_id(n: int) -> str:
-    return str(uuid.UUID(int=(n << 64) | 0x4000_8000_0000_0000_0000, version=4))
+    return str(uuid.UUID(int=n << 96, version=4))
 
 
 def error(status: int, code: str, message: str, **headers: str) -> Answer:
@@ -64,13 +64,15 @@ class Service:
     most_in_flight: int = 0
     doubled: list[str] = field(default_factory=list)
     finished: int = 0
+    filled: int = 0
     down: bool = False
     dataset_gone: bool = False
     deletes: Counter[str] = field(default_factory=Counter)
     lost: Counter[str] = field(default_factory=Counter)
 
     def fill(self, n: int, **extra: object) -> list[str]:
-        first = len(self.held)
+        first = self.filled
+        self.filled += n
         ids = [document_id(first + k) for k in range(n)]
         for place, document in enumerate(ids, first):
             self.held[document] = {
@@ -119,7 +121,9 @@ class Service:
             return error(404, "not_found", "Dataset not found.")
         if document:
             row = self.held.get(document)
-            return Answer(200, JSON, json.dumps(row).encode()) if row else error(404, "not_found", "Document not found.")
+            return (
+                Answer(200, JSON, json.dumps(row).encode()) if row else error(404, "not_found", "Document not found.")
+            )
         path, _, query = request.path.partition("?")
         if path.endswith("/documents"):
             parameters = dict(pair.split("=") for pair in query.split("&"))
@@ -192,7 +196,10 @@ class Service:
 
 def provider(name: str = "dify", rate: Rate | None = None, concurrency: int = 4) -> Dify:
     return Dify(
-        api_key=KEY, base_url=f"http://{name}.localhost/v1", name=name, limits=Limits(rate=rate, concurrency=concurrency)
+        api_key=KEY,
+        base_url=f"http://{name}.localhost/v1",
+        name=name,
+        limits=Limits(rate=rate, concurrency=concurrency),
     )
 
 
@@ -200,7 +207,9 @@ def targets(ids: Iterable[str], name: str = "dify", dataset: str = DATASET) -> l
     return [Target(name, dataset, document) for document in ids]
 
 
-def client(*services: Service, policy: Policy | None = None, providers: Iterable[Dify] = (), **options: object) -> Client:
+def client(
+    *services: Service, policy: Policy | None = None, providers: Iterable[Dify] = (), **options: object
+) -> Client:
     """A client whose wires are the services in memory."""
     by_name = {service.name: service for service in services}
 
