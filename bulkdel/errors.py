@@ -53,7 +53,12 @@ class TargetsError(BulkdelError):
 
 
 class RunFileError(BulkdelError):
-    """Raised when a run file cannot be used: foreign, newer, torn beyond recovery, or held by another process."""
+    """Raised when a run file cannot be used: foreign, newer, torn beyond recovery, held by another process, or not
+    writable any more. ``hint`` says what to do about it, where there is something to say."""
+
+    def __init__(self, message: str, *, hint: str = "") -> None:
+        super().__init__(message)
+        self.hint = hint
 
 
 class BrokenPromise(BulkdelError):

@@ -1,0 +1,101 @@
+"""Where run files go when nobody says where: the user's state folder, and their names in it."""
+
+from __future__ import annotations
+
+import os
+import re
+import secrets
+import sys
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+
+from bulkdel.errors import RunFileError
+
+SUFFIX = ".run"
+_STAMP = re.compile(r"\d{8}-\d{6}")
+
+
+def state_folder(environ: Mapping[str, str] | None = None, platform: str = sys.platform) -> Path:
+    """The folder for this user's runs, which need not exist.
+
+    ``$XDG_STATE_HOME/bulkdel`` where that variable names an absolute path (others are to be ignored, says the XDG Base
+    Directory Specification), else ``~/.local/state/bulkdel``, on macOS ``~/Library/Application Support/bulkdel`` and on
+    Windows ``%LOCALAPPDATA%\\bulkdel``.
+
+    :raises RunFileError: where the user has no home folder
+    """
+    env = os.environ if environ is None else environ
+    state = env.get("XDG_STATE_HOME", "")
+    if state and os.path.isabs(state):
+        return Path(state) / "bulkdel"
+    if platform == "win32" and env.get("LOCALAPPDATA"):
+        return Path(env["LOCALAPPDATA"]) / "bulkdel"
+    home = _home(env, platform)
+    if platform == "win32":
+        return home / "AppData" / "Local" / "bulkdel"
+    if platform == "darwin":
+        return home / "Library" / "Application Support" / "bulkdel"
+    return home / ".local" / "state" / "bulkdel"
+
+
+def _home(env: Mapping[str, str], platform: str) -> Path:
+    said = env.get("USERPROFILE" if platform == "win32" else "HOME", "")
+    if said and os.path.isabs(said):
+        return Path(said)
+    entry = ""
+    if sys.platform != "win32":
+        import pwd
+
+        try:
+            entry = pwd.getpwuid(os.getuid()).pw_dir
+        except KeyError:  # a container's user that nobody named
+            entry = ""
+    if not os.path.isabs(entry):
+        raise RunFileError(
+            "there is no home folder to keep the run file in",
+            hint="set XDG_STATE_HOME, choose a place with --run FILE, or --no-run for none",
+        )
+    return Path(entry)
+
+
+def new_path(label: str, *, folder: Path, now: float, token: str | None = None) -> Path:
+    """A path for a new run in ``folder``, which is made where it is missing (for the user alone).
+
+    Its name is the time in UTC, ``label`` (a provider's name) and six random hex digits:
+    ``20261121-193000-dify-ab12cd.run``.
+
+    :raises RunFileError: where the folder cannot be made
+    """
+    try:
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    except OSError as error:
+        raise RunFileError(
+            f"the folder for run files cannot be made ({error.strerror or error}): {folder}",
+            hint="choose a place with --run FILE, or --no-run for none",
+        ) from error
+    when = datetime.fromtimestamp(now, UTC).strftime("%Y%m%d-%H%M%S")
+    plain = re.sub(r"[^a-z0-9]+", "-", label.casefold()).strip("-")[:40] or "run"
+    return folder / f"{when}-{plain}-{token or secrets.token_hex(3)}{SUFFIX}"
+
+
+def run_files(folder: Path) -> list[Path]:
+    """The run files in ``folder``, newest first by the time in their names, by their last change where there is none.
+
+    A folder that does not exist has none.
+
+    :raises RunFileError: where it cannot be read
+    """
+    found = []
+    try:
+        for entry in os.scandir(folder):
+            if entry.name.endswith(SUFFIX) and entry.is_file():
+                stamp = entry.name[:15]
+                if not _STAMP.fullmatch(stamp):
+                    stamp = datetime.fromtimestamp(entry.stat().st_mtime, UTC).strftime("%Y%m%d-%H%M%S")
+                found.append((stamp, entry.name))
+    except FileNotFoundError:
+        return []
+    except OSError as error:
+        raise RunFileError(f"the folder of run files cannot be read ({error.strerror or error}): {folder}") from error
+    return [folder / name for _, name in sorted(found, reverse=True)]

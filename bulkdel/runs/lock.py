@@ -1,0 +1,164 @@
+"""One process at a time: an operating-system lock beside the run file, which dies with its process."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import socket
+import sys
+from dataclasses import asdict, dataclass
+
+from bulkdel.errors import RunFileError
+from bulkdel.text import safe
+
+if sys.platform == "win32":
+    import msvcrt
+else:
+    import fcntl
+
+# The lock is on a file of its own: SQLite's own locks on the database are the process's (POSIX), and closing any other
+# descriptor of the database would drop them (https://www.sqlite.org/howtocorrupt.html, 2.2).
+SUFFIX = ".lock"
+_BYTE = 1 << 30  # Windows locks are mandatory: lock a byte that nobody reads
+
+
+@dataclass(frozen=True, slots=True)
+class Holder:
+    """A process: its number, its machine, and when it was born (in the system's own count, empty where unknown)."""
+
+    pid: int
+    host: str
+    born: str
+
+    def alive(self) -> bool:
+        """Whether it still runs; a process of another machine is believed to."""
+        if self.host != socket.gethostname():
+            return True
+        if sys.platform == "win32":  # os.kill(pid, 0) would end it there
+            import ctypes
+
+            handle = ctypes.windll.kernel32.OpenProcess(0x1000, False, self.pid)
+            if handle:
+                ctypes.windll.kernel32.CloseHandle(handle)
+            return bool(handle)
+        try:
+            os.kill(self.pid, 0)
+        except ProcessLookupError:
+            return False
+        except OSError:
+            pass  # somebody else's process, so there is one
+        # In a container every first process is number 1: the birth tells yesterday's from today's.
+        return self.born == _born(self.pid)
+
+
+def this_process() -> Holder:
+    return Holder(os.getpid(), socket.gethostname(), _born(os.getpid()))
+
+
+def _born(pid: int) -> str:
+    try:
+        with open(f"/proc/{pid}/stat", "rb") as stat:
+            # Field 22, starttime; field 2 is the program's name in brackets and may hold anything.
+            return stat.read().rpartition(b")")[2].split()[19].decode()
+    except (OSError, IndexError):
+        return ""
+
+
+def holder(path: str) -> Holder | None:
+    """The process that says it uses the run file at ``path``, None where none says so. Takes no lock."""
+    try:
+        with open(path + SUFFIX, "rb") as file:
+            said = json.loads(file.read(4096))
+        return Holder(int(said["pid"]), str(said["host"]), str(said["born"]))
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+
+
+class Lock:
+    """Held from ``take`` to ``release``, or until the process ends, however it ends."""
+
+    def __init__(self, path: str, descriptor: int) -> None:
+        self._path = path
+        self._descriptor = descriptor
+
+    @classmethod
+    def take(cls, path: str) -> Lock:
+        """The lock of the run file at ``path``.
+
+        :raises RunFileError: where another process holds it (it is named), or the folder cannot be written
+        """
+        flags = os.O_RDWR | os.O_CREAT | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_NOFOLLOW", 0)
+        while True:
+            try:
+                descriptor = os.open(path + SUFFIX, flags, 0o600)
+            except OSError as error:
+                raise unwritable(path, error) from error
+            try:
+                if not _try(descriptor):
+                    raise _held(path)
+                # The one before us removes the file when it is done: then ours is a lock on nothing, so look again.
+                if _same(descriptor, path + SUFFIX):
+                    os.ftruncate(descriptor, 0)
+                    os.write(descriptor, json.dumps(asdict(this_process())).encode())
+                    return cls(path + SUFFIX, descriptor)
+            except OSError as error:
+                os.close(descriptor)
+                raise RunFileError(
+                    f"the run file cannot be locked ({error.strerror or error}): {path}",
+                    hint="put it into a folder of a local disk",
+                ) from error
+            except RunFileError:
+                os.close(descriptor)
+                raise
+            os.close(descriptor)
+
+    def release(self) -> None:
+        """Remove the lock's file and let go; removing first, so that nobody takes a lock that is about to vanish."""
+        with contextlib.suppress(OSError):
+            os.unlink(self._path)
+        os.close(self._descriptor)
+        if sys.platform == "win32":  # an open file cannot be removed there
+            with contextlib.suppress(OSError):
+                os.unlink(self._path)
+
+
+def unwritable(path: str, error: OSError) -> RunFileError:
+    """What to say where the run file's folder takes no file."""
+    return RunFileError(
+        f"no run file can be written there ({error.strerror or error}): {path}",
+        hint="choose another place with --run FILE, or --no-run for none",
+    )
+
+
+def _try(descriptor: int) -> bool:
+    try:
+        if sys.platform == "win32":
+            os.lseek(descriptor, _BYTE, os.SEEK_SET)
+            msvcrt.locking(descriptor, msvcrt.LK_NBLCK, 1)
+            os.lseek(descriptor, 0, os.SEEK_SET)
+        else:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except (BlockingIOError, PermissionError):
+        return False
+    return True
+
+
+def _same(descriptor: int, path: str) -> bool:
+    if sys.platform == "win32":
+        return True
+    try:
+        there = os.stat(path)
+    except FileNotFoundError:
+        return False
+    ours = os.fstat(descriptor)
+    return (ours.st_dev, ours.st_ino) == (there.st_dev, there.st_ino)
+
+
+def _held(path: str) -> RunFileError:
+    by = holder(path)
+    who = "another process" if by is None else f"process {by.pid} on {safe(by.host, 100)}"
+    return RunFileError(
+        f"the run file is being used by {who}: {path}",
+        hint="wait until it has ended, or end it",
+    )

@@ -1,0 +1,217 @@
+"""What is to be deleted: datasets, their listed documents and lines of targets, into the run file's tables."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Sequence
+
+from bulkdel.errors import BrokenPromise, ConfigurationError
+from bulkdel.model import Document, RunStatus, Target
+from bulkdel.runs.schema import INDEXING, LISTED, SEEN, WORDS
+from bulkdel.runs.store import Store
+from bulkdel.runs.values import Added, Known, flags_of, pack_id
+from bulkdel.text import safe
+
+NAMED = 20  # documents named by a verification; how many there are is counted
+
+
+def add_dataset(store: Store, provider: str, dataset: str, name: str, listing: bool, selection: str | None) -> int:
+    """The dataset's key. One that is there already keeps its documents."""
+    key = store.dataset(provider, dataset)
+    store.connection.execute(
+        "UPDATE dataset SET name = CASE WHEN ?1 = '' THEN name ELSE ?1 END, selection = COALESCE(?2, selection),"
+        " listing = CASE WHEN ?3 AND listing IN ('none', 'incomplete') THEN 'open' ELSE listing END WHERE id = ?4",
+        (safe(name), selection, listing, key),
+    )
+    return key
+
+
+def add_documents(store: Store, key: int, rows: Sequence[tuple[Document, str]]) -> Added:
+    """Rows of a listing, each with why it is left out (empty: it is selected)."""
+    selected = skipped = duplicates = 0
+    cursor = store.connection.cursor()
+    for document, why_not in rows:
+        cursor.execute(
+            "INSERT INTO document VALUES (?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (dataset, document) DO NOTHING",
+            (
+                store.next_row,
+                key,
+                pack_id(document.id),
+                safe(document.name),
+                document.created_at,
+                store.word(document.status),
+                flags_of(document) | LISTED | SEEN,
+                store.word(why_not) if why_not else None,
+            ),
+        )
+        if cursor.rowcount:
+            store.next_row += 1
+            if why_not:
+                skipped += 1
+            else:
+                selected += 1
+            continue
+        row, flags, left_out = _find(store, key, document.id)
+        if flags & LISTED:
+            continue  # pages shift while a listing is read: the same document twice is one row
+        # A line of targets named it first, so it is asked for twice; what the user named is not skipped.
+        _duplicate(store, row)
+        _describe(store, row, document, flags | LISTED)
+        duplicates += 1
+        if left_out:
+            skipped += 1
+        else:
+            selected += 1
+    _add(store, key, selected, skipped)
+    return Added(selected + skipped, selected, skipped, duplicates)
+
+
+def add_targets(store: Store, targets: Sequence[Target]) -> Added:
+    """Lines of targets in their order; the second line of one document is a duplicate of the first."""
+    total = Added()
+    cursor = store.connection.cursor()
+    for target in targets:
+        key = store.dataset(target.provider, target.dataset)
+        cursor.execute(
+            "INSERT INTO document VALUES (?, ?, ?, '', NULL, NULL, 0, NULL) ON CONFLICT (dataset, document) DO NOTHING",
+            (store.next_row, key, pack_id(target.document)),
+        )
+        if cursor.rowcount:
+            store.next_row += 1
+            _add(store, key, 1, 0)
+            total += Added(1, 1, 0, 0)
+            continue
+        row, flags, left_out = _find(store, key, target.document)
+        if left_out and flags & LISTED:
+            # Its listing left it out and a line asks for it: it is selected after all, at the line's place, which no page
+            # has passed yet; its old place becomes the duplicate.
+            occurrences = _occurrences(store, row)
+            cursor.execute("UPDATE document SET row = ?, skipped = NULL WHERE row = ?", (store.next_row, row))
+            cursor.execute("UPDATE duplicate SET document = ? WHERE document = ?", (store.next_row, row))
+            cursor.execute("INSERT INTO duplicate VALUES (?, ?)", (row, store.next_row))
+            store.next_row += 1
+            _add(store, key, 1 + occurrences, -occurrences)
+            total += Added(1, 1, 0, 1)
+            continue
+        _duplicate(store, row)
+        selected, skipped = (0, 1) if left_out else (1, 0)
+        _add(store, key, selected, skipped)
+        total += Added(1, selected, skipped, 1)
+    return total
+
+
+def describe(store: Store, key: int, rows: Sequence[tuple[Document, str]]) -> int:
+    """What a listing says of documents that are in the run already; the others are none of the run's. How many were."""
+    provider = store.connection.execute(
+        "SELECT p.name FROM dataset s JOIN provider p ON p.id = s.provider WHERE s.id = ?", (key,)
+    ).fetchone()
+    if provider is None or provider[0] in store.handing:
+        raise ConfigurationError("documents are described before the first of their provider is handed over")
+    found = 0
+    for document, why_not in rows:
+        if document.id not in known(store, key, (document.id,)):
+            continue
+        found += 1
+        row, flags, left_out = _find(store, key, document.id)
+        _describe(store, row, document, flags)
+        settled = store.connection.execute("SELECT 1 FROM settled WHERE row = ?", (row,)).fetchone() is not None
+        if why_not and not left_out and not settled:
+            store.connection.execute("UPDATE document SET skipped = ? WHERE row = ?", (store.word(why_not), row))
+            occurrences = _occurrences(store, row)
+            _add(store, key, -occurrences, occurrences)
+    return found
+
+
+def _describe(store: Store, row: int, document: Document, flags: int) -> None:
+    bits = flags_of(document)
+    if store.handing:
+        # Whether it waits decides on which pages it comes, and those may have passed: it stays where it was.
+        bits = bits & ~INDEXING | flags & INDEXING
+    if (bits ^ flags) & INDEXING:
+        # A crashed session's mark says for waiting and for ready documents how far it got; one that changes sides would
+        # lose its doubt.
+        store.connection.execute(
+            "INSERT OR IGNORE INTO unfinished SELECT ?1, 0, ?2 WHERE EXISTS (SELECT 1 FROM handed h"
+            " JOIN session o ON o.id = h.session JOIN dataset s ON s.provider = h.provider JOIN document d ON d.dataset = s.id"
+            " WHERE d.row = ?1 AND h.row >= ?1 AND h.waiting = ?3 AND h.session <> ?4 AND NOT o.clean)",
+            (row, store.word("an earlier session ended without a word"), flags & INDEXING, store.session),
+        )
+    store.connection.execute(
+        "UPDATE document SET name = ?, created_at = ?, status = ?, flags = ? WHERE row = ?",
+        (safe(document.name), document.created_at, store.word(document.status), bits | flags & LISTED | SEEN, row),
+    )
+
+
+def finish_listing(store: Store, key: int, complete: bool, reason: str) -> Added:
+    """The listing has come to its end, or to an end; the dataset's counts are returned."""
+    store.connection.execute(
+        "UPDATE dataset SET listing = ?, reason = ? WHERE id = ?",
+        ("complete" if complete else "incomplete", safe(reason), key),
+    )
+    counts = store.connection.execute("SELECT listed, selected, skipped FROM dataset WHERE id = ?", (key,)).fetchone()
+    return Added(*counts)
+
+
+def end_dataset(store: Store, key: int, status: RunStatus, reason: str) -> None:
+    store.connection.execute("UPDATE dataset SET status = ?, reason = ? WHERE id = ?", (status, safe(reason), key))
+
+
+def verified(
+    store: Store,
+    key: int,
+    now: float,
+    remaining: int | None,
+    new: tuple[Sequence[str], int],
+    still_there: tuple[Sequence[str], int],
+) -> None:
+    """What a listing after the deletes showed."""
+    store.connection.execute(
+        "UPDATE dataset SET verified_at = ?, remaining = ?, new = ?, new_count = ?, still_there = ?, still_there_count = ?"
+        " WHERE id = ?",
+        (now, remaining, _names(new[0]), new[1], _names(still_there[0]), still_there[1], key),
+    )
+
+
+def known(store: Store, key: int, documents: Iterable[str]) -> dict[str, Known]:
+    """Those of ``documents`` that are in the run."""
+    found = {}
+    for document in documents:
+        one = store.connection.execute(
+            "SELECT d.row, d.skipped IS NOT NULL, e.outcome FROM document d LEFT JOIN settled e ON e.row = d.row"
+            " WHERE d.dataset = ? AND d.document = ?",
+            (key, pack_id(document)),
+        ).fetchone()
+        if one is not None:
+            found[document] = Known(one[0], bool(one[1]), WORDS.get(one[2]))
+    return found
+
+
+def _find(store: Store, key: int, document: str) -> tuple[int, int, bool]:
+    found = store.connection.execute(
+        "SELECT row, flags, skipped IS NOT NULL FROM document WHERE dataset = ? AND document = ?",
+        (key, pack_id(document)),
+    ).fetchone()
+    if found is None:
+        raise BrokenPromise(f"a document is no longer in the run that was there a moment ago: {store.path}")
+    return found[0], found[1], bool(found[2])
+
+
+def _duplicate(store: Store, row: int) -> None:
+    store.connection.execute("INSERT INTO duplicate VALUES (?, ?)", (store.next_row, row))
+    store.next_row += 1
+
+
+def _occurrences(store: Store, row: int) -> int:
+    further = store.connection.execute("SELECT COUNT(*) FROM duplicate WHERE document = ?", (row,)).fetchone()[0]
+    return 1 + int(further)
+
+
+def _add(store: Store, key: int, selected: int, skipped: int) -> None:
+    store.connection.execute(
+        "UPDATE dataset SET listed = listed + ?, selected = selected + ?, skipped = skipped + ? WHERE id = ?",
+        (selected + skipped, selected, skipped, key),
+    )
+
+
+def _names(names: Iterable[str]) -> str:
+    return json.dumps([safe(name) for name in list(names)[:NAMED]])

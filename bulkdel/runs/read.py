@@ -1,0 +1,375 @@
+"""A run file read back: its state, its counts from its rows, its evidence; never in the way of a process that writes it."""
+
+from __future__ import annotations
+
+import json
+import os
+import sqlite3
+from collections.abc import Collection, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self, cast
+
+from bulkdel.errors import RunFileError
+from bulkdel.model import FULFILLED, Outcome, RunStatus, Settled, Target
+from bulkdel.report.model import Counts, DatasetReport
+from bulkdel.report.plan import Plan, PlannedDataset
+from bulkdel.runs import schema
+from bulkdel.runs.evidence import digest
+from bulkdel.runs.header import read_header
+from bulkdel.runs.lock import Holder, holder
+from bulkdel.runs.schema import ARCHIVED, INDEXING, OUTCOMES, SYNCED, WORDS, Connect
+from bulkdel.runs.values import (
+    Counters,
+    PlannedRow,
+    RunHeader,
+    Session,
+    State,
+    unpack_id,
+)
+
+PAGE = 1000
+"""Rows fetched at a time: a reader holds SQLite's lock for a few milliseconds, never while its caller works."""
+
+# One row for each place in the input: a document, or a further occurrence of one.
+_PLACES = """
+SELECT d.row AS place, {columns} FROM document d {joins} WHERE d.row > ?1 {condition}
+UNION ALL
+SELECT x.row AS place, {columns} FROM duplicate x CROSS JOIN document d ON d.row = x.document {joins} WHERE x.row > ?1 {condition}
+ORDER BY place LIMIT ?2
+"""
+_OF = "CROSS JOIN dataset s ON s.id = d.dataset CROSS JOIN provider p ON p.id = s.provider"
+_ENDING = f"{_OF} CROSS JOIN settled e ON e.row = d.row CROSS JOIN word r ON r.id = e.reason"
+
+
+class Run:
+    """A run file, to be read: by any number of processes, while one writes it and afterwards.
+
+    Nothing here is async: a report is read at once. ``with Run.open(path) as run:``; one thread uses it at a time.
+    Every method raises RunFileError where the file turns out to be damaged.
+    """
+
+    def __init__(self, path: Path, connection: sqlite3.Connection) -> None:
+        """Not for callers: ``open`` makes it."""
+        self._path = path
+        self._connection = connection
+        self._header = read_header(connection)
+
+    @classmethod
+    def open(cls, path: str | os.PathLike[str], *, check: bool = True, connect: Connect = schema.connect) -> Self:
+        """The run at ``path``; ``check`` looks through the whole file for damage first (about 1 s a million documents).
+
+        :raises RunFileError: where it does not exist, is foreign, newer or damaged
+        """
+        where = os.path.realpath(path)
+        if not os.path.isfile(where):
+            raise RunFileError(f"there is no such run file: {where}")
+        queries = ["mode=rw"]  # SQLite may have to write to read: after a crash it plays the journal back
+        if not any(os.path.exists(where + suffix) for suffix in ("-wal", "-journal")):
+            queries.append("mode=ro&immutable=1")  # from a read-only disk, where no lock can be had and nobody writes
+        for query in queries:
+            connection: sqlite3.Connection | None = None
+            try:
+                connection = connect(schema.uri(where, query))
+                connection.execute("PRAGMA query_only = 1")
+                schema.identify(connection, where)
+                if check:
+                    schema.check(connection, where)
+                return cls(Path(where), connection)
+            except (sqlite3.Error, ValueError, KeyError, TypeError, RunFileError) as error:
+                if connection is not None:
+                    connection.close()
+                cannot = getattr(error, "sqlite_errorcode", 0) & 0xFF in (
+                    sqlite3.SQLITE_CANTOPEN,
+                    sqlite3.SQLITE_READONLY,
+                )
+                if not cannot or query == queries[-1]:
+                    raise _in_words(where, error) from error
+        raise AssertionError("one of the ways returns or raises")
+
+    def close(self) -> None:
+        self._connection.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.close()
+
+    @property
+    def path(self) -> Path:
+        """Where the file is, links resolved."""
+        return self._path
+
+    @property
+    def header(self) -> RunHeader:
+        """What was asked."""
+        return self._header
+
+    # ------------------------------------------------------------------ what became of it
+
+    def sessions(self) -> list[Session]:
+        """Every process that worked on it, in order."""
+        rows = self._all(
+            "SELECT id, act, version, pid, host, started_at, ended_at, elapsed, status, exit_status, reason, clean, retried"
+            " FROM session ORDER BY id"
+        )
+        return [Session._make((*row[:11], bool(row[11]), row[12])) for row in rows]
+
+    @property
+    def state(self) -> State:
+        """What became of it; ``running`` while its last session's process lives and says that it uses the file."""
+        act, pid, host, born, ended_at, status = self._all(
+            "SELECT act, pid, host, born, ended_at, status FROM session ORDER BY id DESC LIMIT 1"
+        )[0]
+        if ended_at is None:
+            its = Holder(pid, host, born)
+            return "running" if holder(str(self._path)) == its and its.alive() else "crashed"
+        if status is None:
+            return "crashed"
+        if act == "plan" and status == "complete":
+            return "planned"
+        return cast(RunStatus, status)
+
+    def go_on(self) -> bool:
+        """Whether resuming it makes sense: nobody works on it, it did not complete, and there is something left to do.
+
+        Left to do is a selected document that has not settled, or, unless the dataset was stopped, a listing that did not
+        end well or (where this is more than a plan) a dataset whose end was never written.
+        """
+        state = self.state
+        if state in ("running", "complete"):
+            return False
+        if self.counts().not_attempted or state == "stopped":
+            return True
+        if state == "planned":
+            return False
+        left = self._all(
+            "SELECT 1 FROM dataset WHERE listing <> 'none' AND status <> 'stopped'"
+            " AND (listing <> 'complete' OR status = '') LIMIT 1"
+        )
+        return bool(left)
+
+    def age(self, now: float) -> float:
+        """Seconds since it was created, never negative: clocks are set back."""
+        return max(0.0, now - (self._header.created_at or 0.0))
+
+    @property
+    def elapsed_s(self) -> float:
+        """Seconds that its sessions took, as far as they ended."""
+        return float(self._all("SELECT COALESCE(SUM(elapsed), 0) FROM session")[0][0])
+
+    def counters(self, provider: str | None = None) -> Counters:
+        """What it cost over all sessions, in all or at one provider."""
+        totals: dict[tuple[str, str], float] = {}
+        for name, what, cause, n in self._all(
+            "SELECT p.name, c.what, c.cause, c.n FROM counter c JOIN provider p ON p.id = c.provider"
+        ):
+            if provider is None or provider == name:
+                totals[what, cause] = totals.get((what, cause), 0) + n
+
+        def sort(kind: str) -> dict[str, float]:
+            return {cause: n for (what, cause), n in totals.items() if what == kind}
+
+        return Counters(
+            requests=int(sum(sort("requests").values())),
+            pauses=int(sum(sort("pauses").values())),
+            requeued={cause: int(n) for cause, n in sort("requeued").items()},
+            waited_s=sort("waited"),
+            other={key: n for key, n in totals.items() if key[0] not in ("requests", "pauses", "requeued", "waited")},
+        )
+
+    # ------------------------------------------------------------------ counts
+
+    def counts(self) -> Counts:
+        """Counted from the rows; ``not_attempted`` are those that have not settled.
+
+        :raises BrokenPromise: where they do not conserve (S21)
+        """
+        total = Counts()
+        for dataset in self.datasets():
+            total.add(dataset.counts)
+        total.check("the run")
+        return total
+
+    def reasons(self) -> dict[str, int]:
+        """How many targets were rejected for what, ``not_attempted`` included where there are any; most of all first."""
+        found: dict[str, int] = {}
+        open_ = 0
+        for _, _, why_not, outcome, n in self._grouped():
+            if why_not is not None:
+                continue
+            if outcome is None:
+                open_ += n
+            elif WORDS[outcome] not in FULFILLED:
+                found[WORDS[outcome]] = found.get(WORDS[outcome], 0) + n
+        if open_:
+            found["not_attempted"] = open_
+        return dict(sorted(found.items(), key=lambda item: -item[1]))
+
+    def datasets(self) -> list[DatasetReport]:
+        """Each dataset's account, in the order they were asked for; one that has not ended yet says ``incomplete``.
+
+        :raises RunFileError: where the rows are not those that were counted when they were written
+        :raises BrokenPromise: where the counts do not conserve (S21)
+        """
+        with self._snapshot():
+            listed = self._all(
+                "SELECT s.id, p.name, s.dataset, s.name, s.status, s.reason, s.remaining, s.new, s.new_count, s.still_there,"
+                " s.still_there_count, s.listed, s.selected, s.skipped FROM dataset s JOIN provider p ON p.id = s.provider"
+                " ORDER BY s.id"
+            )
+            grouped = self._grouped()
+        reports: dict[int, DatasetReport] = {}
+        for key, provider, dataset, name, status, reason, remaining, new, news, still, stills, *_ in listed:
+            reports[key] = DatasetReport(
+                provider=provider,
+                dataset=unpack_id(dataset),
+                name=name,
+                status=status or "incomplete",
+                reason=reason,
+                remaining=remaining,
+                new=tuple(json.loads(new)),
+                new_count=news,
+                still_there=tuple(json.loads(still)),
+                still_there_count=stills,
+            )
+        for key, _, why_not, outcome, n in grouped:
+            report = reports[key]
+            report.counts.listed += n
+            if why_not is not None:
+                report.counts.skipped += n
+                report.skipped_reasons[why_not] = report.skipped_reasons.get(why_not, 0) + n
+            else:
+                report.counts.selected += n
+                report.counts.settle("not_attempted" if outcome is None else WORDS[outcome], n)
+        for key, _, dataset, *_, counted, selected, skipped in listed:
+            counts = reports[key].counts
+            if (counts.listed, counts.selected, counts.skipped) != (counted, selected, skipped):
+                raise schema.damaged(str(self._path), f"{counted} documents were listed, and {counts.listed} are there")
+            counts.check(f"dataset {unpack_id(dataset)}")
+        return list(reports.values())
+
+    def listings(self) -> dict[tuple[str, str], str]:
+        """How far each dataset's listing got, by provider and dataset: ``none`` (explicit targets), ``open``, ``complete``,
+        ``incomplete``."""
+        rows = self._all(
+            "SELECT p.name, s.dataset, s.listing FROM dataset s JOIN provider p ON p.id = s.provider ORDER BY s.id"
+        )
+        return {(provider, unpack_id(dataset)): listing for provider, dataset, listing in rows}
+
+    def plan(self) -> Plan:
+        """What is left to delete, as a confirmation shows it: listed and skipped count all, the rest what has not settled."""
+        reports = {(d.provider, d.dataset): d for d in self.datasets()}
+        planned = {
+            place: PlannedDataset(
+                provider=d.provider,
+                dataset=d.dataset,
+                name=d.name,
+                listed=d.counts.listed,
+                selected=d.counts.not_attempted,
+                skipped=d.skipped_reasons,
+                stopped=d.reason if d.status == "stopped" else "",
+            )
+            for place, d in reports.items()
+        }
+        for provider, dataset, archived, indexing, synced, oldest, newest in self._all(
+            f"SELECT p.name, s.dataset, SUM(d.flags & {ARCHIVED} <> 0), SUM(d.flags & {INDEXING} <> 0),"
+            f" SUM(d.flags & {SYNCED} <> 0), MIN(d.created_at), MAX(d.created_at) FROM document d {_OF}"
+            " WHERE d.skipped IS NULL AND NOT EXISTS (SELECT 1 FROM settled e WHERE e.row = d.row) GROUP BY s.id"
+        ):
+            one = planned[provider, unpack_id(dataset)]
+            one.archived, one.indexing, one.synced, one.oldest, one.newest = archived, indexing, synced, oldest, newest
+        return Plan(list(planned.values()))
+
+    # ------------------------------------------------------------------ rows
+
+    def settled(self, outcomes: Collection[Outcome] | None = None) -> Iterator[Settled]:
+        """Every target that has settled, in input order, occurrences one by one; ``outcomes`` picks some of them."""
+        chosen = OUTCOMES if outcomes is None else [outcome for outcome in outcomes if outcome in OUTCOMES]
+        numbers = ", ".join(str(OUTCOMES[outcome]) for outcome in chosen)
+        columns = "p.name, s.dataset, d.document, e.outcome, r.word, e.attempts, d.name, e.settled_at"
+        for provider, dataset, document, outcome, reason, attempts, name, at in self._places(
+            columns, _ENDING, f"AND e.outcome IN ({numbers})"
+        ):
+            target = Target(provider, unpack_id(dataset), unpack_id(document))
+            yield Settled(target, WORDS[outcome], reason, attempts, name, at / 1000)
+
+    def rejected(self) -> Iterator[Settled]:
+        """Every target that was rejected, in input order."""
+        return self.settled([outcome for outcome in OUTCOMES if outcome not in FULFILLED])
+
+    def not_attempted(self) -> Iterator[Settled]:
+        """Every selected target that has not settled, in input order, as the endings they have so far; ``settled_at`` is
+        the end of the last session that ended."""
+        ended = self._all("SELECT COALESCE(MAX(ended_at), MAX(started_at)) FROM session")[0][0]
+        columns = "p.name, s.dataset, d.document, d.name, u.attempts, r.word"
+        joins = f"{_OF} LEFT JOIN unfinished u ON u.row = d.row LEFT JOIN word r ON r.id = u.reason"
+        condition = "AND d.skipped IS NULL AND NOT EXISTS (SELECT 1 FROM settled e WHERE e.row = d.row)"
+        for provider, dataset, document, name, attempts, reason in self._places(columns, joins, condition):
+            target = Target(provider, unpack_id(dataset), unpack_id(document))
+            yield Settled(target, "not_attempted", reason or "", attempts or 0, name, ended)
+
+    def listed(self) -> Iterator[PlannedRow]:
+        """Everything that was listed or named, in input order, each with why it is left out."""
+        columns = "p.name, s.dataset, d.document, d.name, d.created_at, t.word, d.flags, k.word"
+        joins = f"{_OF} LEFT JOIN word t ON t.id = d.status LEFT JOIN word k ON k.id = d.skipped"
+        for provider, dataset, document, name, created_at, status, flags, why_not in self._places(columns, joins, ""):
+            target = Target(provider, unpack_id(dataset), unpack_id(document))
+            indexing, archived = bool(flags & INDEXING), bool(flags & ARCHIVED)
+            yield PlannedRow(target, name, created_at, status or "", indexing, archived, why_not or "")
+
+    def digest(self) -> str:
+        """SHA-256, in hex, over what has settled, so that a report can be matched to its run.
+
+        Each settled target is one JSON array
+        ``[provider, dataset, document, occurrence, name, outcome, reason, attempts, settled_at]`` with no space between its
+        parts and no escape but those that JSON demands (half a surrogate pair, which UTF-8 cannot hold, as ``\\udxxx``);
+        ``occurrence`` counts a document's places in the input from 1, ``settled_at`` is UTC as
+        ``2026-11-21T19:30:00.123+00:00``. The arrays are sorted by provider, dataset and document (by their UTF-8 bytes, what
+        UTF-8 cannot hold last) and occurrence, and each is followed by a newline.
+        """
+        return digest(self._all)
+
+    # ------------------------------------------------------------------ how it is read
+
+    def _places(self, columns: str, joins: str, condition: str) -> Iterator[tuple[Any, ...]]:
+        sql = _PLACES.format(columns=columns, joins=joins, condition=condition)
+        after = 0
+        while rows := self._all(sql, (after, PAGE)):
+            after = rows[-1][0]
+            for row in rows:
+                yield row[1:]
+
+    def _grouped(self) -> list[tuple[int, int, str | None, int | None, int]]:
+        """Occurrences by dataset, reason to skip and outcome."""
+        select = "SELECT d.dataset, {kind}, k.word, e.outcome, COUNT(*)"
+        joins = "LEFT JOIN word k ON k.id = d.skipped LEFT JOIN settled e ON e.row = d.row GROUP BY d.dataset, d.skipped, e.outcome"
+        return self._all(
+            f"{select.format(kind=0)} FROM document d {joins} UNION ALL"
+            f" {select.format(kind=1)} FROM duplicate x CROSS JOIN document d ON d.row = x.document {joins}"
+        )
+
+    def _all(self, sql: str, values: Sequence[object] = ()) -> list[Any]:
+        try:
+            return self._connection.execute(sql, tuple(values)).fetchall()
+        except sqlite3.Error as error:
+            raise _in_words(str(self._path), error) from error
+
+    @contextmanager
+    def _snapshot(self) -> Iterator[None]:
+        """What is read inside belongs together, whatever is written meanwhile."""
+        self._connection.execute("BEGIN")
+        try:
+            yield
+        finally:
+            self._connection.execute("ROLLBACK")
+
+
+def _in_words(path: str, error: Exception) -> RunFileError:
+    if isinstance(error, RunFileError | sqlite3.Error):
+        return schema.trouble(path, error)
+    return schema.damaged(path, f"what was asked cannot be read: {error}")
