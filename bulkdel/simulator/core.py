@@ -83,6 +83,8 @@ class Simulator(ABC):
         self.key = self._new_key() if key is None else key
         self._key_valid = True
         self._outage_began: float | None = None
+        self._stale = False
+        self._waiting = 0
         self._luck = random.Random(f"{seed}/luck")
         self._deletes = 0
         self._attempts: Counter[str] = Counter()
@@ -386,7 +388,6 @@ class Simulator(ABC):
         )
         self._outage_began = None
         self._slots = None if faults.slots is None else asyncio.Semaphore(faults.slots)
-        self._waiting = 0
         # SQLAlchemy's pool does not ping: the connection that died with Postgres costs one more 500 after it is back.
-        self._stale = self.faults.postgres_down and not faults.postgres_down
+        self._stale = self._stale or (self.faults.postgres_down and not faults.postgres_down)
         self.faults = faults

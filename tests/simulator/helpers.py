@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
+from email import message_from_bytes
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
-import aiohttp
-
-from bulkdel.simulator import Simulator
+from bulkdel.simulator import DifySimulator, Simulator
 
 _HERE = Path(__file__).resolve()
 # The contract's own folder beside the checkout; a checkout that is alone has a copy.
@@ -25,10 +26,11 @@ def recorded(version: str) -> list[dict[str, Any]]:
 
 @dataclass(frozen=True)
 class Answer:
-    """What came back; status 0 and no headers where the connection ended without an answer."""
+    """What came back; status 0 where the connection ended without an answer, and then how, where it was not in order."""
 
     status: int
-    headers: Mapping[str, str]
+    headers: Any
+    """Looked up by name in any case."""
     text: str
 
     @property
@@ -37,17 +39,10 @@ class Answer:
 
 
 class Client:
-    """Asks a simulator, one connection a request, so that nothing is sent twice behind our back."""
+    """Asks a simulator over bare sockets, one connection a request: aiohttp would send a DELETE again behind our back."""
 
     def __init__(self, simulator: Simulator) -> None:
         self.simulator = simulator
-
-    async def __aenter__(self) -> Client:
-        self.session = aiohttp.ClientSession(connector=aiohttp.TCPConnector(force_close=True))
-        return self
-
-    async def __aexit__(self, *_: object) -> None:
-        await self.session.close()
 
     async def ask(
         self,
@@ -57,19 +52,27 @@ class Client:
         body: str | None = None,
         authorization: str | None = "",
         headers: Mapping[str, str] | None = None,
+        prefix: str | None = None,
     ) -> Answer:
         """Send one request; ``path`` follows the base URL; ``authorization`` "" is the good key and None is no header."""
-        sent = dict(headers or {})
+        url = urlsplit(self.simulator.base_url)
+        lines = [f"{method} {url.path if prefix is None else prefix}{path} HTTP/1.1", f"Host: {url.netloc}"]
+        lines += [f"{name}: {value}" for name, value in (headers or {}).items()]
         if authorization is not None:
-            sent["Authorization"] = authorization or f"Bearer {self.simulator.key}"
+            lines.append(f"Authorization: {authorization or f'Bearer {self.simulator.key}'}")
         if body is not None:
-            sent["Content-Type"] = "application/json"
-        url = self.simulator.base_url + path
+            lines += ["Content-Type: application/json", f"Content-Length: {len(body.encode())}"]
+        lines += ["Connection: close", "", body or ""]
         try:
-            async with self.session.request(method, url, data=body, headers=sent, allow_redirects=False) as response:
-                return Answer(response.status, response.headers, await response.text())
-        except aiohttp.ClientConnectionError:
-            return Answer(0, {}, "")
+            reader, writer = await asyncio.open_connection(url.hostname, url.port)
+            try:
+                writer.write("\r\n".join(lines).encode())
+                raw = await reader.read()
+            finally:
+                writer.close()
+        except OSError as error:
+            return Answer(0, {}, type(error).__name__)
+        return _read(raw)
 
     async def get(self, path: str) -> Any:
         """GET and read JSON."""
@@ -77,6 +80,16 @@ class Client:
 
     async def delete(self, dataset: str, document: str) -> Answer:
         """DELETE one document the way of the simulated service."""
-        if type(self.simulator).__name__ == "DifySimulator":
+        if isinstance(self.simulator, DifySimulator):
             return await self.ask("DELETE", f"/datasets/{dataset}/documents/{document}")
         return await self.ask("DELETE", f"/knowledge/{dataset}/{document}")
+
+
+def _read(raw: bytes) -> Answer:
+    if not raw:
+        return Answer(0, {}, "")
+    head, _, body = raw.partition(b"\r\n\r\n")
+    first, _, rest = head.partition(b"\r\n")
+    headers = message_from_bytes(rest)
+    assert len(body) == int(headers.get("Content-Length", "0"))
+    return Answer(int(first.split()[1]), headers, body.decode())

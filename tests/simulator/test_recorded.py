@@ -266,7 +266,8 @@ async def replay(simulator: DifySimulator, row: dict[str, Any], given: Given) ->
     """Send the row's request, and what went before it; the answer and the seconds that it took."""
     request = row["request"]
     dataset, documents = named(row)
-    async with simulator, Client(simulator) as client:
+    async with simulator:
+        client = Client(simulator)
         if given.before == "Postgres":
             simulator.set_faults(postgres_down=True)
             simulator.set_faults(postgres_down=False)
