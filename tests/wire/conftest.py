@@ -37,7 +37,8 @@ def run_on(loop: str, main: Coroutine[Any, Any, None], *, debug: bool = False) -
         runner.get_loop().set_exception_handler(lambda _loop, context: reported.append(context))
         runner.run(asyncio.wait_for(main, 30))  # a test that hangs is a test that fails
         gc.collect()  # what was left open complains now, in this test and not in a later one
-    assert reported == []
+    # A test's own server complains, in debug mode, of clients that refuse its certificate: that is the test.
+    assert [what for what in reported if "incoming connection" not in what["message"]] == []
 
 
 @pytest.fixture(params=LOOPS)

@@ -76,20 +76,22 @@ class ScriptedServer:
     async def __aenter__(self) -> ScriptedServer:
         self._server = await asyncio.start_server(self._accept, "127.0.0.1", 0, ssl=self._tls, limit=2**20)
         self.port = self._server.sockets[0].getsockname()[1]
+        self._bell = await asyncio.start_server(_ring, "127.0.0.1", 0)
         return self
 
     async def __aexit__(self, *_: object) -> None:
         self._server.close()
+        self._bell.close()
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
         await self._server.wait_closed()
+        await self._bell.wait_closed()
 
     async def roundtrip(self) -> None:
-        """Ask once on a connection of its own: what was written before has then reached every client on this loop."""
-        reader, writer = await asyncio.open_connection("127.0.0.1", self.port)
-        writer.write(b"GET /roundtrip HTTP/1.1\r\n\r\n")
-        await reader.readuntil(b"\r\n\r\n")
+        """Hear from this server on a connection apart: what it wrote before has then reached every client on this loop."""
+        reader, writer = await asyncio.open_connection("127.0.0.1", self._bell.sockets[0].getsockname()[1])
+        await reader.readexactly(1)
         writer.close()
         await writer.wait_closed()
 
@@ -112,11 +114,7 @@ class ScriptedServer:
                 if self._greet is not None:
                     await self._greet(reader, writer, connection)
                 while not writer.is_closing():
-                    request = await _read_request(reader, connection)
-                    if request.path == "/roundtrip":
-                        writer.write(DELETED)
-                        continue
-                    self.seen.append(request)
+                    self.seen.append(await _read_request(reader, connection))
                     self._changed.set()
                     await self._script(reader, writer, len(self.seen))
                     await writer.drain()
@@ -157,6 +155,12 @@ def then_close(start: bytes) -> Script:
         writer.close()
 
     return script
+
+
+async def _ring(_reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    writer.write(b"!")
+    await writer.drain()
+    writer.close()
 
 
 async def _read_request(reader: asyncio.StreamReader, connection: int) -> Seen:

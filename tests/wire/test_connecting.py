@@ -1,0 +1,215 @@
+"""A connection that does not come: nothing was sent, and the reason is told apart from all others."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from bulkdel.errors import ConfigurationError
+from bulkdel.exchange import Answer, Lost
+from tests.wire.certificates import authority_file, server_context
+from tests.wire.conftest import Run, run_on
+from tests.wire.places import ask, wire_to
+from tests.wire.servers import OK, ScriptedServer, answering, silence, then_silence
+
+
+@pytest.fixture
+def nobody() -> Iterator[int]:
+    """A port that is taken and where nobody listens."""
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        yield taken.getsockname()[1]
+
+
+def test_refused(run: Run, nobody: int) -> None:
+    """A refused connection is unreachable, and nothing was sent."""
+
+    async def main() -> None:
+        async with wire_to(f"http://127.0.0.1:{nobody}") as wire:
+            reply = await ask(wire)
+            assert reply == Lost("unreachable", False, f"127.0.0.1:{nobody}: cannot connect: Connection refused")
+            assert wire.requests == 0
+
+    run(main())
+
+
+def test_no_such_host(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A host that nobody knows is unreachable, and nothing was sent."""
+
+    def unknown(*_args: object, **_options: object) -> None:
+        raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
+
+    async def main() -> None:
+        monkeypatch.setattr(socket, "getaddrinfo", unknown)
+        async with wire_to("http://dify.example:8080/v1") as wire:
+            reply = await ask(wire)
+            assert reply == Lost("unreachable", False, "dify.example:8080: no such host: Name or service not known")
+            assert wire.requests == 0
+
+    run_on("asyncio", main())
+
+
+@pytest.mark.parametrize(("timeout", "connect_timeout"), [(20, 0.1), (0.1, 20), (0.1, 0.1)])
+def test_connecting_takes_too_long(run: Run, timeout: float, connect_timeout: float) -> None:
+    """A connection that does not come in time is unreachable and nothing was sent, whichever timeout is the shorter."""
+
+    async def main() -> None:
+        async def no_handshake(reader: asyncio.StreamReader, _writer: asyncio.StreamWriter, _nth: int) -> None:
+            while await reader.read(1000):
+                pass
+
+        async with (
+            ScriptedServer(silence, greet=no_handshake) as server,
+            wire_to(server.url.replace("http", "https")) as wire,
+        ):
+            reply = await ask(wire, timeout=timeout, connect_timeout=connect_timeout)
+            assert isinstance(reply, Lost)
+            assert (reply.kind, reply.sent) == ("unreachable", False)
+            assert wire.requests == 0
+
+    run(main())
+
+
+def test_cancelled_while_connecting(run: Run) -> None:
+    """A request cancelled before its connection came was not sent, and the pool is as good as new."""
+
+    async def main() -> None:
+        async def no_handshake(reader: asyncio.StreamReader, _writer: asyncio.StreamWriter, _nth: int) -> None:
+            while await reader.read(1000):
+                pass
+
+        async with (
+            ScriptedServer(silence, greet=no_handshake) as server,
+            wire_to(server.url.replace("http", "https")) as wire,
+        ):
+            for n in range(1, 4):
+                sending = asyncio.create_task(ask(wire))
+                await server.until(lambda it, n=n: it.connections == n)
+                sending.cancel()
+                with pytest.raises(asyncio.CancelledError):
+                    await sending
+                await server.until(lambda it, n=n: it.ended == n)
+            assert wire.requests == 0
+
+    run(main())
+
+
+def test_unknown_authority(run: Run, tmp_path: Path) -> None:
+    """A certificate from an unknown authority is refused before anything is sent."""
+
+    async def main() -> None:
+        async with ScriptedServer(answering(OK), tls=server_context(tmp_path)) as server:
+            async with wire_to(server.url) as wire:
+                reply = await ask(wire)
+            assert isinstance(reply, Lost)
+            assert (reply.kind, reply.sent) == ("tls", False)
+            assert reply.detail.startswith(f"127.0.0.1:{server.port}: certificate does not verify: ")
+            assert (server.seen, wire.requests) == ([], 0)
+
+    run(main())
+
+
+def test_authority_from_a_file(run: Run, tmp_path: Path) -> None:
+    """With the authority's file the same server is trusted, and its connection kept."""
+
+    async def main() -> None:
+        ca_file = authority_file(tmp_path)
+        async with ScriptedServer(answering(OK), tls=server_context(tmp_path)) as server:
+            for given in (ca_file, str(ca_file)):
+                async with wire_to(server.url, ca_file=given) as wire:
+                    for _ in range(3):
+                        assert isinstance(await ask(wire), Answer)
+            assert (len(server.seen), server.connections) == (6, 2)
+
+    run(main())
+
+
+def test_certificate_for_another_host(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """A certificate from a trusted authority for another host is refused all the same."""
+    real = socket.getaddrinfo
+
+    async def main() -> None:
+        monkeypatch.setattr(socket, "getaddrinfo", lambda _host, *rest, **options: real("127.0.0.1", *rest, **options))
+        async with ScriptedServer(answering(OK), tls=server_context(tmp_path)) as server:
+            async with wire_to(f"https://other.test:{server.port}", ca_file=authority_file(tmp_path)) as wire:
+                reply = await ask(wire)
+            assert isinstance(reply, Lost)
+            assert (reply.kind, reply.sent) == ("tls", False)
+            assert server.seen == []
+
+    run_on("asyncio", main())
+
+
+def test_https_to_a_plain_server(run: Run) -> None:
+    """An https address of a server that speaks plain HTTP is unreachable, not a matter of certificates."""
+
+    async def main() -> None:
+        async def greet(_reader: asyncio.StreamReader, writer: asyncio.StreamWriter, _nth: int) -> None:
+            writer.write(b"HTTP/1.1 400 Bad Request\r\n\r\n")
+
+        async with ScriptedServer(answering(OK), greet=greet) as server:
+            async with wire_to(server.url.replace("http", "https")) as wire:
+                reply = await ask(wire)
+            assert isinstance(reply, Lost)
+            assert (reply.kind, reply.sent) == ("unreachable", False)
+            assert "TLS: " in reply.detail
+
+    run(main())
+
+
+@pytest.mark.parametrize("loop", ["asyncio", "uvloop"])
+def test_tls_leaves_nothing_open(loop: str, tmp_path: Path) -> None:
+    """After an answer, a cut, a timeout and a cancellation over TLS nothing is left open when the loop ends."""
+
+    async def main() -> None:
+        async def script(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, nth: int) -> None:
+            if nth == 1:
+                writer.write(OK)
+            elif nth == 2:
+                writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 9999999\r\n\r\n" + b"a" * 100_000)
+                await reader.read(1)
+            else:
+                await then_silence(OK[:-3])(reader, writer, nth)
+
+        async with (
+            ScriptedServer(script, tls=server_context(tmp_path)) as server,
+            wire_to(server.url, ca_file=authority_file(tmp_path)) as wire,
+        ):
+            assert isinstance(await ask(wire), Answer)
+            cut = await ask(wire)
+            assert isinstance(cut, Answer)
+            assert cut.cut
+            slow = await ask(wire, timeout=0.1)
+            assert isinstance(slow, Lost)
+            assert (slow.kind, slow.sent) == ("timeout", True)
+            sending = asyncio.create_task(ask(wire))
+            await server.until(lambda it: len(it.seen) == 4)
+            sending.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await sending
+
+    run_on(loop, main(), debug=True)
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [(None, "cannot read the CA file"), (b"", "holds no PEM certificates"), (b"\0not a certificate", "holds no PEM")],
+)
+def test_bad_authority_file(tmp_path: Path, content: bytes | None, words: str) -> None:
+    """A CA file that cannot be used is named when the wire is made, before anything is sent."""
+    path = tmp_path / "authorities.pem"
+    if content is not None:
+        path.write_bytes(content)
+    with pytest.raises(ConfigurationError, match=words) as raised:
+        wire_to("https://127.0.0.1", ca_file=path)
+    assert str(path) in str(raised.value)
+
+
+def test_authority_file_that_is_a_folder(tmp_path: Path) -> None:
+    """A folder is no CA file."""
+    with pytest.raises(ConfigurationError, match="CA file"):
+        wire_to("https://127.0.0.1", ca_file=tmp_path)

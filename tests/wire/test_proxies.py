@@ -1,0 +1,223 @@
+"""Proxies from the environment: used where they are named, never told the key or more than they must know."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import contextlib
+from pathlib import Path
+
+import pytest
+
+from bulkdel.errors import ConfigurationError
+from bulkdel.exchange import Answer, Lost, Request
+from tests.wire.certificates import authority_file, server_context
+from tests.wire.conftest import Run
+from tests.wire.places import DELETE, KEY, ask, wire_to
+from tests.wire.servers import OK, Script, ScriptedServer, answering, full
+
+BASIC = "Basic " + base64.b64encode(b"someone:p@ss word").decode()
+
+
+def tunnel_to(port: int) -> Script:
+    """A proxy that opens every tunnel to this local port."""
+
+    async def script(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, _nth: int) -> None:
+        far_reader, far_writer = await asyncio.open_connection("127.0.0.1", port)
+        writer.write(b"HTTP/1.1 200 Connection established\r\n\r\n")
+        try:
+            await asyncio.gather(_copy(reader, far_writer), _copy(far_reader, writer))
+        finally:
+            far_writer.close()
+            with contextlib.suppress(OSError):
+                await far_writer.wait_closed()
+            writer.close()
+
+    return script
+
+
+async def _copy(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    with contextlib.suppress(OSError):
+        while data := await reader.read(65536):
+            writer.write(data)
+            await writer.drain()
+        writer.close()
+
+
+@pytest.mark.parametrize("variable", ["http_proxy", "HTTP_PROXY", "ALL_PROXY"])
+def test_plain_http(run: Run, monkeypatch: pytest.MonkeyPatch, variable: str) -> None:
+    """A plain address is asked of the proxy, whole, over kept connections."""
+
+    async def main() -> None:
+        async with ScriptedServer(answering(OK)) as proxy:
+            monkeypatch.setenv(variable, proxy.url)
+            async with wire_to("http://service.test/v1") as wire:
+                for _ in range(3):
+                    assert isinstance(await ask(wire), Answer)
+                await ask(wire, Request("PATCH", "/x", json={}))
+                assert wire.requests == 4
+            assert [seen.path for seen in proxy.seen[:3]] == ["http://service.test/v1" + DELETE.path] * 3
+            assert {seen.headers["authorization"] for seen in proxy.seen} == {f"Bearer {KEY}"}
+            assert all("proxy-authorization" not in seen.headers for seen in proxy.seen)
+            assert proxy.connections == 1
+
+    run(main())
+
+
+@pytest.mark.parametrize("variable", ["https_proxy", "HTTPS_PROXY", "all_proxy"])
+def test_tunnel(run: Run, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, variable: str) -> None:
+    """An https address goes through one tunnel, and the proxy hears nothing of the key."""
+
+    async def main() -> None:
+        async with (
+            ScriptedServer(answering(OK), tls=server_context(tmp_path)) as service,
+            ScriptedServer(tunnel_to(service.port)) as proxy,
+        ):
+            monkeypatch.setenv(variable, proxy.url)
+            async with wire_to("https://service.test/v1", ca_file=authority_file(tmp_path)) as wire:
+                for _ in range(3):
+                    assert isinstance(await ask(wire), Answer)
+                assert wire.requests == 3
+            assert [(seen.method, seen.path) for seen in proxy.seen] == [("CONNECT", "service.test:443")]
+            assert KEY.encode() not in proxy.seen[0].raw
+            assert proxy.seen[0].headers["user-agent"].startswith("bulkdel/")
+            assert [seen.path for seen in service.seen] == ["/v1" + DELETE.path] * 3
+            assert service.seen[0].headers["authorization"] == f"Bearer {KEY}"
+
+    run(main())
+
+
+def test_credentials_for_a_tunnel(run: Run, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """A proxy's credentials reach the proxy, and not the service behind it."""
+
+    async def main() -> None:
+        async with (
+            ScriptedServer(answering(OK), tls=server_context(tmp_path)) as service,
+            ScriptedServer(tunnel_to(service.port)) as proxy,
+        ):
+            monkeypatch.setenv("HTTPS_PROXY", f"http://someone:p%40ss%20word@127.0.0.1:{proxy.port}")
+            async with wire_to("https://service.test", ca_file=authority_file(tmp_path)) as wire:
+                assert "someone" not in repr(wire)
+                assert isinstance(await ask(wire), Answer)
+            assert proxy.seen[0].headers["proxy-authorization"] == BASIC
+            assert "proxy-authorization" not in service.seen[0].headers
+
+    run(main())
+
+
+def test_credentials_for_plain_http(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A proxy's credentials go with each plain request, and not in its address."""
+
+    async def main() -> None:
+        async with ScriptedServer(answering(OK)) as proxy:
+            # Without a scheme, as people write it.
+            monkeypatch.setenv("HTTP_PROXY", f"someone:p%40ss%20word@127.0.0.1:{proxy.port}")
+            async with wire_to("http://service.test") as wire:
+                await ask(wire)
+                await ask(wire, Request("PATCH", "/x", json={}))
+            assert [seen.headers["proxy-authorization"] for seen in proxy.seen] == [BASIC, BASIC]
+            assert [seen.path for seen in proxy.seen] == ["http://service.test" + DELETE.path, "http://service.test/x"]
+
+    run(main())
+
+
+def test_tunnel_refused(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A tunnel that the proxy refuses is unreachable: nothing was sent to the service."""
+
+    async def main() -> None:
+        for answer in (full("407 Proxy Authentication Required"), full("502 Bad Gateway", b"no such host")):
+            async with ScriptedServer(answering(answer)) as proxy:
+                monkeypatch.setenv("HTTPS_PROXY", f"http://someone:secret@127.0.0.1:{proxy.port}")
+                async with wire_to("https://service.test") as wire:
+                    reply = await ask(wire)
+                    assert reply == Lost(
+                        "unreachable", False, f"the proxy opens no tunnel, it answers {answer[9:12].decode()}"
+                    )
+                    assert wire.requests == 0
+
+    run(main())
+
+
+def test_proxy_that_talks_nonsense(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A proxy that hangs up, or is none, ends as a loss before anything was sent."""
+
+    async def main() -> None:
+        async def hang_up(_reader: asyncio.StreamReader, writer: asyncio.StreamWriter, _nth: int) -> None:
+            writer.close()
+
+        for script in (hang_up, answering(b"SSH-2.0-OpenSSH_9.6\r\n\r\n")):
+            async with ScriptedServer(script) as proxy:
+                monkeypatch.setenv("HTTPS_PROXY", proxy.url)
+                async with wire_to("https://service.test") as wire:
+                    assert isinstance(await ask(wire), Lost)
+                    assert wire.requests == 0
+                    assert len(proxy.seen) == 1
+
+    run(main())
+
+
+def test_proxy_is_not_there(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A proxy that refuses connections is named as the proxy, without its credentials."""
+
+    async def main() -> None:
+        async with ScriptedServer(answering(OK)) as gone:
+            port = gone.port
+        monkeypatch.setenv("HTTP_PROXY", f"http://someone:secret@127.0.0.1:{port}")
+        async with wire_to("http://service.test") as wire:
+            reply = await ask(wire)
+        assert reply == Lost("unreachable", False, f"127.0.0.1:{port}: cannot connect to the proxy: Connection refused")
+
+    run(main())
+
+
+@pytest.mark.parametrize("exception", ["127.0.0.1", "127.0.0.1:{port}", "*", "example.com,127.0.0.1"])
+def test_no_proxy(run: Run, monkeypatch: pytest.MonkeyPatch, exception: str) -> None:
+    """A host that NO_PROXY names is asked directly."""
+
+    async def main() -> None:
+        async with ScriptedServer(answering(OK)) as service, ScriptedServer(answering(OK)) as proxy:
+            monkeypatch.setenv("HTTP_PROXY", proxy.url)
+            monkeypatch.setenv("NO_PROXY", exception.format(port=service.port))
+            async with wire_to(service.url) as wire:
+                assert isinstance(await ask(wire), Answer)
+            assert (len(service.seen), len(proxy.seen)) == (1, 0)
+
+    run(main())
+
+
+def test_proxy_for_the_other_scheme(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    """HTTPS_PROXY is not for plain addresses."""
+
+    async def main() -> None:
+        async with ScriptedServer(answering(OK)) as service:
+            monkeypatch.setenv("HTTPS_PROXY", "http://127.0.0.1:1")
+            async with wire_to(service.url) as wire:
+                assert isinstance(await ask(wire), Answer)
+
+    run(main())
+
+
+def test_environment_is_read_once(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What the environment says after the wire was made does not matter."""
+
+    async def main() -> None:
+        async with ScriptedServer(answering(OK)) as service:
+            wire = wire_to(service.url)
+            monkeypatch.setenv("HTTP_PROXY", "http://127.0.0.1:1")
+            async with wire:
+                assert isinstance(await ask(wire), Answer)
+
+    run(main())
+
+
+@pytest.mark.parametrize(
+    "named",
+    ["socks5://someone:secret@127.0.0.1:1080", "http://someone:secret@127.0.0.1:port", "http://someone:secret@"],
+)
+def test_proxy_that_cannot_be_used(monkeypatch: pytest.MonkeyPatch, named: str) -> None:
+    """A proxy that bulkdel cannot use is a configuration error that names the variable and hides the credentials."""
+    monkeypatch.setenv("ALL_PROXY", named)
+    with pytest.raises(ConfigurationError, match="ALL_PROXY") as raised:
+        wire_to("http://service.test")
+    assert "secret" not in str(raised.value) + raised.value.hint
+    assert raised.value.__cause__ is None

@@ -1,0 +1,79 @@
+"""Where a wire keeps its key: nowhere that anybody reads."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from pathlib import Path
+
+import pytest
+
+from bulkdel.errors import ConfigurationError
+from bulkdel.exchange import Lost
+from tests.wire.certificates import server_context
+from tests.wire.conftest import run_on
+from tests.wire.places import KEY, Place, ask, wire_to
+from tests.wire.servers import OK, ScriptedServer, reset, silence, then_close
+
+
+@pytest.mark.parametrize("loop", ["asyncio", "uvloop"])
+def test_key_is_shown_nowhere(loop: str, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """Whatever goes wrong, the key is in no detail, log line or repr, even where the service sends it back."""
+    caplog.set_level(logging.DEBUG)
+    shown: list[str] = []
+
+    async def echo(_reader: asyncio.StreamReader, writer: asyncio.StreamWriter, _nth: int) -> None:
+        writer.write(f"HTTP/1.1 200 OK\r\nAuthorization Bearer {KEY}\r\n\r\n".encode())
+
+    async def echo_first(_reader: asyncio.StreamReader, writer: asyncio.StreamWriter, _nth: int) -> None:
+        writer.write(f"Bearer {KEY}\r\n\r\n".encode())
+
+    async def echo_chunk(_reader: asyncio.StreamReader, writer: asyncio.StreamWriter, _nth: int) -> None:
+        writer.write(f"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n{KEY}\r\n".encode())
+
+    async def drop(_reader: asyncio.StreamReader, writer: asyncio.StreamWriter, _nth: int) -> None:
+        reset(writer)
+
+    async def main() -> None:
+        for script in (echo, echo_first, echo_chunk, drop, silence, then_close(OK[:30])):
+            for tls in (None, server_context(tmp_path)):
+                async with ScriptedServer(script, tls=tls) as server, wire_to(server.url) as wire:
+                    reply = await ask(wire, timeout=0.2)
+                    assert isinstance(reply, Lost)
+                    shown.extend((repr(reply), repr(wire), str(wire)))
+        async with wire_to(f"http://127.0.0.1:{server.port}") as wire:
+            shown.append(repr(await ask(wire)))
+
+    run_on(loop, main(), debug=True)
+    shown.append(caplog.text)
+    assert KEY not in "".join(shown)
+
+
+@pytest.mark.parametrize("value", [f"Bearer {KEY}\n", f"Bearer {KEY}\r\nX: y", f"Bearer \x00{KEY}", f"Bearer é{KEY}"])
+def test_key_that_cannot_be_sent(value: str) -> None:
+    """A key with characters that no header can carry is refused when the wire is made, and not shown."""
+    from bulkdel.transport import HttpWire
+
+    with pytest.raises(ConfigurationError, match="Authorization") as raised:
+        HttpWire(Place("http://service.test", {"Authorization": value}), connections=1)  # type: ignore[arg-type]
+    assert KEY not in str(raised.value) + raised.value.hint
+
+
+BAD_ADDRESSES = (
+    "", "service.test", "ftp://service.test", "http://", "http://service.test:99999", "http://a b/", "http://a..b/",
+    "http://service.test/v1?x=1", "http://service.test/#x", f"http://{'a' * 64}.test/",
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("url", BAD_ADDRESSES)
+def test_address_that_cannot_be_used(url: str) -> None:
+    """An address that no request could be sent to is a configuration error."""
+    with pytest.raises(ConfigurationError, match="not an http or https address"):
+        wire_to(url)
+
+
+def test_address_with_credentials() -> None:
+    """Credentials in the address are refused and not shown."""
+    with pytest.raises(ConfigurationError, match="must not hold") as raised:
+        wire_to("http://someone:secret@service.test/v1")
+    assert "secret" not in str(raised.value)
