@@ -54,13 +54,18 @@ _WRONG_KEY: Final = "give a dataset API key of this workspace (dataset-…), fro
 
 
 class _Said(NamedTuple):
-    """An answer taken apart: its JSON value, Dify's ``code`` and ``message`` (raw), and the reason to show."""
+    """An answer taken apart: its JSON value, Dify's ``code`` and ``message`` (raw), and the words to show."""
 
     answer: Answer
     value: object
     code: str
     message: str
-    reason: str
+    shown: str
+
+    @property
+    def reason(self) -> str:
+        """What people are told: the service's own words, or the status with whatever was said instead."""
+        return self.shown if self.message else words.http(self.answer.status, self.shown)
 
 
 @dataclass(frozen=True, init=False)
@@ -235,7 +240,7 @@ class Dify(Bearer):
         code = message = ""
         if isinstance(value, dict):
             code, message = words.text(value, "code"), words.text(value, "message")
-        return _Said(answer, value, code, message, self.words(message) or words.http(answer, self.words(code)))
+        return _Said(answer, value, code, message, self.words(message or code or words.page(answer)))
 
     def _read_delete(self, asked: Asked, said: _Said) -> Verdict:
         status = said.answer.status
@@ -374,7 +379,7 @@ class Dify(Bearer):
         return Requeue("unclear", said.reason)
 
     def _not_dify(self, said: _Said) -> StopProvider:
-        return StopProvider(f"this is not Dify's answer: {words.http(said.answer, said.reason)}", _WRONG_ADDRESS)
+        return StopProvider(f"this is not Dify's answer: {words.http(said.answer.status, said.shown)}", _WRONG_ADDRESS)
 
 
 def _is_success(value: object) -> bool:

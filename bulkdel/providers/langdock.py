@@ -58,12 +58,17 @@ _NOT_SHARED: Final = "no knowledge folder with this id is shared with this key: 
 
 
 class _Said(NamedTuple):
-    """An answer taken apart: its JSON value, the service's own message (raw, empty for a page) and the reason to show."""
+    """An answer taken apart: its JSON value, the service's own message (raw, empty for a page) and the words to show."""
 
     answer: Answer
     value: object
     message: str
-    reason: str
+    shown: str
+
+    @property
+    def reason(self) -> str:
+        """What people are told: the service's own words, or the status with whatever was said instead."""
+        return self.shown if self.message else words.http(self.answer.status, self.shown)
 
 
 @dataclass(frozen=True, init=False)
@@ -204,7 +209,7 @@ class Langdock(Bearer):
     def _said(self, answer: Answer) -> _Said:
         value = words.parse(answer)
         message = _message(value) if value is not words.NOT_JSON else words.plain(answer)
-        return _Said(answer, value, message, self.words(message) or words.http(answer))
+        return _Said(answer, value, message, self.words(message or words.page(answer)))
 
     def _read_delete(self, asked: Asked, said: _Said) -> Verdict:
         status = said.answer.status
@@ -293,7 +298,9 @@ class Langdock(Bearer):
         return Requeue("unclear", said.reason)
 
     def _not_langdock(self, said: _Said) -> StopProvider:
-        return StopProvider(f"this is not Langdock's answer: {words.http(said.answer, said.reason)}", _WRONG_ADDRESS)
+        return StopProvider(
+            f"this is not Langdock's answer: {words.http(said.answer.status, said.shown)}", _WRONG_ADDRESS
+        )
 
 
 def _quoted(text: str) -> str:

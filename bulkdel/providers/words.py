@@ -64,13 +64,15 @@ def plain(answer: Answer) -> str:
     return "" if is_markup(answer) else _head(answer).strip()
 
 
-def http(answer: Answer, words: str = "") -> str:
-    """``HTTP 502: the page's title``, or the given words instead of the title; made safe, on one line."""
-    if not words:
-        title = _TITLE.search(_head(answer))
-        words = html.unescape(title[1]) if title else plain(answer)
-    words = safe(words, 200)
-    return f"HTTP {answer.status}: {words}" if words else f"HTTP {answer.status}"
+def page(answer: Answer) -> str:
+    """What a body that is not the service's says: a page's title, else its text; not made safe."""
+    title = _TITLE.search(_head(answer))
+    return html.unescape(title[1]) if title else plain(answer)
+
+
+def http(status: int, shown: str) -> str:
+    """``HTTP 502: words that were made safe``, for an answer whose words are not the service's own."""
+    return f"HTTP {status}: {safe(shown, 200)}" if shown else f"HTTP {status}"
 
 
 def lost(reply: Lost, *, doubt: bool) -> Requeue | StopProvider:

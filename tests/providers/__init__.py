@@ -1,0 +1,1 @@
+"""Tests of the providers: what they ask, and what an answer means."""
