@@ -6,7 +6,11 @@ engine's.
 
 A delete is a short walk through named steps. It begins at ``start(...)`` (``delete`` for almost every document); a verdict
 ``Ask(step)`` goes on to another step at once, and any other verdict ends or postpones it. Two steps every provider words:
-``delete``, and ``check`` (is this document still there? asked before a document is given up).
+``delete``, and ``check`` (is this document still there? asked before a document is given up). A walk may come back to
+``delete``; whoever walks it bounds its length.
+
+Services behind a bearer key share ``bearer.Bearer``, which checks key and address and keeps the limits; ``registry`` finds
+providers by their kind. Our own know their address' weakness too (``Bearer.warning``), which no third party has to.
 """
 
 from __future__ import annotations
@@ -61,33 +65,49 @@ class Provider(Protocol):
         """Headers of every request, the key among them; only the wire calls this."""
 
     def invalid(self, dataset: str, document: str | None = None) -> str:
-        """Why these ids may not be sent (they would reach another route), in a few words; empty where they may."""
+        """Why these ids may not be sent (they would reach another route), in a few words; empty where they may.
+
+        Called once for each target, so it is one compiled pattern and never raises, whatever is given.
+        """
 
     def start(self, document: Document | None, *, unarchive: bool) -> str:
         """The step that a delete begins at; ``document`` is its row in the listing, None where there was no listing."""
 
     def request(self, target: Target, step: str) -> Request:
-        """What to send for this step. The ids were found good by ``invalid``."""
+        """What to send for this step. The ids were found good by ``invalid``.
+
+        :raises ValueError: for a step that the provider does not have: a bug
+        """
 
     def read(self, asked: Asked, reply: Reply) -> Verdict:
-        """What the reply to ``asked.step`` means for the target, its dataset or the provider."""
+        """What the reply to ``asked.step`` means for the target, its dataset or the provider.
+
+        ``Deleted`` only for the service's own success, ``Gone`` only for its own "no such document", also where an earlier
+        attempt is in doubt: the engine, which counts the attempts, then calls it deleted.
+
+        :raises ValueError: for a step that the provider does not have: a bug
+        """
 
     def preflight(self, dataset: str, cursor: str | None) -> Request:
         """Proves key, address and dataset before anything is deleted; ``cursor`` is None at first."""
 
-    def read_preflight(self, dataset: str, cursor: str | None, reply: Reply) -> Dataset | Next | Failure: ...
+    def read_preflight(self, dataset: str, cursor: str | None, reply: Reply) -> Dataset | Next | Failure:
+        """The dataset, with ``refusal`` where it is there and cannot be purged; ``StopDataset`` where it is not there."""
 
     def listing(self, dataset: str, cursor: str | None) -> Request:
         """One page of the dataset's documents; ``cursor`` is None for the first."""
 
-    def read_listing(self, dataset: str, cursor: str | None, reply: Reply) -> Page[Document] | Failure: ...
+    def read_listing(self, dataset: str, cursor: str | None, reply: Reply) -> Page[Document] | Failure:
+        """A page that was read whole; anything less is a failure, never a page with fewer rows (S15)."""
 
     def document(self, target: Target) -> Request:
         """One document's state."""
 
-    def read_document(self, target: Target, reply: Reply) -> Document | Gone | Failure: ...
+    def read_document(self, target: Target, reply: Reply) -> Document | Gone | Failure:
+        """Its state, asked only after a good listing of its dataset."""
 
     def datasets(self, cursor: str | None) -> Request:
         """One page of the datasets that the key sees."""
 
-    def read_datasets(self, cursor: str | None, reply: Reply) -> Page[Dataset] | Failure: ...
+    def read_datasets(self, cursor: str | None, reply: Reply) -> Page[Dataset] | Failure:
+        """A page of them; a failure is the provider's (never ``StopDataset``), because no dataset was asked for."""

@@ -1,0 +1,103 @@
+"""Words from outside are shown on one line, with nothing in them that a terminal, a log or a spreadsheet would obey."""
+
+from __future__ import annotations
+
+import unicodedata
+
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from bulkdel.text import MAX_WORDS, safe, safe_cell
+
+NASTY = st.text(
+    st.one_of(
+        st.sampled_from(
+            "\x1b\x9b\x07\\[]m;?=+-@\t\r\n\x00\x7f\u202e\u2066\u200b\u2028\ufeff\ud800\u00ad\U000e0041 aé漢🙂"
+        ),
+        st.characters(codec=None),
+    ),
+    max_size=60,
+)
+
+
+@pytest.mark.parametrize(
+    ("words", "shown"),
+    [
+        ("", ""),
+        ("report.txt", "report.txt"),
+        ("Übersicht 漢字 🙂.pdf", "Übersicht 漢字 🙂.pdf"),
+        ("a\nb\r\nc\td", "a b c d"),
+        ("\x1b[31mred\x1b[0m", "red"),
+        ("\x9b31mred", "red"),
+        ("\x1b]0;title\x07after", "after"),
+        ("\x1b]8;;http://evil\x1b\\link\x1b]8;;\x1b\\", "link"),
+        ("a\x1bb", "ab"),
+        ("a\x08\x08b", "a b"),
+        ("invoice\u202efdp.exe", "invoice fdp.exe"),
+        ("zero\u200bwidth", "zero width"),
+        ("\ufeffbom", "bom"),
+        ("tag\U000e0041\U000e007f", "tag"),
+        ("half\ud800", "half"),
+        ("a\u2028b", "a b"),
+        ("<b>&amp;", "<b>&amp;"),
+    ],
+)
+def test_words_are_made_safe(words: str, shown: str) -> None:
+    """Escapes go whole, controls and invisible characters become a blank, everything else stays."""
+    assert safe(words) == shown
+
+
+@given(NASTY)
+@example("\x1b\x1b[31m[31m")
+@example("\x1b[3\x1b[31m1m")
+@example("\x9b\x9b" * 20)
+def test_nothing_that_acts_is_left(words: str) -> None:
+    """No control, no half character, no separator but the blank, no direction trick; one line, and safe again is the same."""
+    shown = safe(words)
+    assert not {unicodedata.category(character) for character in shown} & {"Cc", "Cs", "Zl", "Zp"}
+    assert not {unicodedata.bidirectional(character) for character in shown} & {
+        "LRE", "RLE", "LRO", "RLO", "PDF", "LRI", "RLI", "FSI", "PDI",
+    }  # fmt: skip
+    assert len(shown.splitlines()) <= 1
+    assert safe(shown) == shown
+    shown.encode()
+
+
+@given(
+    words=NASTY.map(lambda words: words * 20) | st.integers(0, 3_000).map(lambda n: "x" * n), limit=st.integers(1, 600)
+)
+def test_words_are_never_longer_than_the_limit(words: str, limit: int) -> None:
+    """What was left out is shown by an ellipsis."""
+    shown = safe(words, limit)
+    assert len(shown) <= limit
+    if len(words) > 4 * limit:
+        assert shown.endswith("…")
+
+
+def test_a_flood_is_cheap_and_cut() -> None:
+    """A message of megabytes is looked at only as far as it is shown."""
+    assert safe("x" * 10_000_000) == "x" * (MAX_WORDS - 1) + "…"
+    assert len(safe("\x1b" * 10_000_000)) <= MAX_WORDS
+
+
+def test_words_that_fit_are_not_cut() -> None:
+    """Exactly the limit is not over it."""
+    assert safe("x" * MAX_WORDS) == "x" * MAX_WORDS
+    assert safe("é" * MAX_WORDS) == "é" * MAX_WORDS
+
+
+@pytest.mark.parametrize(
+    "words", ["=1+1", "+1", "-1", "@SUM(A1)", "\t=1", "\r=1", " =1", "＝1", "＋1", "－1", "＠x", "\u200b=1"]
+)
+def test_a_formula_is_no_formula_in_a_spreadsheet(words: str) -> None:
+    """A cell that a spreadsheet would compute begins with an apostrophe."""
+    assert safe_cell(words).startswith("'")
+
+
+@given(NASTY)
+def test_a_cell_never_begins_like_a_formula(words: str) -> None:
+    """Whatever the name, and otherwise unchanged."""
+    cell = safe_cell(words)
+    assert not cell.lstrip().startswith(("=", "+", "-", "@", "\t", "\r", "＝", "＋", "－", "＠"))
+    assert cell.removeprefix("'") == safe(words).removeprefix("'")
