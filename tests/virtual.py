@@ -87,6 +87,10 @@ class VirtualLoop(asyncio.SelectorEventLoop):
     def time(self) -> float:
         return self.clock.now / 1e9
 
+    def stall(self, seconds: float) -> None:
+        """Let time pass within a callback, as if it had held the loop that long."""
+        self.clock.now += round(seconds * 1e9)
+
     def run_in_executor(self, executor: Any, func: Callable[..., T], *args: Any) -> asyncio.Future[T]:  # type: ignore[override]
         def back(_: object) -> None:
             self.clock.jobs -= 1

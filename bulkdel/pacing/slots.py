@@ -40,8 +40,8 @@ class Slots:
         return len(self._waiters)
 
     def try_take(self) -> bool:
-        """Take a slot if one is free and nobody waits for it; never waits."""
-        if self._waiters or self._in_flight >= self._limit:
+        """Take a slot if one is free; never waits. While somebody waits none is free: who waits is given it first."""
+        if self._in_flight >= self._limit:
             return False
         self._in_flight += 1
         return True

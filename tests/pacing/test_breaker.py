@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bulkdel.pacing import Breaker, GiveUp, Open
+from bulkdel.pacing.breaker import Trouble
 
 
 def worked(patience: float = 600.0) -> Breaker:
@@ -26,7 +27,7 @@ def test_two_troubles_in_a_row_are_nothing() -> None:
 @pytest.mark.parametrize(("u", "share"), [(0.0, 0.5), (0.5, 0.75), (0.999, 0.9995)])
 def test_pauses_double_up_to_thirty_seconds(u: float, share: float) -> None:
     """Each new trouble opens it for longer: 1, 2, 4, 8, 16, 30, 30 s with jitter over the upper half."""
-    breaker, now, pauses = worked(), 10.0, []
+    breaker, now, pauses = worked(), 10.0, list[float]()
     while len(pauses) < 7:
         match breaker.trouble(now, u, sent_at=now - 0.1):
             case Open(seconds):
@@ -72,7 +73,7 @@ def test_a_success_closes_it() -> None:
         (False, "unreachable", 5.0),
     ],
 )
-def test_patience_depends_on_what_worked_before(ever: bool, kind: str, patience: float) -> None:
+def test_patience_depends_on_what_worked_before(ever: bool, kind: Trouble, patience: float) -> None:
     """A service that worked gets ten minutes; one that never did half a minute, or seconds where it was not even reached."""
     breaker = Breaker()
     if ever:

@@ -100,6 +100,25 @@ def test_first_come_first_served() -> None:
     assert virtual.run(main()) == list(range(200))
 
 
+def test_who_asks_again_goes_behind_those_who_wait() -> None:
+    """A permit left of a lease goes to the next in the queue, not to the one that has just had one."""
+
+    async def main() -> list[str]:
+        pacing, order = Pacing(Rate(2000)), list[str]()
+        while pacing.try_acquire():
+            pass
+
+        async def ask(name: str, times: int) -> None:
+            for _ in range(times):
+                await pacing.acquire()
+                order.append(name)
+
+        await asyncio.gather(ask("a", 3), ask("b", 1), ask("c", 1))
+        return order
+
+    assert virtual.run(main()) == ["a", "b", "c", "a", "a"]
+
+
 def test_nothing_leaves_in_a_pause() -> None:
     """A pause stops those who wait already and those who come, and ends by itself."""
 
@@ -119,6 +138,48 @@ def test_nothing_leaves_in_a_pause() -> None:
         assert now() - begun == pytest.approx(60, abs=1e-3)
         await other
         assert pacing.paused_s == 0.0
+
+    virtual.run(main())
+
+
+def test_a_pause_costs_no_permit() -> None:
+    """A permit that was earned during a pause leaves at its end."""
+
+    async def main() -> None:
+        pacing, begun = Pacing(Rate(8, 60)), now()
+        assert pacing.try_acquire()
+        waiter = asyncio.create_task(pacing.acquire())  # due at 0.84 / 0.97 * 7.5 = 6.5 s
+        await asyncio.sleep(6)
+        pacing.pause(1)
+        await waiter
+        assert now() - begun == pytest.approx(7, abs=1e-3)
+
+    virtual.run(main())
+
+
+@pytest.mark.parametrize("late", [-5e-10, 0.0, 5e-10, 1e-3])
+@pytest.mark.parametrize("what", ["pause", "rate"])
+def test_a_pause_or_a_new_rate_in_the_moment_of_a_permit(what: str, late: float) -> None:
+    """Coming in the very turn of the loop in which the limiter lets a waiter go, both are obeyed by that waiter."""
+
+    async def main() -> None:
+        gone = Departures(Pacing(Rate(1)))
+        pacing, loop = gone.pacing, asyncio.get_running_loop()
+        assert pacing.try_acquire()
+        begun, due = now(), now() + 0.98 / 0.97
+        waiters = [asyncio.create_task(gone.one()) for _ in range(2)]
+        if what == "pause":
+            loop.call_at(due + late, pacing.pause, 60)
+            await asyncio.wait(waiters)
+            # A millisecond after the permit was due, its owner has left already.
+            assert sum(t - begun < 60 for t in gone.times) == (late == 1e-3)
+        else:
+            loop.call_at(due + late, pacing.set_rate, Rate(1, HOUR))
+            await asyncio.sleep(HOUR)
+            assert len(gone.times) == 1  # not one of the old rate and one of the new
+        for waiter in waiters:
+            waiter.cancel()
+        await asyncio.wait(waiters)
 
     virtual.run(main())
 
@@ -206,6 +267,9 @@ def test_a_change_of_rate_grants_no_burst() -> None:
         for i in range(100):
             pacing.set_rate(Rate(100 + i))
             assert not pacing.try_acquire()
+        pacing.set_rate(Rate(2000))
+        await asyncio.sleep(1)
+        assert pacing.try_acquire()  # 13 of a lease of 14 are left
         pacing.set_rate(None)
         pacing.set_rate(Rate(2000))
         assert not pacing.try_acquire()
