@@ -10,7 +10,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from bulkdel.client import Client, DatasetListing, Outcomes, delete, purge, settle
+    from bulkdel.client import Client, DatasetListing, delete, purge, resume, settle
     from bulkdel.engine.progress import Progress
     from bulkdel.errors import (
         BrokenPromise,
@@ -22,14 +22,18 @@ if TYPE_CHECKING:
         TargetsError,
     )
     from bulkdel.model import Dataset, Document, Limits, Policy, Rate, Selection, Settled, Target
+    from bulkdel.outcomes import Outcomes
     from bulkdel.providers.dify import Dify
     from bulkdel.providers.langdock import Langdock
     from bulkdel.report import DatasetReport, Report
+    from bulkdel.runs import Run
 
 # Where each public name lives. They are imported when first used: `bulkdel --version` needs none of them, and aiohttp
 # alone takes a tenth of a second to import.
 _HOMES = {
-    "bulkdel.client": ("Client", "DatasetListing", "Outcomes", "delete", "purge", "settle"),
+    "bulkdel.client": ("Client", "DatasetListing", "delete", "purge", "resume", "settle"),
+    "bulkdel.outcomes": ("Outcomes",),
+    "bulkdel.runs": ("Run",),
     "bulkdel.engine.progress": ("Progress",),
     "bulkdel.errors": (
         "BrokenPromise", "BulkdelError", "ConfigurationError", "Refused", "RejectedError", "RunFileError", "TargetsError",
@@ -60,6 +64,7 @@ __all__ = [
     "Refused",
     "RejectedError",
     "Report",
+    "Run",
     "RunFileError",
     "Selection",
     "Settled",
@@ -67,6 +72,7 @@ __all__ = [
     "TargetsError",
     "delete",
     "purge",
+    "resume",
     "settle",
 ]
 

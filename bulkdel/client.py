@@ -2,37 +2,35 @@
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, Iterable, Sequence
-from contextlib import AbstractAsyncContextManager, AsyncExitStack
+from collections.abc import AsyncIterable, Callable, Iterable, Iterator, Sequence
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from types import TracebackType
-from typing import Any
-
-import anyio
-import structlog
 
 from bulkdel import events
 from bulkdel.engine.call import Call
 from bulkdel.engine.channel import Channel, GaveUp
 from bulkdel.engine.progress import Progress
 from bulkdel.engine.questions import ask_datasets
-from bulkdel.engine.results import Batch
 from bulkdel.engine.stop import StopReason
 from bulkdel.errors import ConfigurationError, TargetsError
 from bulkdel.exchange import Page, StopDataset, StopProvider, Wire
-from bulkdel.model import Dataset, Policy, RunStatus, Selection, Settled, Target
+from bulkdel.model import Dataset, Policy, RunStatus, Selection, Target
+from bulkdel.outcomes import Kept, OnSettled, Outcomes
 from bulkdel.providers.base import Provider
-from bulkdel.purging.explicit import delete_report, feeds_for
+from bulkdel.purging import session
+from bulkdel.purging.explicit import check_target, delete_report, feeds_for
 from bulkdel.purging.flow import Confirm, Wish
 from bulkdel.purging.flow import purge as purge_datasets
 from bulkdel.purging.ledger import Ledger, MemoryLedger
+from bulkdel.purging.recorded import RunLedger
 from bulkdel.report import Report
+from bulkdel.runs import RunFile
+from bulkdel.runs.values import Act
 
 Targets = Iterable[Target] | AsyncIterable[Target]
-OnSettled = Callable[[Sequence[Settled]], Awaitable[None]]
 Connect = Callable[[Provider], AbstractAsyncContextManager[Wire]]
 
 
@@ -113,6 +111,7 @@ class Client:
         dry_run: bool = False,
         on_settled: OnSettled | None = None,
         keep: bool = True,
+        run: str | Path | None = None,
     ) -> Report:
         """Empty whole datasets of one provider, and list them again at the end.
 
@@ -120,50 +119,41 @@ class Client:
         :param confirm: awaited once with the plan, after the guards; nothing is deleted where it says False
         :param dry_run: list and select only; no request but GET
         :param on_settled: awaited with pages of settled targets as they settle
-        :param keep: whether ``report.settled`` holds every settled target, in the listing's order
+        :param keep: whether ``report.settled`` holds every settled target, in the listing's order; with a run file it reads
+            them from there
+        :param run: where the run file goes, a new one; None for none
         :raises ConfigurationError: where the provider is not this client's, or no dataset was given
+        :raises RunFileError: where the run file cannot be made; nothing was sent
         """
         if not datasets:
             raise ConfigurationError("no dataset was given")
         wishes = [Wish(provider, dataset, select or Selection()) for dataset in dict.fromkeys(datasets)]
-        return await self.purge_wishes(
+        return await self.carry_out(
             wishes,
+            act="purge",
             policy=policy,
             on_event=on_event,
             confirm=confirm,
             dry_run=dry_run,
             on_settled=on_settled,
             keep=keep,
+            run=run,
         )
 
-    async def purge_wishes(
+    async def plan(
         self,
-        wishes: Sequence[Wish],
-        *,
+        provider: str,
+        *datasets: str,
+        run: str | Path,
+        select: Selection | None = None,
         policy: Policy | None = None,
         on_event: events.OnEvent | None = None,
-        confirm: Confirm | None = None,
-        dry_run: bool = False,
-        on_settled: OnSettled | None = None,
-        keep: bool = True,
-        ledger: Ledger | None = None,
     ) -> Report:
-        """Empty datasets of several providers in one call, with one plan and one report."""
-        channels = {wish.provider: self._channel(wish.provider) for wish in wishes}
-        for wish in wishes:
-            if not isinstance(wish.dataset, str):
-                raise ConfigurationError(f"a dataset's id must be a string: {wish.dataset!r}")
-        ledger = ledger or MemoryLedger()
-        kept = _Kept(on_settled, keep=keep)
-        call = self._call(channels, policy, on_event, ledger, kept)
-        with call:
-            self._calls.append(call)
-            try:
-                return await purge_datasets(
-                    call, wishes, ledger, confirm=confirm, dry_run=dry_run, settled=kept.in_order
-                )
-            finally:
-                self._calls.remove(call)
+        """List and select, guard, and keep it in a new run file; no request but GET. ``resume`` carries it out."""
+        if not datasets:
+            raise ConfigurationError("no dataset was given")
+        wishes = [Wish(provider, dataset, select or Selection()) for dataset in dict.fromkeys(datasets)]
+        return await self.carry_out(wishes, act="plan", policy=policy, on_event=on_event, dry_run=True, run=run)
 
     async def delete(
         self,
@@ -171,40 +161,49 @@ class Client:
         *,
         policy: Policy | None = None,
         on_event: events.OnEvent | None = None,
+        confirm: Confirm | None = None,
         dry_run: bool = False,
         on_settled: OnSettled | None = None,
         keep: bool = True,
+        run: str | Path | None = None,
     ) -> Report:
         """Settle explicit targets, as ``Promise.allSettled`` does: one ending each, ``report.settled`` in input order.
+
+        They are streamed through as they are read, except with a run file, guards, ``confirm``, ``dry_run`` or
+        ``indexing='wait'``: then they are read to their end before anything is sent.
 
         :raises ConfigurationError: where a target of a sequence is no target or names no provider of this client;
             nothing was sent
         :raises TargetsError: where the iterable itself raised; ``report`` has what was settled before
+        :raises RunFileError: where the run file cannot be made; nothing was sent
         """
-        kept = _Kept(on_settled, keep=keep)
-        call = self._call(self._channels, policy, on_event, None, kept)
-        with call:
-            self._calls.append(call)
-            try:
-                return await self._delete(call, targets, dry_run=dry_run, settled=kept.in_order)
-            finally:
-                self._calls.remove(call)
+        asked = policy or self._policy
+        guarded = asked.max_delete is not None or asked.expect is not None or asked.indexing == "wait"
+        if run is None and confirm is None and not dry_run and not guarded:
+            return await self._stream(targets, asked, on_event, Kept(on_settled, keep=keep))
+        return await self.carry_out(
+            (),
+            targets=targets,
+            act="delete",
+            policy=policy,
+            on_event=on_event,
+            confirm=confirm,
+            dry_run=dry_run,
+            on_settled=on_settled,
+            keep=keep,
+            run=run,
+        )
 
-    async def _delete(
-        self, call: Call, targets: Targets, *, dry_run: bool, settled: Callable[[], Sequence[Settled]]
-    ) -> Report:
-        if isinstance(targets, Sequence):
-            check_targets(targets, self._providers)
-        feeds, refused = await feeds_for(call, targets, dry_run=dry_run)
-        if refused is not None:
-            return refused
-        try:
-            await call.settle(feeds)
-        except Exception as error:
-            failure = TargetsError(f"the targets could not be read on: {type(error).__name__}")
-            failure.report = delete_report(call, settled())
-            raise failure from error
-        return delete_report(call, settled())
+    async def _stream(self, targets: Targets, policy: Policy, on_event: events.OnEvent | None, kept: Kept) -> Report:
+        with self._call(self._channels, policy, on_event, None, kept) as call:
+            feeds = feeds_for(call, targets)
+            try:
+                await call.settle(feeds)
+            except Exception as error:
+                failure = TargetsError(f"the targets could not be read on: {type(error).__name__}")
+                failure.report = delete_report(call, kept.in_order())
+                raise failure from error
+            return delete_report(call, kept.in_order())
 
     def settle(
         self, targets: Targets, *, policy: Policy | None = None, on_event: events.OnEvent | None = None
@@ -212,19 +211,100 @@ class Client:
         """Settle explicit targets and stream the outcomes as they settle; memory stays flat.
 
         ``async with client.settle(targets) as outcomes: async for settled in outcomes: …``
+
+        :raises ConfigurationError: where an item of a sequence is no target or names no provider of this client
         """
-        return Outcomes(self, targets, policy, on_event)
+        if isinstance(targets, Sequence):
+            for place, target in enumerate(targets, 1):
+                check_target(target, place, self._providers)
+
+        async def deliver(give: OnSettled) -> Report:
+            return await self.delete(targets, policy=policy, on_event=on_event, on_settled=give, keep=False)
+
+        return Outcomes(deliver)
+
+    async def carry_out(
+        self,
+        wishes: Sequence[Wish],
+        *,
+        targets: Targets | None = None,
+        act: Act = "job",
+        policy: Policy | None = None,
+        on_event: events.OnEvent | None = None,
+        confirm: Confirm | None = None,
+        dry_run: bool = False,
+        on_settled: OnSettled | None = None,
+        keep: bool = True,
+        run: str | Path | None = None,
+    ) -> Report:
+        """Purge datasets and settle explicit targets of several providers in one call: one plan, one run file, one report."""
+        for wish in wishes:
+            self._channel(wish.provider)
+            if not isinstance(wish.dataset, str):
+                raise ConfigurationError(f"a dataset's id must be a string: {wish.dataset!r}")
+        used = self._channels
+        if targets is None:
+            used = {name: channel for name, channel in used.items() if any(w.provider == name for w in wishes)}
+        asked = policy or self._policy
+        if run is None:
+            kept = Kept(on_settled, keep=keep)
+            ledger = MemoryLedger()
+            with self._call(used, asked, on_event, ledger, kept) as call:
+                return await purge_datasets(
+                    call, wishes, ledger, targets=targets, confirm=confirm, dry_run=dry_run, settled=kept.in_order
+                )
+        selection = wishes[0].select if wishes else None
+        file = await session.create(run, act, [channel.provider for channel in used.values()], asked, selection)
+        async with file:
+            recorded = RunLedger(file)
+            with self._call(used, asked, on_event, recorded, Kept(on_settled, keep=False)) as call:
+                report = await purge_datasets(call, wishes, recorded, targets=targets, confirm=confirm, dry_run=dry_run)
+                return await session.close(file, recorded, call, report)
+
+    async def resume(
+        self,
+        run: str | Path,
+        *,
+        policy: Policy | None = None,
+        on_event: events.OnEvent | None = None,
+        confirm: Confirm | None = None,
+        on_settled: OnSettled | None = None,
+        retry_rejected: bool = False,
+    ) -> Report:
+        """Carry out a plan, or go on with a run that did not come to its end; the report is the whole run's.
+
+        Deletes only what the run holds. ``confirm`` is asked where nothing was deleted yet.
+
+        :param policy: None for the run's own
+        :param retry_rejected: ask again for what was rejected
+        :raises RunFileError: where the file cannot be used, or another process works on it
+        :raises ConfigurationError: where the run's providers are not this client's, or are at another address
+        """
+        self._open()
+        held = session.read(run, self._providers)
+        asked = policy or held.header.policy
+        used = {provider.name: self._channels[provider.name] for provider in held.header.providers}
+        async with await RunFile.open(run, version=session.version()) as file:
+            recorded = RunLedger(file)
+            if retry_rejected:
+                await file.retry_rejected()
+                held = session.read(run, self._providers)
+            with self._call(used, asked, on_event, recorded, Kept(on_settled, keep=False)) as call:
+                report = await purge_datasets(
+                    call,
+                    held.wishes,
+                    recorded,
+                    confirm=None if held.begun else confirm,
+                    guarded=not held.begun,
+                    before=held.before,
+                )
+                return await session.close(file, recorded, call, report)
 
     async def datasets(self, provider: str, *, policy: Policy | None = None) -> DatasetListing:
         """The datasets that the key sees."""
         channel = self._channel(provider)
-        call = self._call({provider: channel}, policy, None, None, None)
-        with call:
-            self._calls.append(call)
-            try:
-                return await _datasets(call, channel)
-            finally:
-                self._calls.remove(call)
+        with self._call({provider: channel}, policy or self._policy, None, None, None) as call:
+            return await _datasets(call, channel)
 
     # ------------------------------------------------------------------ while they run
 
@@ -241,9 +321,12 @@ class Client:
 
     # ------------------------------------------------------------------ inside
 
-    def _channel(self, provider: str) -> Channel:
+    def _open(self) -> None:
         if not self._channels:
             raise RuntimeError("the client is not open: use 'async with Client(…) as client'")
+
+    def _channel(self, provider: str) -> Channel:
+        self._open()
         channel = self._channels.get(provider)
         if channel is None:
             raise ConfigurationError(
@@ -251,144 +334,29 @@ class Client:
             )
         return channel
 
+    @contextmanager
     def _call(
         self,
         channels: dict[str, Channel],
-        policy: Policy | None,
+        policy: Policy,
         on_event: events.OnEvent | None,
         ledger: Ledger | None,
-        kept: _Kept | None,
-    ) -> Call:
-        if not self._channels:
-            raise RuntimeError("the client is not open: use 'async with Client(…) as client'")
-        return Call(
+        kept: Kept | None,
+    ) -> Iterator[Call]:
+        self._open()
+        call = Call(
             channels,
-            policy or self._policy,
+            policy,
             on_event=on_event or self._on_event,
             journal=ledger,
             consumer=kept.take if kept is not None and kept.wanted else None,
         )
-
-
-class Outcomes:
-    """Settled targets as they settle: an async context manager to iterate over.
-
-    Leaving the block early cancels what is in flight; that is unknown then, never success.
-    ``report`` is the account of the call, there once the iteration has come to its end.
-    """
-
-    def __init__(
-        self, client: Client, targets: Targets, policy: Policy | None, on_event: events.OnEvent | None
-    ) -> None:
-        self._client = client
-        self._targets = targets
-        self._policy = policy
-        self._on_event = on_event
-        self._page: list[Settled] = []
-        self._place = 0
-        self._arrived: asyncio.Future[None] | None = None
-        self._taken = anyio.Event()
-        self._over = False
-        self._error: BaseException | None = None
-        self._task: asyncio.Task[None] | None = None
-        self.report: Report | None = None
-
-    async def __aenter__(self) -> Outcomes:
-        if isinstance(self._targets, Sequence):
-            check_targets(self._targets, self._client._providers)
-        self._task = asyncio.get_running_loop().create_task(self._run())
-        return self
-
-    async def __aexit__(self, *_: object) -> None:
-        task = self._task
-        if task is None:
-            return
-        if not task.done():
-            task.cancel()
-        await asyncio.wait([task])
-        if not task.cancelled() and (error := task.exception()) is not None:
-            raise error
-
-    async def _run(self) -> None:
-        try:
-            self.report = await self._client.delete(
-                self._targets, policy=self._policy, on_event=self._on_event, on_settled=self._give, keep=False
-            )
-        except asyncio.CancelledError:
-            raise
-        except Exception as error:
-            self._error = error
-        finally:
-            self._over = True
-            self._wake()
-
-    async def _give(self, page: Sequence[Settled]) -> None:
-        """Hand a page to the reader, and wait until it was read: a slow reader holds the workers back."""
-        while self._place < len(self._page):
-            self._taken = anyio.Event()
-            await self._taken.wait()
-        self._page, self._place = list(page), 0
-        self._wake()
-
-    def _wake(self) -> None:
-        if self._arrived is not None and not self._arrived.done():
-            self._arrived.set_result(None)
-
-    def __aiter__(self) -> AsyncIterator[Settled]:
-        return self
-
-    async def __anext__(self) -> Settled:
-        while self._place >= len(self._page):
-            self._taken.set()
-            if self._over:
-                if self._error is not None:
-                    error, self._error = self._error, None
-                    raise error
-                raise StopAsyncIteration
-            self._arrived = asyncio.get_running_loop().create_future()
-            await self._arrived
-        settled = self._page[self._place]
-        self._place += 1
-        return settled
-
-
-class _Kept:
-    """Keeps settled targets for the report, and gives them to the caller's own function, which may throw (S13)."""
-
-    def __init__(self, on_settled: OnSettled | None, *, keep: bool) -> None:
-        self._on_settled = on_settled
-        self._keep = keep
-        self._all: list[tuple[int, Settled]] = []
-        self.wanted = keep or on_settled is not None
-
-    async def take(self, batch: Batch) -> None:
-        if self._keep:
-            self._all.extend(batch)
-        if self._on_settled is not None:
+        with call:
+            self._calls.append(call)
             try:
-                await self._on_settled([settled for _, settled in batch])
-            except Exception as error:
-                structlog.get_logger("bulkdel").warning(
-                    "on_settled raised; the run goes on", error=type(error).__name__
-                )
-
-    def in_order(self) -> list[Settled]:
-        """Every settled target, in input order."""
-        self._all.sort(key=lambda pair: pair[0])
-        return [settled for _, settled in self._all]
-
-
-def check_targets(targets: Sequence[Any], providers: Iterable[str]) -> None:
-    """:raises ConfigurationError: where an item is no target, or names no provider; it is named by its place"""
-    names = set(providers)
-    for place, target in enumerate(targets, 1):
-        if not (isinstance(target, Target) and all(isinstance(part, str) for part in target)):
-            raise ConfigurationError(f"target number {place} is no Target of three strings: {type(target).__name__}")
-        if target[0] not in names:
-            raise ConfigurationError(
-                f"target number {place} names a provider that was not given: {target[0]!r}",
-                hint=f"given were: {', '.join(sorted(names))}",
-            )
+                yield call
+            finally:
+                self._calls.remove(call)
 
 
 async def _datasets(call: Call, channel: Channel) -> DatasetListing:
@@ -431,10 +399,11 @@ async def purge(
     select: Selection | None = None,
     policy: Policy | None = None,
     on_event: events.OnEvent | None = None,
+    run: str | Path | None = None,
 ) -> Report:
     """Empty whole datasets of a provider and list them again; see ``Client.purge``."""
     async with Client(provider, policy=policy, on_event=on_event) as client:
-        return await client.purge(provider.name, *datasets, select=select)
+        return await client.purge(provider.name, *datasets, select=select, run=run)
 
 
 async def delete(
@@ -443,10 +412,24 @@ async def delete(
     *,
     policy: Policy | None = None,
     on_event: events.OnEvent | None = None,
+    run: str | Path | None = None,
 ) -> Report:
     """Settle explicit targets; see ``Client.delete``."""
     async with Client(*_many(providers), policy=policy, on_event=on_event) as client:
-        return await client.delete(targets)
+        return await client.delete(targets, run=run)
+
+
+async def resume(
+    run: str | Path,
+    providers: Provider | Iterable[Provider],
+    *,
+    policy: Policy | None = None,
+    on_event: events.OnEvent | None = None,
+    retry_rejected: bool = False,
+) -> Report:
+    """Carry out a plan, or go on with a run; see ``Client.resume``."""
+    async with Client(*_many(providers), on_event=on_event) as client:
+        return await client.resume(run, policy=policy, retry_rejected=retry_rejected)
 
 
 def settle(

@@ -83,7 +83,11 @@ class Call:
 
     @property
     def requests(self) -> int:
-        return sum(channel.requests - self._requests_before[name] for name, channel in self.channels.items())
+        return sum(self.requests_of(name) for name in self.channels)
+
+    def requests_of(self, name: str) -> int:
+        """Requests that left to one provider since this call began; those of calls at the same time are among them."""
+        return self.channels[name].requests - self._requests_before[name]
 
     def stop_reason(self) -> StopReason | None:
         """The gravest reason why a provider was stopped: interrupted, the deadline, the provider itself."""
@@ -145,7 +149,7 @@ class Call:
             counts=counts,
             names={dataset: words for (provider, dataset), words in self.names.items() if provider == name},
             total=self.totals.get(name),
-            requests=self.channels[name].requests - self._requests_before[name],
+            requests=self.requests_of(name),
             now=self._loop.time(),
         )
 

@@ -14,6 +14,7 @@ class Item(NamedTuple):
     ``held``: the listing shows it as still being indexed, and no DELETE may be sent before the service shows it ready.
     ``doubt``: a run before this one may have had it in flight. ``listed``: a good listing held it in this run.
     ``ending``: it is known already how it ends, with this ``reason``, and nothing is sent for it.
+    ``times``: as many occurrences stand behind this one key.
     """
 
     key: int
@@ -25,6 +26,7 @@ class Item(NamedTuple):
     listed: bool = False
     ending: Outcome | None = None
     reason: str = ""
+    times: int = 1
 
 
 class Job:
@@ -36,8 +38,10 @@ class Job:
     )  # fmt: skip
 
     def __init__(self, item: Item) -> None:
-        self.key, self.target, self.name, self.step, _, self.doubt, self.listed, _, self.reason = item
-        self.also: list[int] | None = None  # further occurrences of the same target: they settle with it
+        self.key, self.target, self.name, self.step, _, self.doubt, self.listed, _, self.reason, times = item
+        self.also = (
+            [self.key] * (times - 1) if times > 1 else None
+        )  # further occurrences of the same target: they settle with it
         self.attempts = 0  # DELETEs sent
         self.spent = 0  # attempts that counted against Policy.attempts
         self.asks = 0  # steps gone through at once, to bound a provider that never comes to an end

@@ -94,12 +94,12 @@ class Lane:
         here, results, fresh = self._here, self.results, self._fresh
         for item in items:
             target = item.target
-            results.accept(target)
+            results.accept(target, item.times)
             known = here.get(target)
             if known is not None:
                 if known.also is None:
                     known.also = []
-                known.also.append(item.key)
+                known.also.extend([item.key] * item.times)
                 continue
             job = Job(item)
             here[target] = job

@@ -53,6 +53,7 @@ class Results:
         self.requeued: Counter[str] = Counter()
         self.fulfilled = 0
         self.bugs: list[Exception] = []
+        self.journal_lost = False
         self.on_journal_lost: Callable[[str], None] | None = None
         self._journal = journal
         self._consumer = consumer
@@ -65,9 +66,9 @@ class Results:
 
     # ------------------------------------------------------------------ taking in
 
-    def accept(self, target: Target) -> None:
-        """One more occurrence was taken in; it settles once."""
-        self._counts(target).selected += 1
+    def accept(self, target: Target, times: int = 1) -> None:
+        """An occurrence was taken in, or several at once; each settles once."""
+        self._counts(target).selected += times
 
     def settle(self, job: Job, outcome: Outcome, reason: str = "") -> None:
         """The one ending of ``job`` and of all occurrences that were coalesced into it."""
@@ -160,7 +161,7 @@ class Results:
         try:
             await self._journal.settled(batch)
         except RunFileError as error:
-            self._journal = None
+            self._journal, self.journal_lost = None, True
             if self.on_journal_lost is not None:
                 self.on_journal_lost(str(error))
 

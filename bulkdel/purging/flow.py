@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import AsyncIterable, Awaitable, Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, fields
 
 import anyio
 
 from bulkdel import events
 from bulkdel.engine.call import Call, dataset_status
 from bulkdel.engine.engine import Engine, Feed
-from bulkdel.model import Document, Indexing, Selection, Settled
+from bulkdel.model import Dataset, Document, Indexing, Selection, Settled, Target
+from bulkdel.purging.explicit import describe_targets, take_targets
 from bulkdel.purging.ledger import Ledger, Row
 from bulkdel.purging.listing import Failed, preflight, snapshot
 from bulkdel.purging.select import item, refusal, why_skipped
@@ -39,76 +40,105 @@ async def purge(
     wishes: Sequence[Wish],
     ledger: Ledger,
     *,
+    targets: Iterable[Target] | AsyncIterable[Target] | None = None,
     confirm: Confirm | None = None,
     dry_run: bool = False,
+    guarded: bool = True,
     settled: Callable[[], Sequence[Settled]] = tuple,
+    before: Sequence[PlannedDataset] = (),
 ) -> Report:
-    """Empty the wished datasets and prove it; ``settled`` gives the report's list at the end.
+    """Empty the wished datasets and prove it, and settle explicit targets; ``settled`` gives the report's list at the end.
 
     Whatever the services do ends in the report. Nothing but GET is sent before the guards and ``confirm`` said yes.
+    ``before`` are datasets that the ledger holds from an earlier session: what is left of them is carried out, they are not
+    listed for it again. ``guarded`` is whether the guards are asked.
+
+    :raises ConfigurationError: where a target is no target, or names a provider that is not the call's; nothing was sent
     """
+    known = {(planned.provider, planned.dataset): planned for planned in before}
     plan = Plan([PlannedDataset(wish.provider, wish.dataset) for wish in wishes])
-    await _survey_all(call, wishes, plan, ledger)
+    await _survey_all(call, wishes, plan, ledger, known)
+    plan.datasets += [planned for planned in before if planned.explicit]
+    if targets is not None:
+        plan.datasets += await take_targets(call, targets, ledger)
+    if call.policy.indexing == "wait":
+        await describe_targets(call, plan, ledger)
     plan.seconds = _seconds(call, plan)
     for planned in plan.datasets:
         call.totals[planned.provider] = call.totals.get(planned.provider, 0) + planned.selected
         call.names[planned.provider, planned.dataset] = planned.name
 
-    why, hint = refusal(plan.selected, call.policy)
+    why, hint = refusal(plan.selected, call.policy) if guarded else ("", "")
     ask = not why and not dry_run and plan.selected > 0 and call.stop_reason() is None
     if ask and confirm is not None and not await confirm(plan):
         why, hint = "not confirmed", "nothing was deleted"
     if why or dry_run:
-        return _undone(call, plan, why, hint)
+        return await _undone(call, plan, ledger, why, hint)
 
     await call.settle([_feed(call, plan, ledger, name) for name in call.channels])
+    lanes = call.engine.lanes if call.engine is not None else {}
     for planned in plan.datasets:
-        for lane in call.engine.lanes.values() if call.engine is not None else ():
-            if lane.provider.name == planned.provider and planned.dataset in lane.stopped_datasets:
-                planned.stopped = planned.stopped or lane.stopped_datasets[planned.dataset]
+        if planned.provider in lanes and not planned.stopped:
+            planned.stopped = lanes[planned.provider].stopped_datasets.get(planned.dataset, "")
     return await _verify_all(call, plan, ledger, settled)
 
 
 # ---------------------------------------------------------------------- before anything is deleted
 
 
-async def _survey_all(call: Call, wishes: Sequence[Wish], plan: Plan, ledger: Ledger) -> None:
+async def _survey_all(
+    call: Call,
+    wishes: Sequence[Wish],
+    plan: Plan,
+    ledger: Ledger,
+    before: Mapping[tuple[str, str], PlannedDataset],
+) -> None:
     limit = anyio.CapacityLimiter(SURVEYS)
 
     async def one(wish: Wish, planned: PlannedDataset) -> None:
         async with limit:
-            await _survey(call, wish, planned, ledger)
+            known = before.get((wish.provider, wish.dataset))
+            await _survey(call, wish, planned, ledger, known)
 
     async with anyio.create_task_group() as group:
         for wish, planned in zip(wishes, plan.datasets, strict=True):
             group.start_soon(one, wish, planned)
 
 
-async def _survey(call: Call, wish: Wish, planned: PlannedDataset, ledger: Ledger) -> None:
-    """Preflight, list and select one dataset; writes what it finds into ``planned``."""
+async def _survey(
+    call: Call, wish: Wish, planned: PlannedDataset, ledger: Ledger, known: PlannedDataset | None
+) -> None:
+    """Preflight, list and select one dataset; writes what it finds into ``planned``. A ``known`` one is not listed again."""
     channel, stop, policy = call.channels[wish.provider], call.stops[wish.provider], call.policy
-    found = await preflight(channel, wish.dataset, stop, policy)
-    if not isinstance(found, Failed) and found is not None:
+    found: Dataset | Failed | int | None = await preflight(channel, wish.dataset, stop, policy)
+    if isinstance(found, Dataset):
         planned.name = safe(found.name)
+    if known is None:
+        await ledger.begin(wish.provider, wish.dataset, planned.name, wish.select)
+    if isinstance(found, Dataset):
+        if known is not None:
+            for one in fields(known):
+                if one.name not in ("name", "stopped"):
+                    setattr(planned, one.name, getattr(known, one.name))
+            return
         call.phase = "listing"
         kept = _Kept(wish, planned, ledger, policy.indexing or "wait")
-        listed = await snapshot(channel, wish.dataset, stop, policy, kept.add)
-        if isinstance(listed, int):
-            call.results.emit(
-                events.Listed(wish.provider, wish.dataset, planned.name, planned.listed, planned.selected)
-            )
+        found = await snapshot(channel, wish.dataset, stop, policy, kept.add)
+        if isinstance(found, int):
+            await ledger.whole(wish.provider, wish.dataset)
+            listed = events.Listed(wish.provider, wish.dataset, planned.name, planned.listed, planned.selected)
+            call.results.emit(listed)
             return
-        # A listing that is not whole is no ground to delete anything (S15).
-        await ledger.forget(wish.provider, wish.dataset)
         planned.listed = planned.selected = planned.archived = planned.indexing = planned.synced = 0
         planned.skipped.clear()
-        found = listed
+    why = stop.reason
     if isinstance(found, Failed):
         planned.stopped = safe(found.reason)
         call.results.emit(events.Stopped(wish.provider, wish.dataset, planned.stopped))
-        return
-    why = stop.reason
-    planned.stopped = why.reason if why is not None else "stopped before it was listed"
+    else:
+        planned.stopped = why.reason if why is not None else "stopped before it was listed"
+    if known is None:
+        await ledger.forget(wish.provider, wish.dataset, planned.stopped)
 
 
 class _Kept:
@@ -150,13 +180,15 @@ def _seconds(call: Call, plan: Plan) -> float | None:
     return longest
 
 
-def _undone(call: Call, plan: Plan, why: str, hint: str) -> Report:
+async def _undone(call: Call, plan: Plan, ledger: Ledger, why: str, hint: str) -> Report:
     """The report of a call that deleted nothing: a dry run, or refused."""
     reports = []
     for planned in plan.datasets:
         report = _dataset_report(planned, Counts(not_attempted=planned.selected))
         if not planned.stopped:
             report.status = "refused" if why else "complete"
+        elif not planned.explicit:
+            await ledger.ended(report)
         reports.append(report)
     whole = call.report(reports)
     if why and whole.status not in ("interrupted", "deadline", "stopped"):
@@ -189,9 +221,16 @@ def _feed(call: Call, plan: Plan, ledger: Ledger, name: str) -> Feed:
 
     async def feed(engine: Engine) -> None:
         lane = engine.lanes[name]
-        lane.sizes.update((planned.dataset, planned.listed) for planned in plan.datasets if planned.provider == name)
+        mine = [planned for planned in plan.datasets if planned.provider == name]
+        lane.sizes.update((planned.dataset, planned.listed) for planned in mine if not planned.explicit)
+        for planned in mine:
+            if planned.explicit and planned.stopped:
+                lane.stop_dataset(planned.dataset, planned.stopped)
+        # A dataset of an earlier session that is out of reach now keeps what is left of it for another one.
+        left_alone = {planned.dataset for planned in mine if planned.stopped and not planned.explicit}
         async for page in ledger.pages(name):
-            await lane.offer([item(work, provider, policy, indexing) for work in page])
+            works = [work for work in page if work.target.dataset not in left_alone]
+            await lane.offer([item(work, provider, policy, indexing) for work in works])
 
     return feed
 
@@ -217,12 +256,13 @@ async def _verify_all(call: Call, plan: Plan, ledger: Ledger, settled: Callable[
             verified[place] = await verify(channel, report.dataset, ledger, stop, call.policy)
 
     async with anyio.create_task_group() as group:
-        for place, report in enumerate(reports):
-            if report.status != "stopped":
+        for place, (report, planned) in enumerate(zip(reports, plan.datasets, strict=True)):
+            if report.status != "stopped" and not planned.explicit:
                 group.start_soon(one, place, report)
     for place, report in enumerate(reports):
         if place in verified:
             _apply(call, report, verified[place])
+        await ledger.ended(report)
     call.phase = "done"
     return call.report(reports, settled=settled(), verified=any(r.remaining is not None for r in reports))
 

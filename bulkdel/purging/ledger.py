@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Sequence
 from typing import Literal, NamedTuple, Protocol
 
-from bulkdel.model import Document, Outcome, Settled
+from bulkdel.model import Document, Outcome, Selection, Settled, Target
+from bulkdel.report import DatasetReport
 
 Fate = Literal["skipped", "selected"] | Outcome
 """What became of a listed document: left by selection, not settled yet, or how it settled."""
@@ -21,22 +22,39 @@ class Row(NamedTuple):
 
 
 class Work(NamedTuple):
-    """A selected document that has not settled; ``handed``: a run before this one may have had it in flight."""
+    """A selected target that has not settled.
+
+    ``document`` is its row in a listing, None where no listing showed it. ``handed``: a session before this one may have
+    had it in flight. ``times``: as many occurrences stand behind this one key.
+    """
 
     key: int
-    dataset: str
-    document: Document
+    target: Target
+    document: Document | None
     handed: bool = False
+    times: int = 1
 
 
 class Ledger(Protocol):
     """Keeps listed documents, hands out the selected ones in pages, and takes their endings."""
 
+    async def begin(self, provider: str, dataset: str, name: str, select: Selection) -> None:
+        """A dataset's listing begins; ``name`` is safe to show, empty where it is not known."""
+
     async def add(self, provider: str, dataset: str, rows: Sequence[Row]) -> list[Row]:
         """Keep rows that are not known yet, and return those; the same id again is the same document."""
 
-    async def forget(self, provider: str, dataset: str) -> None:
-        """Drop a dataset's rows: its listing was not completed, so nothing of it may be deleted."""
+    async def add_targets(self, targets: Sequence[Target]) -> None:
+        """Keep explicit targets, every occurrence."""
+
+    async def describe(self, provider: str, dataset: str, documents: Sequence[Document]) -> int:
+        """Keep what a listing shows of explicit targets; the other documents are none of ours. Returns how many were."""
+
+    async def whole(self, provider: str, dataset: str) -> None:
+        """The dataset's listing came to its end and nothing is missing."""
+
+    async def forget(self, provider: str, dataset: str, reason: str) -> None:
+        """Drop a dataset's rows: its listing was not completed, so nothing of it may be deleted (S15)."""
 
     def pages(self, provider: str) -> AsyncIterator[list[Work]]:
         """The selected documents in pages: ready ones first, those being indexed last."""
@@ -47,13 +65,17 @@ class Ledger(Protocol):
     async def settled(self, batch: Sequence[tuple[int, Settled]]) -> None:
         """Take endings; returns only when they are safe."""
 
+    async def ended(self, report: DatasetReport) -> None:
+        """Take how a dataset came out, its verification included."""
+
 
 class MemoryLedger:
     """A ledger in memory: about 500 bytes a document."""
 
     def __init__(self) -> None:
-        self._rows: list[tuple[str, str, Row] | None] = []
+        self._rows: list[tuple[Target, Document | None, str] | None] = []
         self._keys: dict[tuple[str, str], dict[str, int]] = {}
+        self._shown: dict[Target, Document] = {}  # of explicit targets
         self._outcomes: dict[int, Outcome] = {}
 
     async def add(self, provider: str, dataset: str, rows: Sequence[Row]) -> list[Row]:
@@ -62,11 +84,28 @@ class MemoryLedger:
         for row in rows:
             if row.document.id not in keys:
                 keys[row.document.id] = len(self._rows)
-                self._rows.append((provider, dataset, row))
+                self._rows.append((Target(provider, dataset, row.document.id), row.document, row.skipped))
                 new.append(row)
         return new
 
-    async def forget(self, provider: str, dataset: str) -> None:
+    async def add_targets(self, targets: Sequence[Target]) -> None:
+        for target in targets:
+            self._keys.setdefault(target[:2], {}).setdefault(target.document, len(self._rows))
+            self._rows.append((target, None, ""))
+
+    async def describe(self, provider: str, dataset: str, documents: Sequence[Document]) -> int:
+        keys = self._keys.get((provider, dataset), {})
+        shown = [document for document in documents if document.id in keys]
+        self._shown.update((Target(provider, dataset, document.id), document) for document in shown)
+        return len(shown)
+
+    async def begin(self, provider: str, dataset: str, name: str, select: Selection) -> None:
+        pass
+
+    async def whole(self, provider: str, dataset: str) -> None:
+        pass
+
+    async def forget(self, provider: str, dataset: str, reason: str) -> None:
         for key in self._keys.pop((provider, dataset), {}).values():
             self._rows[key] = None
 
@@ -74,9 +113,12 @@ class MemoryLedger:
         for indexing in (False, True):
             page: list[Work] = []
             for key, entry in enumerate(self._rows):
-                if entry is None or entry[0] != provider or entry[2].skipped or entry[2].document.indexing != indexing:
+                if entry is None or entry[0].provider != provider or entry[2]:
                     continue
-                page.append(Work(key, entry[1], entry[2].document))
+                document = entry[1] or self._shown.get(entry[0])
+                if (document is not None and document.indexing) is not indexing:
+                    continue
+                page.append(Work(key, entry[0], document))
                 if len(page) == PAGE:
                     yield page
                     page = []
@@ -92,10 +134,13 @@ class MemoryLedger:
                 fates.append(None)
                 continue
             entry = self._rows[key]
-            skipped = entry is not None and entry[2].skipped
+            skipped = entry is not None and entry[2] != ""
             fates.append("skipped" if skipped else self._outcomes.get(key, "selected"))
         return fates
 
     async def settled(self, batch: Sequence[tuple[int, Settled]]) -> None:
         for key, settled in batch:
             self._outcomes[key] = settled.outcome
+
+    async def ended(self, report: DatasetReport) -> None:
+        pass

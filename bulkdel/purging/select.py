@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from bulkdel.engine.job import Item
-from bulkdel.model import Document, Indexing, Policy, Selection, Target
+from bulkdel.model import Document, Indexing, Policy, Selection
 from bulkdel.providers.base import Provider
 from bulkdel.purging.ledger import Work
 from bulkdel.text import safe
@@ -21,12 +21,14 @@ def why_skipped(document: Document, selection: Selection, indexing: Indexing) ->
 
 
 def item(work: Work, provider: Provider, policy: Policy, indexing: Indexing) -> Item:
-    """How the engine is to go about a selected document."""
+    """How the engine is to go about a selected target."""
     document = work.document
+    if document is None:
+        return Item(work.key, work.target, doubt=work.handed, times=work.times)
     archived = document.archived and not policy.unarchive
     return Item(
         key=work.key,
-        target=Target(provider.name, work.dataset, document.id),
+        target=work.target,
         name=safe(document.name),
         step=provider.start(document, unarchive=policy.unarchive),
         held=document.indexing and indexing == "wait" and not archived,
@@ -34,6 +36,7 @@ def item(work: Work, provider: Provider, policy: Policy, indexing: Indexing) -> 
         listed=True,
         ending="archived" if archived else None,
         reason=ARCHIVED if archived else "",
+        times=work.times,
     )
 
 

@@ -12,6 +12,7 @@ class PlannedDataset:
     ``skipped`` counts documents by the reason why they are left, ``archived`` and ``indexing`` those among the selected
     that need more than a DELETE, ``synced`` those that their source may bring back. ``oldest`` and ``newest`` are the
     selected documents' creation times in Unix seconds. ``stopped`` says why nothing in it can be deleted, empty where it can.
+    ``explicit``: its documents were named one by one; the dataset is not emptied, and not listed again afterwards.
     """
 
     provider: str
@@ -26,6 +27,7 @@ class PlannedDataset:
     oldest: float | None = None
     newest: float | None = None
     stopped: str = ""
+    explicit: bool = False
 
 
 @dataclass(slots=True)

@@ -226,6 +226,13 @@ class RunFile:
         """The listing ended, ``complete`` or not; returns the dataset's counts over all sessions."""
         return await self._do(lambda store: planning.finish_listing(store, key, complete, reason))
 
+    async def drop_documents(self, key: int) -> None:
+        """Forget the documents of a dataset whose listing did not come to its end: none of them may be deleted (S15).
+
+        :raises BrokenPromise: where one of them was asked for already
+        """
+        await self._do(lambda store: planning.drop_documents(store, key))
+
     async def known(self, key: int, documents: Sequence[str]) -> dict[str, Known]:
         """What the run knows of these documents of a dataset; one that is missing came newly."""
         return await self._do(lambda store: planning.known(store, key, documents))

@@ -152,6 +152,21 @@ def finish_listing(store: Store, key: int, complete: bool, reason: str) -> Added
     return Added(*counts)
 
 
+def drop_documents(store: Store, key: int) -> None:
+    """Forget what a listing showed of a dataset, because it did not come to its end."""
+    asked = "EXISTS (SELECT 1 FROM {} e WHERE e.row = d.row)"
+    worked_on = (
+        f"SELECT 1 FROM document d WHERE d.dataset = ? AND ({asked.format('settled')} OR {asked.format('unfinished')})"
+    )
+    if store.connection.execute(worked_on, (key,)).fetchone() is not None:
+        raise BrokenPromise(f"documents that were asked for cannot be forgotten: dataset {key} of {store.path}")
+    store.connection.execute(
+        "DELETE FROM duplicate WHERE document IN (SELECT row FROM document WHERE dataset = ?)", (key,)
+    )
+    store.connection.execute("DELETE FROM document WHERE dataset = ?", (key,))
+    store.connection.execute("UPDATE dataset SET listed = 0, selected = 0, skipped = 0 WHERE id = ?", (key,))
+
+
 def end_dataset(store: Store, key: int, status: RunStatus, reason: str) -> None:
     store.connection.execute("UPDATE dataset SET status = ?, reason = ? WHERE id = ?", (status, safe(reason), key))
 

@@ -1,0 +1,114 @@
+"""Settled targets on their way to the caller: kept for a report, given to a function, or streamed."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+
+import anyio
+import structlog
+
+from bulkdel.engine.results import Batch
+from bulkdel.model import Settled
+from bulkdel.report import Report
+
+OnSettled = Callable[[Sequence[Settled]], Awaitable[None]]
+
+
+class Kept:
+    """Keeps settled targets for the report, and gives them to the caller's own function, which may throw (S13)."""
+
+    def __init__(self, on_settled: OnSettled | None, *, keep: bool) -> None:
+        self._on_settled = on_settled
+        self._keep = keep
+        self._all: list[tuple[int, Settled]] = []
+        self.wanted = keep or on_settled is not None
+
+    async def take(self, batch: Batch) -> None:
+        if self._keep:
+            self._all.extend(batch)
+        if self._on_settled is not None:
+            try:
+                await self._on_settled([settled for _, settled in batch])
+            except Exception as error:
+                log = structlog.get_logger("bulkdel")
+                log.warning("on_settled raised; the run goes on", error=type(error).__name__)
+
+    def in_order(self) -> list[Settled]:
+        """Every settled target, in input order."""
+        self._all.sort(key=lambda pair: pair[0])
+        return [settled for _, settled in self._all]
+
+
+class Outcomes:
+    """Settled targets as they settle: an async context manager to iterate over.
+
+    Leaving the block early cancels what is in flight; that is unknown then, never success.
+    ``report`` is the account of the call, there once the iteration has come to its end.
+    """
+
+    def __init__(self, deliver: Callable[[OnSettled], Awaitable[Report]]) -> None:
+        """``deliver`` runs the call and gives pages of settled targets to the function it gets."""
+        self._deliver = deliver
+        self._page: Sequence[Settled] = ()
+        self._place = 0
+        self._arrived: asyncio.Future[None] | None = None
+        self._taken = anyio.Event()
+        self._over = False
+        self._error: Exception | None = None
+        self._task: asyncio.Task[None] | None = None
+        self.report: Report | None = None
+
+    async def __aenter__(self) -> Outcomes:
+        self._task = asyncio.get_running_loop().create_task(self._run())
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        task = self._task
+        if task is None:
+            return
+        if not task.done():
+            task.cancel()
+        await asyncio.wait([task])
+        if not task.cancelled() and (error := task.exception()) is not None:
+            raise error
+
+    async def _run(self) -> None:
+        try:
+            self.report = await self._deliver(self._give)
+        except asyncio.CancelledError:
+            raise
+        except Exception as error:
+            self._error = error
+        finally:
+            self._over = True
+            self._wake()
+
+    async def _give(self, page: Sequence[Settled]) -> None:
+        """Hand a page to the reader, and wait until it was read: a slow reader holds the workers back."""
+        while self._place < len(self._page):
+            self._taken = anyio.Event()
+            await self._taken.wait()
+        self._page, self._place = page, 0
+        self._wake()
+
+    def _wake(self) -> None:
+        if self._arrived is not None and not self._arrived.done():
+            self._arrived.set_result(None)
+
+    def __aiter__(self) -> AsyncIterator[Settled]:
+        return self
+
+    async def __anext__(self) -> Settled:
+        while self._place >= len(self._page):
+            self._taken.set()
+            if self._over:
+                if self._error is not None:
+                    error, self._error = self._error, None
+                    raise error
+                raise StopAsyncIteration
+            self._arrived = asyncio.get_running_loop().create_future()
+            await self._arrived
+        settled = self._page[self._place]
+        self._place += 1
+        return settled

@@ -1,0 +1,149 @@
+"""A ledger that is a run file: planning, carrying out and going on are the same act on the same file."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Iterator, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import overload
+
+from bulkdel.model import Document, Selection, Settled, Target
+from bulkdel.purging.ledger import PAGE, Fate, Row, Work
+from bulkdel.report import DatasetReport, Report
+from bulkdel.runs import Count, Run, RunFile
+
+
+class RunLedger:
+    """The words of ``Ledger`` on a run file that this process holds. Memory is a page, however many documents there are."""
+
+    def __init__(self, run: RunFile) -> None:
+        self.run = run
+        self._keys: dict[tuple[str, str], int] = {}
+
+    async def begin(self, provider: str, dataset: str, name: str, select: Selection) -> None:
+        key = await self.run.add_dataset(provider, dataset, name, selection=asdict(select))
+        self._keys[provider, dataset] = key
+
+    async def _key(self, provider: str, dataset: str, *, listing: bool = True) -> int:
+        key = self._keys.get((provider, dataset))
+        if key is None:
+            key = self._keys[provider, dataset] = await self.run.add_dataset(provider, dataset, listing=listing)
+        return key
+
+    async def add(self, provider: str, dataset: str, rows: Sequence[Row]) -> list[Row]:
+        key = await self._key(provider, dataset)
+        known = await self.run.known(key, [row.document.id for row in rows])
+        new = {row.document.id: row for row in rows if row.document.id not in known}
+        await self.run.add_documents(key, [(row.document, row.skipped) for row in new.values()])
+        return list(new.values())
+
+    async def add_targets(self, targets: Sequence[Target]) -> None:
+        await self.run.add_targets(targets)
+
+    async def describe(self, provider: str, dataset: str, documents: Sequence[Document]) -> int:
+        key = await self._key(provider, dataset, listing=False)
+        return await self.run.describe(key, [(document, "") for document in documents])
+
+    async def whole(self, provider: str, dataset: str) -> None:
+        await self.run.finish_listing(await self._key(provider, dataset), complete=True)
+
+    async def forget(self, provider: str, dataset: str, reason: str) -> None:
+        key = await self._key(provider, dataset)
+        await self.run.drop_documents(key)
+        await self.run.finish_listing(key, complete=False, reason=reason)
+
+    async def pages(self, provider: str) -> AsyncIterator[list[Work]]:
+        async for page in self.run.pages(provider, PAGE):
+            yield [Work(row.row, row.target, row.document, row.handed, row.occurrences) for row in page]
+
+    async def fates(self, provider: str, dataset: str, ids: Sequence[str]) -> list[Fate | None]:
+        known = await self.run.known(await self._key(provider, dataset), ids)
+        fates: list[Fate | None] = []
+        for document in ids:
+            found = known.get(document)
+            if found is None:
+                fates.append(None)
+            else:
+                fates.append("skipped" if found.skipped else found.outcome or "selected")
+        return fates
+
+    async def settled(self, batch: Sequence[tuple[int, Settled]]) -> None:
+        await self.run.settled(batch)
+
+    async def ended(self, report: DatasetReport) -> None:
+        key = await self._key(report.provider, report.dataset)
+        if report.remaining is not None:
+            await self.run.verified(
+                key,
+                remaining=report.remaining,
+                new=report.new,
+                new_count=report.new_count,
+                still_there=report.still_there,
+                still_there_count=report.still_there_count,
+            )
+        await self.run.end_dataset(key, report.status, report.reason)
+
+    async def count(self, report: Report, requests: dict[str, int]) -> None:
+        """Add what one session cost to the run's counters."""
+        counts = [Count(name, "requests", n) for name, n in requests.items() if n]
+        first = next(iter(requests), None)
+        if first is not None:
+            counts += [Count(first, "requeued", n, cause) for cause, n in report.requeued.items()]
+            if report.pauses:
+                counts.append(Count(first, "pauses", report.pauses))
+        await self.run.count(counts)
+
+
+class RecordedSettled(Sequence[Settled]):
+    """The settled targets of a run file, read when they are looked at: in input order, not attempted ones last."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+
+    def __iter__(self) -> Iterator[Settled]:
+        with Run.open(self._path, check=False) as run:
+            yield from run.settled()
+            yield from run.not_attempted()
+
+    def __len__(self) -> int:
+        with Run.open(self._path, check=False) as run:
+            return run.counts().selected
+
+    @overload
+    def __getitem__(self, place: int) -> Settled: ...
+    @overload
+    def __getitem__(self, place: slice) -> list[Settled]: ...
+    def __getitem__(self, place: int | slice) -> Settled | list[Settled]:
+        return list(self)[place]
+
+
+def recorded_report(run: Run, *, report: Report | None = None) -> Report:
+    """The account of a run over all its sessions, counted from its rows.
+
+    ``report`` is the last session's own account, where it is at hand: its status, reason and signal are the run's.
+    """
+    counters, sessions = run.counters(), run.sessions()
+    last = sessions[-1]
+    counts = run.counts()
+    datasets = tuple(run.datasets())
+    known = [d.remaining for d in datasets if d.remaining is not None]
+    status = report.status if report is not None else (last.status or "interrupted")
+    if status == "complete" and any(d.status != "complete" for d in datasets) and run.header.act != "plan":
+        status = "incomplete"
+    return Report(
+        status=status,
+        counts=counts,
+        settled=RecordedSettled(run.path),
+        datasets=datasets,
+        elapsed_s=run.elapsed_s + (report.elapsed_s if report is not None and last.ended_at is None else 0.0),
+        requests=counters.requests,
+        remaining=sum(known) if known else None,
+        reasons=run.reasons(),
+        requeued=dict(counters.requeued),
+        pauses=counters.pauses,
+        run=str(run.path),
+        reason=report.reason if report is not None else last.reason,
+        hint=report.hint if report is not None else "",
+        signal=report.signal if report is not None else None,
+        bug=report.bug if report is not None else "",
+    )

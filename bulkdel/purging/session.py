@@ -1,0 +1,118 @@
+"""A session on a run file: begun, its report counted from the file, and closed, whatever happened."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+from bulkdel.engine.call import Call
+from bulkdel.errors import ConfigurationError, RunFileError
+from bulkdel.model import Policy, Selection
+from bulkdel.providers.base import Provider
+from bulkdel.purging.flow import Wish
+from bulkdel.purging.recorded import RunLedger, recorded_report
+from bulkdel.report import Report
+from bulkdel.report.plan import PlannedDataset
+from bulkdel.runs import ProviderHeader, Run, RunFile, RunHeader
+from bulkdel.runs.values import Act, address
+
+
+@dataclass(slots=True)
+class Session:
+    """What a resumed run holds: what is left to list, what was listed, and whether deletes have begun."""
+
+    header: RunHeader
+    wishes: list[Wish]
+    before: list[PlannedDataset]
+    begun: bool
+    explicit: bool
+
+
+async def create(
+    path: str | Path, act: Act, providers: Sequence[Provider], policy: Policy, select: Selection | None
+) -> RunFile:
+    """A new run file that says what was asked.
+
+    :raises RunFileError: where it cannot be made
+    """
+    header = RunHeader(
+        act=act,
+        providers=tuple(ProviderHeader.of(provider) for provider in providers),
+        version=version(),
+        policy=policy,
+        selection=select or Selection(),
+    )
+    return await RunFile.create(path, header)
+
+
+def read(path: str | Path, providers: Mapping[str, Provider]) -> Session:
+    """What the run at ``path`` still has to do, with the providers that carry it out.
+
+    :raises RunFileError: where it cannot be read, has come to its end, or is at work
+    :raises ConfigurationError: where a provider of the run is missing or is at another address
+    """
+    with Run.open(path) as run:
+        for asked in run.header.providers:
+            _same(asked, providers)
+        listings = run.listings()
+        plan = {(planned.provider, planned.dataset): planned for planned in run.plan().datasets}
+        ended = {(d.provider, d.dataset) for d in run.datasets() if d.status == "complete" and d.remaining is not None}
+        wishes: list[Wish] = []
+        before: list[PlannedDataset] = []
+        for (provider, dataset), listing in listings.items():
+            planned = plan[provider, dataset]
+            # This session accounts for what is left; the file's own counts hold the rest.
+            planned.listed = planned.selected + sum(planned.skipped.values())
+            planned.stopped = ""
+            if listing == "none":
+                planned.explicit = True
+                before.append(planned)
+                continue
+            if (provider, dataset) in ended and not planned.selected:
+                continue
+            if listing == "complete":
+                before.append(planned)
+            wishes.append(Wish(provider, dataset, run.selection_of(provider, dataset)))
+        return Session(run.header, wishes, before, run.begun, run.header.act == "delete")
+
+
+def _same(asked: ProviderHeader, providers: Mapping[str, Provider]) -> None:
+    provider = providers.get(asked.name)
+    if provider is None:
+        raise ConfigurationError(
+            f"the run needs a provider that was not given: {asked.name!r}",
+            hint=f"it is a {asked.kind} at {asked.base_url}",
+        )
+    if provider.kind != asked.kind or address(provider.base_url) != asked.base_url:
+        raise ConfigurationError(
+            f"the run was made at {asked.base_url} ({asked.kind}), not at: {address(provider.base_url)} ({provider.kind})",
+            hint="a run goes on at its own address only; make a new plan for another",
+        )
+
+
+async def close(run: RunFile, ledger: RunLedger, call: Call, report: Report) -> Report:
+    """End the session in the file and count the report from it; where the file was lost, the session's own account holds."""
+    requests = {name: call.requests_of(name) for name in call.channels}
+    try:
+        await ledger.count(report, requests)
+        await run.close(report.status, report.exit_status, reason=report.reason, clean=not call.results.journal_lost)
+        with Run.open(run.path, check=False) as read_back:
+            return recorded_report(read_back, report=report)
+    except RunFileError as error:
+        with suppress(RunFileError):
+            await run.close(None, None, clean=False)
+        report.run = str(run.path)
+        if not report.reason:
+            report.reason = str(error)
+        if report.status == "complete":
+            report.status = "incomplete"
+        return report
+
+
+def version() -> str:
+    """bulkdel's version, as installed."""
+    from importlib.metadata import version as installed
+
+    return installed("bulkdel")
