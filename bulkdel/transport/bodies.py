@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     import aiohttp
 
 _GZIP = 16 + zlib.MAX_WBITS  # zlib's own way of saying "expect a gzip header"
+_MEMBERS = 16  # each costs a copy of what is left; real bodies have one, and a million empty ones would stop the loop
 
 
 async def read_body(response: aiohttp.ClientResponse, limit: int) -> tuple[bytes, bool]:
@@ -86,13 +87,15 @@ def unpacked(answer: Answer, limit: int) -> Reply:
 def gunzip(packed: bytes, limit: int) -> tuple[bytes, bool]:
     """The first ``limit`` bytes that ``packed`` unpacks to, and whether it was whole; several members in a row are one body.
 
-    :raises zlib.error: it is not gzip
+    :raises zlib.error: it is not gzip, or of absurdly many members
     """
     body = b""
-    while packed:
+    for _ in range(_MEMBERS):
+        if not packed:
+            return body, True
         member = zlib.decompressobj(_GZIP)
         body += member.decompress(packed, limit - len(body))
         if not member.eof or len(body) >= limit:
             return body, False
         packed = member.unused_data
-    return body, True
+    raise zlib.error("too many members")

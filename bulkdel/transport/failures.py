@@ -15,6 +15,10 @@ from bulkdel.exchange import Lost
 from bulkdel.text import safe
 
 
+class NoConnection(aiohttp.ClientConnectionError):
+    """Raised when connecting broke off, as with a proxy that hangs up: nothing was sent."""
+
+
 class UncleanConnection(aiohttp.ClientConnectionError):
     """Raised when a connection holds bytes that answer nothing we asked: nothing was sent on it."""
 
@@ -47,6 +51,8 @@ def lost(error: BaseException, *, timeout: float, connect_timeout: float) -> Los
             return _unreachable(f"no connection within {connect_timeout:g} s")
         case TimeoutError():
             return Lost("timeout", True, f"no whole answer within {timeout:g} s")
+        case NoConnection():
+            return _unreachable("the connection broke off while it was made")
         case UncleanConnection():
             return Lost("disconnected", False, "the connection held something that nobody had asked for")
         case aiohttp.ClientConnectorCertificateError():

@@ -19,7 +19,7 @@ from bulkdel.errors import ConfigurationError
 from bulkdel.exchange import Answer, Lost, Reply, Request
 from bulkdel.text import safe
 from bulkdel.transport.bodies import read_body, unpacked
-from bulkdel.transport.failures import FAILURES, Dropped, UncleanConnection, lost
+from bulkdel.transport.failures import FAILURES, Dropped, NoConnection, UncleanConnection, lost
 from bulkdel.transport.proxies import proxy_for
 
 if TYPE_CHECKING:
@@ -151,7 +151,12 @@ class _Pool(aiohttp.TCPConnector):
     async def connect(
         self, req: aiohttp.ClientRequest, traces: list[Trace], timeout: aiohttp.ClientTimeout
     ) -> aiohttp.connector.Connection:
-        connection = await super().connect(req, traces, timeout)
+        try:
+            connection = await super().connect(req, traces, timeout)
+        except (aiohttp.ClientConnectorError, aiohttp.ClientHttpProxyError, aiohttp.InvalidURL, TimeoutError):
+            raise  # these say by themselves that nothing was sent
+        except FAILURES as error:  # from here on an error means that something was
+            raise NoConnection from error
         protocol = connection.protocol
         if protocol is None or protocol.should_close:
             connection.close()

@@ -53,6 +53,17 @@ def test_no_such_host(monkeypatch: pytest.MonkeyPatch) -> None:
     run_on("asyncio", main())
 
 
+def test_address_that_only_looks_like_one(run: Run) -> None:
+    """An abbreviated IPv4 address, which some systems would complete, is unreachable."""
+
+    async def main() -> None:
+        async with wire_to("http://127.1:9") as wire:
+            assert await ask(wire) == Lost("unreachable", False, "the address cannot be used")
+            assert wire.requests == 0
+
+    run(main())
+
+
 @pytest.mark.parametrize(("timeout", "connect_timeout"), [(20, 0.1), (0.1, 20), (0.1, 0.1)])
 def test_connecting_takes_too_long(run: Run, timeout: float, connect_timeout: float) -> None:
     """A connection that does not come in time is unreachable and nothing was sent, whichever timeout is the shorter."""
@@ -163,13 +174,13 @@ def test_https_to_a_plain_server(run: Run) -> None:
 
 @pytest.mark.parametrize("loop", ["asyncio", "uvloop"])
 def test_tls_leaves_nothing_open(loop: str, tmp_path: Path) -> None:
-    """After an answer, a cut, a timeout and a cancellation over TLS nothing is left open when the loop ends."""
+    """After an answer, a timeout, a cut and a cancellation over TLS nothing is left open when the loop ends."""
 
     async def main() -> None:
         async def script(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, nth: int) -> None:
             if nth == 1:
                 writer.write(OK)
-            elif nth == 2:
+            elif nth == 3:
                 writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 9999999\r\n\r\n" + b"a" * 100_000)
                 await reader.read(1)
             else:
@@ -180,12 +191,12 @@ def test_tls_leaves_nothing_open(loop: str, tmp_path: Path) -> None:
             wire_to(server.url, ca_file=authority_file(tmp_path)) as wire,
         ):
             assert isinstance(await ask(wire), Answer)
-            cut = await ask(wire)
-            assert isinstance(cut, Answer)
-            assert cut.cut
             slow = await ask(wire, timeout=0.1)
             assert isinstance(slow, Lost)
             assert (slow.kind, slow.sent) == ("timeout", True)
+            cut = await ask(wire)
+            assert isinstance(cut, Answer)
+            assert cut.cut
             sending = asyncio.create_task(ask(wire))
             await server.until(lambda it: len(it.seen) == 4)
             sending.cancel()

@@ -8,9 +8,11 @@ import contextlib
 from pathlib import Path
 
 import pytest
+from yarl import URL
 
 from bulkdel.errors import ConfigurationError
 from bulkdel.exchange import Answer, Lost, Request
+from bulkdel.transport.proxies import proxy_for
 from tests.wire.certificates import authority_file, server_context
 from tests.wire.conftest import Run
 from tests.wire.places import DELETE, KEY, ask, wire_to
@@ -139,7 +141,7 @@ def test_tunnel_refused(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_proxy_that_talks_nonsense(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A proxy that hangs up, or is none, ends as a loss before anything was sent."""
+    """A proxy that hangs up, or is none, is unreachable: nothing was sent to the service."""
 
     async def main() -> None:
         async def hang_up(_reader: asyncio.StreamReader, writer: asyncio.StreamWriter, _nth: int) -> None:
@@ -149,9 +151,9 @@ def test_proxy_that_talks_nonsense(run: Run, monkeypatch: pytest.MonkeyPatch) ->
             async with ScriptedServer(script) as proxy:
                 monkeypatch.setenv("HTTPS_PROXY", proxy.url)
                 async with wire_to("https://service.test") as wire:
-                    assert isinstance(await ask(wire), Lost)
-                    assert wire.requests == 0
-                    assert len(proxy.seen) == 1
+                    reply = await ask(wire)
+                    assert reply == Lost("unreachable", False, "the connection broke off while it was made")
+                    assert (wire.requests, len(proxy.seen)) == (0, 1)
 
     run(main())
 
@@ -221,3 +223,13 @@ def test_proxy_that_cannot_be_used(monkeypatch: pytest.MonkeyPatch, named: str) 
         wire_to("http://service.test")
     assert "secret" not in str(raised.value) + raised.value.hint
     assert raised.value.__cause__ is None
+
+
+def test_credentials_are_kept_apart(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is known of a proxy shows no credentials, so that no message made of it can."""
+    monkeypatch.setenv("HTTP_PROXY", "http://someone:secret@proxy.test:3128/")
+    proxy = proxy_for(URL("http://service.test"))
+    assert proxy is not None
+    assert (str(proxy.url), proxy.authorization[:6]) == ("http://proxy.test:3128", "Basic ")
+    assert "secret" not in repr(proxy)
+    assert proxy.authorization not in repr(proxy)
