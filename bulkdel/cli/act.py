@@ -16,6 +16,7 @@ from bulkdel.cli.options import limits_from
 from bulkdel.cli.screen import Screen
 from bulkdel.cli.signals import Interrupts, watched
 from bulkdel.cli.tally import Tally
+from bulkdel.cli.values import many
 from bulkdel.cli.world import World
 from bulkdel.model import Policy, RunStatus, Settled, Target
 from bulkdel.report import Counts, Report
@@ -195,13 +196,14 @@ class _Running:
         self._in_flight = 0
         self._requests = 0
         self._refusal = ""
+        self._asking = False
+        self._stopping = asyncio.Event()
 
     async def run(self, stream: Any) -> Report:
         act = self._act
         clock = asyncio.get_running_loop().time
         began = clock()
         lines = output.SettledLines(stream, self._world.hide, self._unwritable)
-        self._stopping = asyncio.Event()
         interrupts = Interrupts(self._gently, self._at_once)
         how = progress.style(self._screen, quiet=act.quiet, log_json=act.log_json)
         tell = logs.listener(self._log)
@@ -267,12 +269,14 @@ class _Running:
 
     async def _ask(self) -> str:
         """The line that is typed, or nothing where a signal comes first."""
+        self._asking = True
         typed = asyncio.ensure_future(typed_line(self._world.stdin)())
         stopping = asyncio.ensure_future(self._stopping.wait())
         try:
             await asyncio.wait((typed, stopping), return_when=asyncio.FIRST_COMPLETED)
             return typed.result() if typed.done() else ""
         finally:
+            self._asking = False
             for task in (typed, stopping):
                 task.cancel()
             await asyncio.gather(typed, stopping, return_exceptions=True)
@@ -284,7 +288,9 @@ class _Running:
         flying = self._flying()
         self._client.stop(reason=f"interrupted by {signal.Signals(number).name}", signal=number)
         self._stopping.set()
-        lets = f"letting {flying} requests in flight end" if flying else "no request is in flight"
+        if self._asking:
+            self._screen.say("")  # the cursor stands behind the question
+        lets = f"letting {many(flying, 'request')} in flight end" if flying else "no request is in flight"
         self._screen.say(f"stopping: {lets}; again to stop at once")
 
     def _at_once(self) -> None:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
-from typing import TYPE_CHECKING, Any
+from collections.abc import Awaitable
+from typing import Any
 
 import click
 
@@ -20,13 +20,7 @@ from bulkdel.cli.output import check_streams
 from bulkdel.cli.world import World, is_terminal
 from bulkdel.errors import ConfigurationError
 from bulkdel.model import Target
-from bulkdel.report import Counts, Report
-from bulkdel.report.plan import Plan, PlannedDataset
-
-if TYPE_CHECKING:
-    from bulkdel.providers.base import Provider
-
-Confirm = Callable[[Plan], Awaitable[bool]]
+from bulkdel.report import Report
 
 EPILOG = """\b
 Example: targets.csv, more columns are ignored
@@ -63,27 +57,19 @@ def delete(world: World, /, provider: str, file: str | None, **given: Any) -> in
     """
     from bulkdel.cli import act
     from bulkdel.cli.screen import Screen
-    from bulkdel.purging.select import refusal
 
     world.verbose = given["verbose"]
     check_streams(given["settled"], as_json=given["as_json"])
     opened = act.open_provider(provider, given, world, Screen(world))
     listed = _read(file, opened.name, world)
 
-    policy = policy_from(given)
-
-    async def call(client: Any, **common: Any) -> Report:
-        # The plan of explicit targets is the list itself, so it is confirmed here; a guard's refusal needs no question.
-        confirm: Confirm | None = common.pop("confirm")
-        guarded = refusal(len(listed), policy)[0]
-        if confirm is not None and not guarded and not await confirm(plan_of(listed, opened)):
-            return Report(status="refused", counts=Counts(), reason="not confirmed", hint="nothing was deleted")
-        report: Report = await client.delete(listed, **common)
-        return report
+    def call(client: Any, **common: Any) -> Awaitable[Report]:
+        done: Awaitable[Report] = client.delete(listed, **common)
+        return done
 
     doing = act.Act(
         provider=opened,
-        policy=policy,
+        policy=policy_from(given),
         call=call,
         targets=listed,
         from_stdin=file in (None, "-"),
@@ -105,16 +91,3 @@ def _read(file: str | None, provider: str, world: World) -> list[Target]:
             return targets.read(source, file, provider)
     except OSError as error:
         raise ConfigurationError(f"cannot read the target file: {file}: {error.strerror or error}") from None
-
-
-def plan_of(listed: list[Target], provider: Provider) -> Plan:
-    """What a list of explicit targets is about to delete, and how long it takes at the provider's pace."""
-    datasets: dict[str, PlannedDataset] = {}
-    for target in listed:
-        planned = datasets.get(target.dataset)
-        if planned is None:
-            planned = datasets[target.dataset] = PlannedDataset(provider.name, target.dataset)
-        planned.listed += 1
-        planned.selected += 1
-    pace = provider.pace
-    return Plan(list(datasets.values()), None if pace is None else len(listed) / pace.per_second)

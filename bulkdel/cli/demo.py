@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -10,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from bulkdel.cli.options import talk_options
-from bulkdel.cli.values import spoken
+from bulkdel.cli.values import many, spoken
 from bulkdel.cli.world import World
 from bulkdel.text import safe
 
@@ -81,6 +80,8 @@ class Played:
 
 
 async def _play(world: World, screen: Any, log: Any, given: dict[str, Any]) -> list[Played]:
+    import asyncio
+
     from bulkdel.cli import logs, progress
     from bulkdel.cli.signals import Interrupts, watched
     from bulkdel.model import Limits, Policy, Rate
@@ -182,7 +183,7 @@ def lines(outcome: Sequence[Played]) -> list[str]:
             f"{played.refused} of them refused for the rate"
         )
         if again:
-            out.append(f"  {again} times it had to ask again{_causes(report.requeued)}")
+            out.append(f"  asked again {many(again, 'time')}: {_causes(report.requeued)}")
     holds = sum(played.holds for played in outcome)
     before = sum(played.held_before for played in outcome)
     out.append("")
@@ -197,5 +198,4 @@ def lines(outcome: Sequence[Played]) -> list[str]:
 
 
 def _causes(requeued: dict[str, int]) -> str:
-    words = ", ".join(f"{n} {safe(cause).replace('_', ' ')}" for cause, n in requeued.items() if n)
-    return f" ({words})" if words else ""
+    return ", ".join(f"{n} {safe(cause).replace('_', ' ')}" for cause, n in requeued.items() if n)

@@ -8,7 +8,7 @@ from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Literal, Protocol, assert_never
 
 from bulkdel.cli.screen import Screen
-from bulkdel.cli.values import spoken
+from bulkdel.cli.values import many, spoken
 from bulkdel.engine.progress import Progress, Wait
 from bulkdel.text import safe
 
@@ -91,7 +91,9 @@ def remaining(progress: Progress) -> str:
     """The estimate of what is still to come; said to be unknown where nothing can be said honestly."""
     if progress.phase == "done":
         return "done"
-    return "time left unknown" if progress.eta_s is None else f"about {spoken(progress.eta_s)} left"
+    if progress.eta_s is None or progress.phase != "deleting" or progress.wait == "indexing":
+        return "time left unknown"  # only the service knows how long its indexing takes
+    return f"about {spoken(progress.eta_s)} left" if progress.eta_s >= 0.5 else "almost done"
 
 
 def waiting(progress: Progress) -> str:
@@ -99,7 +101,7 @@ def waiting(progress: Progress) -> str:
     cause = _cause(progress.wait, progress)
     if not cause:
         return ""
-    tail = f" for {spoken(progress.wait_s)} more" if progress.wait_s is not None and progress.wait_s > 0 else ""
+    tail = f" ({spoken(progress.wait_s)} more)" if progress.wait_s is not None and progress.wait_s > 0 else ""
     # Only a pause has a reason that the numbers beside it do not tell: the service's own words.
     why = f": {safe(progress.why, _WHY)}" if progress.wait == "pause" and progress.why else ""
     return f"waiting for {cause}{tail}{why}"
@@ -112,13 +114,11 @@ def _cause(wait: Wait, progress: Progress) -> str:
         case "rate":
             return "the rate limit" if progress.rate is None else f"the rate limit of {progress.rate}"
         case "pause":
-            return "a pause that the service asked for"
+            return "the end of a pause"
         case "indexing":
-            return (
-                f"{progress.indexing} documents to be indexed" if progress.indexing != 1 else "1 document to be indexed"
-            )
+            return f"{many(progress.indexing, 'document')} to be indexed"
         case "service":
-            return f"{progress.in_flight} answers" if progress.in_flight != 1 else "1 answer"
+            return many(progress.in_flight, "answer")
         case "backoff":
             return "the next try after a failure"
         case "consumer":

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from typing import Any
 
 import click
@@ -71,6 +70,8 @@ COUNT = click.IntRange(min=0)
 @click.pass_obj
 def simulate(world: World, /, service: str, port: int, documents: int, datasets: int, seed: int, **given: Any) -> int:
     """Serve a service that behaves like the real one, faults included, on 127.0.0.1 until Ctrl-C."""
+    import asyncio
+
     from bulkdel.cli.act import run_async
     from bulkdel.cli.signals import watched
     from bulkdel.errors import ConfigurationError

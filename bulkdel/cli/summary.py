@@ -6,7 +6,7 @@ from typing import get_args
 
 from bulkdel.cli.output import Samples
 from bulkdel.cli.screen import drawn
-from bulkdel.cli.values import spoken
+from bulkdel.cli.values import many, spoken
 from bulkdel.cli.world import World, is_terminal
 from bulkdel.model import FULFILLED, Outcome, RunStatus
 from bulkdel.report import DatasetReport, Report
@@ -126,9 +126,9 @@ def _rejections(report: Report, samples: Samples) -> list[str]:
 
 
 def _costs(report: Report) -> str:
-    parts = [f"{report.requests} requests in {spoken(report.elapsed_s)}"]
+    parts = [f"{many(report.requests, 'request')} in {spoken(report.elapsed_s)}"]
     if report.pauses:
-        parts.append(f"{report.pauses} pauses")
+        parts.append(many(report.pauses, "pause"))
     parts += [f"{n} asked again ({safe(cause).replace('_', ' ')})" for cause, n in report.requeued.items() if n]
     return ", ".join(parts)
 
@@ -157,19 +157,20 @@ def table(datasets: tuple[DatasetReport, ...], width: int = _WIDTH) -> list[str]
     from rich.table import Table
     from rich.text import Text
 
+    several = len({d.provider for d in datasets}) > 1
     grid = Table(box=box.SIMPLE_HEAD, pad_edge=False)
-    grid.add_column("provider")
+    if several:
+        grid.add_column("provider")
     grid.add_column("dataset", overflow="fold")
     for heading in ("listed", "deleted", "gone", "rejected", "left", "remaining"):
         grid.add_column(heading, justify="right")
     for d in datasets:
         c = d.counts
         numbers = (c.listed, c.deleted, c.already_gone, c.rejected, c.not_attempted + c.skipped)
-        remaining = "?" if d.remaining is None else str(d.remaining)
-        grid.add_row(
-            Text(d.provider),
-            Text(safe(d.name, 60) or safe(d.dataset)),
-            *(Text(str(n)) for n in numbers),
-            Text(remaining),
-        )
+        cells = [
+            safe(d.name, 60) or safe(d.dataset),
+            *map(str, numbers),
+            "?" if d.remaining is None else str(d.remaining),
+        ]
+        grid.add_row(*map(Text, [d.provider, *cells] if several else cells))
     return [line for line in drawn(grid, width).splitlines() if line]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from bulkdel import events
+from bulkdel.cli.values import many
 from bulkdel.model import Target
 from bulkdel.report import Counts, DatasetReport, Report
 
@@ -65,7 +66,7 @@ class Tally:
             if dataset.status == "complete":
                 dataset.status = "interrupted"
             total.add(counts)
-        lost = f"; the end of {in_flight} requests in flight is unknown" if in_flight else ""
+        lost = f"; the end of {many(in_flight, 'request')} in flight is unknown" if in_flight else ""
         return Report(
             status="interrupted",
             counts=total,

@@ -82,7 +82,7 @@ class _Lines:
 
 def _csv(lines: _Lines, name: str, provider: str) -> Iterator[Target]:
     rows = _rows(lines)
-    number, header = next(rows)
+    number, header = next(rows, (1, [""]))
     columns = [cell.strip().casefold() for cell in header]
     for wanted in ("dataset", "document"):
         if columns.count(wanted) != 1:

@@ -1,0 +1,157 @@
+"""The question before anything is deleted: what it shows, what it wants typed, and what counts as a yes."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from bulkdel.cli.confirm import describe, is_yes, question
+from bulkdel.model import Policy
+from bulkdel.report.plan import Plan, PlannedDataset
+from tests.cli.outside import DATASET, KEY, OTHER, FakeClient, invoke
+
+FULL = PlannedDataset(
+    "dify", DATASET, "Manuals\x1b[31m", listed=1000, selected=998, skipped={"name does not match": 2}, archived=12, indexing=5,
+    synced=3, oldest=1_704_153_600.0, newest=1_741_046_400.0,
+)  # fmt: skip
+
+
+def test_the_plan_is_told_with_all_that_matters() -> None:
+    """Names, counts, ages, what is left alone and why, what needs more than a delete, and the time needed."""
+    stopped = PlannedDataset("dify", OTHER, stopped="Dataset not found.")
+    assert describe(Plan([FULL, stopped], 1330.0), Policy()) == [
+        f"  dify / Manuals ({DATASET})",
+        "    998 of 1000 documents to delete, created 2024-01-02 to 2025-03-04",
+        "    left alone: 2 (name does not match)",
+        "    archived: 12, will be rejected (--unarchive un-archives them first)",
+        "    still being indexed: 5, are waited for",
+        "    synced from a source: 3, and may come back at its next sync",
+        f"  dify / {OTHER}",
+        "    nothing can be deleted here: Dataset not found.",
+        "  in all: 998 of 1000 documents in 2 datasets",
+        "  time needed at the current limits: about 22 min 10 s",
+    ]
+
+
+def test_the_plan_says_what_the_options_make_of_special_documents() -> None:
+    """Un-archiving and deleting what is being indexed are said as they were asked for."""
+    told = "\n".join(describe(Plan([FULL]), Policy(unarchive=True, indexing="delete")))
+    assert "archived: 12, will be un-archived first" in told
+    assert "still being indexed: 5, are deleted all the same" in told
+    assert "time needed" not in told
+
+
+def test_a_plan_of_many_datasets_is_cut_but_counted() -> None:
+    """A hundred datasets do not scroll the question away, and none is left out of the count."""
+    told = describe(Plan([PlannedDataset("dify", f"ds{n}", listed=2, selected=2) for n in range(100)]), Policy())
+    assert len(told) < 50
+    assert "  and 80 more datasets with 160 documents to delete" in told
+    assert "  in all: 200 of 200 documents in 100 datasets" in told
+
+
+@pytest.mark.parametrize(
+    ("datasets", "by_name", "answer"),
+    [
+        ([PlannedDataset("dify", DATASET, "Manuals", selected=7)], True, "Manuals"),
+        ([PlannedDataset("dify", DATASET, " \x1b[1mManuals\n", selected=7)], True, "Manuals"),
+        ([PlannedDataset("dify", DATASET, "", selected=7)], True, "7"),
+        ([PlannedDataset("dify", DATASET, "Manuals", selected=7)], False, "7"),
+        (
+            [PlannedDataset("dify", DATASET, "A", selected=7), PlannedDataset("dify", OTHER, "B", selected=4)],
+            True,
+            "11",
+        ),
+    ],
+)
+def test_one_dataset_is_confirmed_by_its_name_and_everything_else_by_its_number(
+    datasets: list[PlannedDataset], by_name: bool, answer: str
+) -> None:
+    """What to type can be typed, and says what is about to go."""
+    assert question(Plan(datasets), by_name=by_name).answer == answer
+
+
+@given(st.text(max_size=40), st.text(max_size=40))
+def test_only_the_answer_itself_is_a_yes(name: str, typed: str) -> None:
+    """Nothing else that is typed is a yes, and an empty line never is."""
+    asked = question(Plan([PlannedDataset("dify", DATASET, name, selected=5)]), by_name=True)
+    assert is_yes(asked, asked.answer + "\n")
+    assert is_yes(asked, typed) == (typed.strip() == asked.answer)
+    assert not is_yes(asked, "\n")
+
+
+# ------------------------------------------------------------------ at the terminal
+
+
+def test_the_right_name_deletes() -> None:
+    """Typing the dataset's name is the yes."""
+    client = FakeClient()
+    seen = invoke("purge", "dify", DATASET, client=client, terminal=True, typed="Manuals\n")
+    assert seen.status == 0
+    assert len(client.deleted) == 3
+    assert "cannot be undone" in seen.stderr
+    assert "Type the dataset's name to go on (Manuals): " in seen.stderr
+
+
+@pytest.mark.parametrize("typed", ["yes\n", "y\n", "\n", "", "manuals\n", "Manual\n", DATASET + "\n", "3\n"])
+def test_anything_else_refuses(typed: str) -> None:
+    """Nothing is deleted, the exit status is 3, and the sentence says why."""
+    client = FakeClient()
+    seen = invoke("purge", "dify", DATASET, client=client, terminal=True, typed=typed)
+    assert seen.status == 3
+    assert client.deleted == []
+    assert "error: refused: not confirmed: " in seen.stderr
+    assert "Refused: nothing was deleted: not confirmed: " in seen.stdout
+
+
+@pytest.mark.parametrize(("typed", "status"), [("2\n", 0), ("1\n", 3), ("Manuals\n", 3)])
+def test_explicit_targets_are_confirmed_by_their_number(tmp_path: object, typed: str, status: int) -> None:
+    """The list has no name, so its length is what is typed."""
+    client = FakeClient()
+    file = f"{tmp_path}/targets.csv"
+    with open(file, "w") as out:
+        out.write(f"dataset,document\n{DATASET},a\n{DATASET},b\n")
+    seen = invoke("delete", "dify", file, client=client, terminal=True, typed=typed)
+    assert seen.status == status
+    assert len(client.deleted) == (2 if status == 0 else 0)
+    assert "Type the number of documents to go on (2): " in seen.stderr
+
+
+def test_yes_does_not_ask() -> None:
+    """-y deletes without a question, at a terminal too."""
+    client = FakeClient()
+    seen = invoke("purge", "dify", DATASET, "-y", client=client, terminal=True)
+    assert seen.status == 0
+    assert client.calls[1][2]["confirm"] is None
+    assert "Type" not in seen.stderr
+
+
+def test_nothing_selected_is_not_asked_about() -> None:
+    """There is nothing to say yes to."""
+    client = FakeClient(documents=(), planned=PlannedDataset("dify", DATASET, "Manuals"))
+    client.documents = ("d1",)  # the fake needs one target for its plan; the plan itself selects none
+    seen = invoke("purge", "dify", DATASET, client=client, terminal=True)
+    assert seen.status == 0
+    assert "Type" not in seen.stderr
+
+
+@pytest.mark.parametrize("json", [(), ("--json",)])
+def test_without_a_terminal_and_without_yes_nothing_is_even_opened(json: tuple[str, ...]) -> None:
+    """No connection is opened for what nobody can confirm: exit 3, and how to go on."""
+    client = FakeClient()
+    seen = invoke("purge", "dify", DATASET, *json, client=client)
+    assert seen.status == 3
+    assert client.calls == []
+    assert "hint: -y (--yes) deletes without asking" in seen.stderr
+    assert ('"status": "refused"' in seen.stdout) == bool(json)
+    assert KEY not in seen.stdout + seen.stderr
+
+
+def test_a_dry_run_needs_nobody() -> None:
+    """It deletes nothing, so it asks nothing."""
+    client = FakeClient()
+    seen = invoke("purge", "dify", DATASET, "--dry-run", client=client)
+    assert seen.status == 0
+    assert client.calls[1][2]["dry_run"] is True
+    assert client.deleted == []
+    assert seen.stdout.startswith("Dry run, nothing was deleted: 3 of 3 documents would be")

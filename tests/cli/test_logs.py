@@ -1,0 +1,120 @@
+"""What the log says of each event: at which level, how often, and never more than it should."""
+
+from __future__ import annotations
+
+import io
+import json
+import logging
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import structlog
+
+from bulkdel import events
+from bulkdel.cli import logs
+from bulkdel.cli.screen import Screen
+from bulkdel.cli.world import World
+from bulkdel.model import Outcome, Settled, Target
+
+TARGET = Target("dify", "ds", "doc")
+
+
+def settled(outcome: Outcome) -> events.Settled:
+    return events.Settled(Settled(TARGET, outcome, "be \x1b[2Jcause", 2, "na\nme", 0.0))
+
+
+def told(work: Callable[[Any], None], **how: Any) -> list[dict[str, Any]]:
+    """What ``work`` makes the log say, as JSON lines."""
+    err = io.StringIO()
+    settings = {"quiet": False, "verbose": False, "as_json": True} | how
+    with logs.told(Screen(World(stderr=err)), **settings) as log:
+        work(log)
+    return [json.loads(line) for line in err.getvalue().splitlines()]
+
+
+@pytest.mark.parametrize(
+    ("event", "level", "words"),
+    [
+        (events.Listed("dify", "ds", "n", 10, 8), "info", "listed"),
+        (settled("deleted"), "debug", "settled"),
+        (settled("not_attempted"), "debug", "settled"),
+        (settled("archived"), "warning", "rejected"),
+        (events.Requeued(TARGET, "trouble", "server error", 1.23456), "debug", "requeued"),
+        (events.Paused("dify", "too many", 60.0), "warning", "paused"),
+        (events.Resumed("dify"), "info", "resumed"),
+        (events.Stopped("dify", "", "key refused", "look"), "error", "provider stopped"),
+        (events.Stopped("dify", "ds", "no such dataset"), "error", "dataset stopped"),
+        (events.Verified("dify", "ds", 0, 0), "info", "listed again"),
+        (events.Verified("dify", "ds", 3, 1), "warning", "listed again"),
+    ],
+)
+def test_each_event_has_the_level_of_its_consequences(event: events.Event, level: str, words: str) -> None:
+    """-q shows what is an error, the default what somebody should know, -v everything."""
+    (line,) = told(lambda log: logs.listener(log)(event), verbose=True)
+    assert (line["level"], line["event"]) == (level, words)
+    assert bool(told(lambda log: logs.listener(log)(event))) == (level != "debug")
+    assert bool(told(lambda log: logs.listener(log)(event), quiet=True)) == (level == "error")
+
+
+def test_rejected_documents_are_told_one_by_one_only_at_first() -> None:
+    """A hundred thousand rejected documents are twenty lines and one that says why no more come."""
+
+    def reject(log: Any) -> None:
+        hear = logs.listener(log)
+        for _ in range(1000):
+            hear(settled("archived"))
+
+    lines = told(reject)
+    assert len(lines) == logs.REJECTIONS_TOLD + 1
+    assert lines[-1]["event"] == "further rejected documents are counted only"
+    assert len(told(reject, verbose=True)) == 1001
+
+
+def test_words_from_outside_are_made_safe() -> None:
+    """A name or reason brings no escapes and no line breaks into the log, JSON or not."""
+    (line,) = told(lambda log: logs.listener(log)(settled("archived")))
+    assert (line["name"], line["reason"]) == ("na me", "be cause")
+    err = io.StringIO()
+    with logs.told(Screen(World(stderr=err)), quiet=False, verbose=False, as_json=False) as log:
+        logs.listener(log)(settled("archived"))
+    assert err.getvalue().count("\n") == 1
+    assert "\x1b" not in err.getvalue()
+
+
+def test_the_librarys_own_logger_speaks_here_too() -> None:
+    """What the engine tells logging.getLogger("bulkdel"), or structlog, comes in the same form."""
+    lines = told(lambda log: logging.getLogger("bulkdel.engine").warning("from the %s", "library"))
+    assert [line["event"] for line in lines] == ["from the library"]
+    lines = told(lambda log: structlog.get_logger("bulkdel").warning("on_event raised", error="KeyError"))
+    assert [(line["event"], line["error"]) for line in lines] == [("on_event raised", "KeyError")]
+
+
+@pytest.mark.parametrize("as_json", [True, False])
+def test_a_traceback_in_the_log_shows_no_values(as_json: bool) -> None:
+    """structlog's own display of local variables would show the key."""
+    err = io.StringIO()
+    with logs.told(Screen(World(stderr=err)), quiet=False, verbose=True, as_json=as_json) as log:
+        key = "dataset-a-key-in-a-variable"
+        try:
+            raise ValueError(len(key))
+        except ValueError:
+            log.exception("it failed")
+    assert "ValueError" in err.getvalue()
+    assert key not in err.getvalue()
+
+
+def test_nothing_of_it_is_left_behind() -> None:
+    """A program that calls the command inside itself keeps its own logging."""
+    before = (
+        list(logging.getLogger("bulkdel").handlers),
+        logging.getLogger("bulkdel").propagate,
+        structlog.is_configured(),
+    )
+    told(lambda log: None)
+    after = (
+        list(logging.getLogger("bulkdel").handlers),
+        logging.getLogger("bulkdel").propagate,
+        structlog.is_configured(),
+    )
+    assert after == before

@@ -1,0 +1,137 @@
+"""What progress says in one line: how far, how fast, how long still, and why it waits."""
+
+from __future__ import annotations
+
+import io
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from bulkdel.cli.progress import counted, line, picture, style
+from bulkdel.cli.screen import Screen, drawn
+from bulkdel.cli.world import World
+from bulkdel.model import Rate
+from tests.cli.outside import PROGRESS, Terminal
+
+
+@pytest.mark.parametrize(
+    ("changes", "elapsed", "words"),
+    [
+        ({}, 12.0, "[12 s] dify: 120 of 1230 deleted (9 %), 1 rejected, 3 requeued, 1109 left, 80/s, about 14 s left"),
+        (
+            {"rate": Rate(45, per=60), "per_second": 0.74, "eta_s": 1480.0, "wait": "rate", "requeued": 0, "rejected": 0},
+            600.0,
+            "[10 min] dify: 120 of 1230 deleted (9 %), 1109 left, 44/min of 45/min, about 24 min 40 s left, "
+            "waiting for the rate limit of 45/min",
+        ),
+        (
+            {"rate": Rate(100), "per_second": 0.0, "eta_s": None, "wait": "pause", "why": "Too many\x1b[2J requests", "wait_s": 42.0},
+            61.0,
+            "[1 min 01 s] dify: 120 of 1230 deleted (9 %), 1 rejected, 3 requeued, 1109 left, 0/s of 100/s, time left unknown, "
+            "waiting for the end of a pause (42 s more): Too many requests",
+        ),
+        (
+            {"phase": "preflight", "total": 0, "complete": False, "deleted": 0, "rejected": 0, "requeued": 0, "left": 0, "per_second": 0.0,
+             "eta_s": 0.0, "wait": "service", "in_flight": 1},
+            0.3,
+            "[0.3 s] dify: checking key, address and datasets, 0/s, time left unknown, waiting for 1 answer",
+        ),
+        (
+            {"phase": "listing", "total": 300, "complete": False, "deleted": 0, "rejected": 0, "requeued": 0, "left": 0, "per_second": 0.0,
+             "eta_s": None},
+            2.0,
+            "[2 s] dify: listing, 300 documents so far, 0/s, time left unknown",
+        ),
+        (
+            {"complete": False, "wait": "indexing", "indexing": 2, "eta_s": 1.0},
+            2.0,
+            "[2 s] dify: 120 deleted of at least 1230, 1 rejected, 3 requeued, 1109 left, 80/s, time left unknown, "
+            "waiting for 2 documents to be indexed",
+        ),
+        (
+            {"phase": "verifying", "deleted": 1229, "left": 0, "requeued": 0, "per_second": 0.5, "eta_s": 0.0},
+            20.0,
+            "[20 s] dify: listing again to verify, 1229 of 1230 deleted, 1 rejected, 30/min, time left unknown",
+        ),
+        ({"wait": "backoff", "eta_s": 0.1}, 1.0,
+         "[1 s] dify: 120 of 1230 deleted (9 %), 1 rejected, 3 requeued, 1109 left, 80/s, almost done, "
+         "waiting for the next try after a failure"),
+    ],
+)  # fmt: skip
+def test_a_line_says_rate_time_left_and_why_it_waits(changes: dict[str, Any], elapsed: float, words: str) -> None:
+    """Every state of a run has its words, the service's own made safe."""
+    assert line(replace(PROGRESS, **changes), elapsed) == words
+
+
+@given(
+    st.builds(
+        replace,
+        st.just(PROGRESS),
+        phase=st.sampled_from(["preflight", "listing", "deleting", "verifying", "done"]),
+        total=st.integers(0, 10**6),
+        complete=st.booleans(),
+        deleted=st.integers(0, 10**6),
+        left=st.integers(0, 10**6),
+        in_flight=st.integers(0, 100),
+        indexing=st.integers(0, 100),
+        per_second=st.floats(0, 1e5),
+        rate=st.none() | st.builds(Rate, st.floats(0.01, 1e5), per=st.sampled_from([1.0, 60.0, 3600.0])),
+        wait=st.sampled_from(["", "rate", "pause", "indexing", "service", "backoff", "consumer"]),
+        why=st.text(max_size=300),
+        wait_s=st.none() | st.floats(0, 1e6),
+        eta_s=st.none() | st.floats(0, 1e9),
+    ),
+    st.floats(0, 1e9),
+)
+def test_whatever_a_run_does_it_is_one_line_that_can_be_shown(progress: Any, elapsed: float) -> None:
+    """One line, nothing that a terminal obeys, and always the time left or that it is not known."""
+    words = line(progress, elapsed)
+    assert "\n" not in words
+    assert words.isascii() or "\x1b" not in words
+    assert "left" in words or "done" in words
+    assert counted(progress) in words
+
+
+def test_the_live_picture_fits_eighty_columns() -> None:
+    """The display of two providers fits the terminal, and the service's words cannot break out of their line."""
+    looks = (
+        replace(PROGRESS, rate=Rate(45, per=60), wait="pause", why="[red]no[/red] " * 40),
+        replace(PROGRESS, provider="langdock"),
+    )
+    rows = drawn(picture(looks, 12.0)).splitlines()
+    assert len(rows) == 7
+    assert all(len(row) <= 80 for row in rows)
+    assert "120 of 1230 deleted" in rows[0]
+    assert "about 14 s left" in rows[1]
+    assert "[red]no[/red]" in rows[2]
+
+
+@pytest.mark.parametrize(
+    ("terminal", "term", "quiet", "log_json", "how"),
+    [
+        (True, "xterm", False, False, "live"), (True, "dumb", False, False, "lines"), (True, "", False, False, "lines"),
+        (False, "xterm", False, False, "lines"), (True, "xterm", True, False, "none"), (False, "", True, True, "none"),
+        (True, "xterm", False, True, "log"), (False, "", False, True, "log"),
+    ],
+)  # fmt: skip
+def test_how_progress_is_shown(terminal: bool, term: str, quiet: bool, log_json: bool, how: str) -> None:
+    """Live on a terminal that can move its cursor, lines elsewhere, events where the log is JSON, nothing under -q."""
+    world = World(environ={"TERM": term}, stderr=Terminal() if terminal else io.StringIO())
+    assert style(Screen(world), quiet=quiet, log_json=log_json) == how
+
+
+@pytest.mark.parametrize(
+    ("terminal", "environ", "colour"),
+    [
+        (True, {"TERM": "xterm"}, True), (True, {"TERM": "xterm", "NO_COLOR": "1"}, False), (True, {"TERM": "dumb"}, False),
+        (True, {"TERM": "xterm", "NO_COLOR": ""}, True), (False, {"TERM": "xterm"}, False),
+    ],
+)  # fmt: skip
+def test_colours_are_for_terminals_whose_owner_wants_them(
+    terminal: bool, environ: dict[str, str], colour: bool
+) -> None:
+    """NO_COLOR and TERM=dumb are obeyed."""
+    assert Screen(World(environ=environ, stderr=Terminal() if terminal else io.StringIO())).colour == colour

@@ -1,0 +1,143 @@
+"""Target files: every shape that is read, and every bad line named by its number."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import tracemalloc
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from bulkdel.cli.targets import LONGEST_LINE, read
+from bulkdel.errors import TargetFileError
+from bulkdel.model import Target
+
+TWO = [Target("dify", "ds1", "d1"), Target("dify", "ds2", "d2")]
+
+
+def reading(content: bytes | str) -> list[Target]:
+    raw = content.encode() if isinstance(content, str) else content
+    return read(io.BytesIO(raw), "targets.csv", "dify")
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        "dataset,document\nds1,d1\nds2,d2\n",
+        "document,dataset\nd1,ds1\nd2,ds2",
+        "dataset,document\r\nds1,d1\r\nds2,d2\r\n",
+        b"\xef\xbb\xbfdataset,document\nds1,d1\nds2,d2\n",
+        '"dataset","document"\n"ds1","d1"\n"ds2","d2"\n',
+        "Dataset, DOCUMENT \n ds1 , d1 \nds2,d2\n",
+        "name,dataset,size,document\na,ds1,1,d1\n\"b, with a comma\",ds2,2,d2\n",
+        "name,dataset,document\n\"two\nlines\",ds1,d1\nb,ds2,d2\n",
+        "\n\ndataset,document\n\nds1,d1\n,\n\nds2,d2\n\n",
+        "provider,dataset,document\ndify,ds1,d1\n,ds2,d2\n",
+        '{"dataset":"ds1","document":"d1"}\n{"dataset":"ds2","document":"d2"}\n',
+        '\n  {"document": "d1", "dataset": "ds1", "name": "ü", "size": 3}\r\n\r\n{"dataset":"ds2","document":"d2","provider":"dify"}',
+        b'\xef\xbb\xbf{"dataset":"ds1","document":"d1","provider":null}\n{"dataset":" ds2","document":"d2 "}',
+    ],
+)  # fmt: skip
+def test_every_shape_of_a_target_file_is_read(content: bytes | str) -> None:
+    """CSV and JSONL, with byte-order mark, any line ending, quotes, blank lines and more columns."""
+    assert reading(content) == TWO
+
+
+@pytest.mark.parametrize(
+    ("content", "line", "what"),
+    [
+        ("name,dataset\nx,y\n", 1, "no 'document' column"),
+        (",\n;\n", 2, "no 'dataset' column"),
+        (",", 1, "no 'dataset' column"),
+        ("dataset,document,dataset\nx,y,z\n", 1, "more than one 'dataset' column"),
+        ("\n\nds1,d1\n", 3, "no 'dataset' column"),
+        ("dataset,document\nds1,d1\nds2\n", 3, "1 columns where the header has 2"),
+        ("dataset,document\nds1,d1\nds2,d2,\n", 3, "3 columns where the header has 2"),
+        ("dataset,document\nds1,d1\n,d2\n", 3, "the dataset is empty"),
+        ("dataset,document\nds1,d1\n\n\nds2, \n", 5, "the document is empty"),
+        ('name,dataset,document\n"two\nlines",ds1,d1\nb,ds2,\n', 4, "the document is empty"),
+        ('dataset,document\nds1,d1\n"ds2,d2\n', 3, "not CSV"),
+        ("provider,dataset,document\ndify,ds1,d1\nother,ds2,d2\n", 3, "for another provider than 'dify': other"),
+        (b"dataset,document\nds1,d1\nds2,\xff\xfe\n", 3, "not UTF-8"),
+        (b"dataset,document\nds1,d1\nds2,d\x00\n", 3, "null byte"),
+        ("dataset,document\nds1,d1\n".encode("utf-16"), 1, "UTF-16"),
+        (b"dataset,document\nds1,d1\nds2," + b"x" * LONGEST_LINE + b"\n", 3, "longer than"),
+        ('{"dataset":"ds1","document":"d1"}\n\n{"dataset":"ds2"}\n', 3, "no 'document'"),
+        ('{"dataset":"ds1","document":"d1"}\n{"dataset":"ds2","document":7}\n', 2, "'document' is not a string: 7"),
+        ('{"dataset":"ds1","document":"d1"}\n{"dataset":null,"document":"d"}\n', 2, "'dataset' is not a string: null"),
+        ('{"dataset":"ds1","document":"d1"}\n["ds2","d2"]\n', 2, "not a JSON object"),
+        ('{"dataset":"ds1","document":"d1"}\nds2,d2\n', 2, "not JSON"),
+        ('{"dataset":"ds1","document":"d1"}\n{"dataset":"ds2","document":""}\n', 2, "the document is empty"),
+        ('{"dataset":"ds1","document":"d1"}\n{"dataset":"ds2","document":"d2","provider":"x"}\n', 2, "another provider"),
+        ('{"dataset":"ds1","document":"d1"}\n' + "[" * 100_000 + "\n", 2, "not JSON"),
+    ],
+)  # fmt: skip
+def test_a_bad_line_is_named_by_its_number(content: bytes | str, line: int, what: str) -> None:
+    """The message names the file, the line and what is wrong, and shows nothing that a terminal would obey."""
+    with pytest.raises(TargetFileError) as refused:
+        reading(content)
+    assert str(refused.value).startswith(f"targets.csv, line {line}: ")
+    assert what in str(refused.value)
+    assert len(str(refused.value)) < 300
+    assert str(refused.value).isprintable()
+
+
+@pytest.mark.parametrize("content", [b"", b"\n\n", b"\xef\xbb\xbf", b"  \r\n"])
+def test_an_empty_target_file_is_refused(content: bytes) -> None:
+    """Nothing to delete is more likely a slip than a wish."""
+    with pytest.raises(TargetFileError, match=r"the target file is empty: targets\.csv"):
+        reading(content)
+
+
+def test_a_header_alone_is_a_list_of_nothing() -> None:
+    """An export that found nothing is no mistake."""
+    assert reading("dataset,document\n") == []
+
+
+ids = st.text(st.characters(exclude_categories=("C", "Z")), min_size=1, max_size=20)
+
+
+@given(st.lists(st.tuples(ids, ids), min_size=1, max_size=20))
+def test_what_was_written_as_csv_is_read(pairs: list[tuple[str, str]]) -> None:
+    """Whatever ids a CSV writer quotes, they are read as they were, in order and with their duplicates."""
+    out = io.StringIO()
+    writer = csv.writer(out)
+    writer.writerow(["document", "more", "dataset"])
+    writer.writerows([document, 'x,"y"', dataset] for dataset, document in pairs)
+    assert reading(out.getvalue()) == [Target("dify", *pair) for pair in pairs]
+
+
+@given(st.lists(st.tuples(ids, ids), min_size=1, max_size=20))
+def test_what_was_written_as_jsonl_is_read(pairs: list[tuple[str, str]]) -> None:
+    """Whatever ids JSON holds, they are read as they were, in order and with their duplicates."""
+    lines = [json.dumps({"dataset": dataset, "document": document}) for dataset, document in pairs]
+    assert reading("\n".join(lines)) == [Target("dify", *pair) for pair in pairs]
+
+
+@given(st.binary(max_size=200))
+def test_whatever_is_in_the_file_it_is_read_or_refused(content: bytes) -> None:
+    """No bytes make anything but targets or a message."""
+    try:
+        found = reading(content)
+    except TargetFileError:
+        return
+    assert all(target.dataset and target.document for target in found)
+
+
+def test_many_targets_share_the_strings_of_their_dataset() -> None:
+    """A hundred thousand lines of one dataset cost below 200 bytes each: its id is held once."""
+    content = b"dataset,document\n" + b"".join(
+        b"6f1c2b34-0000-4000-8000-000000000001,%036d\n" % n for n in range(50_000)
+    )
+    tracemalloc.start()
+    try:
+        found = reading(content)
+        held, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert len(found) == 50_000
+    assert held / len(found) < 200
+    assert len({id(target.dataset) for target in found}) == 1
