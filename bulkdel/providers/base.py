@@ -10,7 +10,7 @@ A delete is a short walk through named steps. It begins at ``start(...)`` (``del
 ``delete``; whoever walks it bounds its length.
 
 Services behind a bearer key share ``bearer.Bearer``, which checks key and address and keeps the limits; ``registry`` finds
-providers by their kind. Our own know their address' weakness too (``Bearer.warning``), which no third party has to.
+providers by their kind.
 """
 
 from __future__ import annotations

@@ -41,6 +41,7 @@ _ID = re.compile(
     r"(?!\s)(?!(?:access|list|folder|search|upload-async|\.\.?)$)[^/\\\x00-\x1f\x7f-\x9f\ud800-\udfff]{1,512}(?<!\s)",
     re.IGNORECASE,
 )
+_BARE_404 = re.compile("attachment not found[.]?", re.IGNORECASE)
 _UNESCAPED = re.compile("[A-Za-z0-9_.~-]+")
 
 _SUCCESS: Final = b'{"status":"success","message":"Attachment deleted"}'
@@ -171,7 +172,7 @@ class Langdock(Bearer):
         if isinstance(reply, Lost):
             return words.lost(reply, doubt=False)
         said = self._said(reply)
-        if _not_found(said) or (reply.status == 404 and _is_attachments(said.message)):
+        if _not_found(said) or (reply.status == 404 and _is_attachments(said)):
             return Gone(said.reason)
         if reply.status == 200 and (found := the_file(said.value, target.document)) is not None:
             return document_of(found)
@@ -329,15 +330,24 @@ def _message(value: object) -> str:
     return ""
 
 
-def _is_attachments(message: str) -> bool:
-    """Whether a 404's words are about the attachment alone; "Knowledge folder or attachment not found" may be either."""
-    lower = message.casefold()
+def _is_attachments(said: _Said) -> bool:
+    """Whether a 404's words are about the attachment alone; "Knowledge folder or attachment not found" may be either.
+
+    Bare text must say nothing else: "File not found." is what a web server without the route says.
+    """
+    if said.value is words.NOT_JSON:
+        return not said.answer.cut and _BARE_404.fullmatch(said.message) is not None
+    lower = said.message.casefold()
     return ("attachment" in lower or "file" in lower) and "folder" not in lower
 
 
 def _not_found(said: _Said) -> bool:
     """A 500 that says so is the one server error that is a plain 404."""
-    return said.answer.status == 500 and "attachment not found" in said.message.casefold()
+    if said.answer.status != 500:
+        return False
+    if said.value is words.NOT_JSON:
+        return _is_attachments(said)
+    return "attachment not found" in said.message.casefold()
 
 
 def _absent(asked: Asked, said: _Said) -> Gone | Ask:
@@ -345,9 +355,7 @@ def _absent(asked: Asked, said: _Said) -> Gone | Ask:
 
     A gateway says "Not Found" in JSON for a route that it does not have, which is no document that is gone (S12).
     """
-    if asked.listed and said.value is not words.NOT_JSON and _is_attachments(said.message):
-        return Gone(said.reason)
-    return Ask("listing", said.reason)
+    return Gone(said.reason) if asked.listed and _is_attachments(said) else Ask("listing", said.reason)
 
 
 def _after(answer: Answer) -> float:
