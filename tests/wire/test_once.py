@@ -8,6 +8,7 @@ import json
 import pytest
 
 from bulkdel.exchange import ANSWER_BYTES, Answer, Lost, Request
+from bulkdel.transport import http
 from tests.wire.conftest import Run, run_on
 from tests.wire.places import DELETE, KEY, ask, wire_to
 from tests.wire.servers import DELETED, OK, ScriptedServer, answering, full, reset, silence, then_close, then_silence
@@ -97,6 +98,20 @@ def test_idle_connection_that_was_closed(run: Run) -> None:
                 await server.until(lambda it, n=n: it.ended == n)
                 await server.roundtrip()
             assert (len(server.seen), wire.requests) == (3, 3)
+
+    run(main())
+
+
+def test_connection_that_was_idle_too_long(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A connection is given up before gunicorn would close it, which it does after 2 s."""
+    assert 0 < http.KEEPALIVE_S < 2
+    monkeypatch.setattr(http, "KEEPALIVE_S", -1.0)  # so that every pause is too long
+
+    async def main() -> None:
+        async with ScriptedServer(answering(OK)) as server, wire_to(server.url) as wire:
+            for _ in range(3):
+                assert isinstance(await ask(wire), Answer)
+            assert server.connections == 3
 
     run(main())
 
