@@ -117,8 +117,8 @@ def confirmation(
 def typed_line(stdin: TextIO) -> Ask:
     """Reads one line from a terminal without holding up the event loop.
 
-    A thread of its own reads the file descriptor: a thread waiting inside ``sys.stdin`` would hold its lock, and the
-    interpreter aborts when it ends meanwhile (Ctrl-C at the question).
+    A thread of its own reads the descriptor itself, so that no lock of ``sys.stdin`` is held while nobody types; it is a
+    daemon, so that Ctrl-C at the question ends the process though nothing was typed.
     """
 
     async def ask() -> str:

@@ -13,7 +13,7 @@ from bulkdel.cli.app import bulkdel
 from bulkdel.client import DatasetListing
 from bulkdel.errors import BrokenPromise, ConfigurationError, Refused
 from bulkdel.model import Dataset, Limits, Policy, Rate, Selection, Target
-from tests.cli.outside import DATASET, ENVIRON, KEY, OTHER, FakeClient, invoke
+from tests.cli.outside import DATASET, ENVIRON, KEY, OTHER, Closed, FakeClient, invoke
 
 COMMANDS = ["purge", "delete", "datasets", "simulate", "demo"]
 
@@ -268,3 +268,9 @@ def test_datasets_that_could_not_be_listed_to_the_end_are_no_success(status: Any
     assert seen.status == exit_status
     assert "the datasets could not be listed to the end; the 2 above came before: the service is unwell" in seen.stderr
     assert "hint: try later" in seen.stderr
+
+
+def test_datasets_into_a_closed_pipe_are_no_failure() -> None:
+    """The reader has seen what it wanted; the listing itself was whole."""
+    seen = invoke("datasets", "dify", client=FakeClient(listing=DatasetListing(LISTING)), stdout=Closed())
+    assert (seen.status, seen.stderr) == (0, "")
