@@ -253,8 +253,8 @@ class Client:
                 return await purge_datasets(
                     call, wishes, ledger, targets=targets, confirm=confirm, dry_run=dry_run, settled=kept.in_order
                 )
-        selection = wishes[0].select if wishes else None
-        file = await session.create(run, act, [channel.provider for channel in used.values()], asked, selection)
+        providers = [channel.provider for channel in used.values()]
+        file = await session.create(run, act, providers, asked, wishes, explicit=targets is not None)
         async with file:
             recorded = RunLedger(file)
             with self._call(used, asked, on_event, recorded, Kept(on_settled, keep=False)) as call:

@@ -30,6 +30,7 @@ class Call:
         self.channels = dict(channels)
         self.policy = policy
         self.results = Results(journal=journal, consumer=consumer, on_event=on_event)
+        self.results.on_journal_lost = lambda why: self.stop(StopReason("stopped", why))
         self.stops = {name: Stop() for name in self.channels}
         self.pauses = 0
         self.signal: int | None = None

@@ -215,7 +215,7 @@ class Channel:
                 self._trial = True
                 if not self.unwell:
                     self.unwell, self.well = True, anyio.Event()
-                self._begin_pause(seconds, f"the service is unwell: {reason}")
+                self._begin_pause(seconds, f"the service is unwell: {reason}", exchange)
             case GiveUp(why):
                 self.stop(StopProvider(why, "is the service up, and is the base URL right?"))
             case None:
@@ -244,7 +244,7 @@ class Channel:
             rate = self.pacing.rate
             if verdict.slower and rate is not None:
                 self.pacing.set_rate(lower(rate))
-        self._begin_pause(seconds, verdict.reason)
+        self._begin_pause(seconds, verdict.reason, exchange)
 
     def stop(self, verdict: StopProvider) -> None:
         """Nothing more leaves to this provider, for any call."""
@@ -255,8 +255,8 @@ class Channel:
             stop.set(self.stopped)
             emit(events.Stopped(self.provider.name, "", verdict.reason, verdict.hint))
 
-    def _begin_pause(self, seconds: float, reason: str) -> None:
+    def _begin_pause(self, seconds: float, reason: str, exchange: Exchange) -> None:
         self.pause_reason = reason
-        if self.pacing.pause(seconds):
+        if self.pacing.pause(seconds, since=exchange.pauses):
             for _, emit in self._stops:
                 emit(events.Paused(self.provider.name, reason, seconds))

@@ -11,6 +11,7 @@ from bulkdel.engine.lane import Lane
 from bulkdel.engine.results import Results
 from bulkdel.engine.stop import Stop, StopReason
 from bulkdel.engine.watch import watch
+from bulkdel.errors import RunFileError
 from bulkdel.model import Policy
 
 Feed = Callable[["Engine"], Awaitable[None]]
@@ -31,7 +32,6 @@ class Engine:
         self.halt = Stop()  # set when every lane has stopped: nobody waits for more targets then
         for stop in stops.values():
             stop.listen(self._one_stopped)
-        results.on_journal_lost = lambda why: self.stop(StopReason("stopped", why))
 
     async def run(self, feeds: Sequence[Feed]) -> None:
         """Run the feeds and the lanes to their end; then every target has settled and was handed on.
@@ -43,6 +43,8 @@ class Engine:
         async def feed_all(feed: Feed) -> None:
             try:
                 await feed(self)
+            except RunFileError as error:
+                self.results.lose_journal(error)
             except Exception as error:
                 failed.append(error)
                 self.stop(StopReason("incomplete", f"the targets could not be read on: {type(error).__name__}"))

@@ -161,6 +161,11 @@ class Results:
         try:
             await self._journal.settled(batch)
         except RunFileError as error:
+            self.lose_journal(error)
+
+    def lose_journal(self, error: RunFileError) -> None:
+        """The run file is gone: sends stop, and what is in flight is settled in memory only."""
+        if not self.journal_lost:
             self._journal, self.journal_lost = None, True
             if self.on_journal_lost is not None:
                 self.on_journal_lost(str(error))

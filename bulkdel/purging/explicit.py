@@ -51,6 +51,7 @@ async def take_targets(
             of.listed += 1
             of.selected += 1
         await ledger.add_targets(page)
+    await ledger.took_targets()
     return list(planned.values())
 
 

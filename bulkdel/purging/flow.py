@@ -10,6 +10,7 @@ import anyio
 from bulkdel import events
 from bulkdel.engine.call import Call, dataset_status
 from bulkdel.engine.engine import Engine, Feed
+from bulkdel.errors import RunFileError
 from bulkdel.model import Dataset, Document, Indexing, Selection, Settled, Target
 from bulkdel.purging.explicit import describe_targets, take_targets
 from bulkdel.purging.ledger import Ledger, Row
@@ -95,14 +96,22 @@ async def _survey_all(
 ) -> None:
     limit = anyio.CapacityLimiter(SURVEYS)
 
+    failed: list[RunFileError] = []
+
     async def one(wish: Wish, planned: PlannedDataset) -> None:
         async with limit:
             known = before.get((wish.provider, wish.dataset))
-            await _survey(call, wish, planned, ledger, known)
+            try:
+                await _survey(call, wish, planned, ledger, known)
+            except RunFileError as error:
+                failed.append(error)
+                group.cancel_scope.cancel()
 
     async with anyio.create_task_group() as group:
         for wish, planned in zip(wishes, plan.datasets, strict=True):
             group.start_soon(one, wish, planned)
+    if failed:
+        raise failed[0]  # nothing was deleted yet, and nothing will be
 
 
 async def _survey(
@@ -253,7 +262,11 @@ async def _verify_all(call: Call, plan: Plan, ledger: Ledger, settled: Callable[
     async def one(place: int, report: DatasetReport) -> None:
         async with limit:
             channel, stop = call.channels[report.provider], call.stops[report.provider]
-            verified[place] = await verify(channel, report.dataset, ledger, stop, call.policy)
+            try:
+                verified[place] = await verify(channel, report.dataset, ledger, stop, call.policy)
+            except RunFileError as error:
+                call.results.lose_journal(error)
+                verified[place] = Failed(str(error))
 
     async with anyio.create_task_group() as group:
         for place, (report, planned) in enumerate(zip(reports, plan.datasets, strict=True)):
@@ -262,7 +275,11 @@ async def _verify_all(call: Call, plan: Plan, ledger: Ledger, settled: Callable[
     for place, report in enumerate(reports):
         if place in verified:
             _apply(call, report, verified[place])
-        await ledger.ended(report)
+        if not call.results.journal_lost:
+            try:
+                await ledger.ended(report)
+            except RunFileError as error:
+                call.results.lose_journal(error)
     call.phase = "done"
     return call.report(reports, settled=settled(), verified=any(r.remaining is not None for r in reports))
 

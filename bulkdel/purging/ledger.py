@@ -47,6 +47,9 @@ class Ledger(Protocol):
     async def add_targets(self, targets: Sequence[Target]) -> None:
         """Keep explicit targets, every occurrence."""
 
+    async def took_targets(self) -> None:
+        """All explicit targets were kept."""
+
     async def describe(self, provider: str, dataset: str, documents: Sequence[Document]) -> int:
         """Keep what a listing shows of explicit targets; the other documents are none of ours. Returns how many were."""
 
@@ -92,6 +95,9 @@ class MemoryLedger:
         for target in targets:
             self._keys.setdefault(target[:2], {}).setdefault(target.document, len(self._rows))
             self._rows.append((target, None, ""))
+
+    async def took_targets(self) -> None:
+        pass
 
     async def describe(self, provider: str, dataset: str, documents: Sequence[Document]) -> int:
         keys = self._keys.get((provider, dataset), {})

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterator, Sequence
-from dataclasses import asdict
 from pathlib import Path
 from typing import overload
 
@@ -11,7 +10,6 @@ from bulkdel.model import Document, Selection, Settled, Target
 from bulkdel.purging.ledger import PAGE, Fate, Row, Work
 from bulkdel.report import DatasetReport, Report
 from bulkdel.runs import Count, Run, RunFile
-
 
 class RunLedger:
     """The words of ``Ledger`` on a run file that this process holds. Memory is a page, however many documents there are."""
@@ -21,13 +19,14 @@ class RunLedger:
         self._keys: dict[tuple[str, str], int] = {}
 
     async def begin(self, provider: str, dataset: str, name: str, select: Selection) -> None:
-        key = await self.run.add_dataset(provider, dataset, name, selection=asdict(select))
+        key = await self.run.add_dataset(provider, dataset, name, selection=select)
         self._keys[provider, dataset] = key
+        await self.run.drop_documents(key)  # of an earlier session whose listing did not come to its end
 
-    async def _key(self, provider: str, dataset: str, *, listing: bool = True) -> int:
+    async def _key(self, provider: str, dataset: str) -> int:
         key = self._keys.get((provider, dataset))
         if key is None:
-            key = self._keys[provider, dataset] = await self.run.add_dataset(provider, dataset, listing=listing)
+            key = self._keys[provider, dataset] = await self.run.add_dataset(provider, dataset, listing=False)
         return key
 
     async def add(self, provider: str, dataset: str, rows: Sequence[Row]) -> list[Row]:
@@ -40,8 +39,11 @@ class RunLedger:
     async def add_targets(self, targets: Sequence[Target]) -> None:
         await self.run.add_targets(targets)
 
+    async def took_targets(self) -> None:
+        await self.run.finish_targets()
+
     async def describe(self, provider: str, dataset: str, documents: Sequence[Document]) -> int:
-        key = await self._key(provider, dataset, listing=False)
+        key = await self._key(provider, dataset)
         return await self.run.describe(key, [(document, "") for document in documents])
 
     async def whole(self, provider: str, dataset: str) -> None:

@@ -16,7 +16,7 @@ from bulkdel.purging.recorded import RunLedger, recorded_report
 from bulkdel.report import Report
 from bulkdel.report.plan import PlannedDataset
 from bulkdel.runs import ProviderHeader, Run, RunFile, RunHeader
-from bulkdel.runs.values import Act, address
+from bulkdel.runs.values import Act, AskedDataset, address
 
 
 @dataclass(slots=True)
@@ -27,11 +27,16 @@ class Session:
     wishes: list[Wish]
     before: list[PlannedDataset]
     begun: bool
-    explicit: bool
 
 
 async def create(
-    path: str | Path, act: Act, providers: Sequence[Provider], policy: Policy, select: Selection | None
+    path: str | Path,
+    act: Act,
+    providers: Sequence[Provider],
+    policy: Policy,
+    wishes: Sequence[Wish],
+    *,
+    explicit: bool,
 ) -> RunFile:
     """A new run file that says what was asked.
 
@@ -42,7 +47,9 @@ async def create(
         providers=tuple(ProviderHeader.of(provider) for provider in providers),
         version=version(),
         policy=policy,
-        selection=select or Selection(),
+        selection=wishes[0].select if wishes else Selection(),
+        datasets=tuple(AskedDataset(wish.provider, wish.dataset, wish.select) for wish in wishes),
+        targets=explicit,
     )
     return await RunFile.create(path, header)
 
@@ -59,6 +66,8 @@ def read(path: str | Path, providers: Mapping[str, Provider]) -> Session:
         listings = run.listings()
         plan = {(planned.provider, planned.dataset): planned for planned in run.plan().datasets}
         ended = {(d.provider, d.dataset) for d in run.datasets() if d.status == "complete" and d.remaining is not None}
+        if run.targets == "open":
+            raise RunFileError(f"the run ended before all of its targets were read, and asked for none of them: {run.path}")
         wishes: list[Wish] = []
         before: list[PlannedDataset] = []
         for (provider, dataset), listing in listings.items():
@@ -75,7 +84,7 @@ def read(path: str | Path, providers: Mapping[str, Provider]) -> Session:
             if listing == "complete":
                 before.append(planned)
             wishes.append(Wish(provider, dataset, run.selection_of(provider, dataset)))
-        return Session(run.header, wishes, before, run.begun, run.header.act == "delete")
+        return Session(run.header, wishes, before, run.begun)
 
 
 def _same(asked: ProviderHeader, providers: Mapping[str, Provider]) -> None:

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
 from itertools import islice
 from pathlib import Path
@@ -16,13 +15,13 @@ from typing import Any, Self, TypeVar
 import anyio
 
 from bulkdel.errors import ConfigurationError, RunFileError
-from bulkdel.model import Document, RunStatus, Settled, Target
+from bulkdel.model import Document, RunStatus, Selection, Settled, Target
 from bulkdel.runs import planning, schema, settling
 from bulkdel.runs.header import read_header, write_header
 from bulkdel.runs.opening import journal_of, take_hold
 from bulkdel.runs.schema import Connect
 from bulkdel.runs.store import Store
-from bulkdel.runs.values import Added, Count, Known, Row, RunHeader
+from bulkdel.runs.values import Added, Count, Known, Row, RunHeader, to_json
 from bulkdel.runs.writer import GROUP, Writer
 
 T = TypeVar("T")
@@ -79,7 +78,7 @@ class RunFile:
             schema.create(store.connection)
             write_header(store.connection, header, now())
             session = store.begin(header.act, header.version, now())
-            return read_header(store.connection), session, journal_of(store.connection)
+            return read_header(store.connection, where), session, journal_of(store.connection)
 
         return await cls._start(where, lambda: take_hold(where, wal=wal, connect=connect, new=True), first, now)
 
@@ -102,7 +101,7 @@ class RunFile:
         where = _resolved(path)
 
         def first(store: Store) -> tuple[RunHeader, int, str]:
-            header = read_header(store.connection)
+            header = read_header(store.connection, where)
             session = store.begin(act, version or header.version, now())
             return header, session, journal_of(store.connection)
 
@@ -179,15 +178,15 @@ class RunFile:
         name: str = "",
         *,
         listing: bool = True,
-        selection: Mapping[str, Any] | None = None,
+        selection: Selection | None = None,
     ) -> int:
-        """The key of a dataset; ``listing`` is whether its documents will be listed, ``selection`` what differs from the run's.
+        """The key of a dataset; ``listing`` is whether its documents will be listed, ``selection`` its own where it is not the run's.
 
         Added again (a listing that did not end is read again), it keeps its key and its documents.
 
         :raises ConfigurationError: where the run's header has no such provider
         """
-        said = None if selection is None else json.dumps(dict(selection))
+        said = None if selection is None else to_json(selection)
         return await self._do(lambda store: planning.add_dataset(store, provider, dataset, name, listing, said))
 
     async def add_documents(self, key: int, rows: Iterable[tuple[Document, str]]) -> Added:
@@ -209,6 +208,10 @@ class RunFile:
         for chunk in _chunks(targets):
             total += await self._do(partial(planning.add_targets, targets=chunk), len(chunk))
         return total
+
+    async def finish_targets(self) -> None:
+        """All explicit targets were added; without this a run that resumes cannot know whether there were more."""
+        await self._do(planning.finish_targets)
 
     async def describe(self, key: int, rows: Iterable[tuple[Document, str]]) -> int:
         """What a listing says now of documents that are in the run; those that are not are ignored. How many were.

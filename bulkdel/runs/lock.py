@@ -19,7 +19,7 @@ else:
 
 # The lock is on a file of its own: SQLite's own locks on the database are the process's (POSIX), and closing any other
 # descriptor of the database would drop them (https://www.sqlite.org/howtocorrupt.html, 2.2).
-SUFFIX = ".lock"
+SUFFIX = ".held"  # not .lock: SQLite locks with that name itself where a file system has no locks
 _BYTE = 1 << 30  # Windows locks are mandatory: lock a byte that nobody reads
 
 
@@ -99,6 +99,9 @@ class Lock:
                     raise _held(path)
                 # The one before us removes the file when it is done: then ours is a lock on nothing, so look again.
                 if _same(descriptor, path + SUFFIX):
+                    if hasattr(os, "fchmod"):
+                        with contextlib.suppress(PermissionError):  # left behind by another user: theirs to say
+                            os.fchmod(descriptor, 0o600)  # whatever the umask
                     os.ftruncate(descriptor, 0)
                     os.write(descriptor, json.dumps(asdict(this_process())).encode())
                     return cls(path + SUFFIX, descriptor)

@@ -100,6 +100,10 @@ def add_targets(store: Store, targets: Sequence[Target]) -> Added:
     return total
 
 
+def finish_targets(store: Store) -> None:
+    store.connection.execute("UPDATE run SET targets = 'complete' WHERE id = 1")
+
+
 def describe(store: Store, key: int, rows: Sequence[tuple[Document, str]]) -> int:
     """What a listing says of documents that are in the run already; the others are none of the run's. How many were."""
     provider = store.connection.execute(

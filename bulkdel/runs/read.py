@@ -55,7 +55,7 @@ class Run:
         """Not for callers: ``open`` makes it."""
         self._path = path
         self._connection = connection
-        self._header = read_header(connection)
+        self._header = read_header(connection, str(path))
 
     @classmethod
     def open(cls, path: str | os.PathLike[str], *, check: bool = True, connect: Connect = schema.connect) -> Self:
@@ -79,7 +79,7 @@ class Run:
                 if check:
                     schema.check(connection, where)
                 return cls(Path(where), connection)
-            except (sqlite3.Error, ValueError, KeyError, TypeError, RunFileError) as error:
+            except (sqlite3.Error, RunFileError) as error:
                 if connection is not None:
                     connection.close()
                 cannot = getattr(error, "sqlite_errorcode", 0) & 0xFF in (
@@ -87,7 +87,7 @@ class Run:
                     sqlite3.SQLITE_READONLY,
                 )
                 if not cannot or query == queries[-1]:
-                    raise _in_words(where, error) from error
+                    raise schema.trouble(where, error) from error
         raise AssertionError("one of the ways returns or raises")
 
     def close(self) -> None:
@@ -253,6 +253,8 @@ class Run:
             if (counts.listed, counts.selected, counts.skipped) != (counted, selected, skipped):
                 raise schema.damaged(str(self._path), f"{counted} documents were listed, and {counts.listed} are there")
             counts.check(f"dataset {unpack_id(dataset)}")
+            if reports[key].status == "complete" and counts.rejected:
+                reports[key].status = "incomplete"  # whichever session rejected it
         return list(reports.values())
 
     def listings(self) -> dict[tuple[str, str], str]:
@@ -276,6 +278,11 @@ class Run:
             if (name, unpack_id(id)) == (provider, dataset) and selection is not None:
                 return selection_from(selection)
         return self._header.selection
+
+    @property
+    def targets(self) -> str:
+        """Explicit targets: ``none`` were asked for, ``open`` (there may be more than were written down), ``complete``."""
+        return str(self._all("SELECT targets FROM run")[0][0])
 
     def plan(self) -> Plan:
         """What is left to delete, as a confirmation shows it: listed and skipped count all, the rest what has not settled."""
@@ -388,7 +395,7 @@ class Run:
         try:
             return self._connection.execute(sql, tuple(values)).fetchall()
         except sqlite3.Error as error:
-            raise _in_words(str(self._path), error) from error
+            raise schema.trouble(str(self._path), error) from error
 
     @contextmanager
     def _snapshot(self) -> Iterator[None]:
@@ -398,9 +405,3 @@ class Run:
             yield
         finally:
             self._connection.execute("ROLLBACK")
-
-
-def _in_words(path: str, error: Exception) -> RunFileError:
-    if isinstance(error, RunFileError | sqlite3.Error):
-        return schema.trouble(path, error)
-    return schema.damaged(path, f"what was asked cannot be read: {error}")

@@ -45,7 +45,8 @@ CREATE TABLE run (                  -- what was asked; one row
     created_at REAL NOT NULL,
     policy TEXT NOT NULL,           -- JSON, as are all of the next
     selection TEXT NOT NULL,
-    more TEXT NOT NULL
+    more TEXT NOT NULL,
+    targets TEXT NOT NULL           -- explicit targets: none, open (they are being read), complete
 );
 CREATE TABLE provider (
     id INTEGER PRIMARY KEY,
@@ -202,13 +203,8 @@ def identify(connection: sqlite3.Connection, path: str) -> None:
 
     :raises RunFileError: where it is a foreign file, an empty one, or a newer bulkdel's
     """
-    try:
-        application = connection.execute("PRAGMA application_id").fetchone()[0]
-        version = connection.execute("PRAGMA user_version").fetchone()[0]
-    except sqlite3.DatabaseError as error:
-        if getattr(error, "sqlite_errorcode", 0) == sqlite3.SQLITE_NOTADB:
-            raise RunFileError(f"this is not a run file of bulkdel: {path}") from error
-        raise
+    application = connection.execute("PRAGMA application_id").fetchone()[0]
+    version = connection.execute("PRAGMA user_version").fetchone()[0]
     if (
         application == 0
         and version == 0
@@ -269,7 +265,9 @@ def trouble(path: str, error: Exception) -> RunFileError:
         return RunFileError(f"the run file cannot be written, because it or its folder is read-only: {path}")
     if code == sqlite3.SQLITE_IOERR:
         return RunFileError(f"the disk failed to read or write the run file ({error}): {path}")
-    if code in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB):
+    if code == sqlite3.SQLITE_NOTADB:
+        return RunFileError(f"this is not a run file of bulkdel: {path}")
+    if code == sqlite3.SQLITE_CORRUPT:
         return damaged(path, str(error))
     if code in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
         return RunFileError(f"another program keeps the run file locked: {path}")

@@ -41,12 +41,22 @@ class ProviderHeader:
         return cls(provider.name, provider.kind, address(provider.base_url), provider.limits, provider.fingerprint)
 
 
+class AskedDataset(NamedTuple):
+    """A dataset to empty: ``selection`` is None where the run's own holds."""
+
+    provider: str
+    dataset: str
+    selection: Selection | None = None
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunHeader:
     """What was asked, as the run file keeps it.
 
     ``version`` is bulkdel's. ``created_at`` is in Unix seconds; leave it None to have it set when the file is created.
-    ``more`` is anything else worth keeping, plain JSON values.
+    ``datasets`` are those to empty: they are on disk from the first moment, so that a run that is killed before it has
+    listed them does not forget any. ``targets`` is whether explicit targets will follow. ``more`` is anything else worth
+    keeping, plain JSON values.
     """
 
     act: Act
@@ -54,6 +64,8 @@ class RunHeader:
     version: str
     policy: Policy = field(default_factory=Policy)
     selection: Selection = field(default_factory=Selection)
+    datasets: tuple[AskedDataset, ...] = ()
+    targets: bool = False
     created_at: float | None = None
     more: Mapping[str, Any] = field(default_factory=dict)
 

@@ -73,10 +73,15 @@ class Writer:
         threading.Thread(target=self._run, name="bulkdel-run-file", daemon=True).start()
         try:
             return await self.do(first)
-        except BaseException:
-            # Cancelled or failed: the thread must not keep the file, and nobody waits for it.
+        except BaseException as error:
+            # The thread must not keep the file. A caller that was cancelled does not wait for it, another does.
             self._closed = True
-            self._put(lambda store: None, 1, last=True).cancel()
+            end = self._put(lambda store: None, 1, last=True)
+            if isinstance(error, Exception):
+                with contextlib.suppress(RunFileError):
+                    await end
+            else:
+                end.cancel()
             raise
 
     async def do(self, act: Callable[[Store], T], rows: int = 1) -> T:

@@ -6,7 +6,7 @@ import asyncio
 import json
 import uuid
 from collections import Counter, deque
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
@@ -65,6 +65,7 @@ class Service:
     doubled: list[str] = field(default_factory=list)
     finished: int = 0
     filled: int = 0
+    when: dict[int, Callable[[], object]] = field(default_factory=dict)  # called when that many requests have come
     down: bool = False
     dataset_gone: bool = False
     deletes: Counter[str] = field(default_factory=Counter)
@@ -89,6 +90,8 @@ class Service:
     async def send(self, request: Request, *, timeout: float, connect_timeout: float) -> Reply:
         document = request.path.rpartition("/documents/")[2].partition("?")[0] if "/documents/" in request.path else ""
         self.sent.append(Sent(asyncio.get_running_loop().time(), request.method, request.path, document))
+        if (happening := self.when.pop(len(self.sent), None)) is not None:
+            happening()
         key = document or request.path
         self.in_flight[key] += 1
         if document and self.in_flight[key] > 1:
