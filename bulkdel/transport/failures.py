@@ -23,6 +23,10 @@ class UncleanConnection(aiohttp.ClientConnectionError):
     """Raised when a connection holds bytes that answer nothing we asked: nothing was sent on it."""
 
 
+CONNECTING = "it was still connecting: nothing was sent"
+"""A note on the cancellation of a request: aiohttp keeps it as the cause of the timeout that it makes of it."""
+
+
 class GarbledBody(aiohttp.ClientPayloadError):
     """Raised when a body stopped making sense in the middle."""
 
@@ -49,6 +53,8 @@ def lost(error: BaseException, *, timeout: float, connect_timeout: float) -> Los
             return lost(error.error, timeout=timeout, connect_timeout=connect_timeout)
         case aiohttp.ConnectionTimeoutError():
             return _unreachable(f"no connection within {connect_timeout:g} s")
+        case TimeoutError() if CONNECTING in getattr(error.__cause__, "__notes__", ()):
+            return _unreachable(f"no connection within {timeout:g} s")
         case TimeoutError():
             return Lost("timeout", True, f"no whole answer within {timeout:g} s")
         case NoConnection():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import math
 import ssl
@@ -19,7 +20,7 @@ from bulkdel.errors import ConfigurationError
 from bulkdel.exchange import Answer, Lost, Reply, Request
 from bulkdel.text import safe
 from bulkdel.transport.bodies import read_body, unpacked
-from bulkdel.transport.failures import FAILURES, Dropped, NoConnection, UncleanConnection, lost
+from bulkdel.transport.failures import CONNECTING, FAILURES, Dropped, NoConnection, UncleanConnection, lost
 from bulkdel.transport.proxies import proxy_for
 
 if TYPE_CHECKING:
@@ -30,10 +31,6 @@ if TYPE_CHECKING:
 KEEPALIVE_S = 1.5
 """How long an idle connection is kept: gunicorn, which serves Dify, closes idle ones after 2 s, and a request that meets
 that moment is lost in doubt. Half a second is left for the way there."""
-
-CONNECT_SHARE = 0.9
-"""How much of the whole timeout connecting may take at most: so a connection that does not come ends by the connecting
-timeout, which proves that nothing was sent, and never by the whole one, which proves nothing."""
 
 _KEPT_TIMEOUTS = 64  # a call uses two pairs; a deadline that shortens them makes more, and they must not pile up
 
@@ -121,7 +118,7 @@ class HttpWire:
                 response.close()
                 raise
         except FAILURES as error:
-            return lost(error, timeout=timeout, connect_timeout=limits.connect or connect_timeout)
+            return lost(error, timeout=timeout, connect_timeout=connect_timeout)
         if not response.closed:  # it was cut, or switched to another protocol: nobody will read what follows
             response.close()
         if response.status < 200:
@@ -135,9 +132,8 @@ class HttpWire:
             self._timeouts.clear()
         limits = aiohttp.ClientTimeout(
             total=timeout,
-            connect=min(connect_timeout, CONNECT_SHARE * timeout),
-            # aiohttp rounds timeouts over 5 s up to a full second, where the two above could meet.
-            ceil_threshold=math.inf,
+            connect=connect_timeout,
+            ceil_threshold=math.inf,  # aiohttp would round what is over 5 s up to a full second
         )
         self._timeouts[timeout, connect_timeout] = limits
         return limits
@@ -159,6 +155,9 @@ class _Pool(aiohttp.TCPConnector):
             connection = await super().connect(req, traces, timeout)
         except (aiohttp.ClientConnectorError, aiohttp.ClientHttpProxyError, aiohttp.InvalidURL, TimeoutError):
             raise  # these say by themselves that nothing was sent
+        except asyncio.CancelledError as cancelled:
+            cancelled.add_note(CONNECTING)  # the whole timeout cancels, too, and then looks the same wherever it struck
+            raise
         except FAILURES as error:  # from here on an error means that something was
             raise NoConnection from error
         protocol = connection.protocol
