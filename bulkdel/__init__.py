@@ -10,6 +10,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from bulkdel.account import DatasetReport, Report
     from bulkdel.client import Client, DatasetListing, delete, purge, resume, settle
     from bulkdel.engine.progress import Progress
     from bulkdel.errors import (
@@ -25,7 +26,6 @@ if TYPE_CHECKING:
     from bulkdel.outcomes import Outcomes
     from bulkdel.providers.dify import Dify
     from bulkdel.providers.langdock import Langdock
-    from bulkdel.report import DatasetReport, Report
     from bulkdel.runs import Run
 
 # Where each public name lives. They are imported when first used: `bulkdel --version` needs none of them, and aiohttp
@@ -41,7 +41,7 @@ _HOMES = {
     "bulkdel.model": ("Dataset", "Document", "Limits", "Policy", "Rate", "Selection", "Settled", "Target"),
     "bulkdel.providers.dify": ("Dify",),
     "bulkdel.providers.langdock": ("Langdock",),
-    "bulkdel.report": ("DatasetReport", "Report"),
+    "bulkdel.account": ("DatasetReport", "Report"),
 }  # fmt: skip
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 

@@ -10,8 +10,9 @@ from pathlib import Path
 from types import TracebackType
 
 from bulkdel import events
+from bulkdel.account import Report
 from bulkdel.engine.call import Call
-from bulkdel.engine.channel import Channel, GaveUp
+from bulkdel.engine.channel import Channel, GaveUp, most_concurrency
 from bulkdel.engine.progress import Progress
 from bulkdel.engine.questions import ask_datasets
 from bulkdel.engine.stop import StopReason
@@ -22,11 +23,10 @@ from bulkdel.outcomes import Kept, OnSettled, Outcomes
 from bulkdel.providers.base import Provider
 from bulkdel.purging import session
 from bulkdel.purging.explicit import check_target, delete_report, feeds_for
-from bulkdel.purging.flow import Confirm, Wish
+from bulkdel.purging.flow import Confirm, OnPlan, Wish
 from bulkdel.purging.flow import purge as purge_datasets
 from bulkdel.purging.ledger import Ledger, MemoryLedger
 from bulkdel.purging.recorded import RunLedger
-from bulkdel.report import Report
 from bulkdel.runs import RunFile
 from bulkdel.runs.values import Act
 
@@ -107,6 +107,7 @@ class Client:
         select: Selection | None = None,
         policy: Policy | None = None,
         on_event: events.OnEvent | None = None,
+        on_plan: OnPlan | None = None,
         confirm: Confirm | None = None,
         dry_run: bool = False,
         on_settled: OnSettled | None = None,
@@ -116,6 +117,7 @@ class Client:
         """Empty whole datasets of one provider, and list them again at the end.
 
         :param select: which documents; all where it is None
+        :param on_plan: called once with the plan, dry runs included
         :param confirm: awaited once with the plan, after the guards; nothing is deleted where it says False
         :param dry_run: list and select only; no request but GET
         :param on_settled: awaited with pages of settled targets as they settle
@@ -133,6 +135,7 @@ class Client:
             act="purge",
             policy=policy,
             on_event=on_event,
+            on_plan=on_plan,
             confirm=confirm,
             dry_run=dry_run,
             on_settled=on_settled,
@@ -148,12 +151,15 @@ class Client:
         select: Selection | None = None,
         policy: Policy | None = None,
         on_event: events.OnEvent | None = None,
+        on_plan: OnPlan | None = None,
     ) -> Report:
         """List and select, guard, and keep it in a new run file; no request but GET. ``resume`` carries it out."""
         if not datasets:
             raise ConfigurationError("no dataset was given")
         wishes = [Wish(provider, dataset, select or Selection()) for dataset in dict.fromkeys(datasets)]
-        return await self.carry_out(wishes, act="plan", policy=policy, on_event=on_event, dry_run=True, run=run)
+        return await self.carry_out(
+            wishes, act="plan", policy=policy, on_event=on_event, on_plan=on_plan, dry_run=True, run=run
+        )
 
     async def delete(
         self,
@@ -161,6 +167,7 @@ class Client:
         *,
         policy: Policy | None = None,
         on_event: events.OnEvent | None = None,
+        on_plan: OnPlan | None = None,
         confirm: Confirm | None = None,
         dry_run: bool = False,
         on_settled: OnSettled | None = None,
@@ -179,7 +186,7 @@ class Client:
         """
         asked = policy or self._policy
         guarded = asked.max_delete is not None or asked.expect is not None or asked.indexing == "wait"
-        if run is None and confirm is None and not dry_run and not guarded:
+        if run is None and confirm is None and on_plan is None and not dry_run and not guarded:
             return await self._stream(targets, asked, on_event, Kept(on_settled, keep=keep))
         return await self.carry_out(
             (),
@@ -187,6 +194,7 @@ class Client:
             act="delete",
             policy=policy,
             on_event=on_event,
+            on_plan=on_plan,
             confirm=confirm,
             dry_run=dry_run,
             on_settled=on_settled,
@@ -231,6 +239,7 @@ class Client:
         act: Act = "job",
         policy: Policy | None = None,
         on_event: events.OnEvent | None = None,
+        on_plan: OnPlan | None = None,
         confirm: Confirm | None = None,
         dry_run: bool = False,
         on_settled: OnSettled | None = None,
@@ -251,14 +260,23 @@ class Client:
             ledger = MemoryLedger()
             with self._call(used, asked, on_event, ledger, kept) as call:
                 return await purge_datasets(
-                    call, wishes, ledger, targets=targets, confirm=confirm, dry_run=dry_run, settled=kept.in_order
+                    call,
+                    wishes,
+                    ledger,
+                    targets=targets,
+                    on_plan=on_plan,
+                    confirm=confirm,
+                    dry_run=dry_run,
+                    settled=kept.in_order,
                 )
         providers = [channel.provider for channel in used.values()]
         file = await session.create(run, act, providers, asked, wishes, explicit=targets is not None)
         async with file:
             recorded = RunLedger(file)
             with self._call(used, asked, on_event, recorded, Kept(on_settled, keep=False)) as call:
-                report = await purge_datasets(call, wishes, recorded, targets=targets, confirm=confirm, dry_run=dry_run)
+                report = await purge_datasets(
+                    call, wishes, recorded, targets=targets, on_plan=on_plan, confirm=confirm, dry_run=dry_run
+                )
                 return await session.close(file, recorded, call, report)
 
     async def resume(
@@ -267,6 +285,7 @@ class Client:
         *,
         policy: Policy | None = None,
         on_event: events.OnEvent | None = None,
+        on_plan: OnPlan | None = None,
         confirm: Confirm | None = None,
         on_settled: OnSettled | None = None,
         retry_rejected: bool = False,
@@ -294,6 +313,7 @@ class Client:
                     call,
                     held.wishes,
                     recorded,
+                    on_plan=on_plan,
                     confirm=None if held.begun else confirm,
                     guarded=not held.begun,
                     before=held.before,
@@ -385,9 +405,9 @@ async def _datasets(call: Call, channel: Channel) -> DatasetListing:
 def _connect(provider: Provider, *, ca_file: str | Path | None) -> AbstractAsyncContextManager[Wire]:
     from bulkdel.transport import HttpWire
 
-    concurrency = provider.limits.concurrency
+    most = most_concurrency(provider)
     # One more than documents in flight: looks at documents being indexed go beside them.
-    return HttpWire(provider, connections=(concurrency or 1) + 1, ca_file=ca_file)
+    return HttpWire(provider, connections=most + 1, ca_file=ca_file)
 
 
 # ---------------------------------------------------------------------- one call without a client

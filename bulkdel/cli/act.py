@@ -10,6 +10,8 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
+from bulkdel.account import Counts, Report
+from bulkdel.account.plan import Plan
 from bulkdel.cli import keys, logs, output, progress, summary
 from bulkdel.cli.confirm import confirmation, describe, typed_line
 from bulkdel.cli.options import limits_from
@@ -19,8 +21,6 @@ from bulkdel.cli.tally import Tally
 from bulkdel.cli.values import many
 from bulkdel.cli.world import World
 from bulkdel.model import Policy, RunStatus, Settled, Target
-from bulkdel.report import Counts, Report
-from bulkdel.report.plan import Plan
 from bulkdel.text import safe
 
 if TYPE_CHECKING:

@@ -9,10 +9,10 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import TextIO
 
+from bulkdel.account.plan import Plan, PlannedDataset
 from bulkdel.cli.screen import Screen
 from bulkdel.cli.values import day, spoken
 from bulkdel.model import Policy
-from bulkdel.report.plan import Plan, PlannedDataset
 from bulkdel.text import safe
 
 Ask = Callable[[], Awaitable[str]]

@@ -7,6 +7,7 @@ from typing import Any
 
 import click
 
+from bulkdel.account import Report
 from bulkdel.cli import targets
 from bulkdel.cli.options import (
     act_options,
@@ -20,7 +21,6 @@ from bulkdel.cli.output import check_streams
 from bulkdel.cli.world import World, is_terminal
 from bulkdel.errors import ConfigurationError
 from bulkdel.model import Target
-from bulkdel.report import Report
 
 EPILOG = """\b
 Example: targets.csv, more columns are ignored

@@ -14,7 +14,7 @@ from bulkdel.cli.world import World
 from bulkdel.text import safe
 
 if TYPE_CHECKING:
-    from bulkdel.report import Report
+    from bulkdel.account import Report
 
 EPILOG = """\b
 Example:

@@ -7,6 +7,7 @@ from typing import Any
 
 import click
 
+from bulkdel.account import Report
 from bulkdel.cli.options import (
     act_options,
     connection_options,
@@ -20,7 +21,6 @@ from bulkdel.cli.options import (
 from bulkdel.cli.output import check_streams
 from bulkdel.cli.world import World
 from bulkdel.errors import ConfigurationError
-from bulkdel.report import Report
 
 EPILOG = """\b
 Example: empty one knowledge base of your own Dify, after looking at it.

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import get_args
 
+from bulkdel.account import DatasetReport, Report
 from bulkdel.cli.output import Samples
 from bulkdel.cli.screen import drawn
 from bulkdel.cli.values import many, spoken
 from bulkdel.cli.world import World, is_terminal
 from bulkdel.model import FULFILLED, Outcome, RunStatus
-from bulkdel.report import DatasetReport, Report
 from bulkdel.text import safe
 
 _WIDTH = 80

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from bulkdel import events
+from bulkdel.account import Counts, DatasetReport, Report
 from bulkdel.cli.values import many
 from bulkdel.model import Target
-from bulkdel.report import Counts, DatasetReport, Report
 
 
 class Tally:

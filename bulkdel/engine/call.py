@@ -6,13 +6,13 @@ import asyncio
 from collections.abc import Iterable, Mapping, Sequence
 
 from bulkdel import events
+from bulkdel.account import Counts, DatasetReport, Report
 from bulkdel.engine.channel import Channel
 from bulkdel.engine.engine import Engine, Feed
 from bulkdel.engine.progress import Meter, Progress
 from bulkdel.engine.results import Consumer, Journal, Results
 from bulkdel.engine.stop import Stop, StopReason
 from bulkdel.model import Policy, RunStatus, Settled
-from bulkdel.report import Counts, DatasetReport, Report
 
 
 class Call:

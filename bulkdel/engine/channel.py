@@ -13,9 +13,9 @@ import anyio
 from bulkdel import events
 from bulkdel.backoff import full_jitter
 from bulkdel.engine.stop import Stop, StopReason
-from bulkdel.exchange import Failure, Lost, Pause, Reply, Request, Requeue, StopDataset, StopProvider, Wire
+from bulkdel.exchange import Answer, Failure, Lost, Pause, Reply, Request, Requeue, StopDataset, StopProvider, Wire
 from bulkdel.model import Policy
-from bulkdel.pacing import Breaker, GiveUp, Open, Pacing, Slots, lower
+from bulkdel.pacing import Breaker, Concurrency, GiveUp, Kind, Open, Pacing, Sample, Slots, lower
 from bulkdel.providers.base import Provider
 
 T = TypeVar("T")
@@ -24,12 +24,17 @@ PAUSE_CAP = 60.0  # seconds; the longest pause of our own making, for a rate ref
 
 
 class Exchange(NamedTuple):
-    """A reply, when its request left and when it came (loop time), and how many pauses had begun when it left."""
+    """A reply, when its request left and when it came (loop time), and how many pauses had begun when it left.
+
+    ``in_flight`` is how many requests were under way when it left, itself included; ``deletes`` whether it was a DELETE.
+    """
 
     reply: Reply
     sent_at: float
     ended_at: float
     pauses: int
+    in_flight: int
+    deletes: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +42,17 @@ class GaveUp:
     """A question got no answer of use in ``Policy.attempts`` attempts."""
 
     reason: str
+
+
+def most_concurrency(provider: Provider) -> int:
+    """How many requests may ever be in flight: more than ``limits.concurrency`` where that is adapted.
+
+    ``most_concurrency`` is not of the protocol: a plug-in need not have it.
+    """
+    concurrency = provider.limits.concurrency
+    assert concurrency is not None  # Provider.limits promises it
+    most: int = getattr(provider, "most_concurrency", concurrency)
+    return max(concurrency, most)
 
 
 class Channel:
@@ -49,6 +65,8 @@ class Channel:
         self.wire = wire
         self.pacing = Pacing(provider.pace)
         self.slots = Slots(concurrency)
+        self.workers = most_concurrency(provider)
+        self.search = Concurrency(concurrency, self.workers) if self.workers > concurrency else None
         self.breaker = Breaker()
         self.requests = 0  # requests that left, of every kind
         self.in_flight = 0
@@ -89,7 +107,8 @@ class Channel:
         if not slots.try_take() and not await stop.unless(slots.take):
             return None
         try:
-            if not pacing.try_acquire() and not await stop.unless(pacing.acquire):
+            at_once = pacing.try_acquire()
+            if not at_once and not await stop.unless(pacing.acquire):
                 return None
             if stop.reason is not None:
                 return None
@@ -97,12 +116,14 @@ class Channel:
             pauses = pacing.pauses
             self.requests += 1
             self.in_flight += 1
+            # A slot that is handed on is never seen free; but where slots wait for a permit, the wire is what counts.
+            in_flight = slots.in_flight if at_once else self.in_flight
             sent_at = time()
             try:
                 reply = await self.wire.send(request, timeout=policy.timeout, connect_timeout=policy.connect_timeout)
             finally:
                 self.in_flight -= 1
-            return Exchange(reply, sent_at, time(), pauses)
+            return Exchange(reply, sent_at, time(), pauses, in_flight, request.method == "DELETE")
         finally:
             slots.release()
 
@@ -180,6 +201,8 @@ class Channel:
 
     def alive(self, exchange: Exchange) -> None:
         """The service answered as a service that works does."""
+        done = exchange.deletes and isinstance(exchange.reply, Answer) and 200 <= exchange.reply.status < 300
+        self._sample(exchange, "ok" if done else "neutral")
         self._blocks = self._unexplained = 0
         self.breaker.success(exchange.ended_at)
         if self._trial:
@@ -193,6 +216,14 @@ class Channel:
         self.unwell = False
         self.well.set()
 
+    def _sample(self, exchange: Exchange, kind: Kind) -> None:
+        """One request ended: the search for the best concurrency hears of it, and is obeyed unless the breaker is open."""
+        if self.search is None:
+            return
+        self.concurrency = self.search.add(Sample(exchange.sent_at, exchange.ended_at, exchange.in_flight, kind))
+        if not self._trial and self.slots.limit != self.concurrency:
+            self.slots.limit = self.concurrency
+
     def _close_breaker(self) -> None:
         self._trial = False
         self.recovered()
@@ -200,6 +231,7 @@ class Channel:
 
     def trouble(self, reason: str, exchange: Exchange) -> None:
         """The service or the network is unwell: pause after a few in a row, one request at a time, and give up in the end."""
+        self._sample(exchange, "overload")
         if exchange.pauses != self.pacing.pauses:
             return  # it was sent before a pause began: the pause has answered that complaint
         unreachable = isinstance(exchange.reply, Lost) and exchange.reply.kind == "unreachable"
@@ -223,6 +255,7 @@ class Channel:
 
     def pause(self, verdict: Pause, exchange: Exchange, policy: Policy) -> None:
         """The provider wants nothing for a while: a floor for all, one strike for all that complained of the same."""
+        self._sample(exchange, "neutral")
         same_complaint = exchange.pauses != self.pacing.pauses
         u = self.random.random()
         if verdict.after is None:

@@ -24,14 +24,25 @@ MakeItem = Callable[[int, Target], Item]
 
 
 def from_sequence(targets: Sequence[Target], make: MakeItem = Item) -> list[Feed]:
-    """A feed per provider over the same sequence: each reads on at its own pace and nobody waits for another."""
+    """A feed per provider over the same sequence: each reads on at its own pace and nobody waits for another.
+
+    All occurrences of a target go in with its first one, however far apart they are (S4).
+    """
+    further = _further(targets)
 
     def feed_for(name: str) -> Feed:
         async def feed(engine: Engine) -> None:
             lane, page = engine.lanes[name], list[Item]()
             for key, target in enumerate(targets):
                 if target.provider == name:
-                    page.append(make(key, target))
+                    item = make(key, target)
+                    if further:
+                        keys = further.get(target)
+                        if keys is not None:
+                            if key != keys[0]:
+                                continue
+                            item = item._replace(also=tuple(keys[1:]))
+                    page.append(item)
                     if len(page) == PAGE:
                         await lane.offer(page)
                         page = []
@@ -44,8 +55,18 @@ def from_sequence(targets: Sequence[Target], make: MakeItem = Item) -> list[Feed
     return [feed_for(name) for name in dict.fromkeys(target.provider for target in targets)]
 
 
+def _further(targets: Sequence[Target]) -> dict[Target, list[int]]:
+    """The places of each target that stands more than once."""
+    if len(set(targets)) == len(targets):
+        return {}
+    places: dict[Target, list[int]] = {}
+    for key, target in enumerate(targets):
+        places.setdefault(target, []).append(key)
+    return {target: keys for target, keys in places.items() if len(keys) > 1}
+
+
 def from_iterable(targets: Iterable[Target] | AsyncIterable[Target], make: MakeItem = Item) -> Feed:
-    """A feed over any iterable, read once.
+    """A feed over any iterable, read once. Occurrences of a target coalesce while the first of them has not settled.
 
     After a stop a synchronous iterable is read to its end, so that every target settles (as not attempted); an
     asynchronous one is left where it is, since it may never come to an end. Where the iterable raises, nothing more is

@@ -14,7 +14,7 @@ class Item(NamedTuple):
     ``held``: the listing shows it as still being indexed, and no DELETE may be sent before the service shows it ready.
     ``doubt``: a run before this one may have had it in flight. ``listed``: a good listing held it in this run.
     ``ending``: it is known already how it ends, with this ``reason``, and nothing is sent for it.
-    ``times``: as many occurrences stand behind this one key.
+    ``also``: the keys of further occurrences of the same target, which settle with it.
     """
 
     key: int
@@ -26,7 +26,7 @@ class Item(NamedTuple):
     listed: bool = False
     ending: Outcome | None = None
     reason: str = ""
-    times: int = 1
+    also: tuple[int, ...] = ()
 
 
 class Job:
@@ -38,9 +38,9 @@ class Job:
     )  # fmt: skip
 
     def __init__(self, item: Item) -> None:
-        self.key, self.target, self.name, self.step, _, self.doubt, self.listed, _, self.reason, times = item
-        self.also = (
-            [self.key] * (times - 1) if times > 1 else None
+        self.key, self.target, self.name, self.step, _, self.doubt, self.listed, _, self.reason, also = item
+        self.also: list[int] | None = (
+            list(also) if also else None
         )  # further occurrences of the same target: they settle with it
         self.attempts = 0  # DELETEs sent
         self.spent = 0  # attempts that counted against Policy.attempts

@@ -94,12 +94,12 @@ class Lane:
         here, results, fresh = self._here, self.results, self._fresh
         for item in items:
             target = item.target
-            results.accept(target, item.times)
+            results.accept(target, 1 + len(item.also))
             known = here.get(target)
             if known is not None:
                 if known.also is None:
                     known.also = []
-                known.also.extend([item.key] * item.times)
+                known.also += (item.key, *item.also)
                 continue
             job = Job(item)
             here[target] = job
@@ -133,7 +133,7 @@ class Lane:
     async def run(self) -> None:
         """Work until everything that was taken in has settled, or until a stop; then settle what is left."""
         async with anyio.create_task_group() as pool:
-            for _ in range(self.channel.concurrency):
+            for _ in range(self.channel.workers):
                 pool.start_soon(self._work)
         # Workers have ended: nothing is in flight. What is left waits for a due time or was never begun.
         for job in list(self._here.values()):

@@ -7,8 +7,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
+from bulkdel.account import Counts
 from bulkdel.model import Rate
-from bulkdel.report import Counts
 
 if TYPE_CHECKING:
     from bulkdel.engine.channel import Channel

@@ -12,10 +12,10 @@ import anyio
 import structlog
 
 from bulkdel import events
+from bulkdel.account import Counts
 from bulkdel.engine.job import Job
 from bulkdel.errors import BrokenPromise, RunFileError
 from bulkdel.model import FULFILLED, Outcome, Settled, Target
-from bulkdel.report import Counts
 
 BUFFER = 2_000
 """Settled targets that may wait to be handed on before workers wait too; two commits of the run file's 1,000 rows."""

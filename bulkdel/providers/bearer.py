@@ -39,11 +39,13 @@ class Bearer:
     base_url: str
     name: str
     limits: Limits
+    most_concurrency: int = field(init=False, repr=False)
 
     kind: ClassVar[str]
     title: ClassVar[str]
     cloud: ClassVar[str]
     concurrency: ClassVar[int] = 4
+    most: ClassVar[int] = 4  # what adapting may raise the concurrency to
     page_size: ClassVar[int]
 
     def __init__(
@@ -56,12 +58,16 @@ class Bearer:
             limits = self.default_limits(urlsplit(url).hostname or "")
         elif not _is_limits(limits):
             raise ConfigurationError(f"limits must be a Limits, or None: {type(limits).__name__}")
+        most = limits.concurrency
         if limits.concurrency is None:
             limits = replace(limits, concurrency=self.concurrency)
+            most = self.most if limits.rate is None else self.concurrency
         object.__setattr__(self, "api_key", api_key)
         object.__setattr__(self, "base_url", url)
         object.__setattr__(self, "name", self.kind if name is None else _checked_name(name))
         object.__setattr__(self, "limits", limits)
+        # More than ``limits.concurrency`` where neither it nor a rate was given: it is adapted then, up to this.
+        object.__setattr__(self, "most_concurrency", most)
 
     def default_limits(self, host: str) -> Limits:
         """The limits of this service at ``host`` (lower-case) where the caller does not know them."""

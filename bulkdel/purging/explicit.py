@@ -6,6 +6,8 @@ from collections.abc import AsyncIterable, AsyncIterator, Iterable, Sequence
 from itertools import islice
 from typing import Any
 
+from bulkdel.account import Counts, DatasetReport, Report
+from bulkdel.account.plan import Plan, PlannedDataset
 from bulkdel.engine.call import Call, dataset_status
 from bulkdel.engine.engine import Feed
 from bulkdel.engine.feeds import from_iterable, from_sequence
@@ -13,8 +15,6 @@ from bulkdel.errors import ConfigurationError
 from bulkdel.model import Document, Settled, Target
 from bulkdel.purging.ledger import Ledger
 from bulkdel.purging.listing import Failed, snapshot
-from bulkdel.report import Counts, DatasetReport, Report
-from bulkdel.report.plan import Plan, PlannedDataset
 from bulkdel.text import safe
 
 PAGE = 1_000

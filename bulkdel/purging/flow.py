@@ -8,20 +8,21 @@ from dataclasses import dataclass, field, fields
 import anyio
 
 from bulkdel import events
+from bulkdel.account import Counts, DatasetReport, Report
+from bulkdel.account.plan import Plan, PlannedDataset
 from bulkdel.engine.call import Call, dataset_status
 from bulkdel.engine.engine import Engine, Feed
 from bulkdel.errors import RunFileError
-from bulkdel.model import Dataset, Document, Indexing, Selection, Settled, Target
+from bulkdel.model import Dataset, Document, Indexing, RunStatus, Selection, Settled, Target
 from bulkdel.purging.explicit import describe_targets, take_targets
 from bulkdel.purging.ledger import Ledger, Row
 from bulkdel.purging.listing import Failed, preflight, snapshot
 from bulkdel.purging.select import item, refusal, why_skipped
 from bulkdel.purging.verify import Verified, verify
-from bulkdel.report import Counts, DatasetReport, Report
-from bulkdel.report.plan import Plan, PlannedDataset
 from bulkdel.text import safe
 
 Confirm = Callable[[Plan], Awaitable[bool]]
+OnPlan = Callable[[Plan], None]
 
 SURVEYS = 4
 """Datasets that are listed side by side: enough to hide round trips, few enough to keep pages (32 MB at most) in bounds."""
@@ -42,6 +43,7 @@ async def purge(
     ledger: Ledger,
     *,
     targets: Iterable[Target] | AsyncIterable[Target] | None = None,
+    on_plan: OnPlan | None = None,
     confirm: Confirm | None = None,
     dry_run: bool = False,
     guarded: bool = True,
@@ -52,7 +54,8 @@ async def purge(
 
     Whatever the services do ends in the report. Nothing but GET is sent before the guards and ``confirm`` said yes.
     ``before`` are datasets that the ledger holds from an earlier session: what is left of them is carried out, they are not
-    listed for it again. ``guarded`` is whether the guards are asked.
+    listed for it again. ``guarded`` is whether the guards are asked. ``on_plan``
+    is called with everything that was listed and selected, a dry run's too.
 
     :raises ConfigurationError: where a target is no target, or names a provider that is not the call's; nothing was sent
     """
@@ -70,6 +73,8 @@ async def purge(
         call.names[planned.provider, planned.dataset] = planned.name
 
     why, hint = refusal(plan.selected, call.policy) if guarded else ("", "")
+    if on_plan is not None:
+        on_plan(plan)
     ask = not why and not dry_run and plan.selected > 0 and call.stop_reason() is None
     if ask and confirm is not None and not await confirm(plan):
         why, hint = "not confirmed", "nothing was deleted"
@@ -140,12 +145,11 @@ async def _survey(
             return
         planned.listed = planned.selected = planned.archived = planned.indexing = planned.synced = 0
         planned.skipped.clear()
-    why = stop.reason
     if isinstance(found, Failed):
         planned.stopped = safe(found.reason)
         call.results.emit(events.Stopped(wish.provider, wish.dataset, planned.stopped))
     else:
-        planned.stopped = why.reason if why is not None else "stopped before it was listed"
+        planned.cut = True
     if known is None:
         await ledger.forget(wish.provider, wish.dataset, planned.stopped)
 
@@ -193,10 +197,10 @@ async def _undone(call: Call, plan: Plan, ledger: Ledger, why: str, hint: str) -
     """The report of a call that deleted nothing: a dry run, or refused."""
     reports = []
     for planned in plan.datasets:
-        report = _dataset_report(planned, Counts(not_attempted=planned.selected))
-        if not planned.stopped:
-            report.status = "refused" if why else "complete"
-        elif not planned.explicit:
+        report = _dataset_report(call, planned, Counts(not_attempted=planned.selected))
+        if report.status == "complete" and why:
+            report.status = "refused"
+        if planned.stopped and not planned.explicit:
             await ledger.ended(report)
         reports.append(report)
     whole = call.report(reports)
@@ -205,15 +209,19 @@ async def _undone(call: Call, plan: Plan, ledger: Ledger, why: str, hint: str) -
     return whole
 
 
-def _dataset_report(planned: PlannedDataset, counts: Counts) -> DatasetReport:
-    """A dataset's report without its verification."""
+def _dataset_report(call: Call, planned: PlannedDataset, counts: Counts) -> DatasetReport:
+    """A dataset's report before anything was deleted in it."""
+    stop = call.stops[planned.provider].reason
+    status: RunStatus = "stopped" if planned.stopped else "complete"
+    if planned.cut:
+        status = stop.status if stop is not None else "incomplete"
     counts.listed, counts.selected = planned.listed, planned.selected
     counts.skipped = planned.listed - planned.selected
     return DatasetReport(
         provider=planned.provider,
         dataset=planned.dataset,
         name=planned.name,
-        status="stopped" if planned.stopped else "complete",
+        status=status,
         reason=planned.stopped,
         counts=counts,
         skipped_reasons=dict(planned.skipped),
@@ -236,7 +244,7 @@ def _feed(call: Call, plan: Plan, ledger: Ledger, name: str) -> Feed:
             if planned.explicit and planned.stopped:
                 lane.stop_dataset(planned.dataset, planned.stopped)
         # A dataset of an earlier session that is out of reach now keeps what is left of it for another one.
-        left_alone = {planned.dataset for planned in mine if planned.stopped and not planned.explicit}
+        left_alone = {planned.dataset for planned in mine if (planned.stopped or planned.cut) and not planned.explicit}
         async for page in ledger.pages(name):
             works = [work for work in page if work.target.dataset not in left_alone]
             await lane.offer([item(work, provider, policy, indexing) for work in works])
@@ -253,9 +261,9 @@ async def _verify_all(call: Call, plan: Plan, ledger: Ledger, settled: Callable[
     verified: dict[int, Verified | Failed | None] = {}
     for planned in plan.datasets:
         counts = call.results.datasets.get((planned.provider, planned.dataset), Counts())
-        report = _dataset_report(planned, counts)
-        stop = call.stops[planned.provider].reason
-        report.status = dataset_status(counts, stop, planned.stopped)
+        report = _dataset_report(call, planned, counts)
+        if report.status == "complete":
+            report.status = dataset_status(counts, call.stops[planned.provider].reason, planned.stopped)
         reports.append(report)
     limit = anyio.CapacityLimiter(SURVEYS)
 
@@ -270,7 +278,7 @@ async def _verify_all(call: Call, plan: Plan, ledger: Ledger, settled: Callable[
 
     async with anyio.create_task_group() as group:
         for place, (report, planned) in enumerate(zip(reports, plan.datasets, strict=True)):
-            if report.status != "stopped" and not planned.explicit:
+            if report.status != "stopped" and not planned.explicit and not planned.cut:
                 group.start_soon(one, place, report)
     for place, report in enumerate(reports):
         if place in verified:

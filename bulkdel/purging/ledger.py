@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Sequence
 from typing import Literal, NamedTuple, Protocol
 
+from bulkdel.account import DatasetReport
 from bulkdel.model import Document, Outcome, Selection, Settled, Target
-from bulkdel.report import DatasetReport
 
 Fate = Literal["skipped", "selected"] | Outcome
 """What became of a listed document: left by selection, not settled yet, or how it settled."""
@@ -25,14 +25,14 @@ class Work(NamedTuple):
     """A selected target that has not settled.
 
     ``document`` is its row in a listing, None where no listing showed it. ``handed``: a session before this one may have
-    had it in flight. ``times``: as many occurrences stand behind this one key.
+    had it in flight. ``also`` are the keys of further occurrences of the same target.
     """
 
     key: int
     target: Target
     document: Document | None
     handed: bool = False
-    times: int = 1
+    also: tuple[int, ...] = ()
 
 
 class Ledger(Protocol):
@@ -78,6 +78,7 @@ class MemoryLedger:
     def __init__(self) -> None:
         self._rows: list[tuple[Target, Document | None, str] | None] = []
         self._keys: dict[tuple[str, str], dict[str, int]] = {}
+        self._also: dict[int, list[int]] = {}  # further occurrences of explicit targets, by the first one's key
         self._shown: dict[Target, Document] = {}  # of explicit targets
         self._outcomes: dict[int, Outcome] = {}
 
@@ -93,8 +94,13 @@ class MemoryLedger:
 
     async def add_targets(self, targets: Sequence[Target]) -> None:
         for target in targets:
-            self._keys.setdefault(target[:2], {}).setdefault(target.document, len(self._rows))
-            self._rows.append((target, None, ""))
+            place = len(self._rows)
+            first = self._keys.setdefault(target[:2], {}).setdefault(target.document, place)
+            if first == place:
+                self._rows.append((target, None, ""))
+            else:
+                self._also.setdefault(first, []).append(place)
+                self._rows.append(None)
 
     async def took_targets(self) -> None:
         pass
@@ -124,7 +130,7 @@ class MemoryLedger:
                 document = entry[1] or self._shown.get(entry[0])
                 if (document is not None and document.indexing) is not indexing:
                     continue
-                page.append(Work(key, entry[0], document))
+                page.append(Work(key, entry[0], document, also=tuple(self._also.get(key, ()))))
                 if len(page) == PAGE:
                     yield page
                     page = []

@@ -6,10 +6,11 @@ from collections.abc import AsyncIterator, Iterator, Sequence
 from pathlib import Path
 from typing import overload
 
+from bulkdel.account import DatasetReport, Report
 from bulkdel.model import Document, Selection, Settled, Target
 from bulkdel.purging.ledger import PAGE, Fate, Row, Work
-from bulkdel.report import DatasetReport, Report
 from bulkdel.runs import Count, Run, RunFile
+
 
 class RunLedger:
     """The words of ``Ledger`` on a run file that this process holds. Memory is a page, however many documents there are."""
@@ -56,7 +57,9 @@ class RunLedger:
 
     async def pages(self, provider: str) -> AsyncIterator[list[Work]]:
         async for page in self.run.pages(provider, PAGE):
-            yield [Work(row.row, row.target, row.document, row.handed, row.occurrences) for row in page]
+            yield [
+                Work(row.row, row.target, row.document, row.handed, (row.row,) * (row.occurrences - 1)) for row in page
+            ]
 
     async def fates(self, provider: str, dataset: str, ids: Sequence[str]) -> list[Fate | None]:
         known = await self.run.known(await self._key(provider, dataset), ids)

@@ -24,7 +24,7 @@ def item(work: Work, provider: Provider, policy: Policy, indexing: Indexing) -> 
     """How the engine is to go about a selected target."""
     document = work.document
     if document is None:
-        return Item(work.key, work.target, doubt=work.handed, times=work.times)
+        return Item(work.key, work.target, doubt=work.handed, also=work.also)
     archived = document.archived and not policy.unarchive
     return Item(
         key=work.key,
@@ -36,7 +36,7 @@ def item(work: Work, provider: Provider, policy: Policy, indexing: Indexing) -> 
         listed=True,
         ending="archived" if archived else None,
         reason=ARCHIVED if archived else "",
-        times=work.times,
+        also=work.also,
     )
 
 

@@ -7,14 +7,14 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+from bulkdel.account import Report
+from bulkdel.account.plan import PlannedDataset
 from bulkdel.engine.call import Call
 from bulkdel.errors import ConfigurationError, RunFileError
 from bulkdel.model import Policy, Selection
 from bulkdel.providers.base import Provider
 from bulkdel.purging.flow import Wish
 from bulkdel.purging.recorded import RunLedger, recorded_report
-from bulkdel.report import Report
-from bulkdel.report.plan import PlannedDataset
 from bulkdel.runs import ProviderHeader, Run, RunFile, RunHeader
 from bulkdel.runs.values import Act, AskedDataset, address
 
@@ -67,7 +67,9 @@ def read(path: str | Path, providers: Mapping[str, Provider]) -> Session:
         plan = {(planned.provider, planned.dataset): planned for planned in run.plan().datasets}
         ended = {(d.provider, d.dataset) for d in run.datasets() if d.status == "complete" and d.remaining is not None}
         if run.targets == "open":
-            raise RunFileError(f"the run ended before all of its targets were read, and asked for none of them: {run.path}")
+            raise RunFileError(
+                f"the run ended before all of its targets were read, and asked for none of them: {run.path}"
+            )
         wishes: list[Wish] = []
         before: list[PlannedDataset] = []
         for (provider, dataset), listing in listings.items():

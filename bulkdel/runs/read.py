@@ -11,10 +11,10 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self, cast
 
+from bulkdel.account.model import Counts, DatasetReport
+from bulkdel.account.plan import Plan, PlannedDataset
 from bulkdel.errors import RunFileError
 from bulkdel.model import FULFILLED, Outcome, RunStatus, Selection, Settled, Target
-from bulkdel.report.model import Counts, DatasetReport
-from bulkdel.report.plan import Plan, PlannedDataset
 from bulkdel.runs import schema
 from bulkdel.runs.evidence import digest
 from bulkdel.runs.header import read_header

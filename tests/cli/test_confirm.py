@@ -6,9 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from bulkdel.account.plan import Plan, PlannedDataset
 from bulkdel.cli.confirm import describe, is_yes, question
 from bulkdel.model import Policy
-from bulkdel.report.plan import Plan, PlannedDataset
 from tests.cli.outside import DATASET, KEY, OTHER, FakeClient, invoke
 
 FULL = PlannedDataset(

@@ -14,8 +14,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bulkdel import Dify, Policy, Run, RunFileError
+from bulkdel.account.plan import Plan
 from bulkdel.errors import ConfigurationError
-from bulkdel.report.plan import Plan
 from tests import virtual
 from tests.engine.world import ACTS, DATASET, Service, client, provider, targets
 

@@ -13,6 +13,7 @@ class PlannedDataset:
     that need more than a DELETE, ``synced`` those that their source may bring back. ``oldest`` and ``newest`` are the
     selected documents' creation times in Unix seconds. ``stopped`` says why nothing in it can be deleted, empty where it can.
     ``explicit``: its documents were named one by one; the dataset is not emptied, and not listed again afterwards.
+    ``cut``: the run was stopped before it was listed whole.
     """
 
     provider: str
@@ -28,6 +29,7 @@ class PlannedDataset:
     newest: float | None = None
     stopped: str = ""
     explicit: bool = False
+    cut: bool = False
 
 
 @dataclass(slots=True)
