@@ -4,6 +4,7 @@ from bulkdel.runs.file import RunFile
 from bulkdel.runs.read import Run
 from bulkdel.runs.values import (
     Added,
+    AskedDataset,
     Count,
     Counters,
     Known,
@@ -16,5 +17,5 @@ from bulkdel.runs.values import (
 )
 
 __all__ = [
-    "Added", "Count", "Counters", "Known", "PlannedRow", "ProviderHeader", "Row", "Run", "RunFile", "RunHeader", "Session", "State",
+    "Added", "AskedDataset", "Count", "Counters", "Known", "PlannedRow", "ProviderHeader", "Row", "Run", "RunFile", "RunHeader", "Session", "State",
 ]  # fmt: skip

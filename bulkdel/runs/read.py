@@ -12,14 +12,15 @@ from types import TracebackType
 from typing import Any, Self, cast
 
 from bulkdel.account.model import Counts, DatasetReport
-from bulkdel.account.plan import Plan, PlannedDataset
+from bulkdel.account.plan import Plan
 from bulkdel.errors import RunFileError
 from bulkdel.model import FULFILLED, Outcome, RunStatus, Selection, Settled, Target
 from bulkdel.runs import schema
 from bulkdel.runs.evidence import digest
 from bulkdel.runs.header import read_header
 from bulkdel.runs.lock import Holder, holder
-from bulkdel.runs.schema import ARCHIVED, INDEXING, OUTCOMES, SYNCED, WORDS, Connect
+from bulkdel.runs.review import left_to_do
+from bulkdel.runs.schema import ARCHIVED, INDEXING, OUTCOMES, WORDS, Connect
 from bulkdel.runs.values import (
     Counters,
     PlannedRow,
@@ -286,27 +287,7 @@ class Run:
 
     def plan(self) -> Plan:
         """What is left to delete, as a confirmation shows it: listed and skipped count all, the rest what has not settled."""
-        reports = {(d.provider, d.dataset): d for d in self.datasets()}
-        planned = {
-            place: PlannedDataset(
-                provider=d.provider,
-                dataset=d.dataset,
-                name=d.name,
-                listed=d.counts.listed,
-                selected=d.counts.not_attempted,
-                skipped=d.skipped_reasons,
-                stopped=d.reason if d.status == "stopped" else "",
-            )
-            for place, d in reports.items()
-        }
-        for provider, dataset, archived, indexing, synced, oldest, newest in self._all(
-            f"SELECT p.name, s.dataset, SUM(d.flags & {ARCHIVED} <> 0), SUM(d.flags & {INDEXING} <> 0),"
-            f" SUM(d.flags & {SYNCED} <> 0), MIN(d.created_at), MAX(d.created_at) FROM document d NOT INDEXED {_OF}"
-            " WHERE d.skipped IS NULL AND NOT EXISTS (SELECT 1 FROM settled e WHERE e.row = d.row) GROUP BY s.id"
-        ):
-            one = planned[provider, unpack_id(dataset)]
-            one.archived, one.indexing, one.synced, one.oldest, one.newest = archived, indexing, synced, oldest, newest
-        return Plan(list(planned.values()))
+        return left_to_do(self._all, self.datasets())
 
     # ------------------------------------------------------------------ rows
 

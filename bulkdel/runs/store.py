@@ -54,7 +54,7 @@ class Store:
             same = False
         if not same:
             raise RunFileError(f"the run file was deleted or replaced while it was in use: {self.path}")
-        self._empty = False
+        self._empty = self._empty and not self.session
 
     def forget(self) -> None:
         """Something was rolled back: what is remembered of the tables may never have been there."""

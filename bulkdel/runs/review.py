@@ -1,0 +1,39 @@
+"""What a run would still delete, for a person to look at before it does."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
+
+from bulkdel.account.model import DatasetReport
+from bulkdel.account.plan import Plan, PlannedDataset
+from bulkdel.runs.schema import ARCHIVED, INDEXING, SYNCED
+from bulkdel.runs.values import unpack_id
+
+# NOT INDEXED as in Run: by row, not by id.
+_OPEN = f"""
+SELECT p.name, s.dataset, SUM(d.flags & {ARCHIVED} <> 0), SUM(d.flags & {INDEXING} <> 0), SUM(d.flags & {SYNCED} <> 0),
+    MIN(d.created_at), MAX(d.created_at)
+FROM document d NOT INDEXED CROSS JOIN dataset s ON s.id = d.dataset CROSS JOIN provider p ON p.id = s.provider
+WHERE d.skipped IS NULL AND NOT EXISTS (SELECT 1 FROM settled e WHERE e.row = d.row) GROUP BY s.id
+"""
+
+
+def left_to_do(fetch: Callable[[str, Sequence[object]], list[Any]], datasets: Iterable[DatasetReport]) -> Plan:
+    """``datasets`` as a plan: listed and skipped count all, the rest what has not settled; ``fetch`` runs a query."""
+    planned = {
+        (d.provider, d.dataset): PlannedDataset(
+            provider=d.provider,
+            dataset=d.dataset,
+            name=d.name,
+            listed=d.counts.listed,
+            selected=d.counts.not_attempted,
+            skipped=d.skipped_reasons,
+            stopped=d.reason if d.status == "stopped" else "",
+        )
+        for d in datasets
+    }
+    for provider, dataset, archived, indexing, synced, oldest, newest in fetch(_OPEN, ()):
+        one = planned[provider, unpack_id(dataset)]
+        one.archived, one.indexing, one.synced, one.oldest, one.newest = archived, indexing, synced, oldest, newest
+    return Plan(list(planned.values()))
