@@ -157,18 +157,16 @@ def finish_listing(store: Store, key: int, complete: bool, reason: str) -> Added
 
 
 def drop_documents(store: Store, key: int) -> None:
-    """Forget what a listing showed of a dataset, because it did not come to its end."""
-    asked = "EXISTS (SELECT 1 FROM {} e WHERE e.row = d.row)"
-    worked_on = (
-        f"SELECT 1 FROM document d WHERE d.dataset = ? AND ({asked.format('settled')} OR {asked.format('unfinished')})"
-    )
-    if store.connection.execute(worked_on, (key,)).fetchone() is not None:
+    """Forget what a listing showed of a dataset, because it did not come to its end; what a line of targets names is kept."""
+    find = "FROM document d WHERE d.dataset = ? AND d.flags & ? AND NOT EXISTS (SELECT 1 FROM duplicate x WHERE x.document = d.row)"
+    asked = "EXISTS (SELECT 1 FROM settled e WHERE e.row = d.row) OR EXISTS (SELECT 1 FROM unfinished u WHERE u.row = d.row)"
+    if store.connection.execute(f"SELECT 1 {find} AND ({asked}) LIMIT 1", (key, LISTED)).fetchone() is not None:
         raise BrokenPromise(f"documents that were asked for cannot be forgotten: dataset {key} of {store.path}")
-    store.connection.execute(
-        "DELETE FROM duplicate WHERE document IN (SELECT row FROM document WHERE dataset = ?)", (key,)
-    )
-    store.connection.execute("DELETE FROM document WHERE dataset = ?", (key,))
-    store.connection.execute("UPDATE dataset SET listed = 0, selected = 0, skipped = 0 WHERE id = ?", (key,))
+    selected, skipped = store.connection.execute(
+        f"SELECT COALESCE(SUM(d.skipped IS NULL), 0), COALESCE(SUM(d.skipped IS NOT NULL), 0) {find}", (key, LISTED)
+    ).fetchone()
+    store.connection.execute(f"DELETE FROM document WHERE row IN (SELECT d.row {find})", (key, LISTED))
+    _add(store, key, -selected, -skipped)
 
 
 def end_dataset(store: Store, key: int, status: RunStatus, reason: str) -> None:

@@ -87,10 +87,10 @@ class Store:
             (act, version, me.pid, me.host, me.born, now),
         )
         self.session = int(cursor.lastrowid or 0)
-        last = self.connection.execute(
-            "SELECT MAX(COALESCE((SELECT MAX(row) FROM document), 0), COALESCE((SELECT MAX(row) FROM duplicate), 0))"
-        ).fetchone()[0]
-        self.next_row = last + 1
+        # A row that was handed over and then forgotten is not given to another document, which would inherit its doubt.
+        for table in ("document", "duplicate", "handed"):
+            last = self.connection.execute(f"SELECT COALESCE(MAX(row), 0) FROM {table}").fetchone()[0]
+            self.next_row = max(self.next_row, last + 1)
         return self.session
 
     def end(

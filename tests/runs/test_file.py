@@ -270,6 +270,40 @@ def test_a_document_listed_and_named(tmp_path: Path) -> None:
         assert [row.target.document[-1] for row in run.listed()] == ["1", "2", "1", "1", "9", "9"]
 
 
+def test_a_listing_that_did_not_end_is_forgotten(tmp_path: Path) -> None:
+    """Its documents are, those that lines of targets name are not; rows are not given twice; the counts still conserve."""
+
+    async def main() -> None:
+        async with await RunFile.create(tmp_path / "a.run", header("job")) as run:
+            key = await run.add_dataset("dify", "ds")
+            other = await run.add_dataset("dify", "other")
+            await run.add_targets([target(1)])
+            await run.add_documents(key, [(Document("doc-1"), ""), *listed(4), (document(5), "too young")])
+            await run.add_targets([Target("dify", "ds", document(2).id)])
+            await run.add_documents(other, listed(5))
+            await run.drop_documents(key)
+            assert await run.finish_listing(key, complete=False, reason="page 3 answered 500") == Added(4, 4, 0)
+            (one, two, *others) = await handed(run)
+            assert [(row.target.document, row.occurrences) for row in (one, two)] == [
+                ("doc-1", 2),
+                (document(2).id, 2),
+            ]
+            assert len(others) == 5
+            await run.drop_documents(other)  # the last rows of all, which were handed over
+        async with await RunFile.open(tmp_path / "a.run") as run:
+            assert await run.add_documents(other, listed(3)) == Added(3, 3, 0)
+            again = await handed(run)
+            assert [row.handed for row in again] == [True, True, False, False, False]
+            await run.settled([ending(row) for row in again])
+            with pytest.raises(BrokenPromise, match="cannot be forgotten"):
+                await run.drop_documents(other)
+            await run.close("complete", 0)
+
+    asyncio.run(main())
+    with Run.open(tmp_path / "a.run") as run:
+        assert run.counts() == Counts(7, 7, 0, deleted=7)
+
+
 def test_targets_are_described_by_a_listing(tmp_path: Path) -> None:
     """What a listing says of explicit targets decides when they come; its other documents are none of the run's."""
 
