@@ -133,7 +133,15 @@ def recorded_report(run: Run, *, report: Report | None = None) -> Report:
     datasets = tuple(run.datasets())
     known = [d.remaining for d in datasets if d.remaining is not None]
     status = report.status if report is not None else (last.status or "interrupted")
-    if status == "complete" and any(d.status != "complete" for d in datasets) and run.header.act != "plan":
+    signal = report.signal if report is not None else _signal(last.exit_status)
+    if last.act == "plan":
+        listings = run.listings()
+        for (
+            dataset
+        ) in datasets:  # a plan is complete when it is listed; its endings come with the session that resumes it
+            if dataset.status == "incomplete" and listings[dataset.provider, dataset.dataset] == "complete":
+                dataset.status = "complete"
+    if status == "complete" and any(d.status != "complete" for d in datasets):
         status = "incomplete"
     return Report(
         status=status,
@@ -149,6 +157,11 @@ def recorded_report(run: Run, *, report: Report | None = None) -> Report:
         run=str(run.path),
         reason=report.reason if report is not None else last.reason,
         hint=report.hint if report is not None else "",
-        signal=report.signal if report is not None else None,
+        signal=signal,
         bug=report.bug if report is not None else "",
     )
+
+
+def _signal(exit_status: int | None) -> int | None:
+    """The signal that ended a session, None where none did."""
+    return exit_status - 128 if exit_status is not None and exit_status > 128 else None

@@ -85,7 +85,14 @@ def read(path: str | Path, providers: Mapping[str, Provider]) -> Session:
                 continue
             if listing == "complete":
                 before.append(planned)
+            elif run.header.act == "plan":
+                continue  # a plan deletes what it holds and nothing else, and of this dataset it holds nothing
             wishes.append(Wish(provider, dataset, run.selection_of(provider, dataset)))
+        if run.header.act == "plan" and "complete" not in listings.values():
+            raise RunFileError(
+                f"the plan did not come to its end, so there is nothing to carry out: {run.path}",
+                hint="make the plan again",
+            )
         return Session(run.header, wishes, before, run.begun)
 
 
