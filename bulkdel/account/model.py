@@ -110,7 +110,8 @@ class Report:
     ``settled`` is in input order, one per target (empty where the caller streamed them or a run file holds them).
     ``status`` and ``exit_status`` are the command's words and numbers. ``counts`` has the plain numbers; they are also
     attributes of the report, except ``rejected``, which is the list of rejected targets ("not attempted" included), as
-    ``fulfilled`` is the list of the others.
+    ``fulfilled`` is the list of the others. ``waited_s`` says where the time went, in provider-seconds by cause: ``rate``,
+    ``pause``, ``indexing``, ``service`` (answers in flight), ``backoff``, ``consumer`` and ``us``.
     """
 
     status: RunStatus
@@ -123,6 +124,7 @@ class Report:
     reasons: dict[str, int] = field(default_factory=dict)
     requeued: dict[str, int] = field(default_factory=dict)
     pauses: int = 0
+    waited_s: dict[str, float] = field(default_factory=dict)
     run: str | None = None
     reason: str = ""
     hint: str = ""
@@ -213,6 +215,7 @@ class Report:
         out["reasons"] = dict(self.reasons)
         out["requeued"] = dict(self.requeued)
         out["pauses"] = self.pauses
+        out["waited_s"] = dict(self.waited_s)
         if self.reason:
             out["reason"] = self.reason
         out["datasets"] = [d.as_dict() for d in self.datasets]

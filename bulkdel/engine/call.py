@@ -3,16 +3,28 @@
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 
 from bulkdel import events
 from bulkdel.account import Counts, DatasetReport, Report
 from bulkdel.engine.channel import Channel
 from bulkdel.engine.engine import Engine, Feed
-from bulkdel.engine.progress import Meter, Progress
+from bulkdel.engine.progress import Meter, Progress, waits_for
 from bulkdel.engine.results import Consumer, Journal, Results
 from bulkdel.engine.stop import Stop, StopReason
+from bulkdel.engine.timeline import TICK_S, Sample, Timeline, percentiles
 from bulkdel.model import Policy, RunStatus, Settled
+
+FIRST_TICK_S = 0.05
+"""Seconds to the first look at where the time goes."""
+
+
+class _Watch:
+    """What a provider's counts were at the last look."""
+
+    def __init__(self) -> None:
+        self.settled = self.requests = self.requeued = 0
 
 
 class Call:
@@ -43,6 +55,11 @@ class Call:
         self.started = self._loop.time()
         self._requests_before = {name: channel.requests for name, channel in self.channels.items()}
         self._deadline: asyncio.TimerHandle | None = None
+        self.timelines = {name: Timeline() for name in self.channels}
+        self._watches = {name: _Watch() for name in self.channels}
+        self._looked_at = self.started
+        self._tick: asyncio.TimerHandle | None = None
+        self._resumes: dict[str, asyncio.TimerHandle] = {}
 
     def __enter__(self) -> Call:
         for name, channel in self.channels.items():
@@ -50,18 +67,86 @@ class Call:
         if self.policy.deadline is not None:
             reason = StopReason("deadline", f"the deadline of {self.policy.deadline:g} s came")
             self._deadline = self._loop.call_later(self.policy.deadline, self.stop, reason)
+        self._tick = self._loop.call_later(FIRST_TICK_S, self._look)
         return self
 
     def __exit__(self, *_: object) -> None:
-        if self._deadline is not None:
-            self._deadline.cancel()
+        if self._tick is not None:
+            self._tick.cancel()
+        for handle in (self._deadline, *self._resumes.values()):
+            if handle is not None:
+                handle.cancel()
         for name, channel in self.channels.items():
             channel.detach(self.stops[name])
 
     def _heard(self, event: events.Event) -> None:
         if isinstance(event, events.Paused):
             self.pauses += 1
+            self._resume_later(event.provider, event.seconds)
         self.results.emit(event)
+
+    def _resume_later(self, name: str, seconds: float) -> None:
+        if name in self._resumes:
+            self._resumes[name].cancel()
+        self._resumes[name] = self._loop.call_later(seconds, self._resumed, name)
+
+    def _resumed(self, name: str) -> None:
+        left = self.channels[name].pacing.paused_s
+        if left > 0:  # it was made longer
+            self._resume_later(name, left)
+        else:
+            self.results.emit(events.Resumed(name))
+
+    # ------------------------------------------------------------------ where the time goes
+
+    def _look(self) -> None:
+        """Account for the time since the last look: each provider's stretch goes to what it waits for now."""
+        now = self._loop.time()
+        span, at = now - self._looked_at, self._looked_at - self.started
+        self._looked_at = now
+        for name in self.channels:
+            self.timelines[name].add(self._sample(name, at, span, now))
+        # Short stretches at first: a run of seconds has a story too.
+        self._tick = self._loop.call_later(min(TICK_S, max(FIRST_TICK_S, (now - self.started) / 20)), self._look)
+
+    def _sample(self, name: str, at: float, span: float, now: float) -> Sample:
+        channel, watch = self.channels[name], self._watches[name]
+        lane = self.engine.lanes.get(name) if self.engine is not None else None
+        settled, requests = self.settled_of(name), self.requests_of(name)
+        requeued = self.results.requeued.total()
+        p50, p95 = percentiles(lane.took if lane is not None else ())
+        if lane is not None:
+            lane.took.clear()
+        sample = Sample(
+            at=at,
+            span_s=span,
+            settled=settled - watch.settled,
+            requests=requests - watch.requests,
+            requeued=requeued - watch.requeued,
+            p50_s=p50,
+            p95_s=p95,
+            in_flight=channel.in_flight,
+            concurrency=channel.slots.limit,
+            rate=channel.pacing.allowed_per_second,
+            waited={waits_for(channel, lane, now)[0] or "us": span},
+        )
+        watch.settled, watch.requests, watch.requeued = settled, requests, requeued
+        return sample
+
+    def settled_of(self, name: str) -> int:
+        """Targets of one provider that have settled."""
+        return sum(
+            c.deleted + c.already_gone + c.rejected + c.not_attempted
+            for (provider, _), c in self.results.datasets.items()
+            if provider == name
+        )
+
+    def account_for_time(self) -> dict[str, dict[str, float]]:
+        """Seconds by cause of each provider up to now; they add up to the time that the call took."""
+        self._look()
+        return {name: timeline.waited() for name, timeline in self.timelines.items()}
+
+    # ------------------------------------------------------------------ stopping and settling
 
     def stop(self, reason: StopReason) -> None:
         """Send nothing more, let what is in flight end; what is left settles as not attempted."""
@@ -119,6 +204,9 @@ class Call:
         if why is not None and stopped:
             reason = why.reason
         bugs = self.results.bugs
+        waited: Counter[str] = Counter()
+        for seconds in self.account_for_time().values():
+            waited.update(seconds)
         return Report(
             status=status,
             counts=total,
@@ -130,6 +218,7 @@ class Call:
             reasons=dict(self.results.reasons),
             requeued=dict(self.results.requeued),
             pauses=self.pauses,
+            waited_s={cause: round(seconds, 3) for cause, seconds in waited.items()},
             reason=reason,
             hint=why.hint if why is not None and stopped else "",
             signal=self.signal,

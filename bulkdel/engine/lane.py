@@ -50,6 +50,7 @@ class Lane:
         self.stop = stop
         self.held: dict[Target, Job] = {}  # still being indexed; the watch moves them on
         self.held_changed = anyio.Event()
+        self.took: deque[float] = deque(maxlen=1024)  # seconds that answers took, until the timeline takes them
         self.sizes: dict[str, int] = {}  # documents listed in each dataset, where a listing was made
         self.stopped_datasets: dict[str, str] = {}
         self._fresh: deque[Job] = deque()
@@ -227,6 +228,7 @@ class Lane:
                 if exchange is None:
                     return
                 reply = exchange.reply
+                self.took.append(exchange.ended_at - exchange.sent_at)
                 sent = not (isinstance(reply, Lost) and not reply.sent)
                 if sent and job.step == "delete":
                     job.attempts += 1

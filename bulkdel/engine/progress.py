@@ -91,7 +91,7 @@ class Meter:
         per_second = self._speed(now, settled)
         known = max(total or 0, sums.selected)
         left = known - settled
-        wait, why, wait_s = _wait(channel, lane, now)
+        wait, why, wait_s = waits_for(channel, lane, now)
         return Progress(
             provider=channel.provider.name,
             phase=phase,
@@ -145,10 +145,12 @@ def estimate(left: int, per_second: float, allowed: float | None, paused_s: floa
     return None if not speed else paused_s + left / speed
 
 
-def _wait(channel: Channel, lane: Lane | None, now: float) -> tuple[Wait, str, float | None]:
+def waits_for(channel: Channel, lane: Lane | None, now: float) -> tuple[Wait, str, float | None]:
     """What holds the provider back now, the gravest first."""
     if (paused := channel.pacing.paused_s) > 0:
         return "pause", channel.pause_reason, paused
+    if lane is not None and lane.results.full:
+        return "consumer", "settled targets wait to be read", None
     if channel.in_flight >= channel.slots.limit:
         return "service", f"{channel.in_flight} answers in flight", None
     if channel.slots.in_flight > channel.in_flight:
@@ -164,6 +166,4 @@ def _wait(channel: Channel, lane: Lane | None, now: float) -> tuple[Wait, str, f
             f"{lane.waiting} documents wait to be asked again",
             None if due is None else max(0.0, due - now),
         )
-    if lane is not None and lane.results.full:
-        return "consumer", "settled targets wait to be read", None
     return "", "", None

@@ -76,10 +76,15 @@ def test_pauses_cost_no_attempt_and_strike_once() -> None:
             service.script(document, ["429 long"])
         loop = asyncio.get_running_loop()
         began = loop.time()
+        heard: list[events.Event] = []
         async with client(service, policy=Policy(attempts=1), providers=[provider(concurrency=8)]) as c:
-            report = await c.delete(targets(ids))
+            report = await c.delete(targets(ids), on_event=heard.append)
         assert report.ok
         assert report.pauses == 1
+        assert [type(e).__name__ for e in heard if isinstance(e, events.Paused | events.Resumed)] == [
+            "Paused",
+            "Resumed",
+        ]
         assert report.requeued["rate_limit"] == 8
         early = [sent for sent in service.sent if sent.at < began + 3600]
         assert len(early) == 8

@@ -1,0 +1,90 @@
+"""Where the time goes: stretches that merge and never lose a second or a count, and a call whose waits add up."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from bulkdel import Policy, Rate
+from bulkdel.engine.timeline import MOST, Sample, Timeline, merge, percentiles
+from tests import virtual
+from tests.engine.world import DATASET, Service, client, provider, targets
+
+samples = st.lists(
+    st.builds(
+        lambda span, settled, requests, cause, p50: Sample(
+            at=0.0, span_s=span, settled=settled, requests=requests, p50_s=p50, p95_s=p50, waited={cause: span}
+        ),
+        st.integers(1, 64).map(lambda n: n / 64),  # sums of these are exact
+        st.integers(0, 9),
+        st.integers(0, 9),
+        st.sampled_from(["rate", "pause", "us"]),
+        st.one_of(st.none(), st.floats(0, 60)),
+    ),
+    max_size=60,
+)
+
+
+@given(samples, st.integers(1, 60))
+def test_merging_loses_nothing(given_samples: list[Sample], times: int) -> None:
+    """However many looks there were, spans, counts and waits add up, and there are never more samples than are kept."""
+    timeline = Timeline()
+    for _ in range(times):
+        for sample in given_samples:
+            timeline.add(sample)
+    kept = timeline.all()
+    assert len(kept) <= MOST + 1
+    assert sum(sample.span_s for sample in kept) == times * sum(sample.span_s for sample in given_samples)
+    assert sum(sample.settled for sample in kept) == times * sum(sample.settled for sample in given_samples)
+    assert sum(timeline.waited().values()) == sum(sample.span_s for sample in kept)
+
+
+def test_a_merged_stretch_shows_the_slower_latency() -> None:
+    """The 95th percentile of two stretches is not averaged away."""
+    both = merge(Sample(0, 1, requests=9, p50_s=0.1, p95_s=0.2), Sample(1, 1, requests=1, p50_s=1.1, p95_s=3.0))
+    assert both.p95_s == 3.0
+    assert both.p50_s == pytest.approx(0.2)
+
+
+@pytest.mark.parametrize(
+    ("values", "expected"),
+    [([], (None, None)), ([2.0], (2.0, 2.0)), ([float(n) for n in range(101)], (50.0, 95.0))],
+)
+def test_percentiles(values: list[float], expected: tuple[float | None, float | None]) -> None:
+    """The median and the 95th percentile of a stretch's latencies."""
+    assert percentiles(values) == expected
+
+
+def test_every_second_of_a_call_is_accounted_for() -> None:
+    """Rate, pause, indexing, service and us add up to the call's time, and each is seen where it is the reason."""
+
+    async def main() -> None:
+        service = Service(latency=0.05)
+        ids = service.fill(200)
+        service.script(ids[50], ["429 long"])
+        service.script(ids[60], ["indexing"] * 5)
+        async with client(service, providers=[provider(rate=Rate(2), concurrency=2)]) as c:
+            report = await c.delete(targets(ids), policy=Policy(max_pause=600.0))
+        assert report.ok
+        assert sum(report.waited_s.values()) == pytest.approx(report.elapsed_s, abs=0.01)
+        assert 595 <= report.waited_s["pause"] <= 610
+        assert report.waited_s["rate"] >= 90
+        quiet = Service(latency=0.0)
+        quiet.fill(3, display_status="indexing", indexing_status="indexing")
+        loop = asyncio.get_running_loop()
+
+        def ready() -> None:
+            for row in quiet.held.values():
+                row["display_status"] = row["indexing_status"] = "completed"
+
+        loop.call_later(100.0, ready)
+        async with client(quiet) as c:
+            report = await c.purge("dify", DATASET)
+        assert report.ok
+        assert report.waited_s["indexing"] >= 95
+        assert sum(report.waited_s.values()) == pytest.approx(report.elapsed_s, abs=0.01)
+
+    virtual.run(main())
