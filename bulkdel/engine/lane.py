@@ -61,6 +61,7 @@ class Lane:
         self._room: anyio.Event | None = None
         self._fed = False
         self._timer: asyncio.TimerHandle | None = None
+        self._rings_at = 0.0  # uvloop's handle of a time that has come does not say when() it was for
         self._unarchive = policy.unarchive
         self._loop = asyncio.get_running_loop()
         stop.listen(self._wake_all)
@@ -191,10 +192,10 @@ class Lane:
             return
         due = self._due[0][0]
         if self._timer is not None:
-            if self._timer.when() <= due:
+            if self._rings_at <= due:
                 return
             self._timer.cancel()
-        self._timer = self._loop.call_at(due, self._ring)
+        self._timer, self._rings_at = self._loop.call_at(due, self._ring), due
 
     def _ring(self) -> None:
         self._timer = None
