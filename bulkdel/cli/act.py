@@ -5,28 +5,31 @@ from __future__ import annotations
 import asyncio
 import shlex
 import signal
-from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Protocol, TypeVar
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeVar
 
 from bulkdel.account import Counts, Report
 from bulkdel.account.plan import Plan
-from bulkdel.cli import keys, logs, output, progress, summary
-from bulkdel.cli.confirm import confirmation, describe, typed_line
+from bulkdel.cli import keys, logs, output, progress, run_files, summary
+from bulkdel.cli.confirm import confirmation, typed_line
 from bulkdel.cli.options import limits_from
 from bulkdel.cli.screen import Screen
 from bulkdel.cli.signals import Interrupts, watched
 from bulkdel.cli.tally import Tally
-from bulkdel.cli.values import many
 from bulkdel.cli.world import World
-from bulkdel.model import Policy, RunStatus, Settled, Target
+from bulkdel.errors import ConfigurationError, RunFileError
+from bulkdel.evidence.words import many
+from bulkdel.model import Policy, RunStatus, Settled
 from bulkdel.text import safe
 
 if TYPE_CHECKING:
     from structlog.stdlib import BoundLogger
 
     from bulkdel.providers.base import Provider
+    from bulkdel.runs import ProviderHeader
 
 T = TypeVar("T")
 
@@ -35,7 +38,7 @@ GOES_ON: frozenset[RunStatus] = frozenset({"stopped", "deadline", "interrupted"}
 
 
 class Call(Protocol):
-    """Calls the client with the arguments that every act has in common."""
+    """Calls the client with those of the common arguments that the act has use for."""
 
     def __call__(self, client: Any, **common: Any) -> Awaitable[Report]: ...
 
@@ -44,26 +47,40 @@ class Call(Protocol):
 class Act:
     """What is to be done, once every option is read and found good.
 
-    ``targets`` are the explicit ones, None where datasets are listed. ``from_stdin`` is whether they came from there.
+    ``targets`` are how many explicit ones there are by provider and dataset, None where datasets are listed; ``from_stdin``
+    is whether they came from there. ``place`` says where the run file goes and makes what it needs; ``again`` words the
+    command that goes on with it. ``asks`` is whether somebody has to say yes.
     """
 
-    provider: Provider
+    kind: Literal["purge", "delete", "plan", "resume"]
+    providers: tuple[Provider, ...]
     policy: Policy
     call: Call
-    targets: list[Target] | None = None
+    place: Callable[[], Path | None]
+    again: Callable[[Path], str]
+    targets: Mapping[tuple[str, str], int] | None = None
+    by_name: bool = True
     from_stdin: bool = False
-    yes: bool
-    dry_run: bool
+    asks: bool = True
+    yes: bool = False
+    dry_run: bool = False
     as_json: bool
-    settled: str | None
+    settled: str | None = None
     quiet: bool
     verbose: bool
     log_json: bool
     ca_file: Any = None
 
+    @property
+    def deletes(self) -> bool:
+        return not self.dry_run and self.kind != "plan"
 
-def open_provider(kind: str, given: dict[str, Any], world: World, screen: Screen) -> Provider:
-    """The provider that the options, the environment and the key file describe.
+
+def open_provider(
+    kind: str, given: dict[str, Any], world: World, screen: Screen, asked: ProviderHeader | None = None
+) -> Provider:
+    """The provider that the options, the environment and the key file describe; with ``asked``, the one that a run holds,
+    with a key from here.
 
     :raises ConfigurationError: for an unknown provider, a missing or impossible key, a wrong address
     """
@@ -75,15 +92,20 @@ def open_provider(kind: str, given: dict[str, Any], world: World, screen: Screen
     keys.remember(key, world.secrets)
     named: dict[str, Any] = {"api_key": key}
     base_url = given["base_url"] or world.environ.get(keys.variable(kind, "BASE_URL"), "").strip()
+    if not base_url and asked is not None:
+        base_url = asked.base_url
     if base_url:
         named["base_url"] = base_url
+    if asked is not None and asked.name != kind:
+        named["name"] = asked.name
     provider: Provider = build(**named)
     careful = getattr(provider, "warning", "")  # not of the protocol: a plug-in need not have one
     if careful:
         warn(careful, "")
-    if given.get("rate") is None and given.get("concurrency") is None:
-        return provider
-    changed: Provider = build(**named, limits=limits_from(given, provider.limits))
+    limits = provider.limits if asked is None else asked.limits
+    if given["rate"] is None and given["concurrency"] is None and limits == provider.limits:
+        return provider  # with limits of its own choice a provider may adapt them, with given ones it does not
+    changed: Provider = build(**named, limits=limits_from(given, limits))
     return changed
 
 
@@ -103,61 +125,86 @@ def run_async(main: Callable[[], Coroutine[Any, Any, T]]) -> T:
 def shared(given: dict[str, Any]) -> dict[str, Any]:
     """The fields of an ``Act`` that are options of the same name."""
     names = ("yes", "dry_run", "as_json", "settled", "quiet", "verbose", "log_json", "ca_file")
-    return {name: given[name] for name in names}
+    return {name: given[name] for name in names if name in given}
 
 
 def start(act: Act, world: World) -> int:
     """Do it where somebody confirmed or can be asked, else refuse with nothing sent; returns the exit status."""
-    if act.yes or act.dry_run or world.asks():
+    if act.yes or not act.deletes or not act.asks or world.asks():
         return perform(act, world)
+    shown = "" if act.kind == "resume" else "; --dry-run shows what would be deleted"
     refused = Report(
         status="refused",
         counts=Counts(),
         reason="not confirmed, and there is no terminal to ask at",
-        hint="-y (--yes) deletes without asking; --dry-run shows what would be deleted",
+        hint=f"-y (--yes) deletes without asking{shown}",
     )
-    return finish(act, refused, output.Samples(), world, Screen(world))
+    return finish(act, Ended(refused), world, Screen(world))
+
+
+@dataclass(slots=True)
+class Ended:
+    """What there is to tell at the end."""
+
+    report: Report
+    samples: output.Samples = field(default_factory=output.Samples)
+    plan: Plan | None = None
+    path: Path | None = None
 
 
 def perform(act: Act, world: World) -> int:
     """Do it, tell it, and return the exit status."""
     screen = Screen(world)
-    samples = output.Samples()
-    with ExitStack() as stack:
-        # Everything that can be found wrong is found here, before anything is sent.
-        stream = stack.enter_context(output.settled_stream(act.settled, world))
-        log = stack.enter_context(
-            logs.told(screen, quiet=act.quiet, verbose=act.verbose, as_json=act.log_json or not screen.terminal)
-        )
-        report = run_async(lambda: _Running(act, world, screen, log, samples).run(stream))
-    return finish(act, report, samples, world, screen)
+    path = act.place()
+    run_files.check_settled(act.settled, path)
+    ours = path is not None and not path.exists()
+    try:
+        with ExitStack() as stack:
+            # Everything that can be found wrong is found here, before anything is sent.
+            stream = stack.enter_context(output.settled_stream(act.settled, world))
+            log = stack.enter_context(
+                logs.told(screen, quiet=act.quiet, verbose=act.verbose, as_json=act.log_json or not screen.terminal)
+            )
+            ended = run_async(lambda: _Running(act, world, screen, log, path).run(stream))
+    except ConfigurationError:
+        raise
+    except (Exception, KeyboardInterrupt) as error:
+        # However it ended, what is on disk goes on; a file that was not ours to begin with may be another's.
+        if path is not None and (ours or not isinstance(error, RunFileError)) and (again := act.again(path)):
+            world.last_words = [WAY_ON, again]
+        raise
+    return finish(act, ended, world, screen)
 
 
-def finish(act: Act, report: Report, samples: output.Samples, world: World, screen: Screen) -> int:
+WAY_ON = "hint: what is gone stays gone; this goes on with the rest:"
+
+
+def finish(act: Act, ended: Ended, world: World, screen: Screen) -> int:
     """Write the account where it was wished for, and on stderr the one sentence and the command that goes on."""
+    report = ended.report
     status = report.exit_status
+    if act.kind == "resume" and report.run:
+        ended.samples = output.Samples.recorded(report.run, report.reasons)  # of the earlier sessions, too
+    plan = None if act.deletes else ended.plan
     try:
         if act.as_json:
-            output.write_json(world, report.as_dict())
-        elif act.settled == "-":
-            if not act.quiet:
-                summary.show(world, report, samples, dry_run=act.dry_run, where="stderr")
+            more = {} if plan is None else {"estimated_s": plan.seconds}
+            output.write_json(world, report.as_dict() | more)
         else:
-            summary.show(world, report, samples, dry_run=act.dry_run)
+            where = "stderr" if act.settled == "-" else "stdout"
+            if where == "stdout" or not act.quiet:
+                summary.show(world, report, ended.samples, plan=plan, policy=act.policy, where=where)
     except BrokenPipeError:
         output.silence(world.stdout)
     except OSError as error:
         screen.error(f"cannot write the result: {error.strerror or error}")
         status = status or 1
-    if status == 0:
-        return status
-    if report.bug:
-        screen.error(f"something that should not happen happened, which is a bug: {safe(report.bug)}")
-    screen.error(_sentence(report), safe(report.hint))
-    if report.status in GOES_ON and not act.dry_run:
-        again = "the same command with the same targets goes on" if act.from_stdin else "the same command goes on"
-        screen.say(f"hint: what is gone stays gone; {again}:")
-        screen.say(go_on(world.argv))
+    if status != 0:
+        if report.bug:
+            screen.error(f"something that should not happen happened, which is a bug: {safe(report.bug)}")
+        screen.error(_sentence(report), safe(report.hint))
+    for words in _way_on(act, ended, world):
+        screen.say(words)
     return status
 
 
@@ -169,14 +216,37 @@ def _sentence(report: Report) -> str:
     return safe(report.summary(), 2000)
 
 
+def _way_on(act: Act, ended: Ended, world: World) -> list[str]:
+    """The hint and the command that goes on, where something can go on; the command comes last."""
+    status, path = ended.report.status, ended.path
+    if act.dry_run or (status == "complete" and act.kind != "plan"):
+        return []
+    if path is not None and not (act.kind == "plan" and status in GOES_ON) and (again := act.again(path)):
+        if status == "refused":
+            return []
+        if act.kind != "plan":
+            return [WAY_ON, again]
+        shown = shlex.join(["bulkdel", "report", str(path)])
+        return [f"hint: {shown} lists it for review; this carries it out:", again]
+    if status not in GOES_ON:
+        return []
+    if act.kind == "resume":
+        return ["hint: what is gone stays gone; without its run file begin a new run"]
+    if path is not None:
+        run_files.discard(path)
+    again = "the same command with the same targets goes on" if act.from_stdin else "the same command goes on"
+    return [f"hint: what is gone stays gone; {again}:", go_on(world.argv)]
+
+
 def go_on(argv: Sequence[str]) -> str:
-    """The command that goes on: the same, without ``--expect``, whose number the part that is done has changed."""
+    """The command that goes on: the same, without ``--expect``, whose number the part that is done has changed, and
+    without ``--retry-rejected``, which was done."""
     kept: list[str] = []
     words = iter(argv)
     for word in words:
         if word == "--expect":
             next(words, None)
-        elif not word.startswith("--expect="):
+        elif word != "--retry-rejected" and not word.startswith("--expect="):
             kept.append(word)
     return shlex.join(["bulkdel", *kept])
 
@@ -184,13 +254,15 @@ def go_on(argv: Sequence[str]) -> str:
 class _Running:
     """One run while it goes: the client, what listens to it, and how it is stopped."""
 
-    def __init__(self, act: Act, world: World, screen: Screen, log: BoundLogger, samples: output.Samples) -> None:
+    def __init__(self, act: Act, world: World, screen: Screen, log: BoundLogger, path: Path | None) -> None:
         self._act = act
         self._world = world
         self._screen = screen
         self._log = log
-        self._samples = samples
-        self._tally = Tally(act.provider.name, act.targets)
+        self._path = path
+        self._samples = output.Samples()
+        self._plan: Plan | None = None
+        self._tally = Tally(act.targets)
         self._client: Any = None
         self._work: asyncio.Task[Report] | None = None
         self._in_flight = 0
@@ -199,7 +271,7 @@ class _Running:
         self._asking = False
         self._stopping = asyncio.Event()
 
-    async def run(self, stream: Any) -> Report:
+    async def run(self, stream: Any) -> Ended:
         act = self._act
         clock = asyncio.get_running_loop().time
         began = clock()
@@ -216,17 +288,21 @@ class _Running:
             self._samples.take(page)
             lines.take(page)
 
-        async with self._world.client(act.provider, ca_file=act.ca_file) as client:
+        if self._path is not None:
+            self._log.info("run file", path=str(self._path))
+        async with self._world.client(*act.providers, ca_file=act.ca_file) as client:
             self._client = client
             with watched(interrupts.hear):
                 async with progress.shown(how, self._screen, self._log, client.progress):
                     common = {
                         "policy": act.policy,
                         "on_event": hear,
+                        "on_plan": self._planned,
                         "confirm": self._confirm(),
                         "dry_run": act.dry_run,
                         "on_settled": settled,
                         "keep": False,
+                        "run": self._path,
                     }
                     self._work = asyncio.ensure_future(self._call(client, common))
                     try:
@@ -239,12 +315,13 @@ class _Running:
                             elapsed_s=clock() - began,
                             requests=self._requests,
                             in_flight=self._in_flight,
+                            path=self._path,
                         )
         if report.status == "refused":
             report.reason = self._refusal or report.reason
             if interrupts.signal is not None:
                 report.status, report.signal = "interrupted", interrupts.signal
-        return report
+        return Ended(report, self._samples, self._plan, self._path)
 
     async def _call(self, client: Any, common: dict[str, Any]) -> Report:
         if self._stopping.is_set():  # a signal came before there was anything to stop
@@ -253,19 +330,12 @@ class _Running:
 
     def _confirm(self) -> Callable[[Plan], Awaitable[bool]] | None:
         act = self._act
-        if act.yes:
+        if act.yes or not act.asks or not act.deletes:
             return None
-        if act.dry_run:
-            return self._show
-        return confirmation(self._screen, self._ask, act.policy, by_name=act.targets is None, note=self._refused)
+        return confirmation(self._screen, self._ask, act.policy, by_name=act.by_name, note=self._refused)
 
-    async def _show(self, plan: Plan) -> bool:
-        if not self._act.quiet:
-            with self._screen.still():
-                self._screen.say("Would delete:")
-                for words in describe(plan, self._act.policy):
-                    self._screen.say(words)
-        return True
+    def _planned(self, plan: Plan) -> None:
+        self._plan = plan
 
     async def _ask(self) -> str:
         """The line that is typed, or nothing where a signal comes first."""

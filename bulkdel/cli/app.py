@@ -16,7 +16,11 @@ from bulkdel.cli.datasets import datasets
 from bulkdel.cli.delete import delete
 from bulkdel.cli.demo import demo
 from bulkdel.cli.exits import guard
+from bulkdel.cli.plan import plan
 from bulkdel.cli.purge import purge
+from bulkdel.cli.report import report
+from bulkdel.cli.resume import resume
+from bulkdel.cli.runs import runs
 from bulkdel.cli.simulate import simulate
 from bulkdel.cli.world import World
 
@@ -66,7 +70,7 @@ def bulkdel() -> None:
     document."""
 
 
-for command in (purge, delete, datasets, simulate, demo):
+for command in (purge, delete, plan, resume, runs, report, datasets, simulate, demo):
     bulkdel.add_command(command)
 
 

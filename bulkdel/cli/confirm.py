@@ -9,64 +9,13 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import TextIO
 
-from bulkdel.account.plan import Plan, PlannedDataset
+from bulkdel.account.plan import Plan
 from bulkdel.cli.screen import Screen
-from bulkdel.cli.values import day, spoken
+from bulkdel.evidence.planned import NAME, describe
 from bulkdel.model import Policy
 from bulkdel.text import safe
 
 Ask = Callable[[], Awaitable[str]]
-
-_NAME = 60  # characters of a name in a table or a question
-_DATASETS_SHOWN = 20
-
-
-def describe(plan: Plan, policy: Policy) -> list[str]:
-    """What is about to happen, as lines of text; names are made safe."""
-    lines: list[str] = []
-    for dataset in plan.datasets[:_DATASETS_SHOWN]:
-        lines.append(f"  {title(dataset)}")
-        lines += [f"    {words}" for words in _facts(dataset, policy)]
-    more = plan.datasets[_DATASETS_SHOWN:]
-    if more:
-        lines.append(f"  and {len(more)} more datasets with {sum(d.selected for d in more)} documents to delete")
-    if len(plan.datasets) > 1:
-        lines.append(f"  in all: {plan.selected} of {plan.listed} documents in {len(plan.datasets)} datasets")
-    if plan.seconds is not None and plan.selected:
-        lines.append(f"  time needed at the current limits: about {spoken(plan.seconds)}")
-    return lines
-
-
-def title(dataset: PlannedDataset) -> str:
-    """``dify / Manuals (0b7c…)``, or the id alone where there is no name."""
-    name = safe(dataset.name, _NAME)
-    identity = safe(dataset.dataset)
-    return f"{dataset.provider} / {name} ({identity})" if name else f"{dataset.provider} / {identity}"
-
-
-def _facts(dataset: PlannedDataset, policy: Policy) -> list[str]:
-    if dataset.stopped:
-        return [f"nothing can be deleted here: {safe(dataset.stopped)}"]
-    facts = [f"{dataset.selected} of {dataset.listed} documents to delete" + _ages(dataset)]
-    facts += [f"left alone: {n} ({safe(why)})" for why, n in dataset.skipped.items()]
-    if dataset.archived:
-        becomes = (
-            "will be un-archived first" if policy.unarchive else "will be rejected (--unarchive un-archives them first)"
-        )
-        facts.append(f"archived: {dataset.archived}, {becomes}")
-    if dataset.indexing:
-        becomes = "are deleted all the same" if policy.indexing == "delete" else "are waited for"
-        facts.append(f"still being indexed: {dataset.indexing}, {becomes}")
-    if dataset.synced:
-        facts.append(f"synced from a source: {dataset.synced}, and may come back at its next sync")
-    return facts
-
-
-def _ages(dataset: PlannedDataset) -> str:
-    if dataset.oldest is None or dataset.newest is None:
-        return ""
-    oldest, newest = day(dataset.oldest), day(dataset.newest)
-    return f", created {oldest}" if oldest == newest else f", created {oldest} to {newest}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +29,7 @@ class Question:
 def question(plan: Plan, *, by_name: bool) -> Question:
     """One dataset with a name is confirmed by its name, everything else by the number of documents."""
     if by_name and len(plan.datasets) == 1:
-        name = safe(plan.datasets[0].name, _NAME)
+        name = safe(plan.datasets[0].name, NAME)
         if name:
             return Question(name, "the dataset's name")
     return Question(str(plan.selected), "the number of documents")

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable
-from typing import Any
+import shutil
+import tempfile
+from collections.abc import Awaitable, Iterator
+from contextlib import ExitStack, contextmanager
+from typing import Any, BinaryIO
 
 import click
 
 from bulkdel.account import Report
-from bulkdel.cli import targets
+from bulkdel.cli import run_files
 from bulkdel.cli.options import (
     act_options,
     connection_options,
@@ -18,9 +21,9 @@ from bulkdel.cli.options import (
     talk_options,
 )
 from bulkdel.cli.output import check_streams
+from bulkdel.cli.targets import TargetFile
 from bulkdel.cli.world import World, is_terminal
 from bulkdel.errors import ConfigurationError
-from bulkdel.model import Target
 
 EPILOG = """\b
 Example: targets.csv, more columns are ignored
@@ -60,34 +63,66 @@ def delete(world: World, /, provider: str, file: str | None, **given: Any) -> in
 
     world.verbose = given["verbose"]
     check_streams(given["settled"], as_json=given["as_json"])
+    run_files.check_options(given)
     opened = act.open_provider(provider, given, world, Screen(world))
-    listed = _read(file, opened.name, world)
+    with ExitStack() as stack:
+        listed = TargetFile(
+            stack.enter_context(_source(file, world)), "stdin" if file in (None, "-") else file, opened.name
+        )
 
-    def call(client: Any, **common: Any) -> Awaitable[Report]:
-        done: Awaitable[Report] = client.delete(listed, **common)
-        return done
+        def call(client: Any, **common: Any) -> Awaitable[Report]:
+            # The run file holds them, so that they are read page by page; without one a file that changes now must not matter.
+            targets = listed if common["run"] is not None else list(listed)
+            done: Awaitable[Report] = client.delete(targets, **common)
+            return done
 
-    doing = act.Act(
-        provider=opened,
-        policy=policy_from(given),
-        call=call,
-        targets=listed,
-        from_stdin=file in (None, "-"),
-        **act.shared(given),
-    )
-    return act.start(doing, world)
+        doing = act.Act(
+            kind="delete",
+            providers=(opened,),
+            policy=policy_from(given),
+            call=call,
+            place=lambda: run_files.place(given, world, opened.name),
+            again=lambda path: run_files.resuming(path, run_files.carried(given)),
+            targets=listed.counts,
+            by_name=False,
+            from_stdin=file in (None, "-"),
+            **act.shared(given),
+        )
+        return act.start(doing, world)
 
 
-def _read(file: str | None, provider: str, world: World) -> list[Target]:
-    """The targets, checked to the last line."""
-    if file is None or file == "-":
-        if file is None and is_terminal(world.stdin):
-            raise click.UsageError(
-                "no targets: give a FILE, or pipe CSV or JSONL into stdin", click.get_current_context(silent=True)
-            )
-        return targets.read(world.stdin_bytes(), "stdin", provider)
-    try:
-        with open(file, "rb") as source:
-            return targets.read(source, file, provider)
-    except OSError as error:
-        raise ConfigurationError(f"cannot read the target file: {file}: {error.strerror or error}") from None
+@contextmanager
+def _source(file: str | None, world: World) -> Iterator[BinaryIO]:
+    """The target file, to be read more than once; stdin, which can be read once only, is copied to a file without a name."""
+    if file is not None and file != "-":
+        try:
+            source = open(file, "rb")  # noqa: SIM115 - the with below would also catch the body's errors
+        except OSError as error:
+            raise _unreadable(file, error) from None
+        with source:
+            if not source.seekable():
+                with _copied(source, file) as copy:
+                    yield copy
+            else:
+                yield source
+        return
+    if file is None and is_terminal(world.stdin):
+        raise click.UsageError(
+            "no targets: give a FILE, or pipe CSV or JSONL into stdin", click.get_current_context(silent=True)
+        )
+    with _copied(world.stdin_bytes(), "stdin") as copy:
+        yield copy
+
+
+@contextmanager
+def _copied(source: BinaryIO, name: str) -> Iterator[BinaryIO]:
+    with tempfile.TemporaryFile() as copy:
+        try:
+            shutil.copyfileobj(source, copy)
+        except OSError as error:
+            raise _unreadable(name, error) from None
+        yield copy
+
+
+def _unreadable(file: str, error: OSError) -> ConfigurationError:
+    return ConfigurationError(f"cannot read the target file: {file}: {error.strerror or error}")

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from bulkdel.cli.options import talk_options
-from bulkdel.cli.values import many, spoken
 from bulkdel.cli.world import World
+from bulkdel.evidence.words import many, spoken
 from bulkdel.text import safe
 
 if TYPE_CHECKING:

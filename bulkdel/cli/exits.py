@@ -21,6 +21,13 @@ BROKEN_PIPE = 141  # 128 + SIGPIPE: what a shell shows for a program whose reade
 def guard(call: Callable[[], int | None], world: World) -> int:
     """Run ``call`` and turn whatever it raises into a sentence on stderr and an exit status; raises nothing."""
     screen = Screen(world)
+    status = _ended(call, world, screen)
+    for words in world.last_words:
+        screen.say(words)
+    return status
+
+
+def _ended(call: Callable[[], int | None], world: World, screen: Screen) -> int:
     try:
         return call() or 0
     except click.exceptions.NoArgsIsHelpError as error:

@@ -125,16 +125,60 @@ def selection_options(function: F) -> F:
     )(function)  # fmt: skip
 
 
+_YES = click.option("-y", "--yes", is_flag=True,
+                    help="Do not ask. With no terminal to ask at, a run without it is refused, exit 3.")  # fmt: skip
+_JSON = click.option("--json", "as_json", is_flag=True,
+                     help="One JSON object on stdout at the end, and nothing else there.")  # fmt: skip
+_SETTLED = click.option("--settled", type=click.Path(), metavar="FILE",
+                        help="Add every settled document to FILE as it settles, one JSON object a line; - is stdout.")  # fmt: skip
+
+
 def act_options(function: F) -> F:
-    """Whether to ask and what to write."""
+    """Whether to ask, what to write, and where the run file goes."""
+    return _all(
+        _YES,
+        click.option("--dry-run", is_flag=True, help="List, select, show; send nothing but GET."),
+        _JSON,
+        _SETTLED,
+        click.option("--run", "run_file", type=FILE, metavar="FILE",
+                     help="Keep the run in FILE, which must be new. Default: one in your state folder; bulkdel runs lists them."),
+        click.option("--no-run", is_flag=True, help="Keep no run file: such a run cannot be resumed or reported."),
+    )(function)  # fmt: skip
+
+
+def plan_options(function: F) -> F:
+    """Where a plan goes."""
+    return _all(
+        click.option("-o", "--run", "run_file", type=FILE, metavar="RUN",
+                     help="Keep the plan in this run file, which must be new. Default: one in your state folder."),
+        _JSON,
+    )(function)  # fmt: skip
+
+
+def resume_options(function: F) -> F:
+    """Whether to ask, what to write, and what of the run's own policy to change; what is not given stays as it was."""
     return _all(
         click.option("-y", "--yes", is_flag=True,
-                     help="Do not ask. With no terminal to ask at, a run without it is refused, exit 3."),
-        click.option("--dry-run", is_flag=True, help="List, select, show; send nothing but GET."),
-        click.option("--json", "as_json", is_flag=True,
-                     help="One JSON object on stdout at the end, and nothing else there."),
-        click.option("--settled", type=click.Path(), metavar="FILE",
-                     help="Add every settled document to FILE as it settles, one JSON object a line; - is stdout."),
+                     help="Do not ask before a plan's first delete. A run that has begun does not ask again."),
+        click.option("--retry-rejected", is_flag=True, help="Ask again for what was rejected."),
+        _JSON,
+        _SETTLED,
+        click.option("--indexing", type=click.Choice(["wait", "delete"]),
+                     help="Documents still being indexed: wait until they are ready, or delete them anyway."),
+        click.option("--indexing-timeout", type=DURATION, metavar="DURATION", help="Give up waiting for one document."),
+        click.option("--unarchive", is_flag=True, help="Un-archive archived documents first (Dify)."),
+        click.option("--max-delete", type=click.IntRange(min=0), metavar="N",
+                     help="A plan with more selected than N: refused, nothing deleted, exit 3."),
+        click.option("--expect", type=click.IntRange(min=0), metavar="N",
+                     help="A plan with not exactly N selected: refused, nothing deleted, exit 3."),
+        click.option("--attempts", type=click.IntRange(min=1), metavar="N",
+                     help="Attempts a document may cost before it is rejected."),
+        click.option("--timeout", type=DURATION, metavar="DURATION", help="One attempt."),
+        click.option("--deadline", type=DURATION, metavar="DURATION",
+                     help="This part of the run; what is left stays not attempted, exit 5."),
+        click.option("--backoff", type=DURATION, metavar="BASE", help="First retry delay."),
+        click.option("--max-pause", type=DURATION, metavar="DURATION",
+                     help="The longest pause that the service may ask for."),
     )(function)  # fmt: skip
 
 
@@ -147,23 +191,23 @@ def talk_options(function: F) -> F:
     )(function)  # fmt: skip
 
 
-def policy_from(given: dict[str, Any]) -> Policy:
-    """The policy that the options of ``policy_options`` ask for; what was not given keeps its default."""
+def policy_from(given: dict[str, Any], base: Policy = _DEFAULT) -> Policy:
+    """The policy that the options ask for; what was not given is as in ``base``."""
     named = {
         field: given[field]
         for field in ("indexing", "indexing_timeout", "max_delete", "expect", "attempts", "timeout", "deadline", "max_pause")
         if given[field] is not None
     }  # fmt: skip
-    policy = replace(_DEFAULT, unarchive=given["unarchive"], **named)
-    base = given["backoff"]
-    if base is None:
+    policy = replace(base, unarchive=given["unarchive"] or base.unarchive, **named)
+    first = given["backoff"]
+    if first is None:
         return policy
     return replace(
         policy,
-        backoff=base,
-        backoff_cap=max(base, policy.backoff_cap),
-        indexing_backoff=base,
-        indexing_backoff_cap=max(base, policy.indexing_backoff_cap),
+        backoff=first,
+        backoff_cap=max(first, policy.backoff_cap),
+        indexing_backoff=first,
+        indexing_backoff_cap=max(first, policy.indexing_backoff_cap),
     )
 
 

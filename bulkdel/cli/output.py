@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
-from typing import Any, TextIO
+from itertools import islice
+from typing import Any, TextIO, get_args
 
 import click
 
 from bulkdel.cli.world import World
-from bulkdel.errors import ConfigurationError
+from bulkdel.errors import BulkdelError, ConfigurationError
 from bulkdel.model import FULFILLED, Outcome, Settled
 from bulkdel.text import safe
 
@@ -58,6 +59,18 @@ class Samples:
     """A few rejected documents for each way to be rejected: what the summary shows without keeping them all."""
 
     by_outcome: dict[Outcome, list[Settled]] = field(default_factory=dict)
+
+    @classmethod
+    def recorded(cls, path: str, reasons: Iterable[str]) -> Samples:
+        """Those that a run file holds, whichever session settled them; none where it cannot be read."""
+        from bulkdel.runs import Run
+
+        samples = cls()
+        outcomes: list[Outcome] = [o for o in get_args(Outcome) if o in reasons and o != "not_attempted"]
+        with suppress(BulkdelError), Run.open(path, check=False) as run:
+            for outcome in outcomes:
+                samples.take(list(islice(run.settled([outcome]), SAMPLES)))
+        return samples
 
     def take(self, page: Sequence[Settled]) -> None:
         for settled in page:

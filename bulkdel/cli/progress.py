@@ -8,8 +8,8 @@ from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Literal, Protocol, assert_never
 
 from bulkdel.cli.screen import Screen
-from bulkdel.cli.values import many, spoken
 from bulkdel.engine.progress import Progress, Wait
+from bulkdel.evidence.words import many, spoken
 from bulkdel.text import safe
 
 if TYPE_CHECKING:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from bulkdel.account import Report
+from bulkdel.cli import run_files
 from bulkdel.cli.options import (
     act_options,
     connection_options,
@@ -22,6 +23,9 @@ from bulkdel.cli.output import check_streams
 from bulkdel.cli.world import World
 from bulkdel.errors import ConfigurationError
 
+if TYPE_CHECKING:
+    from bulkdel.providers.base import Provider
+
 EPILOG = """\b
 Example: empty one knowledge base of your own Dify, after looking at it.
   export DIFY_API_KEY=dataset-...
@@ -32,6 +36,9 @@ Example: empty one knowledge base of your own Dify, after looking at it.
 \b
 In a script, with the account as JSON and a guard against a wrong id:
   bulkdel purge dify 6f1c2b34-... --yes --max-delete 2000 --json
+\b
+The run is kept in a file: bulkdel runs lists them, bulkdel resume goes on with one
+that was interrupted or killed, bulkdel report shows every document of it.
 \b
 Exit status: 0 everything selected is gone and the listing shows it, 1 something
 was rejected or is still there, 2 wrong command, 3 refused or not confirmed,
@@ -60,20 +67,37 @@ def purge(world: World, /, provider: str, datasets: tuple[str, ...], **given: An
 
     world.verbose = given["verbose"]
     check_streams(given["settled"], as_json=given["as_json"])
+    run_files.check_options(given)
     opened = act.open_provider(provider, given, world, Screen(world))
-    wanted = tuple(dict.fromkeys(datasets))
-    for dataset in wanted:
-        wrong = opened.invalid(dataset)
-        if wrong:
-            raise ConfigurationError(
-                f"cannot be a dataset of {provider} ({wrong}): {dataset!r}",
-                hint=f"bulkdel datasets {provider} lists the ids that the key sees",
-            )
+    wanted = checked(datasets, opened)
     select = selection_from(given)
 
     def call(client: Any, **common: Any) -> Awaitable[Report]:
         done: Awaitable[Report] = client.purge(opened.name, *wanted, select=select, **common)
         return done
 
-    doing = act.Act(provider=opened, policy=policy_from(given), call=call, **act.shared(given))
+    doing = act.Act(
+        kind="purge",
+        providers=(opened,),
+        policy=policy_from(given),
+        call=call,
+        place=lambda: run_files.place(given, world, opened.name),
+        again=lambda path: run_files.resuming(path, run_files.carried(given)),
+        **act.shared(given),
+    )
     return act.start(doing, world)
+
+
+def checked(datasets: tuple[str, ...], provider: Provider) -> tuple[str, ...]:
+    """The datasets, each once.
+
+    :raises ConfigurationError: where one cannot be a dataset of this provider
+    """
+    for dataset in datasets:
+        wrong = provider.invalid(dataset)
+        if wrong:
+            raise ConfigurationError(
+                f"cannot be a dataset of {provider.kind} ({wrong}): {dataset!r}",
+                hint=f"bulkdel datasets {provider.kind} lists the ids that the key sees",
+            )
+    return tuple(dict.fromkeys(datasets))

@@ -2,41 +2,43 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from pathlib import Path
+
 from bulkdel import events
 from bulkdel.account import Counts, DatasetReport, Report
-from bulkdel.cli.values import many
-from bulkdel.model import Target
+from bulkdel.errors import BulkdelError
+from bulkdel.evidence.words import many
 
 
 class Tally:
     """Listens to a run's events and counts.
 
-    ``given`` are the targets of a run that lists nothing: they count as listed and selected.
+    ``given`` are how many targets of each provider and dataset a run has that lists nothing: they count as listed and
+    selected.
     """
 
-    def __init__(self, provider: str, given: list[Target] | None = None) -> None:
-        self._provider = provider
-        self._datasets: dict[str, DatasetReport] = {}
+    def __init__(self, given: Mapping[tuple[str, str], int] | None = None) -> None:
+        self._datasets: dict[tuple[str, str], DatasetReport] = {}
         self._reasons: dict[str, int] = {}
         self._requeued: dict[str, int] = {}
         self._pauses = 0
         self._listens = given is None
-        for target in given or ():
-            counts = self._dataset(target.dataset).counts
-            counts.listed += 1
-            counts.selected += 1
+        for (provider, dataset), n in (given or {}).items():
+            counts = self._dataset(provider, dataset).counts
+            counts.listed = counts.selected = n
 
     def hear(self, event: events.Event) -> None:
         """An ``on_event`` listener."""
         match event:
             case events.Listed():
-                dataset = self._dataset(event.dataset)
+                dataset = self._dataset(event.provider, event.dataset)
                 dataset.name = event.name
                 if self._listens:
                     dataset.counts.listed, dataset.counts.selected = event.listed, event.selected
                     dataset.counts.skipped = event.listed - event.selected
             case events.Settled(settled):
-                self._dataset(settled.target.dataset).counts.settle(settled.outcome)
+                self._dataset(settled.target.provider, settled.target.dataset).counts.settle(settled.outcome)
                 if settled.status == "rejected":
                     self._reasons[settled.outcome] = self._reasons.get(settled.outcome, 0) + 1
             case events.Requeued():
@@ -44,17 +46,27 @@ class Tally:
             case events.Paused():
                 self._pauses += 1
             case events.Stopped() if event.dataset:
-                dataset = self._dataset(event.dataset)
+                dataset = self._dataset(event.provider, event.dataset)
                 dataset.status, dataset.reason = "stopped", event.reason
             case _:
                 pass
 
-    def torn(self, signal: int, *, elapsed_s: float, requests: int, in_flight: int) -> Report:
-        """The account of a run that was stopped at once.
+    def torn(self, signal: int, *, elapsed_s: float, requests: int, in_flight: int, path: Path | None = None) -> Report:
+        """The account of a run that was stopped at once; with a run file (``path``) it is that of all its sessions.
 
         What had not settled counts as not attempted, since nothing is known of it; of the requests in flight the reason
         says that their end is unknown, never that they succeeded.
         """
+        lost = f"; the end of {many(in_flight, 'request')} in flight is unknown" if in_flight else ""
+        reason = f"stopped at once{lost}"
+        recorded = None if path is None else _recorded(path)
+        if recorded is not None:
+            recorded.status, recorded.signal, recorded.reason = "interrupted", signal, reason
+            recorded.requests += requests  # those of this session are counted at its end, which it did not have
+            for dataset in recorded.datasets:
+                if dataset.counts.not_attempted and dataset.status in ("complete", "incomplete"):
+                    dataset.status = "interrupted"
+            return recorded
         total = Counts()
         for dataset in self._datasets.values():
             counts = dataset.counts
@@ -66,7 +78,6 @@ class Tally:
             if dataset.status == "complete":
                 dataset.status = "interrupted"
             total.add(counts)
-        lost = f"; the end of {many(in_flight, 'request')} in flight is unknown" if in_flight else ""
         return Report(
             status="interrupted",
             counts=total,
@@ -76,12 +87,24 @@ class Tally:
             reasons=self._reasons,
             requeued=self._requeued,
             pauses=self._pauses,
-            reason=f"stopped at once{lost}",
+            reason=reason,
             signal=signal,
         )
 
-    def _dataset(self, dataset: str) -> DatasetReport:
-        found = self._datasets.get(dataset)
+    def _dataset(self, provider: str, dataset: str) -> DatasetReport:
+        found = self._datasets.get((provider, dataset))
         if found is None:
-            found = self._datasets[dataset] = DatasetReport(self._provider, dataset)
+            found = self._datasets[provider, dataset] = DatasetReport(provider, dataset)
         return found
+
+
+def _recorded(path: Path) -> Report | None:
+    """The account that the run file holds; None where it cannot be read."""
+    from bulkdel.purging.recorded import recorded_report
+    from bulkdel.runs import Run
+
+    try:
+        with Run.open(path, check=False) as run:
+            return recorded_report(run)
+    except BulkdelError:
+        return None

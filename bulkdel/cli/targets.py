@@ -1,4 +1,4 @@
-"""Target files: CSV with a header, or JSONL; read whole and checked whole before anything is sent."""
+"""Target files: CSV with a header, or JSONL; checked whole before anything is sent, read line by line."""
 
 from __future__ import annotations
 
@@ -19,7 +19,30 @@ LONGEST_LINE = 1024 * 1024
 _SHOWN = 60  # characters of a wrong value that a message repeats
 
 
-def read(source: BinaryIO, name: str, provider: str) -> list[Target]:
+class TargetFile:
+    """A file of targets that was checked to its last line, and can be read again and again in flat memory.
+
+    ``counts`` are its targets by provider and dataset. ``source`` can be sought in; it is not closed here.
+    """
+
+    def __init__(self, source: BinaryIO, name: str, provider: str) -> None:
+        """:raises TargetFileError: naming the file and the line, at the first line that is wrong"""
+        self._source, self._name, self._provider = source, name, provider
+        self.counts: dict[tuple[str, str], int] = {}
+        for target in self:
+            of = target[:2]
+            self.counts[of] = self.counts.get(of, 0) + 1
+
+    def __iter__(self) -> Iterator[Target]:
+        """Every target from the beginning.
+
+        :raises TargetFileError: where the file has changed for the worse since it was checked
+        """
+        self._source.seek(0)
+        return read(self._source, self._name, self._provider)
+
+
+def read(source: BinaryIO, name: str, provider: str) -> Iterator[Target]:
     """Every target in ``source``, in order, duplicates included; ``name`` is what messages call the file.
 
     A file whose first character (after blanks) is ``{`` is JSONL, any other is CSV. A CSV has a header line with
@@ -33,7 +56,7 @@ def read(source: BinaryIO, name: str, provider: str) -> list[Target]:
     if first is None:
         raise TargetFileError(f"the target file is empty: {name}", hint=_HINT)
     lines.again(first)
-    return list((_jsonl if first.lstrip().startswith("{") else _csv)(lines, name, provider))
+    yield from (_jsonl if first.lstrip().startswith("{") else _csv)(lines, name, provider)
 
 
 _HINT = 'give a CSV whose header has dataset and document, or JSONL lines such as {"dataset": "…", "document": "…"}'

@@ -28,7 +28,8 @@ class World:
     """The outside of one invocation; tests give another.
 
     ``argv`` is what the user typed behind ``bulkdel``. ``verbose`` is set once the options are read. ``secrets`` holds
-    the keys that were read, so that nothing shown can hold one.
+    the keys that were read, so that nothing shown can hold one. ``last_words`` come behind everything else on stderr: how to
+    go on after an end that nobody foresaw.
     """
 
     argv: tuple[str, ...] = ()
@@ -40,6 +41,7 @@ class World:
     client: Callable[..., Any] = _client
     verbose: bool = False
     secrets: list[str] = field(default_factory=list, repr=False)
+    last_words: list[str] = field(default_factory=list)
 
     def asks(self) -> bool:
         """Whether there is a person to ask: one who types (stdin) and one who sees the question (stderr)."""

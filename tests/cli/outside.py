@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import os
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from types import TracebackType
 from typing import Any, BinaryIO
@@ -98,18 +98,28 @@ class FakeClient:
             common["on_event"](events.Listed(provider, dataset, self.name, n, n))
         return await self._carry_out(targets, **common)
 
-    async def delete(self, targets: Sequence[Target], **common: Any) -> Report:
-        self.calls.append(("delete", tuple(targets), common))
-        return await self._carry_out(list(targets), **common)
+    async def delete(self, targets: Iterable[Target], **common: Any) -> Report:
+        read = list(targets)
+        self.calls.append(("delete", tuple(read), common))
+        return await self._carry_out(read, **common)
 
     async def _carry_out(
-        self, targets: list[Target], *, on_event: Any, on_settled: Any, dry_run: bool, confirm: Any = None, **_: Any
+        self,
+        targets: list[Target],
+        *,
+        on_event: Any,
+        on_settled: Any,
+        on_plan: Any,
+        dry_run: bool,
+        confirm: Any = None,
+        **_: Any,
     ) -> Report:
         if self.before is not None:
             await self.before(self)
         plan = Plan([self.planned or PlannedDataset(t.provider, t.dataset, self.name) for t in targets[:1]], 3.0)
         if self.planned is None:
             plan.datasets[0].listed = plan.datasets[0].selected = len(targets)
+        on_plan(plan)
         if dry_run:
             return self._report(targets, Counts(len(targets), len(targets), not_attempted=len(targets)), "complete")
         if confirm is not None and not await confirm(plan):
@@ -160,7 +170,7 @@ def invoke(
     out = stdout if stdout is not None else io.StringIO()
     err: io.StringIO = Terminal() if terminal else io.StringIO()
     world = World(
-        environ=ENVIRON if environ is None else environ,
+        environ={"XDG_STATE_HOME": os.environ["XDG_STATE_HOME"]} | (ENVIRON if environ is None else environ),
         stdin=Terminal(reader) if terminal else io.StringIO(),
         stdin_bytes=stdin_bytes,
         stdout=out,

@@ -18,7 +18,7 @@ from tests.cli.outside import DATASET, ENVIRON, KEY, OTHER, Closed, FakeClient, 
 
 JSON_KEYS = [
     "run", "status", "exit_status", "elapsed_s", "requests", "listed", "selected", "skipped", "deleted", "already_gone",
-    "rejected", "not_attempted", "remaining", "reasons", "requeued", "pauses", "datasets",
+    "rejected", "not_attempted", "remaining", "reasons", "requeued", "pauses", "waited_s", "datasets",
 ]  # fmt: skip
 
 

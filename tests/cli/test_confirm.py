@@ -7,7 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bulkdel.account.plan import Plan, PlannedDataset
-from bulkdel.cli.confirm import describe, is_yes, question
+from bulkdel.cli.confirm import is_yes, question
+from bulkdel.evidence.planned import describe
 from bulkdel.model import Policy
 from tests.cli.outside import DATASET, KEY, OTHER, FakeClient, invoke
 

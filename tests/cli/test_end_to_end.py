@@ -142,7 +142,7 @@ def test_a_refused_key_is_exit_4_with_the_command_that_goes_on() -> None:
         assert (told["exit_status"], told["status"]) == (4, "stopped")
         assert told["deleted"] == len(simulator.deleted)
         assert told["not_attempted"] == simulator.remaining > 0
-        assert ended.last == f"bulkdel purge dify {dataset} -y --json"
+        assert ended.last == f"bulkdel resume {told['run']}"
         assert simulator.key not in ended.stderr + ended.stdout
 
     with_dify(work, documents=60, faults=Faults(revoke_after=20))
@@ -157,14 +157,14 @@ def test_a_deadline_is_exit_5() -> None:
         told = account(ended)
         assert (told["exit_status"], told["status"]) == (5, "deadline")
         assert told["not_attempted"] == simulator.remaining > 0
-        assert ended.last.startswith("bulkdel purge dify ")
+        assert ended.last == f"bulkdel resume {told['run']}"
 
     with_dify(work, documents=60)
 
 
 @pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_a_signal_lets_what_is_in_flight_end(number: signal.Signals, status: int) -> None:
-    """$ bulkdel purge dify ID -y --settled -; ^C: exit 130 or 143, each line on stdout true, the same command goes on."""
+    """$ bulkdel purge dify ID -y --settled -; ^C: exit 130 or 143, each line on stdout true, `resume` goes on."""
 
     async def work(simulator: DifySimulator, beside: Beside) -> None:
         (dataset,) = simulator.dataset_ids
@@ -181,12 +181,26 @@ def test_a_signal_lets_what_is_in_flight_end(number: signal.Signals, status: int
         assert sorted(deleted) == sorted(simulator.deleted)
         assert {document.id for document in simulator.documents(dataset)} == left
         assert "stopping: " in ended.stderr
-        assert ended.last == f"bulkdel purge dify {dataset} -y --rate 50/s --settled -"
-        again = account(await beside.run(*ended.last.split()[1:-2], "--json", "--rate", "none"))
-        assert again["deleted"] == len(left)
+        assert ended.last.startswith("bulkdel resume /")
+        again = account(await beside.run(*ended.last.split()[1:], "--json", "--rate", "none"))
+        assert (again["deleted"], again["listed"], again["remaining"]) == (200, 200, 0)
         assert simulator.remaining == 0
 
     with_dify(work, documents=200)
+
+
+def test_an_interruption_while_listing_is_an_interruption() -> None:
+    """$ bulkdel purge dify ID -y --json; ^C before the listing is done: exit 130, nothing is gone."""
+
+    async def work(simulator: DifySimulator, beside: Beside) -> None:
+        process = await beside.start("purge", "dify", *simulator.dataset_ids, "-y", "--json")
+        await until(lambda: simulator.requests)
+        process.send_signal(signal.SIGINT)
+        told = account(await finish(process))
+        assert (told["exit_status"], told["status"]) == (130, "interrupted")
+        assert simulator.remaining == 30
+
+    with_dify(work, documents=30, faults=Faults(latency=0.3))
 
 
 def test_a_second_signal_stops_at_once() -> None:

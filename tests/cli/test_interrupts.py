@@ -50,7 +50,7 @@ outcomes: st.SearchStrategy[Outcome] = st.sampled_from(
 @given(st.lists(outcomes, max_size=30), st.integers(0, 30), st.integers(0, 10), st.integers(0, 8))
 def test_a_torn_run_still_adds_up(ends: list[Outcome], unsettled: int, skipped: int, in_flight: int) -> None:
     """Whenever the second signal comes, the counts conserve and nothing that did not settle counts as a success."""
-    tally = Tally("dify")
+    tally = Tally()
     selected = len(ends) + unsettled
     tally.hear(events.Listed("dify", "ds", "Manuals", selected + skipped, selected))
     for n, outcome in enumerate(ends):
@@ -67,7 +67,7 @@ def test_a_torn_run_still_adds_up(ends: list[Outcome], unsettled: int, skipped: 
 def test_a_torn_run_of_explicit_targets_counts_them_all() -> None:
     """What was given is what was selected, though nothing was listed."""
     targets = [Target("dify", "a", "1"), Target("dify", "b", "2"), Target("dify", "b", "3")]
-    tally = Tally("dify", targets)
+    tally = Tally({("dify", "a"): 1, ("dify", "b"): 2})
     tally.hear(events.Settled(Settled(targets[0], "deleted", "", 1, "", 0.0)))
     tally.hear(events.Stopped("dify", "b", "no such dataset"))
     report = tally.torn(15, elapsed_s=1.0, requests=5, in_flight=1)

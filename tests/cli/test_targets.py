@@ -11,7 +11,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bulkdel.cli.targets import LONGEST_LINE, read
+from bulkdel.cli import targets
+from bulkdel.cli.targets import LONGEST_LINE, TargetFile
 from bulkdel.errors import TargetFileError
 from bulkdel.model import Target
 
@@ -20,7 +21,7 @@ TWO = [Target("dify", "ds1", "d1"), Target("dify", "ds2", "d2")]
 
 def reading(content: bytes | str) -> list[Target]:
     raw = content.encode() if isinstance(content, str) else content
-    return read(io.BytesIO(raw), "targets.csv", "dify")
+    return list(targets.read(io.BytesIO(raw), "targets.csv", "dify"))
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,80 @@
+"""``bulkdel report``: what a run was asked and what became of each document, for people, programs and auditors."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import click
+
+from bulkdel.cli import run_files
+from bulkdel.cli.options import FILE
+from bulkdel.cli.world import World
+from bulkdel.errors import ConfigurationError
+
+FORMATS = ("text", "json", "jsonl", "csv")
+"""Those of ``bulkdel.evidence.formats``, which is not imported to show ``--help``."""
+
+EPILOG = """\b
+Example:
+  bulkdel report old.run
+  bulkdel report old.run --format csv -o old.csv
+\b
+text   for people: the summary first, each dataset, every rejected document with its
+       reason, what is left; of a plan everything that it would delete or leave
+json   the account as one JSON object
+jsonl  every document with its ending, one JSON object a line, as of --settled
+csv    the same for a spreadsheet
+\b
+text and json end with a digest: the SHA-256 of every ending, counted from the run
+file, so that a report can be matched to its run later.
+\b
+Exit status: 0 written, 1 could not be written to the end, 2 wrong command or run file.
+"""
+
+
+@click.command(epilog=EPILOG, short_help="What became of a run's documents: text, JSON, JSONL or CSV.")
+@click.argument("run")
+@click.option("--format", "form", type=click.Choice(FORMATS), default="text", help="Default: text.")
+@click.option("-o", "--output", type=FILE, metavar="FILE",
+              help="Write to FILE, which appears when it is whole and is yours alone (0600); - is stdout.")  # fmt: skip
+@click.pass_obj
+def report(world: World, /, run: str, form: str, output: Path | None) -> int:
+    """Show what RUN was asked and what became of each document.
+
+    RUN is a file, or a run's name as bulkdel runs shows it, or the beginning of one.
+    """
+    from bulkdel.cli.screen import Screen
+    from bulkdel.evidence.formats import FORMATS as RENDERERS
+    from bulkdel.evidence.saving import save
+    from bulkdel.runs import Run
+
+    path = run_files.find(run, world)
+    with Run.open(path) as there:
+        pieces = RENDERERS[form](there)
+        if output is not None and str(output) != "-":
+            try:
+                save(output, pieces)
+            except OSError as error:
+                raise ConfigurationError(f"cannot write the report to {output}: {error.strerror or error}") from None
+            return 0
+        try:
+            _print(world, pieces)
+        except OSError as error:
+            Screen(world).error(f"cannot write the report: {error.strerror or error}")
+            return 1
+    return 0
+
+
+def _print(world: World, pieces: Iterable[str]) -> None:
+    """:raises OSError: where stdout cannot be written; a reader that went away has seen what they wanted"""
+    from bulkdel.cli.output import silence
+
+    stream: Any = world.stdout
+    try:
+        for piece in pieces:
+            stream.write(piece)
+        stream.flush()
+    except BrokenPipeError:
+        silence(stream)

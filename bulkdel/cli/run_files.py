@@ -1,0 +1,116 @@
+"""Where a run file goes, which one is meant, and the command that goes on with it."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import time
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import click
+
+from bulkdel.cli.world import World
+from bulkdel.errors import BulkdelError, ConfigurationError
+from bulkdel.text import safe
+
+
+def place(given: Mapping[str, Any], world: World, label: str) -> Path | None:
+    """Where the run file goes: ``--run FILE``, a new name in the user's state folder, or None where none is kept.
+
+    :raises RunFileError: where there is no such folder and none can be made
+    """
+    if given.get("dry_run") or given.get("no_run"):
+        return None
+    if given["run_file"] is not None:
+        return Path(given["run_file"])
+    from bulkdel.runs.folder import new_path, state_folder
+
+    return new_path(label, folder=state_folder(world.environ), now=time.time())
+
+
+def check_options(given: Mapping[str, Any]) -> None:
+    """:raises click.UsageError: where a run file is both wished for and not"""
+    if given["run_file"] is None:
+        return
+    against = "--no-run" if given["no_run"] else "--dry-run" if given["dry_run"] else ""
+    if against:
+        hint = "; bulkdel plan keeps a plan in a file" if against == "--dry-run" else ""
+        raise click.UsageError(
+            f"--run keeps a run file and {against} keeps none{hint}", click.get_current_context(silent=True)
+        )
+
+
+def check_settled(settled: str | None, run: Path | None) -> None:
+    """:raises ConfigurationError: where the settled lines would be written into the run file"""
+    if settled is None or settled == "-" or run is None:
+        return
+    if os.path.realpath(settled) == os.path.realpath(run):
+        raise ConfigurationError(f"--settled names the run file itself: {settled}", hint="give the lines another file")
+
+
+def find(words: str, world: World) -> Path:
+    """The run that ``words`` mean: a path, a name as ``bulkdel runs`` shows it, or the beginning of just one such name.
+
+    :raises ConfigurationError: where there is none, or more than one
+    :raises RunFileError: where the state folder cannot be found or read
+    """
+    from bulkdel.evidence.overview import name_of
+    from bulkdel.runs.folder import SUFFIX, run_files, state_folder
+
+    if os.path.isfile(words):
+        return Path(words)
+    separated = os.sep in words or (os.altsep is not None and os.altsep in words)
+    known = [] if separated else run_files(state_folder(world.environ))
+    name = words.removesuffix(SUFFIX)
+    for path in known:
+        if name_of(path) == name:
+            return path
+    meant = [path for path in known if name and path.name.startswith(name)]
+    if len(meant) == 1:
+        return meant[0]
+    if meant:
+        shown = ", ".join(name_of(path) for path in meant[:5]) + (", …" if len(meant) > 5 else "")
+        raise ConfigurationError(f"more than one run begins so: {safe(words)}", hint=f"they are: {shown}")
+    raise ConfigurationError(f"there is no such run: {safe(words)}", hint="bulkdel runs lists the runs that there are")
+
+
+def resuming(path: Path, more: Iterable[str] = ()) -> str:
+    """``bulkdel resume PATH``, to be pasted into a shell, where the run at ``path`` can go on; empty where it cannot."""
+    from bulkdel.evidence.overview import goes_on
+    from bulkdel.runs import Run
+
+    try:
+        with Run.open(path, check=False) as run:
+            if not goes_on(run):
+                return ""
+            begun = run.begun
+    except BulkdelError:
+        return ""
+    # Whoever has said yes to a run that has begun is not asked again; to one that has not, the yes was for this run, too.
+    words = [word for word in more if not (begun and word == "--yes")]
+    return shlex.join(["bulkdel", "resume", os.path.realpath(path), *words])
+
+
+def carried(given: Mapping[str, Any]) -> list[str]:
+    """The options that a run file does not hold and that going on needs: the yes, and where the key is."""
+    words = ["--yes"] if given.get("yes") else []
+    for name in ("api_key_file", "ca_file"):
+        if given.get(name) is not None:
+            words += [f"--{name.replace('_', '-')}", os.path.abspath(given[name])]
+    return words
+
+
+def discard(path: Path) -> None:
+    """Take a run file away that nothing was asked for and that cannot go on, so that its name is free for the next try."""
+    from bulkdel.evidence.overview import goes_on
+    from bulkdel.runs import Run
+
+    try:
+        with Run.open(path, check=False) as run:
+            if run.begun or goes_on(run):
+                return
+        path.unlink()
+    except (BulkdelError, OSError):
+        return

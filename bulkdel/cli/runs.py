@@ -1,0 +1,81 @@
+"""``bulkdel runs``: the run files there are, newest first, and how to go on with each."""
+
+from __future__ import annotations
+
+import shlex
+import time
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from bulkdel.cli.world import World
+from bulkdel.evidence.words import spoken
+from bulkdel.text import safe
+
+if TYPE_CHECKING:
+    from bulkdel.evidence.overview import Overview
+
+EPILOG = """\b
+The folder is $XDG_STATE_HOME/bulkdel, or ~/.local/state/bulkdel; runs that were
+kept elsewhere with --run FILE are not in it.
+\b
+Exit status: 0 listed, 2 wrong command, or the folder cannot be read.
+"""
+
+
+@click.command(epilog=EPILOG, short_help="The run files there are, newest first.")
+@click.option("--json", "as_json", is_flag=True, help="One JSON list on stdout, and nothing else there.")
+@click.pass_obj
+def runs(world: World, /, as_json: bool) -> int:
+    """List the runs in your state folder: name, status, age, counts, and the command that goes on with one."""
+    from bulkdel.cli import output
+    from bulkdel.cli.screen import Screen
+    from bulkdel.evidence.overview import look
+    from bulkdel.runs.folder import run_files, state_folder
+
+    folder = state_folder(world.environ)
+    found = [look(path) for path in run_files(folder)]
+    if as_json:
+        output.write_json(world, [as_dict(one, time.time()) for one in found])
+    elif found:
+        output.write(world, "\n".join(lines(found, time.time())))
+    else:
+        Screen(world).say(f"no runs in: {folder}")
+    return 0
+
+
+def as_dict(one: Overview, now: float) -> dict[str, Any]:
+    """A run as the JSON list has it; ``command`` is null where there is nothing to go on with."""
+    out = one.as_dict()
+    if one.created_at is not None:
+        out["age_s"] = round(_age(one, now), 3)
+    return out | {"command": command(one) or None}
+
+
+def lines(found: Sequence[Overview], now: float) -> list[str]:
+    """A table in plain columns; under a run that can go on the command that does it, under a broken one what is wrong."""
+    wide = max(4, *(len(safe(one.name)) for one in found))
+    out = [f"{'name':<{wide}}  {'status':<12} {'age':>10} {'selected':>9} {'gone':>9} {'rejected':>9} {'left':>9}"]
+    for one in found:
+        c = one.counts
+        if one.problem:
+            out += [f"{safe(one.name):<{wide}}  unreadable", f"  {safe(one.problem)}"]
+            continue
+        age = spoken(_age(one, now))
+        gone = c.deleted + c.already_gone
+        out.append(
+            f"{safe(one.name):<{wide}}  {one.state:<12} {age:>10} {c.selected:>9} {gone:>9} {c.rejected:>9} {c.not_attempted:>9}"
+        )
+        if one.goes_on:
+            out.append(f"  {command(one)}")
+    return out
+
+
+def command(one: Overview) -> str:
+    """What goes on with the run, by its name; empty where nothing does."""
+    return shlex.join(["bulkdel", "resume", one.name]) if one.goes_on else ""
+
+
+def _age(one: Overview, now: float) -> float:
+    return max(0.0, now - (one.created_at or now))  # clocks are set back

@@ -1,0 +1,88 @@
+"""A run at a glance: what became of it, its counts, and whether it can go on."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from bulkdel.account import Counts
+from bulkdel.errors import BulkdelError
+from bulkdel.runs import Run, State
+
+STATES: dict[State, str] = {
+    "planned": "planned",
+    "running": "running",
+    "crashed": "ended without a word",
+    "complete": "complete",
+    "incomplete": "incomplete",
+    "refused": "refused",
+    "stopped": "stopped",
+    "deadline": "deadline",
+    "interrupted": "interrupted",
+}
+"""What became of a run, as a list of runs shows it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Overview:
+    """One run file. ``problem`` says why it could not be read, and then the rest is empty.
+
+    ``created_at`` is in Unix seconds. ``goes_on``: resuming it has something to do.
+    """
+
+    path: Path
+    state: State | None = None
+    act: str = ""
+    created_at: float | None = None
+    counts: Counts = field(default_factory=Counts)
+    goes_on: bool = False
+    problem: str = ""
+    hint: str = ""
+
+    @property
+    def name(self) -> str:
+        return name_of(self.path)
+
+    def as_dict(self) -> dict[str, Any]:
+        c = self.counts
+        out: dict[str, Any] = {"name": self.name, "run": str(self.path)}
+        if self.problem:
+            return out | {"status": None, "problem": self.problem}
+        return out | {
+            "status": self.state,
+            "act": self.act,
+            "listed": c.listed,
+            "selected": c.selected,
+            "skipped": c.skipped,
+            "deleted": c.deleted,
+            "already_gone": c.already_gone,
+            "rejected": c.rejected,
+            "not_attempted": c.not_attempted,
+        }
+
+
+def look(path: Path) -> Overview:
+    """The run file at ``path``; whatever is wrong with it is said in the answer, never raised."""
+    try:
+        with Run.open(path, check=False) as run:
+            return Overview(path, run.state, run.header.act, run.header.created_at, run.counts(), goes_on(run))
+    except (BulkdelError, OSError) as error:
+        return Overview(path, problem=str(error), hint=getattr(error, "hint", ""))
+
+
+def goes_on(run: Run) -> bool:
+    """Whether resuming the run has something to do."""
+    if unfinished_plan(run) or run.targets == "open":
+        return False
+    return run.go_on()
+
+
+def unfinished_plan(run: Run) -> bool:
+    """A plan that ended before it held anything that could be carried out."""
+    return run.header.act == "plan" and not any(listing == "complete" for listing in run.listings().values())
+
+
+def name_of(path: Path) -> str:
+    """What a run is called: its file's name without the ending."""
+    return path.name.removesuffix(".run")

@@ -1,0 +1,96 @@
+"""An account in words: what is gone, what is not and why, and what to do about each; pure."""
+
+from __future__ import annotations
+
+from bulkdel.account import DatasetReport, Report
+from bulkdel.evidence.words import many, spoken
+from bulkdel.model import Outcome, RunStatus
+from bulkdel.text import safe
+
+ADVICE: dict[Outcome, str] = {
+    "archived": "the service keeps archived documents; --unarchive un-archives them first",
+    "stuck_indexing": "still being indexed when the waiting ended; run again later, or with --indexing delete",
+    "invalid_id": "the id would reach another route, so nothing was sent; correct the id",
+    "refused": "the service refuses them for good; its words say why",
+    "gave_up": "no clear answer in --attempts tries; run again, what is gone stays gone",
+    "dataset_stopped": "their dataset does not exist, or the key may not touch it",
+    "not_attempted": "nothing was sent for them; run again to go on",
+}
+"""What to do about each way of not being deleted, in one sentence each."""
+
+HEADLINE: dict[RunStatus, str] = {
+    "complete": "Complete",
+    "incomplete": "Finished, but not everything is gone",
+    "refused": "Refused: nothing was deleted",
+    "stopped": "Stopped by the provider",
+    "deadline": "The deadline came",
+    "interrupted": "Interrupted",
+}
+
+
+def headline(report: Report) -> str:
+    """The whole account in one line."""
+    why = safe(report.reason)
+    if report.status == "refused":
+        return f"{HEADLINE['refused']}: {why}" if why else HEADLINE["refused"]
+    if not report.selected and report.status != "complete":
+        return f"{HEADLINE[report.status]}: nothing was deleted{f': {why}' if why else ''}"
+    said = f"{HEADLINE[report.status]}: {counted(report)} of {report.selected}"
+    return f"{said} ({why})" if why else said
+
+
+def counted(of: Report | DatasetReport) -> str:
+    """The endings that came up, in words: ``997 deleted, 1 rejected``."""
+    c = of.counts
+    parts = [f"{c.deleted} deleted"]
+    parts += [
+        f"{n} {what}"
+        for n, what in ((c.already_gone, "already gone"), (c.rejected, "rejected"), (c.not_attempted, "not attempted"))
+        if n
+    ]
+    return ", ".join(parts)
+
+
+def dataset_lines(dataset: DatasetReport, *, named: int | None = 5) -> list[str]:
+    """One dataset's part: its counts, what was left alone, what remains, what is new; ``named`` by name, None for all."""
+    c = dataset.counts
+    lines: list[str] = []
+    if dataset.reason:
+        lines.append(f"{dataset.status}: {safe(dataset.reason)}")
+    if c.listed or not dataset.reason:
+        lines.append(f"{c.listed} listed, {c.selected} selected: {counted(dataset)}")
+    lines += [f"{n} left alone: {safe(why)}" for why, n in dataset.skipped_reasons.items() if n]
+    if dataset.remaining == 0:
+        lines.append("listed again: empty")
+    elif dataset.remaining is not None:
+        lines.append(f"listed again: {dataset.remaining} documents are still there{_as_expected(dataset)}")
+    if dataset.still_there_count:
+        lines.append(f"  {dataset.still_there_count} that the service called deleted:")
+        lines += _named(dataset.still_there[:named], dataset.still_there_count)
+    if dataset.new_count:
+        lines.append(f"  {dataset.new_count} that came during the run and were left alone:")
+        lines += _named(dataset.new[:named], dataset.new_count)
+    return lines
+
+
+def _as_expected(dataset: DatasetReport) -> str:
+    """Whether what remains is just what the run itself did not delete."""
+    c = dataset.counts
+    kept = c.rejected + c.not_attempted + c.skipped
+    return (
+        ", just those that were rejected or left alone" if kept == dataset.remaining and not dataset.new_count else ""
+    )
+
+
+def _named(names: tuple[str, ...], count: int) -> list[str]:
+    shown = [f"    {safe(name, 120)}" for name in names]
+    return shown + ([f"    and {count - len(shown)} more"] if count > len(shown) else [])
+
+
+def costs(report: Report) -> str:
+    """What it took: requests, time, pauses, and what was asked again."""
+    parts = [f"{many(report.requests, 'request')} in {spoken(report.elapsed_s)}"]
+    if report.pauses:
+        parts.append(many(report.pauses, "pause"))
+    parts += [f"{n} asked again ({safe(cause).replace('_', ' ')})" for cause, n in report.requeued.items() if n]
+    return ", ".join(parts)

@@ -1,0 +1,170 @@
+"""A run's account for people, line by line in flat memory: a summary, each dataset, everything rejected, what is left."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import get_args
+
+from bulkdel.account import Report
+from bulkdel.evidence.overview import STATES, goes_on, name_of, unfinished_plan
+from bulkdel.evidence.planned import describe, title
+from bulkdel.evidence.summary import ADVICE, costs, counted, dataset_lines, headline
+from bulkdel.evidence.words import clock, day, many, spoken
+from bulkdel.model import FULFILLED, Outcome, Selection, Settled
+from bulkdel.purging.recorded import recorded_report
+from bulkdel.runs import PlannedRow, Run, Session, State
+from bulkdel.text import safe
+
+
+def text(run: Run) -> Iterator[str]:
+    """The whole report, a line at a time."""
+    for line in lines(run):
+        yield line + "\n"
+
+
+def lines(run: Run) -> Iterator[str]:
+    """A plan is shown for review: what would be deleted and what not, and why; everything else by what became of it."""
+    state, report = run.state, recorded_report(run)
+    yield f"Run {safe(name_of(run.path))}: {STATES[state]}"
+    yield from _asked(run)
+    yield ""
+    if state == "planned":
+        yield f"Planned, nothing was deleted: {report.selected} of {report.listed} documents would be"
+        yield from describe(run.plan(), run.header.policy, shown=None)
+        yield from _for_review(run)
+    else:
+        yield _headline(state, report)
+        for dataset in report.datasets:
+            yield ""
+            yield title(dataset.provider, dataset.dataset, dataset.name)
+            for words in dataset_lines(dataset, named=None):
+                yield f"  {words}"
+        yield from _rejected(run, report)
+        yield from _left(run, report)
+        yield ""
+        yield costs(report)
+    yield from _end(run)
+
+
+def _headline(state: State, report: Report) -> str:
+    if state == "running":
+        return f"Still running: {counted(report)} of {report.selected} so far"
+    if state == "crashed":
+        return f"Ended without a word (killed, or the power failed): {counted(report)} of {report.selected}"
+    return headline(report)
+
+
+def _asked(run: Run) -> Iterator[str]:
+    """What was asked, where, with which key, and who worked on it."""
+    header = run.header
+    what = {"purge": "purge datasets", "delete": "delete targets from a list", "plan": "plan a purge", "job": "a job"}
+    yield f"  file: {run.path}"
+    yield f"  asked: {what.get(header.act, safe(header.act))}, {clock(header.created_at or 0.0)}, bulkdel {safe(header.version)}"
+    for p in header.providers:
+        limit = "no known limit" if p.limits.rate is None else f"at most {p.limits.rate}"
+        kind = "" if p.name == p.kind else f" ({p.kind})"
+        yield f"  provider: {safe(p.name)}{kind} at {safe(p.base_url)}, {limit}, key fingerprint {p.fingerprint}"
+    chosen = _chosen(header.selection)
+    if chosen:
+        yield f"  selected: {chosen}"
+    for session in run.sessions():
+        yield f"  session {session.id}: {_session(session)}"
+
+
+def _chosen(selection: Selection) -> str:
+    parts = []
+    if selection.names:
+        parts.append(f"name like {' or '.join(safe(name, 60) for name in selection.names)}")
+    if selection.created_before is not None:
+        parts.append(f"created before {clock(selection.created_before)}")
+    if selection.statuses:
+        parts.append(f"status {' or '.join(safe(status, 60) for status in selection.statuses)}")
+    return ", ".join(parts)
+
+
+def _session(session: Session) -> str:
+    began = f"{safe(session.act)}, begun {clock(session.started_at)}"
+    retried = f", asked again for {many(session.retried, 'rejected document')}" if session.retried else ""
+    if session.status is None:
+        ended = "ended without a word" if session.ended_at is None else f"broken off ({safe(session.reason)})"
+        return f"{began}{retried}, {ended if session.ended_at is not None else 'no end on record'}"
+    took = "" if session.elapsed_s is None else f" after {spoken(session.elapsed_s)}"
+    return f"{began}{retried}, {session.status}{took} (exit status {session.exit_status})"
+
+
+def _for_review(run: Run) -> Iterator[str]:
+    """Everything that was listed: first what would be deleted, then what would not, and why."""
+    several = len(run.header.datasets) > 1
+    first = True
+    for row in run.listed():
+        if not row.why_not:
+            if first:
+                yield ""
+                yield "To delete:"
+                first = False
+            yield f"  {_planned(row, several)}"
+    first = True
+    for row in run.listed():
+        if row.why_not:
+            if first:
+                yield ""
+                yield "Left alone:"
+                first = False
+            yield f"  {_planned(row, several)}: {safe(row.why_not)}"
+
+
+def _planned(row: PlannedRow, several: bool) -> str:
+    marks = [f"created {day(row.created_at)}"] if row.created_at is not None else []
+    marks += [word for word, so in (("archived", row.archived), ("still being indexed", row.indexing)) if so]
+    known = f" ({safe(row.name, 120)})" if row.name else ""
+    return f"{_place(row.target.dataset, row.target.document, several)}{known}{', ' if marks else ''}{', '.join(marks)}"
+
+
+def _place(dataset: str, document: str, several: bool) -> str:
+    return f"{safe(dataset)} / {safe(document)}" if several else safe(document)
+
+
+def _rejected(run: Run, report: Report) -> Iterator[str]:
+    several = len(report.datasets) > 1
+    outcomes: list[Outcome] = [o for o in get_args(Outcome) if o not in FULFILLED and report.reasons.get(o)]
+    for outcome in outcomes:
+        if outcome == "not_attempted":
+            continue
+        yield ""
+        yield f"{report.reasons[outcome]} {outcome.replace('_', ' ')}: {ADVICE[outcome]}"
+        for settled in run.settled([outcome]):
+            yield f"  {_ending(settled, several)}: {safe(settled.reason) or 'no reason given'}"
+    first = True
+    for settled, session in run.earlier_endings():
+        if first:
+            yield ""
+            yield "Asked again on request, after it had been rejected:"
+            first = False
+        yield f"  {_ending(settled, several)}: {settled.outcome.replace('_', ' ')}, {safe(settled.reason)}; again in session {session}"
+
+
+def _left(run: Run, report: Report) -> Iterator[str]:
+    if not report.not_attempted:
+        return
+    several = len(report.datasets) > 1
+    yield ""
+    yield f"{report.not_attempted} not attempted, so they are left:"
+    for settled in run.not_attempted():
+        why = f": {safe(settled.reason)}" if settled.reason else ""
+        yield f"  {_ending(settled, several)}{why}"
+
+
+def _ending(settled: Settled, several: bool) -> str:
+    known = f" ({safe(settled.name, 120)})" if settled.name else ""
+    return f"{_place(settled.target.dataset, settled.target.document, several)}{known}"
+
+
+def _end(run: Run) -> Iterator[str]:
+    if unfinished_plan(run):
+        yield ""
+        yield "The plan did not come to its end, so there is nothing to carry out: make it again."
+    elif goes_on(run):
+        yield ""
+        yield "What is left is done by: bulkdel resume RUN, with this run's name or file"
+    yield ""
+    yield f"digest: sha256:{run.digest()}"

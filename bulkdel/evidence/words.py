@@ -1,0 +1,44 @@
+"""Numbers, lengths of time and moments as every account shows them; pure."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+
+def many(n: int, what: str) -> str:
+    """``1 request``, ``2 requests``."""
+    return f"{n} {what}" if n == 1 else f"{n} {what}s"
+
+
+def spoken(seconds: float) -> str:
+    """A length of time for people: ``0.4 s``, ``42 s``, ``3 min 20 s``, ``2 h 05 min``, ``3 d 4 h``; never finer than two units."""
+    if seconds < 0.95:
+        return f"{max(0.0, seconds):.1f} s"
+    whole = round(seconds)
+    if whole < 60:
+        return f"{whole} s"
+    minutes, rest = divmod(whole, 60)
+    if minutes < 60:
+        return f"{minutes} min {rest:02d} s" if rest else f"{minutes} min"
+    hours, minutes = divmod(round(seconds / 60), 60)
+    if hours < 24:
+        return f"{hours} h {minutes:02d} min" if minutes else f"{hours} h"
+    days, hours = divmod(round(seconds / 3600), 24)
+    return f"{days} d {hours} h" if hours else f"{days} d"
+
+
+def day(moment: float) -> str:
+    """The UTC day of a moment in Unix seconds (``2026-01-31``); what no calendar holds is shown as the number it is."""
+    return _formatted(moment, "%Y-%m-%d")
+
+
+def clock(moment: float) -> str:
+    """A moment in Unix seconds to the second (``2026-01-31 18:00:05 UTC``); what no calendar holds is shown as its number."""
+    return _formatted(moment, "%Y-%m-%d %H:%M:%S UTC")
+
+
+def _formatted(moment: float, form: str) -> str:
+    try:
+        return datetime.fromtimestamp(moment, UTC).strftime(form)
+    except (ValueError, OverflowError, OSError):
+        return f"{moment:g}"
