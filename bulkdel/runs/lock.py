@@ -59,8 +59,10 @@ def this_process() -> Holder:
 def _born(pid: int) -> str:
     try:
         with open(f"/proc/{pid}/stat", "rb") as stat:
-            # Field 22, starttime; field 2 is the program's name in brackets and may hold anything.
-            return stat.read().rpartition(b")")[2].split()[19].decode()
+            # Fields 3, state, and 22, starttime; field 2 is the program's name in brackets and may hold anything.
+            found = stat.read().rpartition(b")")[2].split()
+            # One that has ended and whose parent has not asked for its status is dead: in a container it stays for ever.
+            return "" if found[0] in (b"Z", b"X") else found[19].decode()
     except (OSError, IndexError):
         return ""
 
