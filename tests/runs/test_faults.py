@@ -450,6 +450,24 @@ def test_without_a_write_ahead_log(tmp_path: Path, how: dict[str, object]) -> No
         assert run.counts() == Counts(30, 30, 0, deleted=10, not_attempted=20)
 
 
+@pytest.mark.parametrize(("wal", "journal", "synchronous"), [(True, "wal", 2), (False, "delete", 3)])
+def test_a_commit_waits_for_the_disk(tmp_path: Path, wal: bool, journal: str, synchronous: int) -> None:
+    """FULL with a write-ahead log; EXTRA with a rollback journal, whose removal is a change of the folder."""
+    connections = []
+
+    def connect(uri: str) -> sqlite3.Connection:
+        connections.append(without_wal(uri) if not wal else schema.connect(uri))
+        return connections[-1]
+
+    async def main() -> None:
+        async with await planned(tmp_path / "a.run", 1, connect=connect) as run:
+            assert run.journal == journal
+            assert connections[0].execute("PRAGMA synchronous").fetchone() == (synchronous,)
+            await run.close("complete", 0)
+
+    asyncio.run(main())
+
+
 def test_an_error_is_of_one_family(tmp_path: Path) -> None:
     """Everything that a run file raises can be caught as a BulkdelError, and says where."""
     with pytest.raises(BulkdelError, match=str(tmp_path)):

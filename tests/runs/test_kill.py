@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import fcntl
 import os
 import random
 import signal
@@ -17,6 +18,7 @@ import pytest
 from bulkdel.account import Counts
 from bulkdel.errors import RunFileError
 from bulkdel.runs import AskedDataset, Run, RunFile
+from bulkdel.runs.lock import Lock
 from tests.runs.helpers import handed, planned
 
 COUNT = 600
@@ -164,3 +166,24 @@ def test_many_want_the_same_file(tmp_path: Path) -> None:
     asyncio.run(main())
     with Run.open(path) as run:
         assert all(session.clean for session in run.sessions())
+
+
+def test_a_lock_on_a_removed_file_is_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The one before removes the lock's file as it goes: who had opened that file by then looks for the new one."""
+    path = str(tmp_path / "a.run")
+    lock_file = fcntl.flock
+    removed: list[str] = []
+
+    def just_removed(descriptor: int, operation: int) -> None:
+        if not removed:
+            removed.append(f"{path}.held")
+            os.unlink(removed[0])
+        lock_file(descriptor, operation)
+
+    monkeypatch.setattr(fcntl, "flock", just_removed)
+    lock = Lock.take(path)
+    with pytest.raises(RunFileError, match=f"used by process {os.getpid()} on "):
+        Lock.take(path)
+    lock.release()
+    Lock.take(path).release()
+    assert list(tmp_path.iterdir()) == []
