@@ -231,10 +231,11 @@ class Lane:
                 reply = exchange.reply
                 self.took.append(exchange.ended_at - exchange.sent_at)
                 sent = not (isinstance(reply, Lost) and not reply.sent)
-                if sent and job.step == "delete":
+                deletes = request.method == "DELETE"  # whatever its step is called: a delete may take two
+                if sent and deletes:
                     job.attempts += 1
                 verdict = provider.read(Asked(target, job.step, job.doubt, self._unarchive, job.listed), reply)
-                if self._apply(job, verdict, exchange, sent=sent, deletes=request.method == "DELETE"):
+                if self._apply(job, verdict, exchange, sent=sent, deletes=deletes):
                     return
         except Exception as error:
             # A bug, ours or a plug-in's. The target still settles (S1), and the report says what happened.

@@ -227,3 +227,20 @@ def test_a_run_that_was_stopped_between_the_two_steps_is_carried_to_its_end(tmp_
         assert not openai.files
 
     beside(work)
+
+
+def test_attempts_are_the_deletes_that_were_sent() -> None:
+    """Both steps count: two for a file that goes smoothly, and one more each time that either is asked again."""
+
+    async def work(openai: VectorStoreSimulator, provider: VectorStores) -> None:
+        smooth, again, locked = openai.fill(STORE, 3)
+        openai.scripts[again, "delete"].append("409")
+        openai.scripts[again, "file"].extend(["409", "lost done"])
+        openai.scripts[locked, "file"].extend(["409"] * 100)
+        report = await bulkdel.purge(provider, STORE, policy=QUICK)
+        settled = {one.target.document: one for one in report.settled}
+        assert {file: one.attempts for file, one in settled.items()} == {smooth: 2, again: 5, locked: 7}
+        assert settled[locked].reason.startswith("gave up after 7 attempts: ")
+        assert sum(one.attempts for one in report.settled) == len(openai.sent("DELETE"))
+
+    beside(work)
