@@ -1,12 +1,20 @@
-"""Lays a package out as an installer would, from its ``pyproject.toml``: without a build backend and without a network."""
+"""The plug-in as an installer would lay it out, without a build backend or a network, and the command that finds it there."""
 
 from __future__ import annotations
 
+import asyncio
 import shutil
 import tomllib
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 
+from tests.cli.service import COMMAND, Ended, clean, finish
+from tests.plugin.simulator import KEY, VectorStoreSimulator
+
 PACKAGE = Path(__file__).parent / "vectorstores"
+
+Run = Callable[..., Awaitable[Ended]]
+"""Runs the command with these words, and more of an environment; brings what the process left behind."""
 
 
 def install(package: Path, site: Path) -> None:
@@ -24,3 +32,25 @@ def install(package: Path, site: Path) -> None:
         for group, points in project["entry-points"].items()
     )
     (info / "entry_points.txt").write_text("\n".join(groups), "utf-8")
+
+
+def beside(site: Path, work: Callable[[VectorStoreSimulator, Run], Awaitable[None]]) -> None:
+    """Run ``work`` beside a simulated OpenAI, with the command as a process that finds the plug-in."""
+
+    async def main() -> None:
+        async with VectorStoreSimulator() as openai:
+
+            async def run(*argv: str, **more: str) -> Ended:
+                environ = clean() | {
+                    "OPENAI_API_KEY": KEY, "OPENAI_BASE_URL": openai.base_url, "NO_PROXY": "127.0.0.1",
+                    "PYTHONPATH": str(site), "HOME": str(site.parent), "XDG_STATE_HOME": str(site.parent / "state"),
+                }  # fmt: skip
+                pipe = asyncio.subprocess.PIPE
+                process = await asyncio.create_subprocess_exec(
+                    *COMMAND, *argv, stdin=pipe, stdout=pipe, stderr=pipe, env=environ | more
+                )
+                return await finish(process)
+
+            await work(openai, run)
+
+    asyncio.run(main())

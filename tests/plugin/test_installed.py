@@ -2,54 +2,17 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 import sys
-from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 import pytest
 
 from bulkdel.providers import registry
-from tests.cli.service import COMMAND, Ended, clean, finish
-from tests.plugin.installed import PACKAGE, install
+from tests.plugin.installed import Run, beside
 from tests.plugin.simulator import KEY, VectorStoreSimulator
 
 STORE = "vs_manuals"
-
-
-@pytest.fixture
-def site(tmp_path: Path) -> Path:
-    """A folder where Python finds packages, with the plug-in installed in it."""
-    folder = tmp_path / "site-packages"
-    folder.mkdir()
-    install(PACKAGE, folder)
-    return folder
-
-
-Run = Callable[..., Awaitable[Ended]]
-
-
-def beside(site: Path, work: Callable[[VectorStoreSimulator, Run], Awaitable[None]]) -> None:
-    """Run ``work`` beside a simulated OpenAI, with the command as a process that finds the plug-in."""
-
-    async def main() -> None:
-        async with VectorStoreSimulator() as openai:
-
-            async def run(*argv: str, **more: str) -> Ended:
-                environ = clean() | {
-                    "OPENAI_API_KEY": KEY, "OPENAI_BASE_URL": openai.base_url, "NO_PROXY": "127.0.0.1",
-                    "PYTHONPATH": str(site), "HOME": str(site.parent), "XDG_STATE_HOME": str(site.parent / "state"),
-                }  # fmt: skip
-                pipe = asyncio.subprocess.PIPE
-                process = await asyncio.create_subprocess_exec(
-                    *COMMAND, *argv, stdin=pipe, stdout=pipe, stderr=pipe, env=environ | more
-                )
-                return await finish(process)
-
-            await work(openai, run)
-
-    asyncio.run(main())
 
 
 def test_a_store_is_purged_from_the_command_line(site: Path) -> None:
