@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from bulkdel.account import DatasetReport, Report
-    from bulkdel.client import Client, DatasetListing, delete, purge, resume, settle
+    from bulkdel.calls import delete, purge, resume, settle
+    from bulkdel.client import Client, DatasetListing
     from bulkdel.engine.progress import Progress
     from bulkdel.errors import (
         BrokenPromise,
@@ -31,7 +32,8 @@ if TYPE_CHECKING:
 # Where each public name lives. They are imported when first used: `bulkdel --version` needs none of them, and aiohttp
 # alone takes a tenth of a second to import.
 _HOMES = {
-    "bulkdel.client": ("Client", "DatasetListing", "delete", "purge", "resume", "settle"),
+    "bulkdel.calls": ("delete", "purge", "resume", "settle"),
+    "bulkdel.client": ("Client", "DatasetListing"),
     "bulkdel.outcomes": ("Outcomes",),
     "bulkdel.runs": ("Run",),
     "bulkdel.engine.progress": ("Progress",),
