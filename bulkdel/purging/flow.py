@@ -75,10 +75,12 @@ async def purge(
     why, hint = refusal(plan.selected, call.policy) if guarded else ("", "")
     if on_plan is not None:
         on_plan(plan)
-    ask = not why and not dry_run and plan.selected > 0 and call.stop_reason() is None
+    # Where everything was stopped there is nobody to ask any more, and what nobody was asked for must not count as begun.
+    halted = confirm is not None and all(stop.reason is not None for stop in call.stops.values())
+    ask = not why and not dry_run and plan.selected > 0 and not halted
     if ask and confirm is not None and not await confirm(plan):
         why, hint = "not confirmed", "nothing was deleted"
-    if why or dry_run:
+    if why or dry_run or halted:
         return await _undone(call, plan, ledger, why, hint)
 
     await call.settle([_feed(call, plan, ledger, name) for name in call.channels])
