@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import shlex
 import signal
 from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
@@ -229,13 +230,23 @@ def _way_on(act: Act, ended: Ended, world: World) -> list[str]:
         shown = shlex.join(["bulkdel", "report", str(path)])
         return [f"hint: {shown} lists it for review; this carries it out:", again]
     if status not in GOES_ON:
-        return []
+        return _retry(act, ended)
     if act.kind == "resume":
         return ["hint: what is gone stays gone; without its run file begin a new run"]
     if path is not None:
         run_files.discard(path)
     again = "the same command with the same targets goes on" if act.from_stdin else "the same command goes on"
     return [f"hint: what is gone stays gone; {again}:", go_on(world.argv)]
+
+
+def _retry(act: Act, ended: Ended) -> list[str]:
+    """How to ask again for what was rejected, which nothing does by itself."""
+    if ended.path is None or not act.deletes or not ended.report.counts.rejected:
+        return []
+    words = ["bulkdel", "resume", os.path.realpath(ended.path), "--retry-rejected"]
+    if "archived" in ended.report.reasons and not act.policy.unarchive:
+        words.append("--unarchive")
+    return [f"hint: {shlex.join(words)} asks again for what was rejected"]
 
 
 def go_on(argv: Sequence[str]) -> str:

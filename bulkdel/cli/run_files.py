@@ -89,7 +89,7 @@ def resuming(path: Path, more: Iterable[str] = ()) -> str:
     except BulkdelError:
         return ""
     # Whoever has said yes to a run that has begun is not asked again; to one that has not, the yes was for this run, too.
-    words = [word for word in more if not (begun and word == "--yes")]
+    words = [word for word in more if not (begun and word in ("-y", "--yes"))]
     return shlex.join(["bulkdel", "resume", os.path.realpath(path), *words])
 
 

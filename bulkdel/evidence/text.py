@@ -85,9 +85,10 @@ def _chosen(selection: Selection) -> str:
 def _session(session: Session) -> str:
     began = f"{safe(session.act)}, begun {clock(session.started_at)}"
     retried = f", asked again for {many(session.retried, 'rejected document')}" if session.retried else ""
+    if session.ended_at is None:
+        return f"{began}{retried}, no end on record"
     if session.status is None:
-        ended = "ended without a word" if session.ended_at is None else f"broken off ({safe(session.reason)})"
-        return f"{began}{retried}, {ended if session.ended_at is not None else 'no end on record'}"
+        return f"{began}{retried}, broken off ({safe(session.reason) or 'without a reason'})"
     took = "" if session.elapsed_s is None else f" after {spoken(session.elapsed_s)}"
     return f"{began}{retried}, {session.status}{took} (exit status {session.exit_status})"
 
@@ -140,7 +141,8 @@ def _rejected(run: Run, report: Report) -> Iterator[str]:
             yield ""
             yield "Asked again on request, after it had been rejected:"
             first = False
-        yield f"  {_ending(settled, several)}: {settled.outcome.replace('_', ' ')}, {safe(settled.reason)}; again in session {session}"
+        why = safe(settled.reason) or settled.outcome.replace("_", " ")
+        yield f"  {_ending(settled, several)}: {why}; again in session {session}"
 
 
 def _left(run: Run, report: Report) -> Iterator[str]:

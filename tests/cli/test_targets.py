@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bulkdel.cli import targets
-from bulkdel.cli.targets import LONGEST_LINE, TargetFile
+from bulkdel.cli.targets import LONGEST_LINE
 from bulkdel.errors import TargetFileError
 from bulkdel.model import Target
 
