@@ -26,7 +26,8 @@ PAUSE_CAP = 60.0  # seconds; the longest pause of our own making, for a rate ref
 class Exchange(NamedTuple):
     """A reply, when its request left and when it came (loop time), and how many pauses had begun when it left.
 
-    ``in_flight`` is how many requests were under way when it left, itself included; ``deletes`` whether it was a DELETE.
+    ``in_flight`` is how many requests were under way when it left, itself included; ``overtook`` how many that left before it
+    were still under way when its reply came; ``deletes`` whether it was a DELETE.
     """
 
     reply: Reply
@@ -34,6 +35,7 @@ class Exchange(NamedTuple):
     ended_at: float
     pauses: int
     in_flight: int
+    overtook: int
     deletes: bool
 
 
@@ -69,7 +71,7 @@ class Channel:
         self.search = Concurrency(concurrency, self.workers) if self.workers > concurrency else None
         self.breaker = Breaker()
         self.requests = 0  # requests that left, of every kind
-        self.in_flight = 0
+        self._under_way: dict[int, None] = {}  # requests by their number, in the order in which they left
         self.stopped: StopReason | None = None
         self.pause_reason = ""
         self.random = rng or random.Random()
@@ -81,6 +83,11 @@ class Channel:
         self._blocks = 0  # pauses in a row that ask to stop after a few
         self._unexplained = 0  # rate refusals in a row that do not say how long
         self._stops: list[tuple[Stop, Callable[[events.Event], None]]] = []
+
+    @property
+    def in_flight(self) -> int:
+        """Requests that left and have not come back."""
+        return len(self._under_way)
 
     # ------------------------------------------------------------------ calls come and go
 
@@ -115,15 +122,17 @@ class Channel:
             time = asyncio.get_running_loop().time
             pauses = pacing.pauses
             self.requests += 1
-            self.in_flight += 1
+            number = self.requests
+            self._under_way[number] = None
             # A slot that is handed on is never seen free; but where slots wait for a permit, the wire is what counts.
             in_flight = slots.in_flight if at_once else self.in_flight
             sent_at = time()
             try:
                 reply = await self.wire.send(request, timeout=policy.timeout, connect_timeout=policy.connect_timeout)
             finally:
-                self.in_flight -= 1
-            return Exchange(reply, sent_at, time(), pauses, in_flight, request.method == "DELETE")
+                overtook = _place(self._under_way, number)
+                del self._under_way[number]
+            return Exchange(reply, sent_at, time(), pauses, in_flight, overtook, request.method == "DELETE")
         finally:
             slots.release()
 
@@ -220,7 +229,9 @@ class Channel:
         """One request ended: the search for the best concurrency hears of it, and is obeyed unless the breaker is open."""
         if self.search is None:
             return
-        self.concurrency = self.search.add(Sample(exchange.sent_at, exchange.ended_at, exchange.in_flight, kind))
+        self.concurrency = self.search.add(
+            Sample(exchange.sent_at, exchange.ended_at, exchange.in_flight, kind, exchange.overtook)
+        )
         if not self._trial and self.slots.limit != self.concurrency:
             self.slots.limit = self.concurrency
 
@@ -293,3 +304,13 @@ class Channel:
         if self.pacing.pause(seconds, since=exchange.pauses):
             for _, emit in self._stops:
                 emit(events.Paused(self.provider.name, reason, seconds))
+
+
+def _place(under_way: dict[int, None], number: int) -> int:
+    """How many come before ``number``."""
+    place = 0
+    for earlier in under_way:
+        if earlier == number:
+            break
+        place += 1
+    return place

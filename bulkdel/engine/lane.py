@@ -339,6 +339,7 @@ class Lane:
 
     def _requeued(self, job: Job, cause: str, reason: str, seconds: float) -> None:
         self.results.requeued[cause] += 1
+        self.results.requeued_by[job.target.provider] += 1
         self.results.emit(events.Requeued(job.target, cause, reason, seconds))
 
     # ------------------------------------------------------------------ endings

@@ -1,0 +1,417 @@
+"""Finds how many requests a service answers fastest, from how its answers come; no clock and no dice of its own.
+
+Throughput is what is wanted, so throughput is what is searched (as Vespa's feed client does; the latency gradients of
+Netflix's concurrency-limits and of Envoy hold a queue short, which is another wish). A *level* is how many requests circulate.
+The search measures a level over a window, tries another, keeps the better one, and comes back to look again later. It
+climbs only for a gain that is worth it, so it stops at the knee, and steps down wherever less does as well.
+
+What speaks of overload speaks at once: failed answers cut the level by a third, and what they were sent at is a ceiling
+for a while. Requests that hang hold their slots and bring no answer; they are found long before they time out, because
+every other request overtakes them.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from math import ceil, floor, hypot, sqrt
+from typing import Literal, NamedTuple
+
+Kind = Literal["ok", "overload", "neutral"]
+"""``ok``: the service did the work. ``overload``: a 5xx, or no answer. ``neutral``: it answered, and it says nothing."""
+
+CLIMB = (1.5, 1.25, 1.1)
+"""Steps up: the first while each is worth it, then finer ones, and the last only where it is at least one more."""
+HOLD = len(CLIMB)
+DOWN = 0.8
+GAIN = 0.25
+"""Share of the throughput that a step up would bring if the service were idle, that it must bring to be kept. Below a
+quarter, noise (WORTH) decides and the queue grows for nothing."""
+WORTH = 0.03
+"""Least gain of a step up, and most loss of a step down: a window is known to about 3 %, see ``NOISE``."""
+KEEP = 0.95
+"""Steps down never go below this share of the best throughput that was seen, however small each loss was."""
+NOISE, LEAST_ROUNDS, LEAST_SAMPLES, LEAST_S, MOST_SAMPLES, MOST_S = 0.03, 5, 20, 0.5, 400, 10.0
+"""A window ends when the scatter of its rounds says that the throughput is known to 3 %, between these bounds. 400 answers
+tell a service with exponential times to 5 %; more would be slow to follow."""
+CHANGED = 0.25
+"""A window this far off what the same level brought before: the service has changed, and the search begins anew."""
+MIXED = 0.15
+"""Two windows whose shares of neutral answers differ by more than this cannot be compared: a refusal costs a service less."""
+CUT = 0.7
+"""What overload leaves of the level: multiplicative decrease, at most once a round trip."""
+LONE, MOST_BACKGROUND = 0.02, 0.2
+"""Failures that are only one, or fewer than this share of the answers, are the documents' and not the level's. Documents that
+always fail are asked six times each, so what share of failures a cut did not end is added twice, up to the second number."""
+HUNG, HUNG_ROUNDS = 0.05, 20
+"""Requests hang that were not answered while as many slots were answered twenty times; fewer than the share say nothing."""
+STUCK, LEAST_STUCK = 0.12, 3
+"""Requests that hang, of a level, that are too many to be slow answers."""
+PROVEN_S = 60.0
+"""Seconds at a level without a failure after which it is proven: longer than a pool's patience (30 s) and as long as the
+default timeout. A failure at a proven level means that the service has changed, so its ceiling is short."""
+CEILING_S, CEILING_PROVEN_S, CEILING_STUCK_S = 600.0, 30.0, 60.0
+"""How long a level that failed is not tried again. To ask costs the service some 5xx, so it is asked every ten minutes."""
+LOOK_S, LOOK_MOST_S, LOOK_WINDOWS = 10.0, 120.0, 8
+"""Seconds between looks at the next level while a level is held; doubles up to the second while they find nothing, and is
+never less than so many windows."""
+
+
+class Sample(NamedTuple):
+    """One request that ended: when it was sent and ended (any monotonic clock, seconds), how many were in flight when it was
+    sent, itself included, what its end says, and how many that were sent before it had not ended when it did."""
+
+    sent_at: float
+    ended_at: float
+    in_flight: int
+    kind: Kind
+    overtook: int = 0
+
+
+@dataclass(slots=True)
+class _Window:
+    """What came in since a level settled."""
+
+    opened_at: float
+    tolerance: float  # how well the throughput must be known
+    round_at: float
+    in_round: int = 0
+    ended: int = 0
+    ok: int = 0
+    neutral: int = 0
+    failed: int = 0
+    idle: int = 0  # sent while slots were free: the service was not what limited
+    hung: int = 1_000_000  # requests that every other overtook
+    rounds: int = 0
+    total: float = 0.0  # of the rounds' durations, and of their squares
+    squares: float = 0.0
+
+    def add(self, sample: Sample, limit: int) -> None:
+        self.ended += 1
+        self.ok += sample.kind == "ok"
+        self.neutral += sample.kind == "neutral"
+        self.failed += sample.kind == "overload"
+        self.idle += sample.sent_at >= self.opened_at and sample.in_flight < limit
+        if sample.sent_at >= self.opened_at:
+            self.hung = min(self.hung, sample.overtook)
+        self.in_round += 1
+        if self.in_round >= limit:
+            took = sample.ended_at - self.round_at
+            self.rounds, self.total, self.squares = self.rounds + 1, self.total + took, self.squares + took * took
+            self.round_at, self.in_round = sample.ended_at, 0
+
+    def lasted(self, now: float) -> float:
+        return now - self.opened_at
+
+    def closed(self, now: float, limit: int, stuck: int) -> bool:
+        """Whether it says enough."""
+        if self.rounds < LEAST_ROUNDS or self.ended < LEAST_SAMPLES or self.lasted(now) < LEAST_S:
+            return False
+        if self.rounds < HUNG_ROUNDS and self.hung - stuck > HUNG * limit:
+            return False
+        if self.ended >= MOST_SAMPLES or self.lasted(now) >= MOST_S:
+            return True
+        return self.error() <= self.tolerance
+
+    def error(self) -> float:
+        """The standard error of the throughput, as a share of it, from the scatter of the rounds."""
+        mean = self.total / self.rounds
+        scatter = max(0.0, self.squares / self.rounds - mean * mean) / (self.rounds - 1)
+        return sqrt(scatter) / mean if mean > 0 else 0.0
+
+
+class _Measure(NamedTuple):
+    """A window's result: answers a second, its standard error as a share of it, and which share of them was neutral."""
+
+    per_second: float
+    error: float
+    neutral: float
+
+
+class Concurrency:
+    """Samples in, ``limit`` out: how many requests may be in flight.
+
+    :param start: where the search begins
+    :param most: what the limit never exceeds (requests that hang included)
+    :raises ValueError: where not ``1 <= start <= most``
+    """
+
+    def __init__(self, start: int = 4, most: int = 64) -> None:
+        if not 1 <= start <= most:
+            raise ValueError(f"the search must begin between 1 and the most: {start!r} of {most!r}")
+        self._most = most
+        self._level = start  # circulating requests that are wanted now
+        self._stuck = 0  # requests that hang beside them; they keep their slots until they end
+        self._stuck_before = float("-inf")  # they were sent before this
+        self._base: _Measure | None = None  # what the level brings, or the level below a trial
+        self._best = 0.0  # the most that any level brought since the service changed
+        self._trial_of: int | None = None  # the level that a trial goes back to
+        self._step = 0  # which of CLIMB is next
+        self._window: _Window | None = None
+        self._settling = start  # answers to requests sent since the level changed that are still to be let pass
+        self._changed_at = float("-inf")
+        self._hung_windows = 0
+        self._dropped = False  # the level came down because requests hung
+        self._suspects = 0  # windows in a row that were far off
+        self._window_s = LEAST_S
+        self._latency = 0.0
+        self._failures = 0
+        self._ended = 0  # answers since the failures are counted
+        self._background = 0.0  # the share of failures that a lower level did not end
+        self._after_cut = False
+        self._cut_at = float("-inf")
+        self._proven, self._held_since = start, float("inf")
+        self._ceiling, self._ceiling_until = most, float("-inf")
+        self._look_up_at = self._look_down_at = float("-inf")
+        self._wait_up = self._wait_down = LOOK_S
+        self._down_next = False
+
+    @property
+    def limit(self) -> int:
+        """How many requests may be in flight: those that circulate, and those that hang."""
+        return min(self._most, self._level + self._stuck)
+
+    def add(self, sample: Sample) -> int:
+        """One request ended; the samples come in the order in which they end. Returns ``limit``."""
+        now = sample.ended_at
+        took = now - sample.sent_at
+        if self._held_since == float("inf"):
+            self._held_since = now
+        if self._trial_of is None and now - self._held_since >= PROVEN_S:
+            self._proven = max(self._proven, self._level)
+        if self._stuck and sample.sent_at < self._stuck_before:
+            self._stuck -= 1  # it has ended: its slot is not given to another
+        self._ended += 1
+        if sample.kind == "overload":
+            self._failed(sample)
+        else:
+            self._latency = took if not self._latency else self._latency + 0.05 * (took - self._latency)
+        self._watch(sample)
+        return self.limit
+
+    # ------------------------------------------------------------------ windows
+
+    def _watch(self, sample: Sample) -> None:
+        now, limit = sample.ended_at, self.limit
+        if sample.sent_at >= self._changed_at and 2 * sample.in_flight <= limit and limit > 1:
+            # After a pause, or with too little to do: nothing can be said of this level.
+            self._settle(now)
+            return
+        window = self._window
+        if window is None:
+            # The first answer of each slot is let pass: it may have had a connection to set up.
+            self._settling -= sample.sent_at >= self._changed_at
+            if self._settling <= 0:
+                self._window = _Window(now, self._tolerance(now), now)
+            return
+        window.add(sample, limit)
+        if window.closed(now, limit, self._stuck):
+            self._window = _Window(now, self._tolerance(now), now)
+            self._window_s = window.lasted(now)
+            self._judge(window, now)
+
+    def _tolerance(self, now: float) -> float:
+        """How well a window must know its throughput: to half of the gain that the step it stands for must bring."""
+        lower, upper = (self._level, self._up(now)) if self._trial_of is None else (self._trial_of, self._level)
+        climbing = self._step != HOLD and upper > lower
+        return max(NOISE, GAIN * (upper / lower - 1.0) / 2) if climbing else NOISE
+
+    def _settle(self, now: float) -> None:
+        self._window, self._settling = None, self.limit
+        self._changed_at = max(self._changed_at, now)
+
+    def _go(self, level: int, now: float) -> None:
+        """Change the level; what was sent before says nothing of it."""
+        self._level = max(1, min(self._most, level))
+        self._changed_at = now
+        self._failures = self._ended = 0
+        self._settle(now)
+
+    def _judge(self, window: _Window, now: float) -> None:
+        """A window of the present level came to its end."""
+        lasted = window.lasted(now)
+        if window.idle > 0.1 * window.ended:
+            return
+        if self._hangs(window, now):
+            return
+        self._background = (
+            min(MOST_BACKGROUND, window.failed / window.ended) if self._after_cut else self._background * 0.98
+        )
+        self._after_cut = False
+        if self._failures <= 1:
+            self._failures = self._ended = 0
+        found = _Measure(window.ended / lasted, window.error(), window.neutral / window.ended)
+        base = self._base
+        if base is None or abs(base.neutral - found.neutral) > MIXED:
+            # Nothing to compare with: what this level brings becomes the base; a trial is given up.
+            if self._trial_of is not None:
+                self._back(now)
+                self._base = None
+                return
+            self._base, self._best = found, found.per_second
+        elif self._trial_of is not None:
+            self._compare(base, found, now)
+            return
+        elif abs(found.per_second / base.per_second - 1.0) > max(CHANGED, 3 * hypot(found.error, base.error)):
+            self._suspects += 1
+            if self._suspects < 2:
+                return  # one slow answer, a backup, a deploy: look once more
+            self._base, self._best = found, found.per_second
+            self._down_next = found.per_second < base.per_second
+            self._step = HOLD
+            self._wait_up = self._wait_down = LOOK_S
+            self._look_up_at = self._look_down_at = now
+        else:
+            per_second = base.per_second + 0.3 * (found.per_second - base.per_second)
+            error = 0.7 * max(base.error, found.error)  # an average of about five windows
+            self._base = _Measure(per_second, error, base.neutral + 0.3 * (found.neutral - base.neutral))
+            self._best = max(self._best * 0.99, per_second)
+        self._suspects = 0
+        self._try_another(now)
+
+    # ------------------------------------------------------------------ the search
+
+    def _try_another(self, now: float) -> None:
+        """Begin a trial of another level where one is due."""
+        level, up = self._level, self._up(now)
+        down = min(level - 1, floor(level * DOWN + 0.5))
+        down_due = down >= 1 and now >= self._look_down_at and (self._step == HOLD or self._down_next)
+        if up > level and now >= self._look_up_at and not (down_due and self._down_next):
+            wanted = up
+        elif down_due:
+            wanted = down
+        else:
+            if up <= level and self._step != HOLD:
+                self._hold(now)
+            return
+        self._trial_of = level
+        self._go(wanted, now)
+
+    def _up(self, now: float) -> int:
+        """The next level up: within the most, and below the ceiling."""
+        ratio = CLIMB[1] if self._step == HOLD else CLIMB[self._step]
+        top = self._most if now >= self._ceiling_until else min(self._most, self._ceiling)
+        return min(top, max(self._level + 1, floor(self._level * ratio + 0.5)))
+
+    def _hold(self, now: float) -> None:
+        """The climb is over: stay, and look up and down now and then."""
+        self._step = HOLD
+        self._look_up_at = now + self._pause(self._wait_up)
+        self._wait_up = min(LOOK_MOST_S, 2 * self._wait_up)
+        self._look_down_at = max(self._look_down_at, now + self._pause(self._wait_down) / 2)
+
+    def _compare(self, base: _Measure, found: _Measure, now: float) -> None:
+        """Keep the trial's level, or go back."""
+        before, level = self._trial_of, self._level
+        assert before is not None
+        gain = found.per_second / base.per_second - 1.0
+        # Too low for long costs more than too high for a moment, so doubt speaks for the higher level.
+        doubt = hypot(base.error, found.error)
+        if level > before:
+            keep = gain >= max(WORTH, GAIN * (level / before - 1.0) - doubt)
+        else:
+            keep = gain >= max(-WORTH, doubt - 2 * WORTH) and found.per_second >= KEEP * self._best
+        if not keep:
+            self._back(now)
+            if level < before:
+                self._down_next = False
+                self._look_down_at = now + self._pause(self._wait_down)
+                self._wait_down = min(LOOK_MOST_S, 2 * self._wait_down)
+                return
+            while self._step < HOLD:
+                self._step += 1
+                if self._step < HOLD and self._up(now) < level:
+                    return  # a finer step, at the next window
+            self._hold(now)
+            return
+        self._trial_of = None
+        self._base, self._best = found, max(self._best, found.per_second)
+        self._held_since = now
+        if level > before:
+            self._wait_up, self._look_up_at, self._down_next = LOOK_S, now, False
+            self._step = 1 if self._step == HOLD else self._step
+        else:
+            self._wait_down, self._look_down_at, self._down_next = LOOK_S, now, True
+        self._try_another(now)
+
+    def _back(self, now: float) -> None:
+        """Give a trial up."""
+        assert self._trial_of is not None
+        before, self._trial_of = self._trial_of, None
+        self._go(before, now)
+
+    def _pause(self, wait: float) -> float:
+        return max(wait, LOOK_WINDOWS * self._window_s)
+
+    # ------------------------------------------------------------------ overload
+
+    def _hangs(self, window: _Window, now: float) -> bool:
+        """Whether requests hang, so that the window says nothing of its level; too many of them are a ceiling."""
+        limit = self.limit
+        hung = window.hung - self._stuck
+        if hung <= HUNG * limit:
+            self._hung_windows, self._dropped = 0, False
+            return False
+        self._hung_windows += 1
+        if self._dropped:
+            # The level came down and they hang still: they keep their slots, and the others go on beside them.
+            self._stuck = min(hung, self._most - self._level)
+            self._stuck_before = window.opened_at
+            self._dropped = False
+            self._go(self._level, now)
+            return True
+        many = hung >= max(LEAST_STUCK, STUCK * limit)
+        if many and (self._trial_of is not None or self._hung_windows >= 2):
+            before, self._trial_of = self._trial_of, None
+            worked = before if before is not None and before < self._level else 1
+            level = max(worked, self._level - hung)
+            self._dropped = True
+            self._hung_windows = 0
+            self._lower_ceiling(level, now + CEILING_STUCK_S, now)
+            self._restart(level, now)
+        return True
+
+    def _failed(self, sample: Sample) -> None:
+        """An answer failed: believed where it is not alone, or where it was long in coming at a level that is new."""
+        now, at = sample.ended_at, sample.in_flight
+        if at <= 1 or sample.sent_at < self._cut_at:
+            return  # a lone request says nothing of concurrency; and one complaint is one cut
+        self._failures += 1
+        alone = self._failures < max(2.0, (LONE + 2 * self._background) * self._ended)
+        slow = now - sample.sent_at >= max(2.0, 4 * self._latency)
+        circulating = at - self._stuck
+        if alone and not (slow and circulating > self._proven):
+            return
+        new = circulating > self._proven
+        worked = min(self._level, self._trial_of or 1)
+        # A request that got nothing for long was one too many. One that was turned away at once was sent by a client that
+        # keeps all slots full, so what it was sent at tells nothing, and the level that worked is all that is known.
+        # In a total outage every level fails, the lowest included: a ceiling is never below half of what was tried.
+        top = min(circulating, self._level) - 1 if slow else max(worked, floor(CUT * self._level))
+        top = max(1, ceil(0.5 * self._level), top)
+        lasts = CEILING_S if new else CEILING_PROVEN_S
+        self._cut_at = now
+        self._failures = self._ended = 0
+        if circulating > self._level:
+            self._lower_ceiling(at - 1, now + lasts, now)  # the level has come down since
+            return
+        self._trial_of = None
+        self._lower_ceiling(top, now + lasts, now)
+        level = max(1, min(top, floor(CUT * self._level)))
+        self._proven = min(self._proven, level)
+        self._restart(level, now)
+        self._after_cut = True
+
+    def _lower_ceiling(self, level: int, until: float, now: float) -> None:
+        if now < self._ceiling_until:
+            level = min(level, self._ceiling)
+            until = max(until, self._ceiling_until)
+        self._ceiling, self._ceiling_until = max(1, level), until
+
+    def _restart(self, level: int, now: float) -> None:
+        """Search on from ``level``, with nothing known of it."""
+        self._base, self._suspects = None, 0
+        self._step, self._down_next = 0, False
+        self._wait_up = self._wait_down = LOOK_S
+        self._look_up_at = now
+        self._held_since = now
+        self._go(level, now)
