@@ -42,11 +42,12 @@ class Breaker:
     Time (``now``, ``sent_at``) is any monotonic clock in seconds, the same for all calls; ``u`` is uniform in [0, 1).
     """
 
-    __slots__ = ("_in_a_row", "_opened_at", "_openings", "_patience", "_since", "_until", "_worked")
+    __slots__ = ("_in_a_row", "_opened_at", "_openings", "_patience", "_reached", "_since", "_until", "_worked")
 
     def __init__(self, patience: float = PATIENCE_S) -> None:
         self._patience = patience
         self._worked = False
+        self._reached = False  # a service that has answered at all is at that address
         self._in_a_row = 0
         self._since = 0.0  # when the first of the troubles in a row came
         self._openings = 0  # since the last success
@@ -84,14 +85,15 @@ class Breaker:
         trouble is the same complaint. ``GiveUp`` comes with the first trouble, tolerated ones aside, after ``patience``
         seconds of nothing but trouble (less where nothing ever worked). ``why`` is the trouble in words.
         """
+        self._reached = self._reached or kind == "service"
         if not self._in_a_row:
             self._since = now
         self._in_a_row += 1
         if self._in_a_row <= TOLERATED:
             return None
         lasted = now - self._since
-        if lasted >= self._patience_for(kind):
-            return GiveUp(self._sentence(kind, lasted) + (f": {why}" if why else ""))
+        if lasted >= self._patience_for():
+            return GiveUp(self._sentence(lasted) + (f": {why}" if why else ""))
         if self.is_open(now) or (sent_at is not None and sent_at <= self._opened_at):
             return None
         self._openings += 1
@@ -99,14 +101,14 @@ class Breaker:
         self._opened_at, self._until = now, now + seconds
         return Open(seconds)
 
-    def _patience_for(self, kind: Trouble) -> float:
+    def _patience_for(self) -> float:
         if self._worked:
             return self._patience
-        return min(self._patience, NEVER_REACHED_S if kind == "unreachable" else NEVER_WORKED_S)
+        return min(self._patience, NEVER_WORKED_S if self._reached else NEVER_REACHED_S)
 
-    def _sentence(self, kind: Trouble, lasted: float) -> str:
+    def _sentence(self, lasted: float) -> str:
         if self._worked:
             return f"the service has done nothing right for {lasted:.0f} s"
-        if kind == "unreachable":
+        if not self._reached:
             return f"the service could not be reached, not even once in {lasted:.0f} s"
         return f"the service answered nothing right, not even once in {lasted:.0f} s"

@@ -44,6 +44,7 @@ def check(report: Report, asked: list[Target], service: Service) -> None:
 @settings(max_examples=150, deadline=None)
 @given(scripts, limits)
 @example([["lost done"], ["500 done", "500 done"]], (None, 1))
+@example([["500", "unreachable"], ["500 done", "500"], ["500 done", "500"]], (None, 1))
 @example([["indexing"] * 5, ["429 long"], []], (Rate(5), 2))
 def test_every_target_settles_once_and_the_report_is_true(
     script: list[list[str]], limit: tuple[Rate | None, int]
