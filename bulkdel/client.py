@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterable, Callable, Iterable, Iterator, Sequence
+from collections.abc import AsyncIterable, Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from types import TracebackType
+from typing import Any
 
 from bulkdel import events
 from bulkdel.account import Report
@@ -245,8 +246,12 @@ class Client:
         on_settled: OnSettled | None = None,
         keep: bool = True,
         run: str | Path | None = None,
+        more: Mapping[str, Any] | None = None,
     ) -> Report:
-        """Purge datasets and settle explicit targets of several providers in one call: one plan, one run file, one report."""
+        """Purge datasets and settle explicit targets of several providers in one call: one plan, one run file, one report.
+
+        ``more`` is kept in the run file's header, as it is: plain JSON values, never a key.
+        """
         for wish in wishes:
             self._channel(wish.provider)
             if not isinstance(wish.dataset, str):
@@ -270,7 +275,7 @@ class Client:
                     settled=kept.in_order,
                 )
         providers = [channel.provider for channel in used.values()]
-        file = await session.create(run, act, providers, asked, wishes, explicit=targets is not None)
+        file = await session.create(run, act, providers, asked, wishes, explicit=targets is not None, more=more)
         async with file:
             recorded = RunLedger(file)
             with self._call(used, asked, on_event, recorded, Kept(on_settled, keep=False)) as call:

@@ -80,7 +80,7 @@ def goes_on(run: Run) -> bool:
 
 def unfinished_plan(run: Run) -> bool:
     """A plan that ended before it held anything that could be carried out."""
-    return run.header.act == "plan" and not any(listing == "complete" for listing in run.listings().values())
+    return run.header.act == "plan" and not {"complete", "none"} & set(run.listings().values())
 
 
 def name_of(path: Path) -> str:

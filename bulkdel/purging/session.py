@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from bulkdel.account import Report
 from bulkdel.account.plan import PlannedDataset
@@ -37,6 +38,7 @@ async def create(
     wishes: Sequence[Wish],
     *,
     explicit: bool,
+    more: Mapping[str, Any] | None = None,
 ) -> RunFile:
     """A new run file that says what was asked.
 
@@ -50,6 +52,7 @@ async def create(
         selection=wishes[0].select if wishes else Selection(),
         datasets=tuple(AskedDataset(wish.provider, wish.dataset, wish.select) for wish in wishes),
         targets=explicit,
+        more=more or {},
     )
     return await RunFile.create(path, header)
 
@@ -88,7 +91,7 @@ def read(path: str | Path, providers: Mapping[str, Provider]) -> Session:
             elif run.header.act == "plan":
                 continue  # a plan deletes what it holds and nothing else, and of this dataset it holds nothing
             wishes.append(Wish(provider, dataset, run.selection_of(provider, dataset)))
-        if run.header.act == "plan" and "complete" not in listings.values():
+        if run.header.act == "plan" and not {"complete", "none"} & set(listings.values()):
             raise RunFileError(
                 f"the plan did not come to its end, so there is nothing to carry out: {run.path}",
                 hint="make the plan again",
