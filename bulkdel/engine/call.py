@@ -67,7 +67,7 @@ class Call:
         if self.policy.deadline is not None:
             reason = StopReason("deadline", f"the deadline of {self.policy.deadline:g} s came")
             self._deadline = self._loop.call_later(self.policy.deadline, self.stop, reason)
-        self._tick = self._loop.call_later(FIRST_TICK_S, self._look)
+        self._tick = self._loop.call_later(FIRST_TICK_S, self._look_again)
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -106,14 +106,19 @@ class Call:
         self._looked_at = now
         for name in self.channels:
             self.timelines[name].add(self._sample(name, at, span, now))
+
+    def _look_again(self) -> None:
+        """Look, and again later; only the timer does this, so that there is never more than one."""
+        self._look()
         # Short stretches at first: a run of seconds has a story too.
-        self._tick = self._loop.call_later(min(TICK_S, max(FIRST_TICK_S, (now - self.started) / 20)), self._look)
+        took = self._looked_at - self.started
+        self._tick = self._loop.call_later(min(TICK_S, max(FIRST_TICK_S, took / 20)), self._look_again)
 
     def _sample(self, name: str, at: float, span: float, now: float) -> Sample:
         channel, watch = self.channels[name], self._watches[name]
         lane = self.engine.lanes.get(name) if self.engine is not None else None
         settled, requests = self.settled_of(name), self.requests_of(name)
-        requeued = self.results.requeued.total()
+        requeued = self.results.requeued_by[name]
         p50, p95 = percentiles(lane.took if lane is not None else ())
         if lane is not None:
             lane.took.clear()

@@ -50,7 +50,8 @@ class Results:
     ) -> None:
         self.datasets: dict[tuple[str, str], Counts] = {}
         self.reasons: Counter[str] = Counter()
-        self.requeued: Counter[str] = Counter()
+        self.requeued: Counter[str] = Counter()  # by cause
+        self.requeued_by: Counter[str] = Counter()  # by provider
         self.fulfilled = 0
         self.bugs: list[Exception] = []
         self.journal_lost = False

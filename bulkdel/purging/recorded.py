@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections import Counter
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import overload
 
 from bulkdel.account import DatasetReport, Report
+from bulkdel.engine.timeline import Sample
 from bulkdel.model import Document, Selection, Settled, Target
 from bulkdel.purging.ledger import PAGE, Fate, Row, Work
 from bulkdel.runs import Count, Run, RunFile
@@ -88,9 +90,17 @@ class RunLedger:
             )
         await self.run.end_dataset(key, report.status, report.reason)
 
-    async def count(self, report: Report, requests: dict[str, int]) -> None:
-        """Add what one session cost to the run's counters."""
+    async def count(
+        self, report: Report, requests: dict[str, int], timelines: Mapping[str, Sequence[Sample]] | None = None
+    ) -> None:
+        """Add what one session cost to the run's counters, and how each provider's time went."""
         counts = [Count(name, "requests", n) for name, n in requests.items() if n]
+        for name, samples in (timelines or {}).items():
+            waited: Counter[str] = Counter()
+            for sample in samples:
+                waited.update(sample.waited)
+            counts += [Count(name, "waited", seconds, cause) for cause, seconds in waited.items() if seconds]
+            await self.run.add_samples(name, samples)
         first = next(iter(requests), None)
         if first is not None:
             counts += [Count(first, "requeued", n, cause) for cause, n in report.requeued.items()]
@@ -154,6 +164,7 @@ def recorded_report(run: Run, *, report: Report | None = None) -> Report:
         reasons=run.reasons(),
         requeued=dict(counters.requeued),
         pauses=counters.pauses,
+        waited_s={cause: round(seconds, 3) for cause, seconds in counters.waited_s.items()},
         run=str(run.path),
         reason=report.reason if report is not None else last.reason,
         hint=report.hint if report is not None else "",

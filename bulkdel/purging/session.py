@@ -117,7 +117,7 @@ async def close(run: RunFile, ledger: RunLedger, call: Call, report: Report) -> 
     """End the session in the file and count the report from it; where the file was lost, the session's own account holds."""
     requests = {name: call.requests_of(name) for name in call.channels}
     try:
-        await ledger.count(report, requests)
+        await ledger.count(report, requests, {name: timeline.all() for name, timeline in call.timelines.items()})
         await run.close(report.status, report.exit_status, reason=report.reason, clean=not call.results.journal_lost)
         with Run.open(run.path, check=False) as read_back:
             return recorded_report(read_back, report=report)

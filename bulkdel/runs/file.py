@@ -14,11 +14,13 @@ from typing import Any, Self, TypeVar
 
 import anyio
 
+from bulkdel.engine.timeline import Sample
 from bulkdel.errors import ConfigurationError, RunFileError
 from bulkdel.model import Document, RunStatus, Selection, Settled, Target
 from bulkdel.runs import planning, schema, settling
 from bulkdel.runs.header import read_header, write_header
 from bulkdel.runs.opening import journal_of, take_hold
+from bulkdel.runs.samples import add_samples
 from bulkdel.runs.schema import Connect
 from bulkdel.runs.store import Store
 from bulkdel.runs.values import Added, Count, Known, Row, RunHeader, to_json
@@ -277,6 +279,14 @@ class RunFile:
         """Add to the run's counters."""
         given = list(counts)
         await self._do(lambda store: settling.count(store, given))
+
+    async def add_samples(self, provider: str, samples: Sequence[Sample]) -> None:
+        """How one provider's part of this session went, stretch by stretch; once, when it ends.
+
+        :raises ConfigurationError: where the run's header has no such provider
+        """
+        given = list(samples)
+        await self._do(partial(add_samples, provider=provider, samples=given), len(given))
 
     async def end_dataset(self, key: int, status: RunStatus, reason: str = "") -> None:
         """How the dataset came out, in one of the run's words."""

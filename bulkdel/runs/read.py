@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import sqlite3
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
@@ -13,6 +13,7 @@ from typing import Any, Self, cast
 
 from bulkdel.account.model import Counts, DatasetReport
 from bulkdel.account.plan import Plan
+from bulkdel.engine.timeline import Sample
 from bulkdel.errors import RunFileError
 from bulkdel.model import FULFILLED, Outcome, RunStatus, Selection, Settled, Target
 from bulkdel.runs import schema
@@ -20,6 +21,7 @@ from bulkdel.runs.evidence import digest
 from bulkdel.runs.header import read_header
 from bulkdel.runs.lock import Holder, holder
 from bulkdel.runs.review import left_to_do
+from bulkdel.runs.samples import endings_in, samples_of
 from bulkdel.runs.schema import ARCHIVED, INDEXING, OUTCOMES, WORDS, Connect
 from bulkdel.runs.values import (
     Counters,
@@ -184,6 +186,14 @@ class Run:
             waited_s=sort("waited"),
             other={key: n for key, n in totals.items() if key[0] not in ("requests", "pauses", "requeued", "waited")},
         )
+
+    def samples(self) -> Mapping[int, Mapping[str, list[Sample]]]:
+        """How its time went, by session and provider; a session that ended without a word left none."""
+        return samples_of(self._all)
+
+    def endings_in(self, since: float, until: float, width_s: float) -> Mapping[str, dict[int, int]]:
+        """How many documents settled from ``since`` to ``until`` (Unix seconds), by provider and stretch of ``width_s``."""
+        return endings_in(self._all, since, until, width_s)
 
     # ------------------------------------------------------------------ counts
 

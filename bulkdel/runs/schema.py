@@ -147,6 +147,21 @@ CREATE TABLE counter (
     n REAL NOT NULL,
     PRIMARY KEY (provider, what, cause)
 ) WITHOUT ROWID;
+CREATE TABLE sample (               -- a stretch of a provider's time in a session: bulkdel.engine.timeline.Sample
+    session INTEGER NOT NULL REFERENCES session,
+    provider INTEGER NOT NULL REFERENCES provider,
+    at REAL NOT NULL,               -- seconds since the session's call began
+    span REAL NOT NULL,
+    settled INTEGER NOT NULL,
+    requests INTEGER NOT NULL,
+    requeued INTEGER NOT NULL,
+    p50 REAL,
+    p95 REAL,
+    in_flight INTEGER NOT NULL,
+    concurrency INTEGER NOT NULL,
+    rate REAL,
+    waited TEXT NOT NULL            -- JSON: seconds by cause
+);
 
 CREATE TRIGGER an_ending_never_changes BEFORE UPDATE ON settled BEGIN
     SELECT RAISE(ABORT, 'a document that has settled cannot settle again');

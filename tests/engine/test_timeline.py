@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import tempfile
+from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bulkdel import Policy, Rate
+from bulkdel import Policy, Rate, Run
 from bulkdel.engine.timeline import MOST, Sample, Timeline, merge, percentiles
+from bulkdel.purging.recorded import recorded_report
 from tests import virtual
 from tests.engine.world import DATASET, Service, client, provider, targets
 
@@ -88,3 +91,60 @@ def test_every_second_of_a_call_is_accounted_for() -> None:
         assert sum(report.waited_s.values()) == pytest.approx(report.elapsed_s, abs=0.01)
 
     virtual.run(main())
+
+
+def test_nothing_ticks_behind_a_call() -> None:
+    """A call is looked at while it goes and never again: asking for its account begins no timer of its own."""
+
+    async def main() -> None:
+        service = Service()
+        ids = service.fill(5)
+        async with client(service) as c:
+            await c.delete(targets(ids))
+        await asyncio.get_running_loop().create_future()
+
+    with pytest.raises(virtual.Deadlock):  # no timer is set any more, so this waits for ever
+        virtual.run(main())
+
+
+def test_requeues_belong_to_their_own_provider() -> None:
+    """Two providers at once: what one of them is asked again is in its own timeline, and in no other."""
+
+    async def main(path: Path) -> None:
+        service, other = Service(), Service(name="other")
+        ids, others = service.fill(4), other.fill(4)
+        service.script(ids[1], ["500", "500"])
+        async with client(service, other) as c:
+            await c.delete([*targets(ids), *targets(others, "other")], run=path)
+        with Run.open(path) as run:
+            kept = run.samples()[1]
+        assert {name: sum(s.requeued for s in samples) for name, samples in kept.items()} == {"dify": 2, "other": 0}
+
+    with tempfile.TemporaryDirectory() as folder:
+        virtual.run(main(Path(folder) / "a.run"))
+
+
+def test_a_recorded_run_knows_where_its_time_went() -> None:
+    """The samples and the seconds by cause of every session are in the run file, and the report read back has them."""
+
+    async def main(path: Path) -> None:
+        service = Service(latency=0.05)
+        service.fill(40)
+        async with client(service, providers=[provider(rate=Rate(4), concurrency=2)]) as c:
+            service.when[20] = c.stop
+            first = await c.purge("dify", DATASET, run=path)
+            done = await c.resume(path)
+        with Run.open(path) as run:
+            sessions, told = run.samples(), recorded_report(run)
+            began = [session.started_at for session in run.sessions()]
+            endings = [run.endings_in(0.0, began[1], 1e12), run.endings_in(began[1], 2 * began[1], 1e12)]
+        assert told.waited_s == done.waited_s
+        assert told.waited_s["rate"] > first.waited_s["rate"] > 0
+        assert list(sessions) == [1, 2]
+        assert sum(s.settled for kept in sessions.values() for s in kept["dify"]) >= told.deleted == 40
+        waited = sum(seconds for kept in sessions.values() for s in kept["dify"] for seconds in s.waited.values())
+        assert waited == pytest.approx(sum(told.waited_s.values()), abs=0.01)
+        assert sum(n for found in endings for stretches in found.values() for n in stretches.values()) == 40
+
+    with tempfile.TemporaryDirectory() as folder:
+        virtual.run(main(Path(folder) / "a.run"))

@@ -1,0 +1,59 @@
+"""A run's time as it was measured: the stretches of each session, written when it ends and read for a report."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from bulkdel.engine.timeline import Sample
+from bulkdel.runs.store import Store
+
+_COLUMNS = "at, span, settled, requests, requeued, p50, p95, in_flight, concurrency, rate, waited"
+
+
+def add_samples(store: Store, provider: str, samples: Sequence[Sample]) -> None:
+    """Write down how one provider's part of this session went.
+
+    :raises ConfigurationError: where the run was not asked for this provider
+    """
+    number = store.provider(provider)
+    store.connection.executemany(
+        f"INSERT INTO sample (session, provider, {_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        [
+            (
+                *(store.session, number, s.at, s.span_s, s.settled, s.requests, s.requeued, s.p50_s, s.p95_s),
+                *(s.in_flight, s.concurrency, s.rate, json.dumps(dict(s.waited), separators=(",", ":"))),
+            )
+            for s in samples
+        ],
+    )
+
+
+def samples_of(fetch: Callable[[str, Sequence[object]], list[Any]]) -> Mapping[int, Mapping[str, list[Sample]]]:
+    """What ``Run.samples`` gives; ``fetch`` runs a query."""
+    found: dict[int, dict[str, list[Sample]]] = {}
+    rows = fetch(
+        f"SELECT m.session, p.name, {_COLUMNS} FROM sample m JOIN provider p ON p.id = m.provider ORDER BY m.rowid", ()
+    )
+    for session, provider, *numbers, waited in rows:
+        found.setdefault(session, {}).setdefault(provider, []).append(Sample(*numbers, waited=json.loads(waited)))
+    return found
+
+
+def endings_in(
+    fetch: Callable[[str, Sequence[object]], list[Any]], since: float, until: float, width_s: float
+) -> Mapping[str, dict[int, int]]:
+    """What ``Run.endings_in`` gives; ``fetch`` runs a query."""
+    # Whole milliseconds, as they are stored: both bounds and the width are cut the same way.
+    begin, width = int(since * 1000), max(1, int(width_s * 1000))
+    rows = fetch(
+        "SELECT p.name, (e.settled_at - ?1) / ?3 AS stretch, COUNT(*) FROM settled e JOIN document d ON d.row = e.row"
+        " JOIN dataset s ON s.id = d.dataset JOIN provider p ON p.id = s.provider"
+        " WHERE e.settled_at >= ?1 AND e.settled_at < ?2 GROUP BY p.name, stretch ORDER BY p.name, stretch",
+        (begin, int(until * 1000), width),
+    )
+    found: dict[str, dict[int, int]] = {}
+    for provider, stretch, n in rows:
+        found.setdefault(provider, {})[stretch] = n
+    return found
