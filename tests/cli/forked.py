@@ -1,0 +1,97 @@
+"""The command as processes of their own that can be killed: forked from one that has imported everything already.
+
+A fresh interpreter takes most of a second to import what a purge needs; these begin within milliseconds, so that a test can
+kill twenty of them. They have their own process, descriptors, environment and signals, as a command in a shell has.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import multiprocessing
+import os
+import resource
+import sys
+from dataclasses import dataclass, field
+from multiprocessing.context import ForkServerProcess
+from pathlib import Path
+
+from tests.cli.service import Beside, Ended
+
+_CONTEXT = multiprocessing.get_context("forkserver")
+_CONTEXT.set_forkserver_preload(
+    ["bulkdel.cli.act", "bulkdel.client", "bulkdel.evidence.formats", "bulkdel.transport", "uvloop", "tests.cli.forked"]
+)
+
+
+def _command(argv: tuple[str, ...], environ: dict[str, str], folder: str, largest: int | None) -> None:
+    """In the process: become the command. Files it writes may have ``largest`` bytes, as on a disk that is full then."""
+    os.environ.clear()
+    os.environ.update(environ)
+    for descriptor, path, flags in (
+        (0, os.devnull, os.O_RDONLY),
+        (1, os.path.join(folder, "stdout"), os.O_WRONLY | os.O_CREAT | os.O_TRUNC),
+        (2, os.path.join(folder, "stderr"), os.O_WRONLY | os.O_CREAT | os.O_TRUNC),
+    ):
+        os.dup2(os.open(path, flags, 0o600), descriptor)
+    for descriptor, name in enumerate(("stdin", "stdout", "stderr")):
+        mode = "r" if descriptor == 0 else "w"
+        setattr(sys, name, open(descriptor, mode, encoding="utf-8", closefd=False))  # noqa: SIM115 - for as long as it lives
+    if largest is not None:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (largest, largest))
+    from bulkdel.cli import main
+
+    sys.argv = ["bulkdel", *argv]
+    main()
+
+
+@dataclass
+class Running:
+    """One command that goes."""
+
+    process: ForkServerProcess
+    folder: Path
+
+    @property
+    def pid(self) -> int:
+        assert self.process.pid is not None
+        return self.process.pid
+
+    @property
+    def stderr(self) -> str:
+        """What it said so far."""
+        return _text(self.folder / "stderr")
+
+    def send(self, number: int) -> None:
+        os.kill(self.pid, number)
+
+    async def end(self) -> Ended:
+        """Wait until it has ended; a status below 0 is the signal that killed it."""
+        await asyncio.to_thread(self.process.join)
+        status = self.process.exitcode
+        assert status is not None
+        self.process.close()
+        return Ended(status, _text(self.folder / "stdout"), self.stderr)
+
+
+@dataclass
+class Forked:
+    """Starts commands beside a simulated service; what they say goes into folders of ``folder``."""
+
+    beside: Beside
+    folder: Path
+    count: int = field(default=0, init=False)
+
+    def start(self, *argv: str, largest: int | None = None) -> Running:
+        self.count += 1
+        said = self.folder / f"said-{self.count}"
+        said.mkdir()
+        process = _CONTEXT.Process(target=_command, args=(argv, self.beside.environ, str(said), largest))
+        process.start()
+        return Running(process, said)
+
+    async def run(self, *argv: str, largest: int | None = None) -> Ended:
+        return await self.start(*argv, largest=largest).end()
+
+
+def _text(path: Path) -> str:
+    return path.read_text() if path.exists() else ""
