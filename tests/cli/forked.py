@@ -28,7 +28,7 @@ def _command(argv: tuple[str, ...], environ: dict[str, str], folder: str, larges
     os.environ.clear()
     os.environ.update(environ)
     for descriptor, path, flags in (
-        (0, os.devnull, os.O_RDONLY),
+        (0, os.path.join(folder, "stdin"), os.O_RDONLY),
         (1, os.path.join(folder, "stdout"), os.O_WRONLY | os.O_CREAT | os.O_TRUNC),
         (2, os.path.join(folder, "stderr"), os.O_WRONLY | os.O_CREAT | os.O_TRUNC),
     ):
@@ -73,6 +73,16 @@ class Running:
         return Ended(status, _text(self.folder / "stdout"), self.stderr)
 
 
+def fork(
+    argv: tuple[str, ...], environ: dict[str, str], folder: Path, *, stdin: str = "", largest: int | None = None
+) -> Running:
+    """Start the command; ``folder`` is empty, and takes what it says."""
+    (folder / "stdin").write_text(stdin)
+    process = _CONTEXT.Process(target=_command, args=(argv, environ, str(folder), largest))
+    process.start()
+    return Running(process, folder)
+
+
 @dataclass
 class Forked:
     """Starts commands beside a simulated service; what they say goes into folders of ``folder``."""
@@ -85,9 +95,7 @@ class Forked:
         self.count += 1
         said = self.folder / f"said-{self.count}"
         said.mkdir()
-        process = _CONTEXT.Process(target=_command, args=(argv, self.beside.environ, str(said), largest))
-        process.start()
-        return Running(process, said)
+        return fork(argv, self.beside.environ, said, largest=largest)
 
     async def run(self, *argv: str, largest: int | None = None) -> Ended:
         return await self.start(*argv, largest=largest).end()
