@@ -80,6 +80,7 @@ class Client:
         self._connect = connect or partial(_connect, ca_file=ca_file)
         self._channels: dict[str, Channel] = {}
         self._calls: list[Call] = []
+        self._last: tuple[Progress, ...] = ()
         self._stack = AsyncExitStack()
 
     async def __aenter__(self) -> Client:
@@ -341,7 +342,9 @@ class Client:
             call.stop(StopReason("interrupted", words if reason == "interrupted" else reason))
 
     def progress(self) -> tuple[Progress, ...]:
-        """A look at every provider of every call that runs."""
+        """A look at every provider of every call that runs; where none does, the last look at the last one."""
+        if not self._calls:
+            return self._last
         return tuple(progress for call in self._calls for progress in call.progress())
 
     # ------------------------------------------------------------------ inside
@@ -382,6 +385,7 @@ class Client:
                 yield call
             finally:
                 self._calls.remove(call)
+                self._last = call.progress()
 
 
 async def _datasets(call: Call, channel: Channel) -> DatasetListing:

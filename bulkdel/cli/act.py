@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeVar
 
 from bulkdel.account import Counts, Report
 from bulkdel.account.plan import Plan
-from bulkdel.cli import keys, logs, output, progress, run_files, summary
+from bulkdel.cli import logs, output, progress, run_files, summary
 from bulkdel.cli.confirm import confirmation, typed_line
-from bulkdel.cli.options import limits_from
+from bulkdel.cli.metrics import Metrics
 from bulkdel.cli.screen import Screen
 from bulkdel.cli.signals import Interrupts, watched
 from bulkdel.cli.tally import Tally
@@ -30,7 +30,6 @@ if TYPE_CHECKING:
     from structlog.stdlib import BoundLogger
 
     from bulkdel.providers.base import Provider
-    from bulkdel.runs import ProviderHeader
 
 T = TypeVar("T")
 
@@ -53,7 +52,7 @@ class Act:
     command that goes on with it. ``asks`` is whether somebody has to say yes.
     """
 
-    kind: Literal["purge", "delete", "plan", "resume"]
+    kind: Literal["purge", "delete", "plan", "resume", "job"]
     providers: tuple[Provider, ...]
     policy: Policy
     call: Call
@@ -67,6 +66,7 @@ class Act:
     dry_run: bool = False
     as_json: bool
     settled: str | None = None
+    metrics: Metrics = field(default_factory=Metrics)
     quiet: bool
     verbose: bool
     log_json: bool
@@ -75,39 +75,6 @@ class Act:
     @property
     def deletes(self) -> bool:
         return not self.dry_run and self.kind != "plan"
-
-
-def open_provider(
-    kind: str, given: dict[str, Any], world: World, screen: Screen, asked: ProviderHeader | None = None
-) -> Provider:
-    """The provider that the options, the environment and the key file describe; with ``asked``, the one that a run holds,
-    with a key from here.
-
-    :raises ConfigurationError: for an unknown provider, a missing or impossible key, a wrong address
-    """
-    from bulkdel.providers import registry
-
-    build = registry.load(kind)
-    warn = (lambda message, hint: None) if given.get("quiet") else screen.warning
-    key = keys.read(kind, given["api_key_file"], world.environ, warn)
-    keys.remember(key, world.secrets)
-    named: dict[str, Any] = {"api_key": key}
-    base_url = given["base_url"] or world.environ.get(keys.variable(kind, "BASE_URL"), "").strip()
-    if not base_url and asked is not None:
-        base_url = asked.base_url
-    if base_url:
-        named["base_url"] = base_url
-    if asked is not None and asked.name != kind:
-        named["name"] = asked.name
-    provider: Provider = build(**named)
-    careful = getattr(provider, "warning", "")  # not of the protocol: a plug-in need not have one
-    if careful:
-        warn(careful, "")
-    limits = provider.limits if asked is None else asked.limits
-    if given["rate"] is None and given["concurrency"] is None and limits == provider.limits:
-        return provider  # with limits of its own choice a provider may adapt them, with given ones it does not
-    changed: Provider = build(**named, limits=limits_from(given, limits))
-    return changed
 
 
 def run_async(main: Callable[[], Coroutine[Any, Any, T]]) -> T:
@@ -126,11 +93,12 @@ def run_async(main: Callable[[], Coroutine[Any, Any, T]]) -> T:
 def shared(given: dict[str, Any]) -> dict[str, Any]:
     """The fields of an ``Act`` that are options of the same name."""
     names = ("yes", "dry_run", "as_json", "settled", "quiet", "verbose", "log_json", "ca_file")
-    return {name: given[name] for name in names if name in given}
+    return {name: given[name] for name in names if name in given} | {"metrics": Metrics(given.get("metrics_file"))}
 
 
 def start(act: Act, world: World) -> int:
     """Do it where somebody confirmed or can be asked, else refuse with nothing sent; returns the exit status."""
+    act.metrics.begin([provider.name for provider in act.providers])
     if act.yes or not act.deletes or not act.asks or world.asks():
         return perform(act, world)
     shown = "" if act.kind == "resume" else "; --dry-run shows what would be deleted"
@@ -204,6 +172,7 @@ def finish(act: Act, ended: Ended, world: World, screen: Screen) -> int:
         if report.bug:
             screen.error(f"something that should not happen happened, which is a bug: {safe(report.bug)}")
         screen.error(_sentence(report), safe(report.hint))
+    act.metrics.end(status, screen.warning)
     for words in _way_on(act, ended, world):
         screen.say(words)
     return status
@@ -293,6 +262,7 @@ class _Running:
 
         def hear(event: Any) -> None:
             self._tally.hear(event)
+            act.metrics.hear(event)
             tell(event)
 
         async def settled(page: Sequence[Settled]) -> None:
@@ -304,7 +274,10 @@ class _Running:
         async with self._world.client(*act.providers, ca_file=act.ca_file) as client:
             self._client = client
             with watched(interrupts.hear):
-                async with progress.shown(how, self._screen, self._log, client.progress):
+                async with (
+                    act.metrics.kept(client.progress, self._screen.warning),
+                    progress.shown(how, self._screen, self._log, client.progress),
+                ):
                     common = {
                         "policy": act.policy,
                         "on_event": hear,

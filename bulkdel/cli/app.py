@@ -16,6 +16,7 @@ from bulkdel.cli.datasets import datasets
 from bulkdel.cli.delete import delete
 from bulkdel.cli.demo import demo
 from bulkdel.cli.exits import guard
+from bulkdel.cli.job import job
 from bulkdel.cli.plan import plan
 from bulkdel.cli.purge import purge
 from bulkdel.cli.report import report
@@ -70,7 +71,7 @@ def bulkdel() -> None:
     document."""
 
 
-for command in (purge, delete, plan, resume, runs, report, datasets, simulate, demo):
+for command in (purge, delete, plan, resume, runs, report, job, datasets, simulate, demo):
     bulkdel.add_command(command)
 
 

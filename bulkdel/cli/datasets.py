@@ -34,12 +34,12 @@ def datasets(world: World, /, provider: str, **given: Any) -> int:
 
     PROVIDER is dify, langdock, or the name of an installed plug-in.
     """
-    from bulkdel.cli import act, logs, output
+    from bulkdel.cli import act, logs, opening, output
     from bulkdel.cli.screen import Screen
 
     world.verbose = given["verbose"]
     screen = Screen(world)
-    opened = act.open_provider(provider, given, world, screen)
+    opened = opening.open_provider(provider, given, world, screen)
 
     async def listing() -> Any:
         async with world.client(opened, ca_file=given["ca_file"]) as client:

@@ -58,13 +58,13 @@ def delete(world: World, /, provider: str, file: str | None, **given: Any) -> in
 
     PROVIDER is dify, langdock, or the name of an installed plug-in.
     """
-    from bulkdel.cli import act
+    from bulkdel.cli import act, opening
     from bulkdel.cli.screen import Screen
 
     world.verbose = given["verbose"]
     check_streams(given["settled"], as_json=given["as_json"])
     run_files.check_options(given)
-    opened = act.open_provider(provider, given, world, Screen(world))
+    opened = opening.open_provider(provider, given, world, Screen(world))
     with ExitStack() as stack:
         listed = TargetFile(
             stack.enter_context(_source(file, world)), "stdin" if file in (None, "-") else file, opened.name
@@ -95,16 +95,8 @@ def delete(world: World, /, provider: str, file: str | None, **given: Any) -> in
 def _source(file: str | None, world: World) -> Iterator[BinaryIO]:
     """The target file, to be read more than once; stdin, which can be read once only, is copied to a file without a name."""
     if file is not None and file != "-":
-        try:
-            source = open(file, "rb")  # noqa: SIM115 - the with below would also catch the body's errors
-        except OSError as error:
-            raise _unreadable(file, error) from None
-        with source:
-            if not source.seekable():
-                with _copied(source, file) as copy:
-                    yield copy
-            else:
-                yield source
+        with source(file) as opened:
+            yield opened
         return
     if file is None and is_terminal(world.stdin):
         raise click.UsageError(
@@ -112,6 +104,24 @@ def _source(file: str | None, world: World) -> Iterator[BinaryIO]:
         )
     with _copied(world.stdin_bytes(), "stdin") as copy:
         yield copy
+
+
+@contextmanager
+def source(file: str) -> Iterator[BinaryIO]:
+    """A target file, to be read more than once; a pipe is copied.
+
+    :raises ConfigurationError: where it cannot be read
+    """
+    try:
+        opened = open(file, "rb")  # noqa: SIM115 - the with below would also catch the body's errors
+    except OSError as error:
+        raise _unreadable(file, error) from None
+    with opened:
+        if opened.seekable():
+            yield opened
+            return
+        with _copied(opened, file) as copy:
+            yield copy
 
 
 @contextmanager

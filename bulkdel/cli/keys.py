@@ -19,20 +19,29 @@ def variable(kind: str, what: str) -> str:
     return f"{re.sub('[^A-Z0-9]', '_', kind.upper())}_{what}"
 
 
-def read(kind: str, file: Path | None, environ: Mapping[str, str], warn: Callable[[str, str], None]) -> str:
-    """The key for ``kind``: from ``file`` where one is given, else from the environment.
+def read(
+    kind: str,
+    file: Path | None,
+    environ: Mapping[str, str],
+    warn: Callable[[str, str], None],
+    *,
+    name: str = "",
+    hint: str = "",
+) -> str:
+    """The key for ``kind``: from ``file`` where one is given, else from the environment, there from ``name`` or the kind's own
+    variable. ``hint`` is what to do where there is none.
 
     ``warn(message, hint)`` is told of a file that others on the machine can read.
 
     :raises ConfigurationError: where there is no key; the message never holds it. What a key may look like is the provider's to say
     """
-    name = variable(kind, "API_KEY")
+    name = name or variable(kind, "API_KEY")
     if file is not None:
         return _from_file(file, warn)
     key = environ.get(name, "").strip()
     if not key:
         raise ConfigurationError(
-            f"no key for {kind}: {name} is not set", hint=f"set {name}, or give --api-key-file FILE"
+            f"no key for {kind}: {name} is not set", hint=hint or f"set {name}, or give --api-key-file FILE"
         )
     return key
 

@@ -64,6 +64,10 @@ def _all(*options: Callable[[F], F]) -> Callable[[F], F]:
     return wrap
 
 
+ca_option = click.option("--ca-file", type=FILE, metavar="FILE",
+                         help="Trust the certificate authorities in FILE (PEM) besides the system's.")  # fmt: skip
+
+
 def connection_options(function: F) -> F:
     """Where the service is and with which key."""
     return _all(
@@ -71,8 +75,7 @@ def connection_options(function: F) -> F:
                      help="Read the key from FILE instead of the environment variable NAME_API_KEY (DIFY_API_KEY, LANGDOCK_API_KEY)."),
         click.option("--base-url", metavar="URL",
                      help="Where the service is; NAME_BASE_URL (DIFY_BASE_URL, LANGDOCK_BASE_URL) says it too."),
-        click.option("--ca-file", type=FILE, metavar="FILE",
-                     help="Trust the certificate authorities in FILE (PEM) besides the system's."),
+        ca_option,
     )(function)  # fmt: skip
 
 
@@ -133,6 +136,10 @@ _SETTLED = click.option("--settled", type=click.Path(), metavar="FILE",
                         help="Add every settled document to FILE as it settles, one JSON object a line; - is stdout.")  # fmt: skip
 
 
+_METRICS = click.option("--metrics-file", type=FILE, metavar="FILE",
+                        help="Write counts and durations by provider to FILE every 10 s and at the end, as Prometheus text.")  # fmt: skip
+
+
 def act_options(function: F) -> F:
     """Whether to ask, what to write, and where the run file goes."""
     return _all(
@@ -140,7 +147,8 @@ def act_options(function: F) -> F:
         click.option("--dry-run", is_flag=True, help="List, select, show; send nothing but GET."),
         _JSON,
         _SETTLED,
-        click.option("--run", "run_file", type=FILE, metavar="FILE",
+        _METRICS,
+        click.option("-o", "--run", "run_file", type=FILE, metavar="FILE",
                      help="Keep the run in FILE, which must be new. Default: one in your state folder; bulkdel runs lists them."),
         click.option("--no-run", is_flag=True, help="Keep no run file: such a run cannot be resumed or reported."),
     )(function)  # fmt: skip
@@ -163,6 +171,7 @@ def resume_options(function: F) -> F:
         click.option("--retry-rejected", is_flag=True, help="Ask again for what was rejected."),
         _JSON,
         _SETTLED,
+        _METRICS,
         click.option("--indexing", type=click.Choice(["wait", "delete"]),
                      help="Documents still being indexed: wait until they are ready, or delete them anyway."),
         click.option("--indexing-timeout", type=DURATION, metavar="DURATION", help="Give up waiting for one document."),

@@ -53,12 +53,12 @@ def plan(world: World, /, provider: str, datasets: tuple[str, ...], **given: Any
     PROVIDER is dify, langdock, or the name of an installed plug-in; DATASET is the id of a Dify knowledge base or of a
     Langdock knowledge folder.
     """
-    from bulkdel.cli import act
+    from bulkdel.cli import act, opening
     from bulkdel.cli.purge import checked
     from bulkdel.cli.screen import Screen
 
     world.verbose = given["verbose"]
-    opened = act.open_provider(provider, given, world, Screen(world))
+    opened = opening.open_provider(provider, given, world, Screen(world))
     wanted = checked(datasets, opened)
     select = selection_from(given)
 

@@ -62,13 +62,13 @@ def purge(world: World, /, provider: str, datasets: tuple[str, ...], **given: An
     PROVIDER is dify, langdock, or the name of an installed plug-in; DATASET is the id of a Dify knowledge base or of a
     Langdock knowledge folder (bulkdel datasets PROVIDER shows them). The datasets stay, empty.
     """
-    from bulkdel.cli import act
+    from bulkdel.cli import act, opening
     from bulkdel.cli.screen import Screen
 
     world.verbose = given["verbose"]
     check_streams(given["settled"], as_json=given["as_json"])
     run_files.check_options(given)
-    opened = act.open_provider(provider, given, world, Screen(world))
+    opened = opening.open_provider(provider, given, world, Screen(world))
     wanted = checked(datasets, opened)
     select = selection_from(given)
 

@@ -40,7 +40,7 @@ def resume(world: World, /, run: str, **given: Any) -> int:
     RUN is a file, or a run's name as bulkdel runs shows it, or the beginning of one. Options that are not given are as
     the run was begun with; the account at the end is the whole run's.
     """
-    from bulkdel.cli import act
+    from bulkdel.cli import act, opening
     from bulkdel.cli.screen import Screen
     from bulkdel.runs import Run
 
@@ -49,7 +49,7 @@ def resume(world: World, /, run: str, **given: Any) -> int:
     path = run_files.find(run, world)
     with Run.open(path, check=False) as there:
         header, begun = there.header, there.begun
-    providers = tuple(act.open_provider(p.kind, given, world, Screen(world), asked=p) for p in header.providers)
+    providers = opening.open_again(header, given, world, Screen(world))
     policy = policy_from(given, header.policy)
 
     def call(client: Any, **common: Any) -> Awaitable[Report]:

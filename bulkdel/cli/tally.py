@@ -14,8 +14,7 @@ from bulkdel.evidence.words import many
 class Tally:
     """Listens to a run's events and counts.
 
-    ``given`` are how many targets of each provider and dataset a run has that lists nothing: they count as listed and
-    selected.
+    ``given`` are how many explicit targets a run has of each provider and dataset: they count as listed and selected.
     """
 
     def __init__(self, given: Mapping[tuple[str, str], int] | None = None) -> None:
@@ -23,7 +22,7 @@ class Tally:
         self._reasons: dict[str, int] = {}
         self._requeued: dict[str, int] = {}
         self._pauses = 0
-        self._listens = given is None
+        self._given = frozenset(given or ())
         for (provider, dataset), n in (given or {}).items():
             counts = self._dataset(provider, dataset).counts
             counts.listed = counts.selected = n
@@ -34,7 +33,7 @@ class Tally:
             case events.Listed():
                 dataset = self._dataset(event.provider, event.dataset)
                 dataset.name = event.name
-                if self._listens:
+                if (event.provider, event.dataset) not in self._given:
                     dataset.counts.listed, dataset.counts.selected = event.listed, event.selected
                     dataset.counts.skipped = event.listed - event.selected
             case events.Settled(settled):

@@ -6,7 +6,7 @@ import codecs
 import csv
 import json
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Container, Iterator
 from typing import BinaryIO
 
 from bulkdel.errors import TargetFileError
@@ -15,6 +15,8 @@ from bulkdel.text import safe
 
 LONGEST_LINE = 1024 * 1024
 """Characters in one line; an id is below 100, and a line of a mebibyte is not a target but the wrong file."""
+
+Build = Callable[[int, str, str, str | None], Target]
 
 _SHOWN = 60  # characters of a wrong value that a message repeats
 
@@ -25,9 +27,9 @@ class TargetFile:
     ``counts`` are its targets by provider and dataset. ``source`` can be sought in; it is not closed here.
     """
 
-    def __init__(self, source: BinaryIO, name: str, provider: str) -> None:
+    def __init__(self, source: BinaryIO, name: str, provider: str, among: Container[str] = ()) -> None:
         """:raises TargetFileError: naming the file and the line, at the first line that is wrong"""
-        self._source, self._name, self._provider = source, name, provider
+        self._source, self._name, self._provider, self._among = source, name, provider, among
         self.counts: dict[tuple[str, str], int] = {}
         for target in self:
             of = target[:2]
@@ -39,15 +41,16 @@ class TargetFile:
         :raises TargetFileError: where the file has changed for the worse since it was checked
         """
         self._source.seek(0)
-        return read(self._source, self._name, self._provider)
+        return read(self._source, self._name, self._provider, self._among)
 
 
-def read(source: BinaryIO, name: str, provider: str) -> Iterator[Target]:
+def read(source: BinaryIO, name: str, provider: str, among: Container[str] = ()) -> Iterator[Target]:
     """Every target in ``source``, in order, duplicates included; ``name`` is what messages call the file.
 
     A file whose first character (after blanks) is ``{`` is JSONL, any other is CSV. A CSV has a header line with
     ``document`` and ``dataset`` in any order and case, more columns are ignored; a JSONL line is an object with those
-    keys. Blank lines are ignored. Where a line names a ``provider``, it must be this one.
+    keys. Blank lines are ignored. Where a line names a ``provider``, it must be this one; where ``provider`` is empty, each
+    line must name one that is ``among`` those.
 
     :raises TargetFileError: naming the file and the line, at the first line that is wrong
     """
@@ -56,7 +59,7 @@ def read(source: BinaryIO, name: str, provider: str) -> Iterator[Target]:
     if first is None:
         raise TargetFileError(f"the target file is empty: {name}", hint=_HINT)
     lines.again(first)
-    yield from (_jsonl if first.lstrip().startswith("{") else _csv)(lines, name, provider)
+    yield from (_jsonl if first.lstrip().startswith("{") else _csv)(lines, _builder(lines, provider, among))
 
 
 _HINT = 'give a CSV whose header has dataset and document, or JSONL lines such as {"dataset": "…", "document": "…"}'
@@ -103,7 +106,7 @@ class _Lines:
         return TargetFileError(f"{self._name}, line {line or self.number}: {what}", hint=_HINT)
 
 
-def _csv(lines: _Lines, name: str, provider: str) -> Iterator[Target]:
+def _csv(lines: _Lines, build: Build) -> Iterator[Target]:
     rows = _rows(lines)
     number, header = next(rows, (1, [""]))
     columns = [cell.strip().casefold() for cell in header]
@@ -113,7 +116,6 @@ def _csv(lines: _Lines, name: str, provider: str) -> Iterator[Target]:
             raise lines.wrong(f"the header has {found} {wanted!r} column: {_short(','.join(header))}", number)
     dataset_at, document_at = columns.index("dataset"), columns.index("document")
     provider_at = columns.index("provider") if "provider" in columns else None
-    build = _builder(lines, provider)
     for number, row in rows:
         if len(row) != len(columns):
             raise lines.wrong(
@@ -138,8 +140,7 @@ def _rows(lines: _Lines) -> Iterator[tuple[int, list[str]]]:
             yield start, row
 
 
-def _jsonl(lines: _Lines, name: str, provider: str) -> Iterator[Target]:
-    build = _builder(lines, provider)
+def _jsonl(lines: _Lines, build: Build) -> Iterator[Target]:
     for line in lines:
         if not line.strip():
             continue
@@ -160,7 +161,7 @@ def _jsonl(lines: _Lines, name: str, provider: str) -> Iterator[Target]:
         yield build(lines.number, item["dataset"].strip(), item["document"].strip(), named)
 
 
-def _builder(lines: _Lines, provider: str) -> Callable[[int, str, str, str | None], Target]:
+def _builder(lines: _Lines, provider: str, among: Container[str]) -> Build:
     """Checks one line's values and makes its target.
 
     Datasets are few and repeated on every line: interned, a million targets hold one string for each, not a million.
@@ -171,6 +172,12 @@ def _builder(lines: _Lines, provider: str) -> Callable[[int, str, str, str | Non
             raise lines.wrong("the dataset is empty", number)
         if not document:
             raise lines.wrong("the document is empty", number)
+        if not provider:
+            if not named:
+                raise lines.wrong("the provider is missing", number)
+            if named not in among:
+                raise lines.wrong(f"for a provider that the job does not have: {_short(named)}", number)
+            return Target(sys.intern(named), sys.intern(dataset), document)
         if named and named != provider:
             raise lines.wrong(f"for another provider than {provider!r}: {_short(named)}", number)
         return Target(provider, sys.intern(dataset), document)
