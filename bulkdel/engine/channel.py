@@ -14,8 +14,8 @@ from bulkdel import events
 from bulkdel.backoff import full_jitter
 from bulkdel.engine.stop import Stop, StopReason
 from bulkdel.exchange import Answer, Failure, Lost, Pause, Reply, Request, Requeue, StopDataset, StopProvider, Wire
-from bulkdel.model import Policy
-from bulkdel.pacing import Breaker, Concurrency, GiveUp, Kind, Open, Pacing, Sample, Slots, lower
+from bulkdel.model import Policy, Rate
+from bulkdel.pacing import Breaker, Concurrency, GiveUp, Kind, Open, Pacing, RateControl, Sample, Slots
 from bulkdel.providers.base import Provider
 
 T = TypeVar("T")
@@ -60,12 +60,23 @@ def most_concurrency(provider: Provider) -> int:
 class Channel:
     """What all calls of one client share of a provider. Not thread-safe; belongs to one event loop."""
 
-    def __init__(self, provider: Provider, wire: Wire, *, rng: random.Random | None = None) -> None:
+    def __init__(
+        self,
+        provider: Provider,
+        wire: Wire,
+        *,
+        rng: random.Random | None = None,
+        learned: Rate | None = None,
+        found: bool = True,
+    ) -> None:
         concurrency = provider.limits.concurrency
         assert concurrency is not None  # Provider.limits promises it
         self.provider = provider
         self.wire = wire
-        self.pacing = Pacing(provider.pace)
+        # ``guessed`` is not of the protocol: a plug-in need not have it.
+        guess = bool(getattr(provider, "guessed", False))
+        self.rates = RateControl(provider.pace, guess=guess, learned=learned, found=found)
+        self.pacing = Pacing(self.rates.rate)
         self.slots = Slots(concurrency)
         self.workers = most_concurrency(provider)
         self.search = Concurrency(concurrency, self.workers) if self.workers > concurrency else None
@@ -81,7 +92,7 @@ class Channel:
         self._trial = False  # documents go one at a time until one of them is answered well
         self.concurrency = concurrency
         self._blocks = 0  # pauses in a row that ask to stop after a few
-        self._unexplained = 0  # rate refusals in a row that do not say how long
+        self._refusals = 0  # of the rate, in a row; of others where they do not say how long
         self._stops: list[tuple[Stop, Callable[[events.Event], None]]] = []
 
     @property
@@ -102,7 +113,7 @@ class Channel:
         if not self._stops:
             # A later call of the same client may find a mended service: it asks again before it gives up.
             self.stopped = None
-            self._blocks = self._unexplained = 0
+            self._blocks = self._refusals = 0
             self.breaker = Breaker()
             self._close_breaker()
 
@@ -212,7 +223,8 @@ class Channel:
         """The service answered as a service that works does."""
         done = exchange.deletes and isinstance(exchange.reply, Answer) and 200 <= exchange.reply.status < 300
         self._sample(exchange, "ok" if done else "neutral")
-        self._blocks = self._unexplained = 0
+        self._keep(self.rates.passed(exchange.sent_at, exchange.ended_at))
+        self._blocks = self._refusals = 0
         self.breaker.success(exchange.ended_at)
         if self._trial:
             self._close_breaker()
@@ -234,6 +246,10 @@ class Channel:
         )
         if not self._trial and self.slots.limit != self.concurrency:
             self.slots.limit = self.concurrency
+
+    def _keep(self, rate: Rate | None) -> None:
+        if rate != self.pacing.rate:
+            self.pacing.set_rate(rate)
 
     def _close_breaker(self) -> None:
         self._trial = False
@@ -269,13 +285,14 @@ class Channel:
         self._sample(exchange, "neutral")
         same_complaint = exchange.pauses != self.pacing.pauses
         u = self.random.random()
-        if verdict.after is None:
-            if not same_complaint:
-                self._unexplained += 1
-            seconds = full_jitter(self._unexplained + 1, policy.backoff, PAUSE_CAP, 0.5 + u / 2)
-        else:
+        if not same_complaint:
+            self._refusals += verdict.slower or verdict.after is None
+        seconds = full_jitter(self._refusals + 1, policy.backoff, PAUSE_CAP, 0.5 + u / 2)
+        if verdict.after is not None:
             # Up to a tenth more, so that all who were told the same second do not come back in it.
-            seconds = min(verdict.after, policy.max_pause) + min(5.0, 0.1 * verdict.after) * u
+            told = min(verdict.after, policy.max_pause) + min(5.0, 0.1 * verdict.after) * u
+            # Some services say one second always, and refuse again and again: then ours is the longer one.
+            seconds = max(told, seconds) if self._refusals > 1 else told
         if verdict.slower:
             # A service that counts requests is a service that lives.
             self.breaker.success(exchange.ended_at)
@@ -285,9 +302,8 @@ class Channel:
                 if self._blocks >= verdict.stop_after:
                     self.stop(StopProvider(f"{verdict.reason}, {self._blocks} times in a row"))
                     return
-            rate = self.pacing.rate
-            if verdict.slower and rate is not None:
-                self.pacing.set_rate(lower(rate))
+            if verdict.slower:
+                self._keep(self.rates.refused(exchange.sent_at, verdict.after))
         self._begin_pause(seconds, verdict.reason, exchange)
 
     def stop(self, verdict: StopProvider) -> None:

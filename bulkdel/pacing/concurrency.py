@@ -37,8 +37,8 @@ CHANGED = 0.25
 """A window this far off what the same level brought before: the service has changed, and the search begins anew."""
 MIXED = 0.15
 """Two windows whose shares of neutral answers differ by more than this cannot be compared: a refusal costs a service less."""
-CUT = 0.7
-"""What overload leaves of the level: multiplicative decrease, at most once a round trip."""
+CUT, LESS = 0.7, 0.85
+"""What overload leaves of the level (multiplicative decrease, at most once a round trip), and how far it may come back."""
 LONE, MOST_BACKGROUND = 0.02, 0.2
 """Failures that are only one, or fewer than this share of the answers, are the documents' and not the level's. Documents that
 always fail are asked six times each, so what share of failures a cut did not end is added twice, up to the second number."""
@@ -382,11 +382,15 @@ class Concurrency:
         if alone and not (slow and circulating > self._proven):
             return
         new = circulating > self._proven
-        worked = min(self._level, self._trial_of or 1)
         # A request that got nothing for long was one too many. One that was turned away at once was sent by a client that
-        # keeps all slots full, so what it was sent at tells nothing, and the level that worked is all that is known.
+        # keeps all slots full, so what it was sent at tells nothing: what worked before is known, or something less is tried.
+        if slow:
+            top = min(circulating, self._level) - 1
+        elif self._trial_of is not None:
+            top = min(self._trial_of, self._level - 1)
+        else:
+            top = floor(LESS * self._level)
         # In a total outage every level fails, the lowest included: a ceiling is never below half of what was tried.
-        top = min(circulating, self._level) - 1 if slow else max(worked, floor(CUT * self._level))
         top = max(1, ceil(0.5 * self._level), top)
         lasts = CEILING_S if new else CEILING_PROVEN_S
         self._cut_at = now

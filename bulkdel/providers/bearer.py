@@ -40,6 +40,7 @@ class Bearer:
     name: str
     limits: Limits
     most_concurrency: int = field(init=False, repr=False)
+    defaulted: bool = field(init=False, repr=False)
 
     kind: ClassVar[str]
     title: ClassVar[str]
@@ -54,6 +55,7 @@ class Bearer:
         # By hand, because what is given may be None and what is kept never is; ``object.__setattr__`` because it is frozen.
         url = self.cloud if base_url is None else _checked_url(base_url)
         _check_key(api_key)
+        defaulted = limits is None
         if limits is None:
             limits = self.default_limits(urlsplit(url).hostname or "")
         elif not _is_limits(limits):
@@ -68,6 +70,7 @@ class Bearer:
         object.__setattr__(self, "limits", limits)
         # More than ``limits.concurrency`` where neither it nor a rate was given: it is adapted then, up to this.
         object.__setattr__(self, "most_concurrency", most)
+        object.__setattr__(self, "defaulted", defaulted)
 
     def default_limits(self, host: str) -> Limits:
         """The limits of this service at ``host`` (lower-case) where the caller does not know them."""

@@ -100,6 +100,11 @@ class Dify(Bearer):
             return rate
         return Rate(rate.n * _SHARE, per=rate.per)
 
+    @property
+    def guessed(self) -> bool:
+        """Whether the pace is for the smallest plan because nobody said which it is: it may be raised while nothing is refused."""
+        return self._on_cloud and self.defaulted
+
     # ------------------------------------------------------------------ ids and steps
 
     def invalid(self, dataset: str, document: str | None = None) -> str:
