@@ -74,7 +74,7 @@ def read(text: str, now: float) -> Job:
     :raises ConfigurationError: at the first thing that is wrong; the message begins with the path of its key
     """
     try:
-        whole = tomllib.loads(text)
+        whole = tomllib.loads(text + "\n")  # a last line without an end would be told as the end of the file
     except tomllib.TOMLDecodeError as error:
         raise ConfigurationError(_toml(str(error))) from None
     except RecursionError:
@@ -294,4 +294,5 @@ def _toml(message: str) -> str:
     what, _, place = message.rpartition(" (at ")
     if not what:
         return f"not TOML: {message}"
-    return f"{place.removesuffix(')')}: {what[:1].lower()}{what[1:]}"
+    place = place.removesuffix(")").replace("end of document", "the end of the file")
+    return f"{place}: {what[:1].lower()}{what[1:]}"

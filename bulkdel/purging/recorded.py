@@ -146,10 +146,9 @@ def recorded_report(run: Run, *, report: Report | None = None) -> Report:
     signal = report.signal if report is not None else _signal(last.exit_status)
     if last.act == "plan":
         listings = run.listings()
-        for (
-            dataset
-        ) in datasets:  # a plan is complete when it is listed; its endings come with the session that resumes it
-            if dataset.status == "incomplete" and listings[dataset.provider, dataset.dataset] == "complete":
+        # A plan is complete when it is listed, or its targets are read; its endings come with the session that resumes it.
+        for dataset in datasets:
+            if dataset.status == "incomplete" and listings[dataset.provider, dataset.dataset] in ("complete", "none"):
                 dataset.status = "complete"
     if status == "complete" and any(d.status != "complete" for d in datasets):
         status = "incomplete"
