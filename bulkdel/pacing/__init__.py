@@ -4,6 +4,20 @@ from bulkdel.pacing.breaker import Breaker, GiveUp, Open
 from bulkdel.pacing.bucket import Bucket, bucket, lower
 from bulkdel.pacing.concurrency import Concurrency, Kind, Sample
 from bulkdel.pacing.pace import Pacing
+from bulkdel.pacing.rate import RateControl
 from bulkdel.pacing.slots import Slots
 
-__all__ = ["Breaker", "Bucket", "Concurrency", "GiveUp", "Kind", "Open", "Pacing", "Sample", "Slots", "bucket", "lower"]
+__all__ = [
+    "Breaker",
+    "Bucket",
+    "Concurrency",
+    "GiveUp",
+    "Kind",
+    "Open",
+    "Pacing",
+    "RateControl",
+    "Sample",
+    "Slots",
+    "bucket",
+    "lower",
+]
