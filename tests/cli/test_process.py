@@ -11,12 +11,13 @@ import pytest
 
 from tests.cli.service import clean, plain
 
-HEAVY = ("aiohttp", "aiolimiter", "anyio", "rich", "structlog", "uvloop", "asyncio")
+HEAVY = ("aiohttp", "aiolimiter", "anyio", "rich", "structlog", "uvloop", "asyncio", "sqlite3")
 
 
 @pytest.mark.parametrize(
-    "argv", [["--version"], ["--help"], ["purge", "--help"], ["delete", "--help"], ["simulate", "--help"]]
-)
+    "argv",
+    [["--version"], ["--help"], *([name, "--help"] for name in ("purge", "delete", "plan", "resume", "runs", "report", "simulate"))],
+)  # fmt: skip
 def test_what_needs_no_service_imports_nothing_heavy(argv: list[str]) -> None:
     """$ bulkdel --version; bulkdel purge --help: no event loop, no HTTP, no rich."""
     code = (
