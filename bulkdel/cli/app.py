@@ -12,6 +12,7 @@ from typing import Any, NoReturn
 
 import click
 
+from bulkdel.cli.completion import completion
 from bulkdel.cli.datasets import datasets
 from bulkdel.cli.delete import delete
 from bulkdel.cli.demo import demo
@@ -71,7 +72,7 @@ def bulkdel() -> None:
     document."""
 
 
-for command in (purge, delete, plan, resume, runs, report, job, datasets, simulate, demo):
+for command in (purge, delete, plan, resume, runs, report, job, datasets, simulate, demo, completion):
     bulkdel.add_command(command)
 
 

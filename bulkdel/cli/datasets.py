@@ -7,6 +7,7 @@ from typing import Any
 import click
 
 from bulkdel.account import EXIT_STATUS
+from bulkdel.cli import completion
 from bulkdel.cli.options import connection_options, limit_options, talk_options
 from bulkdel.cli.world import World
 from bulkdel.model import Dataset
@@ -23,7 +24,7 @@ Exit status: 0 listed, 2 wrong command, 4 stopped by the provider.
 
 
 @click.command(epilog=EPILOG, short_help="The datasets that the key sees, with their document counts.")
-@click.argument("provider")
+@click.argument("provider", shell_complete=completion.kinds)
 @click.option("--json", "as_json", is_flag=True, help="One JSON list on stdout, and nothing else there.")
 @limit_options
 @connection_options

@@ -11,7 +11,7 @@ from typing import Any, BinaryIO
 import click
 
 from bulkdel.account import Report
-from bulkdel.cli import run_files
+from bulkdel.cli import completion, run_files
 from bulkdel.cli.options import (
     act_options,
     connection_options,
@@ -45,8 +45,8 @@ Exit status: 0 all are gone, 1 something was rejected, 2 wrong command or file,
 
 
 @click.command(epilog=EPILOG, short_help="Settle the targets listed in FILE or on stdin (CSV or JSONL).")
-@click.argument("provider")
-@click.argument("file", required=False, metavar="[FILE]")
+@click.argument("provider", shell_complete=completion.kinds)
+@click.argument("file", required=False, metavar="[FILE]", shell_complete=completion.files)
 @act_options
 @limit_options
 @policy_options

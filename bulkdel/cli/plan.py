@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from bulkdel.account import Report
-from bulkdel.cli import run_files
+from bulkdel.cli import completion, run_files
 from bulkdel.cli.options import (
     connection_options,
     limit_options,
@@ -38,7 +38,7 @@ came, 70 a bug, 130 or 143 interrupted. Nothing is deleted, whatever it is.
 
 
 @click.command(epilog=EPILOG, short_help="List and select, delete nothing; the plan is a run file.")
-@click.argument("provider")
+@click.argument("provider", shell_complete=completion.kinds)
 @click.argument("datasets", nargs=-1, required=True, metavar="DATASET...")
 @plan_options
 @selection_options

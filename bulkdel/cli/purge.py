@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from bulkdel.account import Report
-from bulkdel.cli import run_files
+from bulkdel.cli import completion, run_files
 from bulkdel.cli.options import (
     act_options,
     connection_options,
@@ -47,7 +47,7 @@ was rejected or is still there, 2 wrong command, 3 refused or not confirmed,
 
 
 @click.command(epilog=EPILOG, short_help="Empty whole datasets, and verify.")
-@click.argument("provider")
+@click.argument("provider", shell_complete=completion.kinds)
 @click.argument("datasets", nargs=-1, required=True, metavar="DATASET...")
 @act_options
 @selection_options

@@ -9,7 +9,7 @@ from typing import Any
 import click
 
 from bulkdel.account import Report
-from bulkdel.cli import run_files
+from bulkdel.cli import completion, run_files
 from bulkdel.cli.options import connection_options, limit_options, policy_from, resume_options, talk_options
 from bulkdel.cli.output import check_streams
 from bulkdel.cli.world import World
@@ -28,7 +28,7 @@ Exit status: as of bulkdel purge.
 
 
 @click.command(epilog=EPILOG, short_help="Carry out a plan, or go on with an interrupted run.")
-@click.argument("run")
+@click.argument("run", shell_complete=completion.unfinished)
 @resume_options
 @limit_options
 @connection_options
