@@ -20,7 +20,7 @@ Example: for this shell, and for all to come
   eval "$(bulkdel completion bash)"
   bulkdel completion bash > ~/.local/share/bash-completion/completions/bulkdel
 \b
-  bulkdel completion zsh > ~/.zfunc/_bulkdel     (with ~/.zfunc in fpath before compinit)
+  bulkdel completion zsh > ~/.zfunc/_bulkdel     # ~/.zfunc in fpath, before compinit
   bulkdel completion fish > ~/.config/fish/completions/bulkdel.fish
 \b
 Exit status: 0 printed, 2 wrong command.
