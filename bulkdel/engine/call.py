@@ -139,9 +139,9 @@ class Call:
         return sample
 
     def settled_of(self, name: str) -> int:
-        """Targets of one provider that have settled."""
+        """Targets of one provider that have settled; those not attempted are work that was left, not work done."""
         return sum(
-            c.deleted + c.already_gone + c.rejected + c.not_attempted
+            c.deleted + c.already_gone + c.rejected
             for (provider, _), c in self.results.datasets.items()
             if provider == name
         )

@@ -36,8 +36,25 @@ def samples_of(fetch: Callable[[str, Sequence[object]], list[Any]]) -> Mapping[i
     rows = fetch(
         f"SELECT m.session, p.name, {_COLUMNS} FROM sample m JOIN provider p ON p.id = m.provider ORDER BY m.rowid", ()
     )
-    for session, provider, *numbers, waited in rows:
-        found.setdefault(session, {}).setdefault(provider, []).append(Sample(*numbers, waited=json.loads(waited)))
+    for (
+        session,
+        provider,
+        at,
+        span,
+        settled,
+        requests,
+        requeued,
+        p50,
+        p95,
+        in_flight,
+        concurrency,
+        rate,
+        waited,
+    ) in rows:
+        sample = Sample(
+            at, span, settled, requests, requeued, p50, p95, in_flight, concurrency, rate, json.loads(waited)
+        )
+        found.setdefault(session, {}).setdefault(provider, []).append(sample)
     return found
 
 
