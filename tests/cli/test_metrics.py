@@ -1,0 +1,202 @@
+"""--metrics-file: Prometheus text that a strict reader takes, whole at every moment, with nothing of a document in it."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import stat
+from dataclasses import replace as changed
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from bulkdel import events
+from bulkdel.cli.metrics import Metrics, escaped, replace
+from bulkdel.model import Settled, Target
+from tests.cli.inside import command, last, purge
+from tests.cli.outside import DATASET, PROGRESS, FakeClient, invoke
+from tests.engine.world import Service
+
+LABEL = r'[a-z_]+="(?:[^"\\\n]|\\["\\n])*"'
+SAMPLE = re.compile(rf"(bulkdel_[a-z_]+)(?:\{{({LABEL}(?:,{LABEL})*)\}})? (-?[0-9.e+-]+)")
+
+
+def samples(text: str) -> dict[str, float]:
+    """Each series of a file, checked line by line as the format has it: HELP and TYPE once before a family, no series twice."""
+    assert text.endswith("\n")
+    found: dict[str, float] = {}
+    family = ""
+    families: set[str] = set()
+    for line in text.removesuffix("\n").split("\n"):
+        if line.startswith("# HELP "):
+            family = line.split(" ")[2]
+            assert family not in families
+            families.add(family)
+        elif line.startswith("# TYPE "):
+            assert line in (f"# TYPE {family} counter", f"# TYPE {family} gauge")
+            assert family.endswith("_total") == line.endswith("counter")
+        else:
+            match = SAMPLE.fullmatch(line)
+            assert match is not None, line
+            assert match[1] == family
+            series = line.rpartition(" ")[0]
+            assert series not in found
+            found[series] = float(match[3])
+    return found
+
+
+def settled(outcome: Any, provider: str = "dify") -> events.Settled:
+    return events.Settled(Settled(Target(provider, "a", "b"), outcome, "", 1, "secret name", 0.0))
+
+
+def test_every_event_ends_in_its_own_number(tmp_path: Path) -> None:
+    """Every outcome is there from the beginning (a series that began with its first event would hide it), then counted."""
+    now = [100.0]
+    file = tmp_path / "bulkdel.prom"
+    told = Metrics(file, wall=lambda: now[0])
+    told.begin(["dify"])
+    found = samples(file.read_text())
+    assert found['bulkdel_documents_total{provider="dify",outcome="gave_up"}'] == 0
+    assert found["bulkdel_run_start_time_seconds"] == 100
+    assert "bulkdel_run_exit_status" not in found
+    told.hear(settled("deleted"))
+    told.hear(settled("archived"))
+    told.hear(settled("deleted"))
+    told.hear(events.Requeued(Target("dify", "a", "b"), "trouble", "500", 1.0))
+    told.hear(events.Paused("dify", "slow down", 12.5))
+    told.look([changed(PROGRESS, wait="rate", requests=9)], 2.0)
+    told.look([changed(PROGRESS, wait="", requests=12)], 0.5)
+    now[0] = 160.0
+    told.end(1, lambda message: None)
+    found = samples(file.read_text())
+    assert {series: number for series, number in found.items() if number} == {
+        'bulkdel_documents_total{provider="dify",outcome="deleted"}': 2,
+        'bulkdel_documents_total{provider="dify",outcome="archived"}': 1,
+        'bulkdel_requeued_total{provider="dify",cause="trouble"}': 1,
+        'bulkdel_waited_seconds_total{provider="dify",cause="rate"}': 2,
+        'bulkdel_waited_seconds_total{provider="dify",cause="us"}': 0.5,
+        'bulkdel_pauses_total{provider="dify"}': 1,
+        'bulkdel_pause_seconds_total{provider="dify"}': 12.5,
+        'bulkdel_requests_total{provider="dify"}': 12,
+        'bulkdel_selected_documents{provider="dify"}': 1230,
+        'bulkdel_left_documents{provider="dify"}': 1109,
+        'bulkdel_in_flight_requests{provider="dify"}': 4,
+        "bulkdel_run_start_time_seconds": 100,
+        "bulkdel_run_seconds": 60,
+        "bulkdel_run_end_time_seconds": 160,
+        "bulkdel_run_exit_status": 1,
+    }
+
+
+@given(st.text())
+def test_any_name_is_one_label(name: str) -> None:
+    """Whatever a provider is called, the file stays well-formed, and what was escaped comes back."""
+    assert re.fullmatch(LABEL, f'a="{escaped(name)}"')
+    back = re.sub(r'\\([\\"n])', lambda found: "\n" if found[1] == "n" else found[1], escaped(name))
+    assert back == name.encode("utf-8", "replace").decode("utf-8")
+
+
+def test_a_run_leaves_its_numbers(tmp_path: Path) -> None:
+    """$ bulkdel purge … --metrics-file FILE: outcomes, requests and exit status, readable for a collector, no document."""
+    service = Service()
+    ids = service.fill(4)
+    service.fill(1, archived=True)
+    service.script(ids[0], ["500"])
+    file = tmp_path / "bulkdel.prom"
+    seen = purge(service, "--metrics-file", str(file), "--backoff", "10ms")
+    assert seen.status == 1
+    text = file.read_text()
+    found = samples(text)
+    assert found['bulkdel_documents_total{provider="dify",outcome="deleted"}'] == 4
+    assert found['bulkdel_documents_total{provider="dify",outcome="archived"}'] == 1
+    assert found['bulkdel_requests_total{provider="dify"}'] == len(service.sent)
+    assert found['bulkdel_left_documents{provider="dify"}'] == 0
+    assert found["bulkdel_run_exit_status"] == 1
+    waited = sum(number for series, number in found.items() if series.startswith("bulkdel_waited"))
+    assert 0 < waited <= found["bulkdel_run_seconds"]
+    assert stat.S_IMODE(file.stat().st_mode) == 0o644
+    assert not any(word in text for word in (*ids, "doc-0", DATASET))
+    assert [path.name for path in tmp_path.glob("*prom*")] == ["bulkdel.prom"]
+
+
+def test_a_refused_run_says_so_too(tmp_path: Path) -> None:
+    """Without a yes nothing runs, and the file tells the exit status to whoever watches."""
+    file = tmp_path / "bulkdel.prom"
+    assert invoke("purge", "dify", DATASET, "--metrics-file", str(file)).status == 3
+    assert samples(file.read_text())["bulkdel_run_exit_status"] == 3
+
+
+def test_a_resumed_run_counts_its_own_part(tmp_path: Path) -> None:
+    """Counters are the process's: what the session before deleted is not counted twice."""
+    service = Service()
+    ids = service.fill(6)
+    service.script(ids[2], ["401"])
+    first, second = tmp_path / "first.prom", tmp_path / "second.prom"
+    stopped = purge(service, "--metrics-file", str(first), "--concurrency", "1")
+    assert stopped.status == 4
+    assert command(service, *last(stopped), "--metrics-file", str(second)).status == 0
+    done = 'bulkdel_documents_total{provider="dify",outcome="deleted"}'
+    assert samples(first.read_text())[done] + samples(second.read_text())[done] == 6
+
+
+@pytest.mark.parametrize("where", ["there/is/none.prom", "-", "."])
+def test_a_file_that_cannot_be_written_is_refused_first(tmp_path: Path, where: str) -> None:
+    """Exit 2 and nothing sent: nobody learns after hours that the numbers went nowhere."""
+    service = Service()
+    service.fill(2)
+    seen = purge(service, "--metrics-file", where if where == "-" else str(tmp_path / where))
+    assert (seen.status, len(service.sent)) == (2, 0)
+
+
+def test_a_run_file_is_not_overwritten(tmp_path: Path) -> None:
+    """The evidence of another run is no place for numbers."""
+    service = Service()
+    service.fill(1)
+    run = tmp_path / "a.run"
+    assert purge(service, "--run", str(run)).status == 0
+    before = run.read_bytes()
+    assert purge(service, "--metrics-file", str(run)).status == 2
+    assert run.read_bytes() == before
+
+
+def test_a_disk_that_fills_later_is_told_once_and_stops_nothing(tmp_path: Path) -> None:
+    """What is deleted is deleted: numbers that cannot be written are a warning, not a failure."""
+    folder = tmp_path / "gone"
+    folder.mkdir()
+    told = Metrics(folder / "bulkdel.prom")
+    told.begin(["dify"])
+    (folder / "bulkdel.prom").unlink()
+    folder.rmdir()
+    warnings: list[str] = []
+    told.end(0, warnings.append)
+    told.end(0, warnings.append)
+    assert len(warnings) == 1
+    assert warnings[0].startswith("cannot write the metrics to ")
+
+
+def test_a_reader_sees_the_old_file_or_the_new_one(tmp_path: Path) -> None:
+    """The file is replaced, not written over; one that is half written never has its name."""
+    file = tmp_path / "bulkdel.prom"
+    replace(file, "old\n")
+    with open(file) as reader:
+        replace(file, "new\n")
+        assert (reader.read(), file.read_text()) == ("old\n", "new\n")
+    with pytest.raises(UnicodeEncodeError):
+        replace(file, "\ud800")
+    assert [(path.name, path.read_text()) for path in tmp_path.iterdir()] == [("bulkdel.prom", "new\n")]
+
+
+def test_without_the_option_nothing_is_written(tmp_path: Path) -> None:
+    """No file, no task, no error."""
+
+    async def main() -> None:
+        told = Metrics()
+        told.begin(["dify"])
+        async with told.kept(FakeClient().progress, print):
+            told.hear(settled("deleted"))
+        told.end(0, print)
+
+    asyncio.run(main())
