@@ -51,8 +51,7 @@ def confirmation(
         asked = question(plan, by_name=by_name)
         with screen.still():
             screen.say("About to delete; this cannot be undone:")
-            for words in describe(plan, policy):
-                screen.say(words)
+            screen.tell(describe(plan, policy))
             screen.ask(f"Type {asked.called} to go on ({asked.answer}): ")
             typed = await ask()
         if is_yes(asked, typed):

@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, assert_never
 
 from bulkdel import events
+from bulkdel.cli import lines
 from bulkdel.cli.screen import Screen
 from bulkdel.text import safe
 
@@ -45,11 +46,7 @@ def told(screen: Screen, *, quiet: bool, verbose: bool, as_json: bool) -> Iterat
     last: list[Any] = (
         [structlog.processors.format_exc_info, structlog.processors.JSONRenderer()]
         if as_json
-        else [
-            structlog.dev.ConsoleRenderer(
-                colors=screen.colour, exception_formatter=structlog.dev.plain_traceback, pad_event_to=0, pad_level=False
-            )
-        ]
+        else [structlog.processors.format_exc_info, lines.renderer(colour=screen.colour)]
     )
     handler = _Handler(screen)
     handler.setFormatter(

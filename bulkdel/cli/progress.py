@@ -28,6 +28,10 @@ LINE_EVERY = 10.0
 LOOK_EVERY = 1.0
 """Seconds between two looks at most, shown or not."""
 
+DATASETS_SHOWN = 6
+"""Datasets that are shown one by one: with the lines of two providers they fit a terminal of 24 lines."""
+
+_NAME = 40  # characters of a name in the display
 _WHY = 100  # characters of the service's own words in one line
 
 
@@ -135,19 +139,46 @@ def picture(looks: Sequence[Progress], elapsed: float) -> RenderableType:
     from rich.text import Text
 
     rows: list[RenderableType] = []
-    for look in looks:
+
+    def bar(called: str, done: int, total: int, words: str, *, pulse: bool = False) -> None:
         head = Table.grid(padding=(0, 1))
-        settled = look.deleted + look.already_gone + look.rejected + look.not_attempted
-        bar = ProgressBar(
-            total=max(1, look.total), completed=settled, width=24, pulse=not look.complete and not settled
-        )
-        head.add_row(Text(look.provider, style="bold"), bar, Text(counted(look)))
+        line = ProgressBar(total=max(1, total), completed=done, width=24, pulse=pulse)
+        head.add_row(Text(safe(called, _NAME), style="bold"), line, Text(words))
         rows.append(head)
+
+    if len(looks) > 1:
+        gone, total = sum(p.deleted + p.already_gone for p in looks), sum(p.total for p in looks)
+        bar("all", sum(map(_settled, looks)), total, f"{gone} of {total} deleted")
+    for look in looks:
+        settled = _settled(look)
+        bar(look.provider, settled, look.total, counted(look), pulse=not look.complete and not settled)
         numbers = ", ".join([*extras(look), speed(look), remaining(look)])
         rows.append(Text(f"  {numbers}", no_wrap=True, overflow="ellipsis"))
         rows.append(Text(f"  {waiting(look)}", style="dim", no_wrap=True, overflow="ellipsis"))
+        rows += [Text(f"  {words}", no_wrap=True, overflow="ellipsis") for words in active(look)]
     rows.append(Text(f"  {spoken(elapsed)} so far; Ctrl-C stops gently", style="dim"))
     return Group(*rows)
+
+
+def active(progress: Progress) -> list[str]:
+    """The datasets under way, a line each, where there are several: those with something done first, the rest in a number."""
+    if len(progress.datasets) < 2 or progress.phase != "deleting":
+        return []
+    under_way = [d for d in progress.datasets if d.left > 0]
+    under_way.sort(key=lambda d: d.left == d.selected)  # stable: in the order that they are taken
+    lines = []
+    for d in under_way[:DATASETS_SHOWN]:
+        rejected = f", {d.rejected} rejected" if d.rejected else ""
+        lines.append(
+            f"{safe(d.name or d.dataset, _NAME)}: {d.deleted} of {d.selected} deleted{rejected}, {d.left} left"
+        )
+    if len(under_way) > DATASETS_SHOWN:
+        lines.append(f"and {len(under_way) - DATASETS_SHOWN} more datasets")
+    return lines
+
+
+def _settled(progress: Progress) -> int:
+    return progress.deleted + progress.already_gone + progress.rejected + progress.not_attempted
 
 
 def style(screen: Screen, *, quiet: bool, log_json: bool) -> Style:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+import os
+import textwrap
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, TextIO
 
@@ -45,6 +47,13 @@ class Screen:
         with suppress(OSError, ValueError):
             self._stream.write(self._world.hide(question))
             self._stream.flush()
+
+    def tell(self, lines: Iterable[str]) -> None:
+        """Lines to be read, broken between words where a terminal shows them."""
+        if self.terminal:
+            lines = folded(lines, width(self._stream, self._world.environ))
+        for line in lines:
+            self.say(line)
 
     def error(self, message: str, hint: str = "") -> None:
         self.say(f"error: {message}")
@@ -94,6 +103,32 @@ class Screen:
 def wants_colour(stream: TextIO, environ: Mapping[str, str]) -> bool:
     """Colours only on a terminal that can show them and whose owner has not declined them (https://no-color.org)."""
     return is_terminal(stream) and not environ.get("NO_COLOR") and environ.get("TERM", "") not in ("", "dumb")
+
+
+WIDTH = 80
+"""Columns of a terminal that does not say how many it has."""
+
+
+def width(stream: TextIO, environ: Mapping[str, str]) -> int:
+    """The terminal's columns: ``COLUMNS``, or what it says itself; within 40 and 120, since longer lines are hard to read."""
+    columns = environ.get("COLUMNS", "")
+    if columns.isascii() and columns.isdigit() and len(columns) < 6:
+        return min(120, max(40, int(columns)))
+    try:
+        return min(120, max(40, os.get_terminal_size(stream.fileno()).columns))
+    except (OSError, ValueError):
+        return WIDTH
+
+
+def folded(lines: Iterable[str], wide: int) -> list[str]:
+    """``lines`` broken between words, what comes behind indented by two more; a path or an id is never broken."""
+    out: list[str] = []
+    for line in lines:
+        indent = " " * (len(line) - len(line.lstrip()) + 2)
+        out += textwrap.wrap(
+            line, wide, subsequent_indent=indent, break_long_words=False, break_on_hyphens=False, drop_whitespace=True
+        ) or [line]
+    return out
 
 
 def console(stream: TextIO, *, colour: bool, width: int | None = None) -> Console:

@@ -7,14 +7,12 @@ from typing import get_args
 from bulkdel.account import DatasetReport, Report
 from bulkdel.account.plan import Plan
 from bulkdel.cli.output import Samples
-from bulkdel.cli.screen import drawn
+from bulkdel.cli.screen import WIDTH, drawn, folded, width
 from bulkdel.cli.world import World, is_terminal
 from bulkdel.evidence.planned import describe, title
 from bulkdel.evidence.summary import ADVICE, costs, dataset_lines, headline
 from bulkdel.model import FULFILLED, Outcome, Policy
 from bulkdel.text import safe
-
-_WIDTH = 80
 
 
 def text(report: Report, samples: Samples, *, plan: Plan | None = None, policy: Policy | None = None) -> list[str]:
@@ -63,18 +61,16 @@ def show(
     """
     stream = world.stdout if where == "stdout" else world.stderr
     lines = [world.hide(words) for words in text(report, samples, plan=plan, policy=policy)]
-    if plan is None and len(report.datasets) > 1 and is_terminal(stream):
-        lines += ["", *(world.hide(words) for words in table(report.datasets, _width(world)))]
+    if is_terminal(stream):
+        wide = width(stream, world.environ)
+        lines = folded(lines, wide)
+        if plan is None and len(report.datasets) > 1:
+            lines += ["", *(world.hide(words) for words in table(report.datasets, wide))]
     stream.write("\n".join(lines) + "\n")
     stream.flush()
 
 
-def _width(world: World) -> int:
-    columns = world.environ.get("COLUMNS", "")
-    return int(columns) if columns.isascii() and columns.isdigit() and 40 <= int(columns) <= 200 else _WIDTH
-
-
-def table(datasets: tuple[DatasetReport, ...], width: int = _WIDTH) -> list[str]:
+def table(datasets: tuple[DatasetReport, ...], width: int = WIDTH) -> list[str]:
     """One row for each dataset, in ``width`` columns; long names are folded, never cut away."""
     from rich import box
     from rich.table import Table

@@ -51,6 +51,7 @@ class Call:
         self.meters = {name: Meter() for name in self.channels}
         self.names: dict[tuple[str, str], str] = {}
         self.totals: dict[str, int] = {}  # selected targets per provider, where a listing made them known
+        self.sizes: dict[tuple[str, str], int] = {}  # the same per dataset
         self._loop = asyncio.get_running_loop()
         self.started = self._loop.time()
         self._requests_before = {name: channel.requests for name, channel in self.channels.items()}
@@ -243,6 +244,7 @@ class Call:
             phase=self.phase,
             counts=counts,
             names={dataset: words for (provider, dataset), words in self.names.items() if provider == name},
+            sizes={dataset: size for (provider, dataset), size in self.sizes.items() if provider == name},
             total=self.totals.get(name),
             requests=self.requests_of(name),
             now=self._loop.time(),

@@ -21,7 +21,7 @@ due time, or the reader of the outcomes; empty where it waits for nothing."""
 
 @dataclass(frozen=True, slots=True)
 class DatasetProgress:
-    """One dataset of a run that goes."""
+    """One dataset of a run that goes; ``selected`` is how many of its documents are to be deleted, as far as is known."""
 
     dataset: str
     name: str
@@ -79,6 +79,7 @@ class Meter:
         phase: str,
         counts: Mapping[str, Counts],
         names: Mapping[str, str],
+        sizes: Mapping[str, int],
         total: int | None,
         requests: int,
         now: float,
@@ -114,15 +115,8 @@ class Meter:
             wait_s=wait_s,
             eta_s=estimate(left, per_second, channel.pacing.allowed_per_second, channel.pacing.paused_s),
             datasets=tuple(
-                DatasetProgress(
-                    dataset=dataset,
-                    name=names.get(dataset, ""),
-                    selected=c.selected,
-                    deleted=c.deleted + c.already_gone,
-                    rejected=c.rejected,
-                    left=c.selected - c.deleted - c.already_gone - c.rejected - c.not_attempted,
-                )
-                for dataset, c in counts.items()
+                _dataset(dataset, names.get(dataset, ""), sizes.get(dataset, 0), counts.get(dataset, Counts()))
+                for dataset in {**sizes, **counts}
             ),
         )
 
@@ -132,6 +126,19 @@ class Meter:
             self._samples.popleft()
         then, before = self._samples[0]
         return (settled - before) / (now - then) if now > then else 0.0
+
+
+def _dataset(dataset: str, name: str, size: int, c: Counts) -> DatasetProgress:
+    selected = max(size, c.selected)  # of streamed targets only what has come in is known
+    deleted = c.deleted + c.already_gone
+    return DatasetProgress(
+        dataset=dataset,
+        name=name,
+        selected=selected,
+        deleted=deleted,
+        rejected=c.rejected,
+        left=selected - deleted - c.rejected - c.not_attempted,
+    )
 
 
 def estimate(left: int, per_second: float, allowed: float | None, paused_s: float) -> float | None:

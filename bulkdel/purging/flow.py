@@ -74,6 +74,7 @@ async def purge(
 
     why, hint = refusal(plan.selected, call.policy) if guarded else ("", "")
     if on_plan is not None:
+        call.sizes[planned.provider, planned.dataset] = planned.selected
         on_plan(plan)
     # Where everything was stopped there is nobody to ask any more, and what nobody was asked for must not count as begun.
     halted = confirm is not None and all(stop.reason is not None for stop in call.stops.values())

@@ -118,3 +118,41 @@ def test_nothing_of_it_is_left_behind() -> None:
         structlog.is_configured(),
     )
     assert after == before
+
+
+@pytest.mark.parametrize(
+    ("event", "words"),
+    [
+        (events.Listed("dify", "ds", "Manuals", 10, 8), "listed Manuals: 10 documents, 8 selected"),
+        (events.Listed("dify", "ds", "", 10, 8), "listed ds: 10 documents, 8 selected"),
+        (settled("deleted"), "deleted: na me (doc): be cause"),
+        (settled("archived"), "warning: rejected na me (doc): be cause"),
+        (events.Requeued(TARGET, "trouble", "server error", 2.0), "asked again in 2 s (trouble): doc: server error"),
+        (events.Paused("dify", "too many", 60.0), "warning: dify pauses for 1 min: too many"),
+        (events.Resumed("dify"), "dify goes on"),
+        (events.Stopped("dify", "", "key refused", "look"), "error: dify stopped: key refused; look"),
+        (events.Stopped("dify", "ds", "no such dataset"), "error: dify / ds stopped: no such dataset"),
+        (events.Verified("dify", "ds", 0, 0), "listed again ds: 0 left"),
+        (events.Verified("dify", "ds", 3, 1), "warning: listed again ds: 3 left, 1 of them new"),
+    ],
+)
+def test_people_read_sentences(event: events.Event, words: str) -> None:
+    """On a terminal each event is one sentence behind the time, and only what is grave is named so."""
+    err = io.StringIO()
+    with logs.told(Screen(World(stderr=err)), quiet=False, verbose=True, as_json=False) as log:
+        logs.listener(log)(event)
+    when, _, said = err.getvalue().removesuffix("\n").partition(" ")
+    assert len(when.split(":")) == 3
+    assert said == words
+
+
+@pytest.mark.parametrize("fields", [{"provider": "x"}, {"reason": None}, {}])
+def test_another_programs_event_is_told_as_it_is(fields: dict[str, Any]) -> None:
+    """An event of a name that we use, without our fields, and one that nobody knows, are named with their fields."""
+    err = io.StringIO()
+    with logs.told(Screen(World(stderr=err)), quiet=False, verbose=True, as_json=False) as log:
+        log.warning("paused", **fields)
+        log.info("something else", **fields)
+    first, second = err.getvalue().splitlines()
+    assert "warning: paused" in first
+    assert "something else" in second

@@ -10,9 +10,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bulkdel.cli.progress import counted, line, picture, style
-from bulkdel.cli.screen import Screen, drawn
+from bulkdel.cli.progress import active, counted, line, picture, style
+from bulkdel.cli.screen import Screen, drawn, folded, width
 from bulkdel.cli.world import World
+from bulkdel.engine.progress import DatasetProgress
 from bulkdel.model import Rate
 from tests.cli.outside import PROGRESS, Terminal
 
@@ -102,11 +103,28 @@ def test_the_live_picture_fits_eighty_columns() -> None:
         replace(PROGRESS, provider="langdock"),
     )
     rows = drawn(picture(looks, 12.0)).splitlines()
-    assert len(rows) == 7
+    assert len(rows) == 8
     assert all(len(row) <= 80 for row in rows)
-    assert "120 of 1230 deleted" in rows[0]
-    assert "about 14 s left" in rows[1]
-    assert "[red]no[/red]" in rows[2]
+    assert rows[0].startswith("all ")
+    assert "240 of 2460 deleted" in rows[0]
+    assert "120 of 1230 deleted" in rows[1]
+    assert "about 14 s left" in rows[2]
+    assert "[red]no[/red]" in rows[3]
+
+
+def test_datasets_under_way_are_shown() -> None:
+    """Of several datasets those with something left, six at most, those that have begun first; names are made safe."""
+    datasets = [
+        DatasetProgress(f"id{n}", "Man\x1b[2Juals" if n == 8 else "", 100, 5 * (n == 8), 0, 100 - 5 * (n == 8))
+        for n in range(9)
+    ]
+    gone = DatasetProgress("gone", "", 7, 7, 0, 0)
+    rows = active(replace(PROGRESS, datasets=(gone, *datasets)))
+    assert rows[0] == "Manuals: 5 of 100 deleted, 95 left"
+    assert rows[1:6] == [f"id{n}: 0 of 100 deleted, 100 left" for n in range(5)]
+    assert rows[6] == "and 3 more datasets"
+    assert active(replace(PROGRESS, datasets=(gone,))) == []
+    assert active(replace(PROGRESS, phase="verifying", datasets=(gone, *datasets))) == []
 
 
 @pytest.mark.parametrize(
@@ -135,3 +153,11 @@ def test_colours_are_for_terminals_whose_owner_wants_them(
 ) -> None:
     """NO_COLOR and TERM=dumb are obeyed."""
     assert Screen(World(environ=environ, stderr=Terminal() if terminal else io.StringIO())).colour == colour
+
+
+def test_a_terminals_lines_are_broken_between_words() -> None:
+    """Ids, paths and commands stay whole, to be copied; the width is the terminal's own, within reason."""
+    path = "/home/somebody/.local/state/bulkdel/20261121-210402-dify-351df1-with-a-long-name-that-goes-on-and-on.run"
+    assert folded(["  five words in a line", "", path], 14) == ["  five words", "    in a line", "", path]
+    for columns, wide in (("72", 72), ("7", 40), ("1000", 120), ("many", 80), ("", 80)):
+        assert width(io.StringIO(), {"COLUMNS": columns}) == wide

@@ -1,0 +1,92 @@
+"""One event of the log as one line for people: when, how grave, and a sentence instead of fields; pure."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, MutableMapping
+from typing import Any, Final
+
+from bulkdel.evidence.words import spoken
+
+_GRAVE: Final = {"warning": "33", "error": "31", "critical": "31"}
+"""Levels that are named, and the colour of their word: yellow and red are readable on light and on dark."""
+_PLAIN: Final = ("event", "level", "timestamp", "exception", "stack")
+
+
+def renderer(*, colour: bool) -> Callable[[Any, str, MutableMapping[str, Any]], str]:
+    """A processor for structlog that comes last and makes the line."""
+
+    def render(_logger: Any, _method: str, event: MutableMapping[str, Any]) -> str:
+        level = str(event.get("level", ""))
+        when = str(event.get("timestamp", ""))
+        grave = f"{level}: " if level in _GRAVE else ""
+        if colour:
+            when = f"\x1b[2m{when}\x1b[0m"
+            grave = f"\x1b[{_GRAVE[level]}m{level}:\x1b[0m " if grave else ""
+        said = f"{when} {grave}{sentence(event)}"
+        if trace := event.get("exception"):
+            said += f"\n{trace}"
+        return said
+
+    return render
+
+
+def sentence(event: Mapping[str, Any]) -> str:
+    """What happened, in words; of an event that is not known here its name and its fields."""
+    words = _WORDS.get(str(event.get("event", "")))
+    if words is not None:
+        try:
+            return words(event)
+        except (KeyError, TypeError):
+            pass  # another program's event of the same name
+    fields = ", ".join(
+        f"{key} {value}" for key, value in event.items() if key not in _PLAIN and not key.startswith("_")
+    )
+    name = str(event.get("event", ""))
+    return f"{name}: {fields}" if fields else name
+
+
+def _document(event: Mapping[str, Any]) -> str:
+    name = event.get("name", "")
+    return f"{name} ({event['document']})" if name else str(event["document"])
+
+
+def _settled(event: Mapping[str, Any]) -> str:
+    why = f": {event['reason']}" if event["reason"] else ""
+    return f"{str(event['outcome']).replace('_', ' ')}: {_document(event)}{why}"
+
+
+def _rejected(event: Mapping[str, Any]) -> str:
+    return f"rejected {_document(event)}: {event['reason'] or str(event['outcome']).replace('_', ' ')}"
+
+
+def _listed(event: Mapping[str, Any]) -> str:
+    called = event["name"] or event["dataset"]
+    return f"listed {called}: {event['documents']} documents, {event['selected']} selected"
+
+
+def _again(event: Mapping[str, Any]) -> str:
+    new = f", {event['new']} of them new" if event["new"] else ""
+    return f"listed again {event['dataset']}: {event['remaining']} left{new}"
+
+
+def _stopped(event: Mapping[str, Any]) -> str:
+    what = f"{event['provider']} / {event['dataset']}" if "dataset" in event else str(event["provider"])
+    hint = f"; {event['hint']}" if event.get("hint") else ""
+    return f"{what} stopped: {event['reason']}{hint}"
+
+
+_WORDS: Final[Mapping[str, Callable[[Mapping[str, Any]], str]]] = {
+    "run file": lambda event: f"run file: {event['path']}",
+    "listed": _listed,
+    "settled": _settled,
+    "rejected": _rejected,
+    "requeued": lambda event: (
+        f"asked again in {spoken(event['seconds'])} ({event['cause']}): {event['document']}: {event['reason']}"
+    ),
+    "paused": lambda event: f"{event['provider']} pauses for {spoken(event['seconds'])}: {event['reason']}",
+    "resumed": lambda event: f"{event['provider']} goes on",
+    "provider stopped": _stopped,
+    "dataset stopped": _stopped,
+    "listed again": _again,
+    "further rejected documents are counted only": lambda event: f"{event['event']}; {event['hint']}",
+}
