@@ -54,6 +54,8 @@ class Client:
     :param policy: for calls that bring none of their own
     :param on_event: for calls that bring none of their own; called with values of ``bulkdel.events``
     :param ca_file: certificates to trust beside the usual ones (PEM)
+    :param state: a folder to remember learned rates in, and to share each key's limit through with other processes that name
+        the same one; None for neither
     :param connect: how to reach a provider; for tests and transports of your own
     :raises ConfigurationError: where two providers have one name, or there is none
     """
@@ -64,6 +66,7 @@ class Client:
         policy: Policy | None = None,
         on_event: events.OnEvent | None = None,
         ca_file: str | Path | None = None,
+        state: str | Path | None = None,
         connect: Connect | None = None,
     ) -> None:
         names = [provider.name for provider in providers]
@@ -78,6 +81,7 @@ class Client:
         self._policy = policy or Policy()
         self._on_event = on_event
         self._connect = connect or partial(_connect, ca_file=ca_file)
+        self._state = None if state is None else Path(state)
         self._channels: dict[str, Channel] = {}
         self._calls: list[Call] = []
         self._last: tuple[Progress, ...] = ()
@@ -88,7 +92,8 @@ class Client:
         try:
             for name, provider in self._providers.items():
                 wire = await self._stack.enter_async_context(self._connect(provider))
-                self._channels[name] = Channel(provider, wire)
+                channel = self._channels[name] = Channel(provider, wire, state=self._state)
+                self._stack.callback(channel.close)
         except BaseException:
             await self._stack.aclose()
             raise

@@ -72,5 +72,14 @@ class Verified:
     new: int
 
 
-Event = Listed | Settled | Requeued | Paused | Resumed | Stopped | Verified
+@dataclass(frozen=True, slots=True)
+class RateLearned:
+    """Pacing begins at ``rate``, which an earlier run learned ``ago_s`` seconds ago."""
+
+    provider: str
+    rate: model.Rate
+    ago_s: float
+
+
+Event = Listed | Settled | Requeued | Paused | Resumed | Stopped | Verified | RateLearned
 OnEvent = Callable[[Event], None]

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from bulkdel.model import Rate
+
 
 @dataclass(slots=True)
 class PlannedDataset:
@@ -34,10 +36,14 @@ class PlannedDataset:
 
 @dataclass(slots=True)
 class Plan:
-    """Everything that one call is about to delete; ``seconds`` is how long it will take at the current limits, about."""
+    """Everything that one call is about to delete; ``seconds`` is how long it will take at the current limits, about.
+
+    ``learned`` has the rates that an earlier run learned, and how many seconds ago, by provider.
+    """
 
     datasets: list[PlannedDataset] = field(default_factory=list)
     seconds: float | None = None
+    learned: dict[str, tuple[Rate, float]] = field(default_factory=dict)
 
     @property
     def listed(self) -> int:

@@ -271,7 +271,9 @@ class _Running:
 
         if self._path is not None:
             self._log.info("run file", path=str(self._path))
-        async with self._world.client(*act.providers, ca_file=act.ca_file) as client:
+        async with self._world.client(
+            *act.providers, ca_file=act.ca_file, state=run_files.state(self._world)
+        ) as client:
             self._client = client
             with watched(interrupts.hear):
                 async with (

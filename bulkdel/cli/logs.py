@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, assert_never
 from bulkdel import events
 from bulkdel.cli import lines
 from bulkdel.cli.screen import Screen
+from bulkdel.evidence.words import learned
 from bulkdel.text import safe
 
 if TYPE_CHECKING:
@@ -129,6 +130,8 @@ def listener(log: BoundLogger) -> Callable[[events.Event], None]:
                 if event.hint:
                     what["hint"] = safe(event.hint)
                 log.error("dataset stopped" if event.dataset else "provider stopped", **what)
+            case events.RateLearned():
+                log.info(learned(event.rate, event.ago_s), provider=event.provider)
             case events.Verified():
                 tell = log.warning if event.remaining else log.info
                 tell(

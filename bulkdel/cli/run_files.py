@@ -30,6 +30,17 @@ def place(given: Mapping[str, Any], world: World, label: str) -> Path | None:
     return new_path(label, folder=state_folder(world.environ), now=time.time())
 
 
+def state(world: World) -> Path | None:
+    """The user's state folder, None where there is none: then nothing is remembered, and limits are shared with nobody."""
+    from bulkdel.errors import RunFileError
+    from bulkdel.runs.folder import state_folder
+
+    try:
+        return state_folder(world.environ)
+    except RunFileError:
+        return None
+
+
 def check_options(given: Mapping[str, Any]) -> None:
     """:raises click.UsageError: where a run file is both wished for and not"""
     if given["run_file"] is None:

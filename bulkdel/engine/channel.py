@@ -6,7 +6,9 @@ import asyncio
 import random
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import NamedTuple, TypeVar
+from pathlib import Path
+from time import time as unix_time
+from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 import anyio
 
@@ -16,7 +18,11 @@ from bulkdel.engine.stop import Stop, StopReason
 from bulkdel.exchange import Answer, Failure, Lost, Pause, Reply, Request, Requeue, StopDataset, StopProvider, Wire
 from bulkdel.model import Policy, Rate
 from bulkdel.pacing import Breaker, Concurrency, GiveUp, Kind, Open, Pacing, RateControl, Sample, Slots
+from bulkdel.pacing.learned import Learned, Memory
 from bulkdel.providers.base import Provider
+
+if TYPE_CHECKING:
+    from bulkdel.pacing.shared import Shared
 
 T = TypeVar("T")
 
@@ -68,15 +74,28 @@ class Channel:
         rng: random.Random | None = None,
         learned: Rate | None = None,
         found: bool = True,
+        state: Path | None = None,
     ) -> None:
+        """:param state: the folder to share the limit in with other processes, and to remember what was learned of it"""
         concurrency = provider.limits.concurrency
         assert concurrency is not None  # Provider.limits promises it
         self.provider = provider
         self.wire = wire
         # ``guessed`` is not of the protocol: a plug-in need not have it.
         guess = bool(getattr(provider, "guessed", False))
+        self.learned: Learned | None = None  # what an earlier run learned, where the pace begins with it
+        self._memory: Memory | None = None
+        # A limit that was given is neither overruled nor remembered, and one that is said not to exist neither.
+        if state is not None and (guess or (provider.pace is None and getattr(provider, "defaulted", True))):
+            self._memory = Memory(state, provider.fingerprint)
+            if (known := self._memory.recall(unix_time())) is not None:
+                self.learned, learned, found = known, known.rate, known.found
         self.rates = RateControl(provider.pace, guess=guess, learned=learned, found=found)
-        self.pacing = Pacing(self.rates.rate)
+        self.pacing: Pacing | Shared = Pacing(self.rates.rate)
+        if state is not None:
+            from bulkdel.pacing.shared import Shared  # brings SQLite along, which few programs need
+
+            self.pacing = Shared(self.rates.rate, state, provider.fingerprint)
         self.slots = Slots(concurrency)
         self.workers = most_concurrency(provider)
         self.search = Concurrency(concurrency, self.workers) if self.workers > concurrency else None
@@ -107,6 +126,8 @@ class Channel:
         self._stops.append((stop, emit))
         if self.stopped is not None:
             stop.set(self.stopped)
+        if self.learned is not None:
+            emit(events.RateLearned(self.provider.name, self.learned.rate, self.learned.ago_s))
 
     def detach(self, stop: Stop) -> None:
         self._stops = [pair for pair in self._stops if pair[0] is not stop]
@@ -223,7 +244,8 @@ class Channel:
         """The service answered as a service that works does."""
         done = exchange.deletes and isinstance(exchange.reply, Answer) and 200 <= exchange.reply.status < 300
         self._sample(exchange, "ok" if done else "neutral")
-        self._keep(self.rates.passed(exchange.sent_at, exchange.ended_at))
+        for _ in range(self.pacing.processes):  # what the others let through counts, too; their shares are about ours
+            self._keep(self.rates.passed(exchange.sent_at, exchange.ended_at))
         self._blocks = self._refusals = 0
         self.breaker.success(exchange.ended_at)
         if self._trial:
@@ -248,8 +270,18 @@ class Channel:
             self.slots.limit = self.concurrency
 
     def _keep(self, rate: Rate | None) -> None:
-        if rate != self.pacing.rate:
-            self.pacing.set_rate(rate)
+        self.pacing.set_rate(rate)
+        if self._memory is not None and rate is not None and self.rates.learned is not None:
+            self._memory.note(rate, self.rates.found, unix_time())
+
+    def close(self) -> None:
+        """No call comes any more: what was learned is kept, and the limit is left to other processes."""
+        if self._memory is not None and (rate := self.rates.learned) is not None:
+            known = self.learned
+            if known is None or (known.rate, known.found) != (rate, self.rates.found):
+                self._memory.remember(rate, self.rates.found, unix_time())
+        if not isinstance(self.pacing, Pacing):
+            self.pacing.close()
 
     def _close_breaker(self) -> None:
         self._trial = False

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from bulkdel.account.plan import Plan, PlannedDataset
-from bulkdel.evidence.words import day, spoken
+from bulkdel.evidence.words import day, learned, spoken
 from bulkdel.model import Policy
 from bulkdel.text import safe
 
@@ -27,6 +27,7 @@ def describe(plan: Plan, policy: Policy, *, shown: int | None = DATASETS_SHOWN) 
         lines.append(f"  in all: {plan.selected} of {plan.listed} documents in {len(plan.datasets)} datasets")
     if plan.seconds is not None and plan.selected:
         lines.append(f"  time needed at the current limits: about {spoken(plan.seconds)}")
+    lines += [f"  {provider}: {learned(rate, ago)}" for provider, (rate, ago) in plan.learned.items()]
     return lines
 
 

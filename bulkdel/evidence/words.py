@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 
+from bulkdel.model import Rate
+
 
 def many(n: int, what: str) -> str:
     """``1 request``, ``2 requests``."""
@@ -25,6 +27,11 @@ def spoken(seconds: float) -> str:
         return f"{hours} h {minutes:02d} min" if minutes else f"{hours} h"
     days, hours = divmod(round(seconds / 3600), 24)
     return f"{days} d {hours} h" if hours else f"{days} d"
+
+
+def learned(rate: Rate, ago: float) -> str:
+    """``pacing at 80/min, learned 2 h ago; --rate overrides``; ``ago`` is in seconds."""
+    return f"pacing at {rate}, learned {spoken(ago)} ago; --rate overrides"
 
 
 def day(moment: float) -> str:

@@ -150,6 +150,11 @@ class Pacing:
         """Permits a second that leave under demand (a little below ``rate``); None without a rate."""
         return None if self._bucket is None else self._bucket.per_second
 
+    @property
+    def processes(self) -> int:
+        """How many processes want permits of this limit; this one alone."""
+        return 1
+
     def set_rate(self, rate: Rate | None) -> None:
         """Keep this limit from now on; who waits obeys it at once.
 

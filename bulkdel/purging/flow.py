@@ -68,13 +68,16 @@ async def purge(
     if call.policy.indexing == "wait":
         await describe_targets(call, plan, ledger)
     plan.seconds = _seconds(call, plan)
+    for name, channel in call.channels.items():
+        if (learned := channel.learned) is not None:
+            plan.learned[name] = (learned.rate, learned.ago_s)
     for planned in plan.datasets:
         call.totals[planned.provider] = call.totals.get(planned.provider, 0) + planned.selected
         call.names[planned.provider, planned.dataset] = planned.name
+        call.sizes[planned.provider, planned.dataset] = planned.selected
 
     why, hint = refusal(plan.selected, call.policy) if guarded else ("", "")
     if on_plan is not None:
-        call.sizes[planned.provider, planned.dataset] = planned.selected
         on_plan(plan)
     # Where everything was stopped there is nobody to ask any more, and what nobody was asked for must not count as begun.
     halted = confirm is not None and all(stop.reason is not None for stop in call.stops.values())

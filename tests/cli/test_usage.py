@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -78,7 +79,7 @@ def test_every_option_reaches_its_place() -> None:
     (provider,) = opened[1]
     assert provider.limits == Limits(Rate(45, per=60), 8)
     assert provider.base_url == "http://localhost:8/v1"
-    assert opened[2] == {"ca_file": Path("ca.pem")}
+    assert opened[2] == {"ca_file": Path("ca.pem"), "state": Path(os.environ["XDG_STATE_HOME"], "bulkdel")}
     assert purged[2]["select"] == Selection(
         names=("tmp-*", "*.old"),
         created_before=datetime(2025, 6, 1, tzinfo=UTC).timestamp(),
