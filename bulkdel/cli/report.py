@@ -8,34 +8,37 @@ from typing import Any
 
 import click
 
-from bulkdel.cli import run_files
+from bulkdel.cli import completion, run_files
 from bulkdel.cli.options import FILE
-from bulkdel.cli.world import World
+from bulkdel.cli.world import World, is_terminal
 from bulkdel.errors import ConfigurationError
 
-FORMATS = ("text", "json", "jsonl", "csv")
+FORMATS = ("text", "json", "jsonl", "csv", "html")
 """Those of ``bulkdel.evidence.formats``, which is not imported to show ``--help``."""
 
 EPILOG = """\b
 Example:
   bulkdel report old.run
   bulkdel report old.run --format csv -o old.csv
+  bulkdel report old.run --format html -o old.html
 \b
 text   for people: the summary first, each dataset, every rejected document with its
        reason, what is left; of a plan everything that it would delete or leave
 json   the account as one JSON object
 jsonl  every document with its ending, one JSON object a line, as of --settled
 csv    the same for a spreadsheet
+html   one page with plots and searchable lists, in a file that needs no network
+       (up to 100,000 documents; needs: pip install 'bulkdel[report]')
 \b
-text and json end with a digest: the SHA-256 of every ending, counted from the run
+text, json and html end with a digest: the SHA-256 of every ending, counted from the run
 file, so that a report can be matched to its run later.
 \b
 Exit status: 0 written, 1 could not be written to the end, 2 wrong command or run file.
 """
 
 
-@click.command(epilog=EPILOG, short_help="What became of a run's documents: text, JSON, JSONL or CSV.")
-@click.argument("run")
+@click.command(epilog=EPILOG, short_help="What became of a run's documents: text, JSON, JSONL, CSV or HTML.")
+@click.argument("run", shell_complete=completion.runs)
 @click.option("--format", "form", type=click.Choice(FORMATS), default="text", help="Default: text.")
 @click.option("-o", "--output", type=FILE, metavar="FILE",
               help="Write to FILE, which appears when it is whole and is yours alone (0600); - is stdout.")  # fmt: skip
@@ -50,10 +53,13 @@ def report(world: World, /, run: str, form: str, output: Path | None) -> int:
     from bulkdel.evidence.saving import save
     from bulkdel.runs import Run
 
+    to_file = output is not None and str(output) != "-"
+    if form == "html" and not to_file and is_terminal(world.stdout):
+        raise ConfigurationError("an HTML page is nothing for a terminal", hint="name a file for it: -o report.html")
     path = run_files.find(run, world)
     with Run.open(path) as there:
         pieces = RENDERERS[form](there)
-        if output is not None and str(output) != "-":
+        if output is not None and to_file:
             try:
                 save(output, pieces)
             except OSError as error:

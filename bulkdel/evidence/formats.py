@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 
+from bulkdel.errors import ConfigurationError
 from bulkdel.evidence.account import as_json
 from bulkdel.evidence.rows import as_csv, jsonl
 from bulkdel.evidence.text import text
@@ -11,5 +12,23 @@ from bulkdel.runs import Run
 
 Renderer = Callable[[Run], Iterator[str]]
 
-FORMATS: Mapping[str, Renderer] = {"text": text, "json": as_json, "jsonl": jsonl, "csv": as_csv}
+
+def html(run: Run) -> Iterator[str]:
+    """The page.
+
+    :raises ConfigurationError: where what draws it is not installed: only reports need it, so it is an extra
+    """
+    try:
+        from bulkdel.evidence.page.render import page
+    except ModuleNotFoundError as error:
+        if error.name is None or error.name.partition(".")[0] not in ("jinja2", "markupsafe", "pygal"):
+            raise
+        raise ConfigurationError(
+            f"the HTML report needs a package that is not installed: {error.name}",
+            hint="pip install 'bulkdel[report]'",
+        ) from None
+    return page(run)
+
+
+FORMATS: Mapping[str, Renderer] = {"text": text, "json": as_json, "jsonl": jsonl, "csv": as_csv, "html": html}
 """By the name that ``bulkdel report --format`` takes; pieces are in order and small, whatever the run's size."""

@@ -26,14 +26,14 @@ def lines(run: Run) -> Iterator[str]:
     """A plan is shown for review: what would be deleted and what not, and why; everything else by what became of it."""
     state, report = run.state, recorded_report(run)
     yield f"Run {safe(name_of(run.path))}: {STATES[state]}"
-    yield from _asked(run)
+    yield from asked(run)
     yield ""
     if state == "planned":
         yield f"Planned, nothing was deleted: {report.selected} of {report.listed} documents would be"
         yield from describe(run.plan(), run.header.policy, shown=None)
         yield from _for_review(run)
     else:
-        yield _headline(state, report)
+        yield told(state, report)
         for dataset in report.datasets:
             yield ""
             yield title(dataset.provider, dataset.dataset, dataset.name)
@@ -46,7 +46,8 @@ def lines(run: Run) -> Iterator[str]:
     yield from _end(run)
 
 
-def _headline(state: State, report: Report) -> str:
+def told(state: State, report: Report) -> str:
+    """What became of the run in one line, also of one that still goes or that was killed."""
     if state == "running":
         return f"Still running: {counted(report)} of {report.selected} so far"
     if state == "crashed":
@@ -54,7 +55,7 @@ def _headline(state: State, report: Report) -> str:
     return headline(report)
 
 
-def _asked(run: Run) -> Iterator[str]:
+def asked(run: Run) -> Iterator[str]:
     """What was asked, where, with which key, and who worked on it."""
     header = run.header
     what = {"purge": "purge datasets", "delete": "delete targets from a list", "plan": "plan a purge", "job": "a job"}

@@ -191,9 +191,10 @@ class Run:
         """How its time went, by session and provider; a session that ended without a word left none."""
         return samples_of(self._all)
 
-    def endings_in(self, since: float, until: float, width_s: float) -> Mapping[str, dict[int, int]]:
-        """How many documents settled from ``since`` to ``until`` (Unix seconds), by provider and stretch of ``width_s``."""
-        return endings_in(self._all, since, until, width_s)
+    def endings_in(self, since: float, until: float, most: int) -> tuple[float, Mapping[str, Mapping[int, int]]]:
+        """How many documents settled from ``since`` to ``until`` (Unix seconds): the length of a stretch in seconds, at
+        least 1 and so long that there are at most ``most``, and the numbers by provider and stretch, from 0."""
+        return endings_in(self._all, since, until, most)
 
     # ------------------------------------------------------------------ counts
 

@@ -59,18 +59,19 @@ def samples_of(fetch: Callable[[str, Sequence[object]], list[Any]]) -> Mapping[i
 
 
 def endings_in(
-    fetch: Callable[[str, Sequence[object]], list[Any]], since: float, until: float, width_s: float
-) -> Mapping[str, dict[int, int]]:
+    fetch: Callable[[str, Sequence[object]], list[Any]], since: float, until: float, most: int
+) -> tuple[float, Mapping[str, Mapping[int, int]]]:
     """What ``Run.endings_in`` gives; ``fetch`` runs a query."""
-    # Whole milliseconds, as they are stored: both bounds and the width are cut the same way.
-    begin, width = int(since * 1000), max(1, int(width_s * 1000))
-    rows = fetch(
-        "SELECT p.name, (e.settled_at - ?1) / ?3 AS stretch, COUNT(*) FROM settled e JOIN document d ON d.row = e.row"
-        " JOIN dataset s ON s.id = d.dataset JOIN provider p ON p.id = s.provider"
-        " WHERE e.settled_at >= ?1 AND e.settled_at < ?2 GROUP BY p.name, stretch ORDER BY p.name, stretch",
-        (begin, int(until * 1000), width),
-    )
+    begin, end = int(since * 1000), int(until * 1000)  # milliseconds, as they are stored
+    within = "settled_at >= ?1 AND settled_at < ?2"
+    last = fetch(f"SELECT COALESCE(MAX(settled_at), ?1) FROM settled WHERE {within}", (begin, end))[0][0]
+    width = max(1000, -(-(last - begin + 1) // most))
     found: dict[str, dict[int, int]] = {}
-    for provider, stretch, n in rows:
+    for provider, stretch, n in fetch(
+        "SELECT p.name, (e.settled_at - ?1) / ?3 AS stretch, COUNT(*) FROM settled e JOIN document d ON d.row = e.row"
+        f" JOIN dataset s ON s.id = d.dataset JOIN provider p ON p.id = s.provider WHERE {within}"
+        " GROUP BY p.name, stretch ORDER BY p.name, stretch",
+        (begin, end, width),
+    ):
         found.setdefault(provider, {})[stretch] = n
-    return found
+    return width / 1000, found

@@ -137,14 +137,16 @@ def test_a_recorded_run_knows_where_its_time_went() -> None:
         with Run.open(path) as run:
             sessions, told = run.samples(), recorded_report(run)
             began = [session.started_at for session in run.sessions()]
-            endings = [run.endings_in(0.0, began[1], 1e12), run.endings_in(began[1], 2 * began[1], 1e12)]
+            endings = [run.endings_in(0.0, began[1], 1), run.endings_in(began[1], 2 * began[1], 5)]
         assert told.waited_s == done.waited_s
         assert told.waited_s["rate"] > first.waited_s["rate"] > 0
         assert list(sessions) == [1, 2]
         assert sum(s.settled for kept in sessions.values() for s in kept["dify"]) == told.deleted == 40
         waited = sum(seconds for kept in sessions.values() for s in kept["dify"] for seconds in s.waited.values())
         assert waited == pytest.approx(sum(told.waited_s.values()), abs=0.01)
-        assert sum(n for found in endings for stretches in found.values() for n in stretches.values()) == 40
+        assert sum(n for _, found in endings for stretches in found.values() for n in stretches.values()) == 40
+        assert endings[1][0] == 1.0
+        assert list(endings[0][1]["dify"]) == [0]
 
     with tempfile.TemporaryDirectory() as folder:
         virtual.run(main(Path(folder) / "a.run"))
