@@ -184,7 +184,7 @@ class Client:
         """Settle explicit targets, as ``Promise.allSettled`` does: one ending each, ``report.settled`` in input order.
 
         They are streamed through as they are read, except with a run file, guards, ``confirm``, ``dry_run`` or
-        ``indexing='wait'``: then they are read to their end before anything is sent.
+        ``indexing='wait'`` or ``'skip'``: then they are read to their end before anything is sent.
 
         :raises ConfigurationError: where a target of a sequence is no target or names no provider of this client;
             nothing was sent
@@ -192,7 +192,7 @@ class Client:
         :raises RunFileError: where the run file cannot be made; nothing was sent
         """
         asked = policy or self._policy
-        guarded = asked.max_delete is not None or asked.expect is not None or asked.indexing == "wait"
+        guarded = asked.max_delete is not None or asked.expect is not None or asked.indexing in ("wait", "skip")
         if run is None and confirm is None and on_plan is None and not dry_run and not guarded:
             return await self._stream(targets, asked, on_event, Kept(on_settled, keep=keep))
         return await self.carry_out(
@@ -262,6 +262,8 @@ class Client:
             self._channel(wish.provider)
             if not isinstance(wish.dataset, str):
                 raise ConfigurationError(f"a dataset's id must be a string: {wish.dataset!r}")
+        if len({(wish.provider, wish.dataset) for wish in wishes}) < len(wishes):
+            raise ConfigurationError("one dataset is to be emptied twice in one call")
         used = self._channels
         if targets is None:
             used = {name: channel for name, channel in used.items() if any(w.provider == name for w in wishes)}
@@ -311,14 +313,14 @@ class Client:
         :raises ConfigurationError: where the run's providers are not this client's, or are at another address
         """
         self._open()
-        held = session.read(run, self._providers)
+        held = await session.read(run, self._providers)
         asked = policy or held.header.policy
         used = {provider.name: self._channels[provider.name] for provider in held.header.providers}
         async with await RunFile.open(run, version=session.version()) as file:
             recorded = RunLedger(file)
             if retry_rejected:
                 await file.retry_rejected()
-                held = session.read(run, self._providers)
+                held = await session.read(run, self._providers)
             with self._call(used, asked, on_event, recorded, Kept(on_settled, keep=False)) as call:
                 report = await purge_datasets(
                     call,
