@@ -28,7 +28,7 @@ from bulkdel.runs import PlannedRow, Run, State
 from bulkdel.text import safe
 
 MOST = 100_000
-"""Rows of a list that the page holds: about 12 MB, which a browser opens in a second; the other formats have no end."""
+"""Rows of a list that the page holds: about 15 MB, which a browser opens in a second or two; the other formats have no end."""
 
 _BLOCK = 1000  # rows turned to JSON at a time
 
