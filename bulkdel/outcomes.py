@@ -52,7 +52,7 @@ class Outcomes:
         self._deliver = deliver
         self._page: Sequence[Settled] = ()
         self._place = 0
-        self._arrived: asyncio.Future[None] | None = None
+        self._arrived = anyio.Event()
         self._taken = anyio.Event()
         self._over = False
         self._error: Exception | None = None
@@ -69,7 +69,11 @@ class Outcomes:
             return
         if not task.done():
             task.cancel()
-        await asyncio.wait([task])
+        # anyio cancels again and again what waits in a cancelled scope: what is in flight must have ended all the same.
+        with anyio.CancelScope(shield=True):
+            await asyncio.wait([task])
+        self._over = True  # a task that was cancelled before its first step has not said so
+        self._wake()
         if not task.cancelled() and (error := task.exception()) is not None:
             raise error
 
@@ -93,13 +97,18 @@ class Outcomes:
         self._wake()
 
     def _wake(self) -> None:
-        if self._arrived is not None and not self._arrived.done():
-            self._arrived.set_result(None)
+        self._arrived.set()
 
     def __aiter__(self) -> AsyncIterator[Settled]:
         return self
 
     async def __anext__(self) -> Settled:
+        """The next outcome; several readers share them, each outcome goes to one.
+
+        :raises RuntimeError: where the stream was not entered
+        """
+        if self._task is None:
+            raise RuntimeError("the outcomes are not open: use 'async with client.settle(…) as outcomes'")
         while self._place >= len(self._page):
             self._taken.set()
             if self._over:
@@ -107,8 +116,9 @@ class Outcomes:
                     error, self._error = self._error, None
                     raise error
                 raise StopAsyncIteration
-            self._arrived = asyncio.get_running_loop().create_future()
-            await self._arrived
+            if self._arrived.is_set():
+                self._arrived = anyio.Event()
+            await self._arrived.wait()
         settled = self._page[self._place]
         self._place += 1
         return settled

@@ -159,6 +159,11 @@ class Call:
         for stop in self.stops.values():
             stop.set(reason)
 
+    def bug(self, name: str, error: Exception) -> None:
+        """A provider's code raised, or ours did with its answers: it is stopped, and the report says what happened."""
+        self.results.bug(error)
+        self.channels[name].stop_for_bug(error)
+
     async def settle(self, feeds: Sequence[Feed], providers: Iterable[str] | None = None) -> None:
         """Settle everything that the feeds offer."""
         names = list(self.channels) if providers is None else list(providers)
@@ -203,7 +208,8 @@ class Call:
         status: RunStatus = "complete"
         if any(dataset.status != "complete" for dataset in datasets):
             status = "incomplete"
-        if why is not None and (total.not_attempted or any(d.status == why.status for d in datasets)):
+        left = total.not_attempted or self.results.unread
+        if why is not None and (left or any(d.status == why.status for d in datasets)):
             status = why.status
         stopped = why is not None and status == why.status
         reason = next((d.reason for d in datasets if d.reason), "") if status == "incomplete" else ""

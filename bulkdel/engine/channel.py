@@ -143,9 +143,17 @@ class Channel:
     async def ask(self, request: Request, stop: Stop, policy: Policy) -> Exchange | None:
         """Send one request as soon as a slot and a permit are there; None where a stop came first and nothing was sent."""
         slots, pacing = self.slots, self.pacing
-        if not slots.try_take() and not await stop.unless(slots.take):
-            return None
+        taken = slots.try_take()
+
+        async def take() -> None:
+            nonlocal taken
+            await slots.take()
+            taken = True
+
         try:
+            # A stop may come in the very moment in which the slot does: what was taken then is given back all the same.
+            if not taken and not await stop.unless(take):
+                return None
             at_once = pacing.try_acquire()
             if not at_once and not await stop.unless(pacing.acquire):
                 return None
@@ -166,7 +174,8 @@ class Channel:
                 del self._under_way[number]
             return Exchange(reply, sent_at, time(), pauses, in_flight, overtook, request.method == "DELETE")
         finally:
-            slots.release()
+            if taken:
+                slots.release()
 
     async def question(
         self, request: Request, read: Callable[[Reply], T | Failure], stop: Stop, policy: Policy
@@ -346,6 +355,11 @@ class Channel:
         for stop, emit in list(self._stops):
             stop.set(self.stopped)
             emit(events.Stopped(self.provider.name, "", verdict.reason, verdict.hint))
+
+    def stop_for_bug(self, error: Exception) -> None:
+        """The provider's own code raised, or ours did with its answers: nothing more leaves to it."""
+        words = f"a bug raised {type(error).__name__} at the provider {self.provider.name}"
+        self.stop(StopProvider(words))
 
     def _begin_pause(self, seconds: float, reason: str, exchange: Exchange) -> None:
         self.pause_reason = reason

@@ -83,5 +83,12 @@ class Engine:
 
 async def _lane_to_its_end(lane: Lane) -> None:
     async with anyio.create_task_group() as group:
-        group.start_soon(watch, lane)
+        group.start_soon(_watch, lane)
         group.start_soon(lane.run)
+
+
+async def _watch(lane: Lane) -> None:
+    try:
+        await watch(lane)
+    except Exception as error:
+        lane.bug(error)  # the lane settles what is left

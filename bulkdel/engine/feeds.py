@@ -86,6 +86,7 @@ def from_iterable(targets: Iterable[Target] | AsyncIterable[Target], make: MakeI
                     await reader.read(targets)
             except Exception as error:
                 raised = error
+                engine.results.unread = True
                 engine.stop(StopReason("incomplete", f"the targets could not be read on: {type(error).__name__}"))
             finally:
                 for queue in reader.queues.values():
@@ -123,6 +124,7 @@ class _Reader:
                     await self._room()
 
         if not await self._engine.halt.unless(pull):
+            self._engine.results.unread = True
             close: Any = getattr(iterator, "aclose", None)
             if close is not None:
                 await close()

@@ -109,7 +109,9 @@ class Lane:
                 self._settle_not_attempted(job)
             elif target.dataset in self.stopped_datasets:
                 self._settle(job, "dataset_stopped", self.stopped_datasets[target.dataset])
-            elif why := self.provider.invalid(target.dataset, target.document):
+            elif (why := self._invalid(target)) is None:
+                self._settle_not_attempted(job)
+            elif why:
                 self._settle(job, "invalid_id", why)
             elif item.ending is not None:
                 self._settle(job, item.ending, item.reason)
@@ -124,6 +126,19 @@ class Lane:
         if results.full:
             await results.room()
 
+    def _invalid(self, target: Target) -> str | None:
+        """Why the target's ids cannot be asked for, empty where they can; None where the question itself raised."""
+        try:
+            return self.provider.invalid(target.dataset, target.document)
+        except Exception as error:
+            self.bug(error)
+            return None
+
+    def bug(self, error: Exception) -> None:
+        """A bug, ours or a plug-in's: nothing more leaves to this provider, and the report says what happened."""
+        self.results.bug(error)
+        self.channel.stop_for_bug(error)
+
     def fed(self) -> None:
         """No more items will come."""
         self._fed = True
@@ -137,6 +152,8 @@ class Lane:
         async with anyio.create_task_group() as pool:
             for _ in range(self.channel.workers):
                 pool.start_soon(self._work)
+        if self._timer is not None:
+            self._timer.cancel()
         # Workers have ended: nothing is in flight. What is left waits for a due time or was never begun.
         for job in list(self._here.values()):
             self._settle_not_attempted(job)
@@ -216,6 +233,7 @@ class Lane:
     async def _attempt(self, job: Job) -> None:
         """Ask, and let the verdict decide; more than once only where the verdict is to ask something else at once."""
         channel, provider = self.channel, self.provider
+        job.asks = 0
         try:
             while True:
                 target = job.target
@@ -238,11 +256,10 @@ class Lane:
                 if self._apply(job, verdict, exchange, sent=sent, deletes=deletes):
                     return
         except Exception as error:
-            # A bug, ours or a plug-in's. The target still settles (S1), and the report says what happened.
-            self.results.bug(error)
+            # The target still settles (S1).
             if job.target in self._here:
                 self._settle(job, "gave_up", f"a bug raised {type(error).__name__}; whether it is gone is unknown")
-            self.channel.stop(StopProvider(f"a bug raised {type(error).__name__} at the provider {provider.name}"))
+            self.bug(error)
 
     def _apply(self, job: Job, verdict: Verdict, exchange: Exchange, *, sent: bool, deletes: bool) -> bool:
         """Let the verdict decide what becomes of the job; False where it asks something else at once."""
@@ -253,10 +270,7 @@ class Lane:
                 self._settle(job, "deleted", verdict.reason)
             case Gone():
                 channel.alive(exchange)
-                if job.doubt:
-                    self._settle(job, "deleted", f"gone after an attempt whose answer was lost: {verdict.reason}")
-                else:
-                    self._settle(job, "already_gone", verdict.reason)
+                self.settle_gone(job, verdict.reason)
             case Reject():
                 channel.alive(exchange)
                 self._settle(job, verdict.outcome, verdict.reason)
@@ -363,6 +377,15 @@ class Lane:
         """The watch found an ending for a document that was being indexed."""
         if job.target in self.held:
             self._settle(job, outcome, reason)
+
+    def settle_gone(self, job: Job, reason: str) -> None:
+        """The service has no such document: deleted, where an earlier attempt may have done it."""
+        if job.target not in self._here:
+            return  # its dataset was stopped while the watch asked
+        if job.doubt:
+            self._settle(job, "deleted", f"gone after an attempt whose answer was lost: {reason}")
+        else:
+            self._settle(job, "already_gone", reason)
 
     def release(self, job: Job, step: str) -> None:
         """The watch found a held document ready: it is due now."""

@@ -55,6 +55,7 @@ class Results:
         self.fulfilled = 0
         self.bugs: list[Exception] = []
         self.journal_lost = False
+        self.unread = False  # targets were left where they are: how many is not known
         self.on_journal_lost: Callable[[str], None] | None = None
         self._journal = journal
         self._consumer = consumer
@@ -160,7 +161,9 @@ class Results:
         if self._journal is None:
             return
         try:
-            await self._journal.settled(batch)
+            # A cancellation between two commits of one batch would leave the second part off the record.
+            with anyio.CancelScope(shield=True):
+                await self._journal.settled(batch)
         except RunFileError as error:
             self.lose_journal(error)
 

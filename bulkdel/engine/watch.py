@@ -74,7 +74,7 @@ async def _look(lane: Lane, dataset: str) -> None:
             case Document():
                 _seen(lane, job, found)
             case Gone():
-                lane.settle_held(job, "already_gone", found.reason)
+                lane.settle_gone(job, found.reason)
             case StopDataset():
                 lane.stop_dataset(dataset, found.reason)
                 return
@@ -90,6 +90,7 @@ async def _look_at_listing(lane: Lane, dataset: str, jobs: dict[str, Job]) -> li
     Rows shift while documents are deleted, so that a row that was not seen is not gone (contracts, dify.md).
     """
     cursor: str | None = None
+    seen: set[str] = set()
     while jobs:
         page = await ask_page(lane.channel, dataset, cursor, lane.stop, lane.policy)
         match page:
@@ -98,8 +99,9 @@ async def _look_at_listing(lane: Lane, dataset: str, jobs: dict[str, Job]) -> li
                     if (job := jobs.pop(document.id, None)) is not None:
                         _seen(lane, job, document)
                 cursor = page.next
-                if cursor is None:
+                if cursor is None or cursor in seen:  # a cursor that comes again leads to no new rows
                     break
+                seen.add(cursor)
             case StopDataset():
                 lane.stop_dataset(dataset, page.reason)
                 return []

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterable, AsyncIterator, Iterable, Sequence
+from collections.abc import AsyncIterable, AsyncIterator, Collection, Iterable, Sequence
 from itertools import islice
 from typing import Any
 
@@ -11,7 +11,7 @@ from bulkdel.account.plan import Plan, PlannedDataset
 from bulkdel.engine.call import Call, dataset_status
 from bulkdel.engine.engine import Feed
 from bulkdel.engine.feeds import from_iterable, from_sequence
-from bulkdel.errors import ConfigurationError
+from bulkdel.errors import ConfigurationError, RunFileError
 from bulkdel.model import Document, Settled, Target
 from bulkdel.purging.ledger import Ledger
 from bulkdel.purging.listing import Failed, snapshot
@@ -33,11 +33,16 @@ def check_target(target: Any, place: int, providers: Iterable[str]) -> None:
 
 
 async def take_targets(
-    call: Call, targets: Iterable[Target] | AsyncIterable[Target], ledger: Ledger
+    call: Call,
+    targets: Iterable[Target] | AsyncIterable[Target],
+    ledger: Ledger,
+    emptied: Collection[tuple[str, str]] = (),
 ) -> list[PlannedDataset]:
     """Keep explicit targets in the ledger, all of them before anything is sent; what they come to, by dataset.
 
-    :raises ConfigurationError: where one is no target, or names a provider that is not the call's
+    ``emptied`` are the datasets that the same call empties whole: a target in one of them would be counted twice.
+
+    :raises ConfigurationError: where one is no target, names a provider that is not the call's, or is in such a dataset
     """
     planned: dict[tuple[str, str], PlannedDataset] = {}
     place = 0
@@ -45,6 +50,11 @@ async def take_targets(
         for target in page:
             place += 1
             check_target(target, place, call.channels)
+            if target[:2] in emptied:
+                raise ConfigurationError(
+                    f"target number {place} is in a dataset that the same call empties: {target.dataset}",
+                    hint="empty it, or name its documents, or do both one after the other",
+                )
             of = planned.get(target[:2])
             if of is None:
                 of = planned[target[:2]] = PlannedDataset(target.provider, target.dataset, explicit=True)
@@ -74,20 +84,30 @@ async def _pages(targets: Iterable[Target] | AsyncIterable[Target]) -> AsyncIter
 async def describe_targets(call: Call, plan: Plan, ledger: Ledger) -> None:
     """List the datasets of explicit targets: only a listing tells which of them are still being indexed."""
     for planned in plan.datasets:
-        channel = call.channels[planned.provider]
-        if not planned.explicit or channel.provider.invalid(planned.dataset):
-            continue  # targets of an invalid dataset settle as invalid_id on their way in
-        seen: set[str] = set()
+        if planned.explicit:
+            try:
+                await _describe(call, planned, ledger)
+            except RunFileError:
+                raise
+            except Exception as error:
+                call.bug(planned.provider, error)
 
-        async def add(documents: Sequence[Document], planned: PlannedDataset = planned, seen: set[str] = seen) -> int:
-            before = len(seen)
-            seen.update(document.id for document in documents)
-            await ledger.describe(planned.provider, planned.dataset, documents)
-            return len(seen) - before
 
-        listed = await snapshot(channel, planned.dataset, call.stops[planned.provider], call.policy, add)
-        if isinstance(listed, Failed):
-            planned.stopped = safe(listed.reason)
+async def _describe(call: Call, planned: PlannedDataset, ledger: Ledger) -> None:
+    channel = call.channels[planned.provider]
+    if channel.provider.invalid(planned.dataset):
+        return  # targets of an invalid dataset settle as invalid_id on their way in
+    seen: set[str] = set()
+
+    async def add(documents: Sequence[Document]) -> int:
+        before = len(seen)
+        seen.update(document.id for document in documents)
+        await ledger.describe(planned.provider, planned.dataset, documents)
+        return len(seen) - before
+
+    listed = await snapshot(channel, planned.dataset, call.stops[planned.provider], call.policy, add)
+    if isinstance(listed, Failed):
+        planned.stopped = safe(listed.reason)
 
 
 def feeds_for(call: Call, targets: Iterable[Target] | AsyncIterable[Target]) -> list[Feed]:

@@ -12,10 +12,11 @@ from bulkdel.account import Counts, DatasetReport, Report
 from bulkdel.account.plan import Plan, PlannedDataset
 from bulkdel.engine.call import Call, dataset_status
 from bulkdel.engine.engine import Engine, Feed
+from bulkdel.engine.job import Item
 from bulkdel.errors import RunFileError
 from bulkdel.model import Dataset, Document, Indexing, RunStatus, Selection, Settled, Target
 from bulkdel.purging.explicit import describe_targets, take_targets
-from bulkdel.purging.ledger import Ledger, Row
+from bulkdel.purging.ledger import Ledger, Row, Work
 from bulkdel.purging.listing import Failed, preflight, snapshot
 from bulkdel.purging.select import item, refusal, why_skipped
 from bulkdel.purging.verify import Verified, verify
@@ -64,8 +65,9 @@ async def purge(
     await _survey_all(call, wishes, plan, ledger, known)
     plan.datasets += [planned for planned in before if planned.explicit]
     if targets is not None:
-        plan.datasets += await take_targets(call, targets, ledger)
-    if call.policy.indexing == "wait":
+        emptied = {(wish.provider, wish.dataset) for wish in wishes}
+        plan.datasets += await take_targets(call, targets, ledger, emptied)
+    if call.policy.indexing in ("wait", "skip"):
         await describe_targets(call, plan, ledger)
     plan.seconds = _seconds(call, plan)
     for name, channel in call.channels.items():
@@ -117,6 +119,9 @@ async def _survey_all(
             except RunFileError as error:
                 failed.append(error)
                 group.cancel_scope.cancel()
+            except Exception as error:
+                call.bug(wish.provider, error)
+                await _drop(wish, planned, ledger, known)
 
     async with anyio.create_task_group() as group:
         for wish, planned in zip(wishes, plan.datasets, strict=True):
@@ -149,14 +154,18 @@ async def _survey(
             listed = events.Listed(wish.provider, wish.dataset, planned.name, planned.listed, planned.selected)
             call.results.emit(listed)
             return
-        planned.listed = planned.selected = planned.archived = planned.indexing = planned.synced = 0
-        planned.skipped.clear()
     if isinstance(found, Failed):
         planned.stopped = safe(found.reason)
         call.results.emit(events.Stopped(wish.provider, wish.dataset, planned.stopped))
-    else:
-        planned.cut = True
+    await _drop(wish, planned, ledger, known)
+
+
+async def _drop(wish: Wish, planned: PlannedDataset, ledger: Ledger, known: PlannedDataset | None) -> None:
+    """The dataset was not listed whole: nothing of it is deleted (S15)."""
+    planned.cut = not planned.stopped
     if known is None:
+        planned.listed = planned.selected = planned.archived = planned.indexing = planned.synced = 0
+        planned.skipped.clear()
         await ledger.forget(wish.provider, wish.dataset, planned.stopped)
 
 
@@ -251,9 +260,16 @@ def _feed(call: Call, plan: Plan, ledger: Ledger, name: str) -> Feed:
                 lane.stop_dataset(planned.dataset, planned.stopped)
         # A dataset of an earlier session that is out of reach now keeps what is left of it for another one.
         left_alone = {planned.dataset for planned in mine if (planned.stopped or planned.cut) and not planned.explicit}
+
+        def item_of(work: Work) -> Item:
+            try:
+                return item(work, provider, policy, indexing)
+            except Exception as error:
+                lane.bug(error)  # what is offered after that settles as not attempted
+                return Item(work.key, work.target, also=work.also)
+
         async for page in ledger.pages(name):
-            works = [work for work in page if work.target.dataset not in left_alone]
-            await lane.offer([item(work, provider, policy, indexing) for work in works])
+            await lane.offer([item_of(work) for work in page if work.target.dataset not in left_alone])
 
     return feed
 
@@ -281,6 +297,9 @@ async def _verify_all(call: Call, plan: Plan, ledger: Ledger, settled: Callable[
             except RunFileError as error:
                 call.results.lose_journal(error)
                 verified[place] = Failed(str(error))
+            except Exception as error:
+                call.bug(report.provider, error)
+                verified[place] = None
 
     async with anyio.create_task_group() as group:
         for place, (report, planned) in enumerate(zip(reports, plan.datasets, strict=True)):

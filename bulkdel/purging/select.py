@@ -9,6 +9,7 @@ from bulkdel.purging.ledger import Work
 from bulkdel.text import safe
 
 INDEXING = "still being indexed"
+LEFT = "left, because indexing is 'skip': still being indexed"
 ARCHIVED = "archived; un-archiving was not asked for (--unarchive)"
 
 
@@ -26,6 +27,7 @@ def item(work: Work, provider: Provider, policy: Policy, indexing: Indexing) -> 
     if document is None:
         return Item(work.key, work.target, doubt=work.handed, also=work.also)
     archived = document.archived and not policy.unarchive
+    left = document.indexing and indexing == "skip" and not archived
     return Item(
         key=work.key,
         target=work.target,
@@ -34,8 +36,8 @@ def item(work: Work, provider: Provider, policy: Policy, indexing: Indexing) -> 
         held=document.indexing and indexing == "wait" and not archived,
         doubt=work.handed,
         listed=True,
-        ending="archived" if archived else None,
-        reason=ARCHIVED if archived else "",
+        ending="archived" if archived else "stuck_indexing" if left else None,
+        reason=ARCHIVED if archived else LEFT if left else "",
         also=work.also,
     )
 

@@ -43,10 +43,12 @@ async def verify(
     None where a stop came first.
     """
     found = Verified()
+    seen: set[str] = set()
+    total: int | Failed | None = -1
     for look in range(LOOKS):
         if look and not await stop.sleep(ceiling(look, 1.0, 4.0)):
             return None
-        seen: set[str] = set()
+        seen = set()
         found = Verified()
 
         async def take(documents: Sequence[Document], found: Verified = found, seen: set[str] = seen) -> None:
@@ -71,4 +73,9 @@ async def verify(
             return total
         if not found.still_there_count and len(seen) >= total:
             return found
+    if not found.still_there_count:
+        # What is missing from the listing may be anything: an incomplete listing is not an empty one (S15).
+        return Failed(
+            f"the listing is not complete: {len(seen)} documents seen in {LOOKS} looks, the service counts {total}"
+        )
     return found
