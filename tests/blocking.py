@@ -1,0 +1,33 @@
+"""A guard for tests: bulkdel's own code that blocks the event loop it runs in fails the test that runs it.
+
+from tests.blocking import blocking_calls_fail  # noqa: F401   in a folder's conftest.py
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+from blockbuster import BlockBuster
+
+MAY = (
+    ("bulkdel/runs/file.py", "_resolved"),  # a path's links, once a run: microseconds, before anything is sent
+    ("bulkdel/transport/http.py", "user_agent"),  # bulkdel's own version, once a client
+    ("bulkdel/purging/session.py", "version"),
+    ("bulkdel/purging/recorded.py", "__iter__"),  # a report's settled targets are read when its reader asks for them
+    ("bulkdel/purging/recorded.py", "__len__"),
+    ("tests/engine/world.py", "send"),  # what a test itself does while a request is in flight
+)
+"""Where blocking calls are meant: file, and the function that calls."""
+
+
+@pytest.fixture(autouse=True, scope="package")
+def blocking_calls_fail() -> Iterator[None]:
+    """Sockets, files, SQLite, locks and sleeps raise where they are called from bulkdel while a loop runs."""
+    guard = BlockBuster("bulkdel")
+    for function in guard.functions.values():
+        for file, name in MAY:
+            function.can_block_in(file, name)
+    guard.activate()
+    yield
+    guard.deactivate()

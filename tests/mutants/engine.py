@@ -1,0 +1,264 @@
+"""Planted bugs between a target's coming in and its one ending: lane, channel, results, feeds, watch, stop."""
+
+from __future__ import annotations
+
+from tests.mutants.planted import Mutant
+
+LANE = "bulkdel/engine/lane.py"
+CHANNEL = "bulkdel/engine/channel.py"
+RESULTS = "bulkdel/engine/results.py"
+FEEDS = "bulkdel/engine/feeds.py"
+WATCH = "bulkdel/engine/watch.py"
+STOP = "bulkdel/engine/stop.py"
+CALL = "bulkdel/engine/call.py"
+ACCOUNT = "bulkdel/account/model.py"
+
+ENGINE = ("tests/engine/test_engine.py",)
+ONCE = ("tests/engine/test_engine.py", "tests/engine/test_settles_once.py")
+PURGE = ("tests/engine/test_purge.py",)
+SCHEDULES = ("tests/proof/test_schedules.py",)
+RECORDED = ("tests/engine/test_recorded.py",)
+
+MUTANTS = (
+    Mutant(
+        "retry-counted-twice", "S2", LANE,
+        "        job.spent += sent\n",
+        "        job.spent += 2 * sent\n",
+        "each retry spends two attempts, so that a document is given up after half of them",
+        ONCE,
+    ),
+    Mutant(
+        "outcome-lost-on-cancel", "S14", RESULTS,
+        "            if self._buffer and self._journal is not None:",
+        "            if not self._buffer and self._journal is not None:",
+        "a call that is cancelled forgets the endings it had not written down yet",
+        (*RECORDED, "tests/proof/test_cancelled.py"),
+    ),
+    Mutant(
+        "limiter-not-charged-on-retry", "S6", CHANNEL,
+        "            at_once = pacing.try_acquire()\n",
+        '            known = self.__dict__.setdefault("asked", set())\n'
+        "            at_once = request.path in known or pacing.try_acquire()\n"
+        "            known.add(request.path)\n",
+        "a request that was sent before goes out again past the limiter",
+        ONCE,
+    ),
+    Mutant(
+        "pause-costs-an-attempt", "S8", LANE,
+        "                channel.pause(verdict, exchange, self.policy)\n                self._requeued",
+        "                channel.pause(verdict, exchange, self.policy)\n                job.spent += 1\n                self._requeued",
+        "a document that was told to wait pays for it",
+        ENGINE,
+    ),
+    Mutant(
+        "indexing-costs-an-attempt", "S2", LANE,
+        "        job.looks += 1\n",
+        "        job.looks += 1\n        job.spent += 1\n",
+        "waiting for indexing spends attempts",
+        (*ENGINE, *SCHEDULES),
+    ),
+    Mutant(
+        "indexing-without-end", "S2", LANE,
+        "        if job.indexing_since is None:\n            job.indexing_since = now\n",
+        "        job.indexing_since = now\n",
+        "the time budget of a document that is being indexed begins anew with every look",
+        ENGINE,
+    ),
+    Mutant(
+        "fresh-before-due", "S5", LANE,
+        "            if due and due[0][0] <= self._loop.time():",
+        "            if not self._fresh and due and due[0][0] <= self._loop.time():",
+        "what is due waits behind thousands of fresh targets",
+        ENGINE,
+    ),
+    Mutant(
+        "duplicates-in-flight-twice", "S4", LANE,
+        "            job = Job(item)\n            here[target] = job\n",
+        "            job = Job(item)\n            here.setdefault(target, job)\n",
+        "the first occurrence's job is kept under the second one's name",
+        ONCE,
+        "",
+    ),
+    Mutant(
+        "duplicates-far-apart-asked-twice", "S4", FEEDS,
+        "    if len(set(targets)) == len(targets):\n        return {}\n",
+        "    return {}\n",
+        "a duplicate that comes after the first one settled is asked for again",
+        ONCE,
+    ),
+    Mutant(
+        "doubt-forgotten", "S2", LANE,
+        "job.doubt = job.doubt or (verdict.doubt and deletes)",
+        "job.doubt = verdict.doubt and deletes",
+        "an answer that says something else makes us forget that an earlier one was lost",
+        (*ENGINE, "tests/engine/test_settles_once.py", *SCHEDULES),
+    ),
+    Mutant(
+        "doubt-is-already-gone", "S2", LANE,
+        "                if job.doubt:\n",
+        "                if not deletes:\n",
+        "what our own lost attempt deleted is called another's delete",
+        ENGINE,
+    ),
+    Mutant(
+        "no-last-look", "S14", LANE,
+        '            job.checking, job.step = True, "check"\n            job.reason = f"gave up after {job.attempts} attempts: {verdict.reason}"\n            return False\n',
+        '            self._settle(job, "gave_up", verdict.reason)\n            return True\n',
+        "a document that is gone in truth is reported as given up",
+        ENGINE,
+    ),
+    Mutant(
+        "waiting-dropped-at-stop", "S5", LANE,
+        "        for job in list(self._here.values()):\n            self._settle_not_attempted(job)\n",
+        "        for job in list(self._fresh):\n            self._settle_not_attempted(job)\n",
+        "what waits for its due time at a stop is forgotten (as client-go's queue does)",
+        ONCE,
+    ),
+    Mutant(
+        "no-window", "S18", LANE,
+        "while len(self._here) >= WINDOW and self.stop.reason is None:",
+        "while False:",
+        "an endless generator is read into memory",
+        ENGINE,
+    ),
+    Mutant(
+        "sends-after-stop", "S11", STOP,
+        "        return self.reason is None\n\n    async def sleep",
+        "        return True\n\n    async def sleep",
+        "a wait that ends in the moment of a stop sends one more request",
+        (*ONCE, "tests/engine/test_purge.py", *SCHEDULES),
+    ),
+    Mutant(
+        "stop-kills-what-is-in-flight", "S11", CHANNEL,
+        "                reply = await self.wire.send(request, timeout=policy.timeout, connect_timeout=policy.connect_timeout)\n",
+        "                reply = Lost(\"timeout\", sent=True)\n"
+        "                async def go() -> None:\n"
+        "                    nonlocal reply\n"
+        "                    reply = await self.wire.send(\n"
+        "                        request, timeout=policy.timeout, connect_timeout=policy.connect_timeout\n"
+        "                    )\n"
+        "                await stop.unless(go)\n",
+        "a stop cuts off what is in flight, whose endings nobody knows then",
+        ONCE,
+    ),
+    Mutant(
+        "retry-after-without-maximum", "S7", CHANNEL,
+        "seconds = min(verdict.after, policy.max_pause) +",
+        "seconds = verdict.after +",
+        "a service that asks for a day gets it",
+        ENGINE,
+    ),
+    Mutant(
+        "halved-for-each-complaint", "S8", CHANNEL,
+        "        self._sample(exchange, \"neutral\")\n        same_complaint = exchange.pauses != self.pacing.pauses\n",
+        "        self._sample(exchange, \"neutral\")\n        same_complaint = False\n",
+        "the rate is halved once for each of the requests that were in flight",
+        (*ENGINE, *SCHEDULES),
+    ),
+    Mutant(
+        "old-troubles-count", "S8", CHANNEL,
+        "        if exchange.pauses != self.pacing.pauses:\n            return  # it was sent",
+        "        if False:\n            return  # it was sent",
+        "answers to what was sent before a pause open the breaker again",
+        (*ENGINE, *SCHEDULES),
+        "a second opening is refused by the breaker itself (`sent_at <= opened_at`): the two hold each other's promise",
+    ),
+    Mutant(
+        "outage-charged-to-documents", "S8", LANE,
+        "                if channel.unwell and not await channel.heal(target.dataset, self.stop, self.policy):\n                    return  # a stop came: what is left settles when the pool has ended\n",
+        "",
+        "an outage costs every document its attempts",
+        ENGINE,
+    ),
+    Mutant(
+        "shown-before-recorded", "S10", RESULTS,
+        "        await self._record(batch)\n        if self._on_event is not None:\n            for _, settled in batch:\n                self.emit(events.Settled(settled))\n",
+        "        if self._on_event is not None:\n            for _, settled in batch:\n                self.emit(events.Settled(settled))\n        await self._record(batch)\n",
+        "a listener hears of an ending that is not on disk",
+        ("tests/proof/test_recorded_first.py", *RECORDED),
+    ),
+    Mutant(
+        "listener-kills-the-run", "S13", RESULTS,
+        "        try:\n            self._on_event(event)\n        except Exception as error:\n",
+        "        try:\n            self._on_event(event)\n        except ZeroDivisionError as error:\n",
+        "a listener that throws ends the run",
+        ENGINE,
+    ),
+    Mutant(
+        "wall-clock-endings", "S19", RESULTS,
+        "self._wall_ahead + time.monotonic()",
+        "time.time()",
+        "a clock that is set back puts endings before their run began",
+        ("tests/proof/test_time.py",),
+    ),
+    Mutant(
+        "slow-reader-fills-memory", "S18", RESULTS,
+        "        while self.full:\n",
+        "        while False:\n",
+        "workers go on while nobody reads the outcomes",
+        ("tests/proof/test_schedules.py",),
+    ),
+    Mutant(
+        "coalesced-settles-once", "S1", RESULTS,
+        "keys = [job.key] if job.also is None else [job.key, *job.also]",
+        "keys = [job.key]",
+        "of a target that stands twice one occurrence never settles",
+        ENGINE,
+    ),
+    Mutant(
+        "raising-iterable-unheard", "S1", FEEDS,
+        "        if raised is not None:\n            raise raised\n",
+        "",
+        "an iterable that raised looks like one that ended",
+        ENGINE,
+    ),
+    Mutant(
+        "watch-impatient", "S5", WATCH,
+        "return now >= _since(job) + lane.policy.indexing_timeout",
+        "return now >= _since(job) + lane.policy.indexing_timeout / 2",
+        "a document is called stuck in half of its time",
+        PURGE,
+    ),
+    Mutant(
+        "watch-lets-go-early", "S5", WATCH,
+        "    if document.indexing:\n        return\n",
+        "",
+        "a document is deleted while it is being indexed, which orphans its segments",
+        PURGE,
+    ),
+    Mutant(
+        "watch-missing-row-gone", "S12", WATCH,
+        "    return list(jobs.values())\n",
+        '    for job in jobs.values():\n        lane.settle_held(job, "already_gone", "not listed")\n    return []\n',
+        "a row that a shifting listing did not show is taken for a document that is gone",
+        (*PURGE, "tests/proof/test_purges.py"),
+    ),
+    Mutant(
+        "dataset-stop-forgets-the-waiting", "S1", LANE,
+        "        waiting += [job for target, job in self.held.items() if target.dataset == dataset]\n",
+        "",
+        "documents of a vanished dataset that were being indexed wait for ever",
+        (*PURGE, "tests/proof/test_purges.py"),
+    ),
+    Mutant(
+        "complete-if-any-is", "S15", CALL,
+        'if any(dataset.status != "complete" for dataset in datasets):',
+        'if datasets and all(dataset.status != "complete" for dataset in datasets):',
+        "one dataset that came to its end makes the run complete",
+        PURGE,
+    ),
+    Mutant(
+        "rejections-counted-once", "S21", ACCOUNT,
+        "                self.rejected += n\n",
+        "                self.rejected += 1\n",
+        "occurrences that are rejected together count as one",
+        ("tests/test_report_counts.py",),
+    ),
+    Mutant(
+        "bug-exits-zero", "S21", ACCOUNT,
+        "        if self.bug:\n            return 70\n",
+        "",
+        "a broken promise inside bulkdel is a success",
+        ENGINE,
+    ),
+)  # fmt: skip

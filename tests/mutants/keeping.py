@@ -1,0 +1,143 @@
+"""Planted bugs in what is kept: the run file, its journal, its lock, and a run that goes on."""
+
+from __future__ import annotations
+
+from tests.mutants.planted import Mutant
+
+SETTLING = "bulkdel/runs/settling.py"
+PLANNING = "bulkdel/runs/planning.py"
+WRITER = "bulkdel/runs/writer.py"
+SCHEMA = "bulkdel/runs/schema.py"
+OPENING = "bulkdel/runs/opening.py"
+LOCK = "bulkdel/runs/lock.py"
+READ = "bulkdel/runs/read.py"
+RECORDED = "bulkdel/purging/recorded.py"
+SESSION = "bulkdel/purging/session.py"
+
+FILE = ("tests/runs/test_file.py",)
+FAULTS = ("tests/runs/test_faults.py",)
+KILL = ("tests/runs/test_kill.py",)
+RESUME = ("tests/engine/test_recorded.py",)
+
+MUTANTS = (
+    Mutant(
+        "acknowledged-before-commit", "S10", WRITER,
+        '            done = [self._one(store, job) for job in group]\n            connection.execute("COMMIT")\n',
+        '            done = [self._one(store, job) for job in group]\n            _hand_back(done)\n            connection.execute("COMMIT")\n',
+        "a caller is told that a row is on disk before it is",
+        ("tests/runs/test_faults.py", "tests/runs/test_kill.py"),
+    ),
+    Mutant(
+        "failed-write-forgotten", "S10", WRITER,
+        "            self._failure = trouble(self._path, error)\n            self._failure.__cause__ = error\n",
+        "            self._failure = trouble(self._path, error)\n            self._failure.__cause__ = error\n            self._failure, lost = None, self._failure\n            store.forget()\n            return [_Done(job, error=_again(lost)) for job in group]\n",
+        "after a write that failed the file goes on as if nothing had happened",
+        FAULTS,
+    ),
+    Mutant(
+        "no-sync", "S10", OPENING,
+        'connection.execute("PRAGMA synchronous = FULL")',
+        'connection.execute("PRAGMA synchronous = OFF")',
+        "rows are acknowledged while they lie in the system's cache",
+        (*FILE, *KILL),
+        "only a power failure shows it: what a killed process has written stays in the system's cache and reaches the disk",
+    ),
+    Mutant(
+        "an-ending-changes", "S9", SETTLING,
+        "ON CONFLICT (row) DO UPDATE SET outcome = excluded.outcome WHERE outcome <> excluded.outcome",
+        "ON CONFLICT (row) DO NOTHING",
+        "a second, other ending of a document is passed over in silence",
+        FILE,
+    ),
+    Mutant(
+        "not-attempted-is-final", "S9", SCHEMA,
+        "CREATE TRIGGER an_ending_never_changes BEFORE UPDATE ON settled BEGIN\n    SELECT RAISE(ABORT, 'a document that has settled cannot settle again');\nEND;\n",
+        "",
+        "a document that settled as deleted can settle as refused",
+        (*FILE, *FAULTS),
+    ),
+    Mutant(
+        "confirmed-asked-again", "S10", SETTLING,
+        "    AND NOT EXISTS (SELECT 1 FROM settled e WHERE e.row = d.row)\nORDER BY d.row",
+        "ORDER BY d.row",
+        "a resumed run asks again for what is confirmed",
+        RESUME,
+    ),
+    Mutant(
+        "crash-leaves-no-doubt", "S2", SETTLING,
+        "or any(row <= reached and session >= (retried or 0) for session, reached in crashed)",
+        "or False",
+        "what was in flight when the process died, and is gone, is called already gone",
+        (*FILE, *RESUME),
+    ),
+    Mutant(
+        "clean-end-leaves-doubt", "S2", SETTLING,
+        " AND h.session <> ? AND NOT o.clean",
+        " AND h.session <> ?",
+        "a graceful stop puts everything that it had handed over in doubt",
+        FILE,
+    ),
+    Mutant(
+        "incomplete-listing-kept", "S15", PLANNING,
+        '    store.connection.execute(f"DELETE FROM document WHERE row IN (SELECT d.row {find})", (key, LISTED))\n    _add(store, key, -selected, -skipped)\n',
+        "",
+        "documents of a listing that did not come to its end are deleted when the run goes on",
+        ("tests/runs/test_stateful.py", *RESUME),
+    ),
+    Mutant(
+        "torn-file-read", "S10", SCHEMA,
+        '                found = "its end is missing"\n',
+        "                pass\n",
+        "a run file whose end is cut off is read as if zeros followed",
+        FAULTS,
+    ),
+    Mutant(
+        "missing-rows-unnoticed", "S10", READ,
+        "            if (counts.listed, counts.selected, counts.skipped) != (counted, selected, skipped):\n",
+        "            if False:\n",
+        "a file that lost rows shows smaller numbers as if they were right",
+        FAULTS,
+    ),
+    Mutant(
+        "newer-file-read", "S10", SCHEMA,
+        "    if version > VERSION:\n",
+        "    if version > VERSION + 100:\n",
+        "a newer bulkdel's file is read by an older one's rules",
+        FAULTS,
+    ),
+    Mutant(
+        "two-processes-write", "S10", LOCK,
+        "                if not _try(descriptor):\n                    raise _held(path)\n",
+        "                _try(descriptor)\n",
+        "two processes carry out the same run at once",
+        KILL,
+    ),
+    Mutant(
+        "world-readable-run", "S20", OPENING,
+        "                os.fchmod(descriptor, 0o600)  # whatever the umask; SQLite gives its other files the same\n",
+        "                os.fchmod(descriptor, 0o644)\n",
+        "everybody on the machine reads the names of the documents",
+        FILE,
+    ),
+    Mutant(
+        "names-kept-raw", "S20", PLANNING,
+        "                safe(document.name),\n                document.created_at,\n                store.word(document.status),\n",
+        "                document.name,\n                document.created_at,\n                store.word(document.status),\n",
+        "a name's escapes lie in the run file and reach whoever prints it",
+        FILE,
+    ),
+    Mutant(
+        "resume-at-any-address", "S12", SESSION,
+        "    if provider.kind != asked.kind or address(provider.base_url) != asked.base_url:\n",
+        "    if provider.kind != asked.kind:\n",
+        "a run goes on at another service than the one that it listed",
+        RESUME,
+    ),
+    Mutant(
+        "occurrences-forgotten", "S21", RECORDED,
+        "(row.row,) * (row.occurrences - 1)",
+        "()",
+        "of a target that stands twice in a run file one occurrence is not counted",
+        (*RESUME, "tests/proof/test_cancelled.py"),
+    ),
+)  # fmt: skip

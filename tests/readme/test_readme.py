@@ -1,0 +1,228 @@
+"""README.md: every code block in it is run, or read by the program that it is for."""
+
+from __future__ import annotations
+
+import configparser
+import json
+import re
+import shutil
+import subprocess
+import sys
+import tomllib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from bulkdel.cli.app import bulkdel
+from tests.cli.service import clean
+from tests.readme.stage import DONE, ROOT, Stage
+
+README = (ROOT / "README.md").read_text("utf-8")
+
+
+@dataclass(frozen=True)
+class Block:
+    """A fenced block: the heading above it, its language, its text."""
+
+    section: str
+    language: str
+    text: str
+
+
+def blocks(markdown: str) -> Iterator[Block]:
+    section = ""
+    for found in re.finditer(r"^#{2,3} ([^\n]+)$|^```(\w*)\n(.*?)^```$", markdown, re.MULTILINE | re.DOTALL):
+        if found[1] is not None:
+            section = found[1]
+        else:
+            yield Block(section, found[2], found[3])
+
+
+BLOCKS = list(blocks(README))
+TESTED_HERE = {
+    ("Quick start", "sh"), ("From a program", "python"), ("Architecture", ""), ("A job file", "toml"), ("A job file", "sh"),
+    ("cron", "crontab"), ("systemd", "ini"), ("GitHub Actions", "yaml"), ("A container", "dockerfile"),
+    ("A Kubernetes Job", "yaml"), ("Metrics", "sh"), ("Shell completion", "sh"),
+}  # fmt: skip
+TESTED_ELSEWHERE = {("Write a provider", language) for language in ("python", "toml", "sh")}
+"""Word for word the tested plug-in: tests/plugin/test_readme.py."""
+
+
+def of(section: str, language: str) -> list[str]:
+    found = [block.text for block in BLOCKS if (block.section, block.language) == (section, language)]
+    assert found, f"README.md has no {language} block under {section}"
+    return found
+
+
+def test_no_block_is_without_a_test() -> None:
+    """A new block needs a test that runs it; this list says which there are."""
+    assert {(block.section, block.language) for block in BLOCKS} == TESTED_HERE | TESTED_ELSEWHERE
+
+
+def test_every_command_and_exit_status_is_named() -> None:
+    """The table of commands has each one that --help lists."""
+    for name in bulkdel.commands:
+        assert f"`bulkdel {name}" in README, name
+
+
+def test_the_quick_start_is_what_is_installed() -> None:
+    """Its two one-liners install this folder and run what it installs; the demo itself runs in tests/cli/test_end_to_end.py."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
+    install, tests, _ = of("Quick start", "sh")
+    assert install.strip().endswith("pip install -q . && .venv/bin/bulkdel demo")
+    assert "demo" in bulkdel.commands
+    assert "bulkdel" in project["scripts"]
+    assert tests.strip().endswith("pip install -q -e '.[test]' && .venv/bin/python -m pytest -q")
+    assert any(name.startswith("pytest>") for name in project["optional-dependencies"]["test"])
+
+
+def test_the_quick_start_purges(stage: Stage) -> None:
+    """Key, address, datasets, a dry run and the purge: the dataset is empty but for what is archived."""
+    ran = stage.lines(of("Quick start", "sh")[2])
+    assert [argv[0] for argv in ran] == ["datasets", "purge", "purge"]
+    assert stage.dify.remaining == 3 + 1
+
+
+def test_the_program_runs(stage: Stage) -> None:
+    """The example as it stands, with this stage's addresses: it says what became of each target."""
+    (program,) = of("From a program", "python")
+    ended = subprocess.run(
+        [sys.executable, "-W", "error", "-c", stage.filled(program)],
+        env=clean() | stage.environ | {"PYTHONPATH": str(ROOT)}, capture_output=True, text=True, timeout=60,
+    )  # fmt: skip
+    assert (ended.returncode, ended.stderr) == (0, "")
+    assert "2 deleted" in ended.stdout.splitlines()[0]
+    assert "fulfilled" in ended.stdout.splitlines()[-1]
+
+
+def nightly(stage: Stage, folder: Path) -> None:
+    """The job file of README, in ``folder``, with its list of targets."""
+    (text,) = of("A job file", "toml")
+    (folder / "nightly.toml").write_text(stage.filled(text))
+    if folder != stage.folder:
+        shutil.copy(stage.folder / "targets.csv", folder)
+
+
+def test_the_job_is_planned_and_carried_out(stage: Stage) -> None:
+    """The job file and the four commands below it: nothing goes before the last."""
+    nightly(stage, stage.folder)
+    *before, last = of("A job file", "sh")[0].splitlines()
+    for line in before:
+        stage.line(line)
+    assert stage.langdock.remaining == 3
+    stage.line(last)
+    assert stage.langdock.remaining == 2
+
+
+def test_the_cron_line_runs(stage: Stage) -> None:
+    """Its command under sh, with the keys from their file: one JSON object in the log, exit 0."""
+    nightly(stage, stage.folder)
+    keys = stage.folder / ".config/bulkdel/keys"
+    keys.parent.mkdir(parents=True)
+    keys.write_text("".join(f"export {name}={value}\n" for name, value in stage.environ.items() if "_KEY" in name))
+    (text,) = of("cron", "crontab")
+    path, line = text.splitlines()
+    assert re.fullmatch(r"PATH=(/[a-z/]+:?)+", path)
+    minute, hour, day, month, weekday, command = line.split(maxsplit=5)
+    assert re.fullmatch(r"[\d*,/ -]+", " ".join((minute, hour, day, month, weekday)))
+    assert "%" not in command  # cron would make a line end of it
+    for name in [name for name in stage.environ if "_KEY" in name]:
+        del stage.environ[name]
+    ended = stage.sh(command)
+    assert ended.returncode in DONE, (stage.folder / "nightly.log").read_text()
+    assert json.loads((stage.folder / "nightly.jsonl").read_text())["status"] == "complete"
+
+
+def test_the_systemd_units_are_units(stage: Stage) -> None:
+    """What ExecStart names runs; systemd itself reads both where it is installed."""
+    nightly(stage, stage.folder)
+    service, timer = of("systemd", "ini")
+    read = configparser.ConfigParser(interpolation=None, strict=False)
+    read.optionxform = str  # type: ignore[assignment,method-assign]
+    read.read_string(service)
+    words = read["Service"]["ExecStart"].split()
+    assert words[0] == "/usr/local/bin/bulkdel"
+    places = {"/etc/bulkdel/": f"{stage.folder}/", "/var/lib/bulkdel/": f"{stage.folder}/"}
+    for was, now in places.items():
+        words = [word.replace(was, now) for word in words]
+    seen = stage.command(words[1:])
+    assert seen.status in DONE, seen.stderr
+    assert "bulkdel_run_exit_status 0" in (stage.folder / "bulkdel.prom").read_text()
+    read.read_string(timer)
+    assert read["Install"]["WantedBy"] == "timers.target"
+    verify = shutil.which("systemd-analyze")
+    if verify is not None:
+        units = {"bulkdel.service": service.replace("/usr/local/bin/bulkdel", "/bin/true"), "bulkdel.timer": timer}
+        for name, text in units.items():
+            (stage.folder / name).write_text(text)
+        files = [str(stage.folder / name) for name in units]
+        done = subprocess.run([verify, "verify", *files], capture_output=True, text=True, timeout=60)
+        assert not [line for line in done.stderr.splitlines() if str(stage.folder) in line], done.stderr
+
+
+def test_the_workflow_runs(stage: Stage) -> None:
+    """Its steps that are bulkdel, in order; the secrets they name are those of the job file."""
+    nightly(stage, stage.folder)
+    (text,) = of("GitHub Actions", "yaml")
+    job = yaml.safe_load(text)["jobs"]["purge"]
+    steps = [step for step in job["steps"] if step.get("run", "").startswith("bulkdel ")]
+    assert set(steps[0]["env"]) == {"PROD_DIFY_KEY", "LANGDOCK_API_KEY"}
+    for step in steps:
+        stage.line(step["run"])
+    assert (stage.folder / "nightly.csv").read_text().startswith("provider,")
+    assert (
+        stage.folder / next(step["with"]["path"] for step in job["steps"] if "path" in step.get("with", {}))
+    ).exists()
+
+
+def test_the_kubernetes_job_goes_on(stage: Stage) -> None:
+    """The container's script under sh: the first pod begins the run, the second goes on with it; the policy is the table's."""
+    (text,) = of("A Kubernetes Job", "yaml")
+    job: dict[str, Any] = yaml.safe_load(text)
+    pod = job["spec"]["template"]["spec"]
+    (container,) = pod["containers"]
+    codes = {
+        rule["action"]: rule["onExitCodes"]["values"]
+        for rule in job["spec"]["podFailurePolicy"]["rules"]
+        if "onExitCodes" in rule
+    }
+    assert codes == {"FailJob": [1, 2, 3, 70], "Count": [4, 5, 143]}
+    assert pod["restartPolicy"] == "Never"  # else the API refuses a podFailurePolicy
+    assert pod["terminationGracePeriodSeconds"] > 60
+    mounts = {mount["mountPath"]: mount["name"] for mount in container["volumeMounts"]}
+    assert set(mounts.values()) == {volume["name"] for volume in pod["volumes"]}
+    for mount in mounts:
+        (stage.folder / mount.strip("/")).mkdir(exist_ok=True)
+    nightly(stage, stage.folder / "job")
+    (script,) = container["args"]
+    assert container["command"] == ["/bin/sh", "-c"]
+    for path in ("/state", "/job"):
+        script = script.replace(f" {path}/", f" {stage.folder}{path}/")
+    good = stage.langdock.key
+    stage.environ["LANGDOCK_API_KEY"] = "not-the-key-0123456789"
+    first = stage.sh(script)
+    assert first.returncode == 4, first.stderr
+    stage.environ["LANGDOCK_API_KEY"] = good
+    second = stage.sh(script)
+    assert second.returncode == 0, second.stderr
+    assert stage.langdock.remaining == 2
+
+
+def test_the_containerfile_is_of_this_project() -> None:
+    """Every line is an instruction, the extra exists, and the entry point is what pip installs."""
+    (text,) = of("A container", "dockerfile")
+    lines = text.replace("\\\n", "").splitlines()
+    assert {line.split()[0] for line in lines} <= {"FROM", "COPY", "RUN", "USER", "ENV", "VOLUME", "ENTRYPOINT"}
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
+    assert "fast" in project["optional-dependencies"]
+    assert json.loads(lines[-1].removeprefix("ENTRYPOINT ")) == list(project["scripts"])
+
+
+@pytest.mark.parametrize("section", ["Metrics", "Shell completion"])
+def test_the_commands_work(section: str, stage: Stage) -> None:
+    """Each line of the section, in order."""
+    assert stage.lines(of(section, "sh")[0])
