@@ -16,9 +16,11 @@ LISTING_BYTES = 32 * 1024 * 1024
 """How much of a listing is read: 1,000 Langdock files are about 400 KB, 100 Dify rows about 100 KB."""
 
 
-@dataclass(frozen=True, slots=True)
-class Request:
-    """What to send: ``path`` begins with ``/``, is percent-encoded already and goes behind the provider's base URL."""
+class Request(NamedTuple):
+    """What to send: ``path`` begins with ``/``, is percent-encoded already and goes behind the provider's base URL.
+
+    A named tuple, as all that is made for every document: 0.3 µs against 1.0 µs for a frozen dataclass.
+    """
 
     method: Literal["GET", "DELETE", "PATCH", "POST"]
     path: str
@@ -154,8 +156,7 @@ Failure = Requeue | StopDataset | Pause | StopProvider
 """What an answer to a question (preflight, listing) means where it is not what was asked for; never cause indexing."""
 
 
-@dataclass(frozen=True, slots=True)
-class Asked:
+class Asked(NamedTuple):
     """What an answer answers.
 
     ``step``: ``delete``, ``check`` (is the document still there?), or a step of the provider's own. ``doubt``: an earlier

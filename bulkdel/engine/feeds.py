@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import AsyncIterable, Callable, Iterable, Sequence
+from itertools import islice
 from typing import Any
 
 import anyio
@@ -109,17 +110,25 @@ class _Reader:
         self._key = 0
 
     async def read(self, targets: Iterable[Target]) -> None:
-        for target in targets:
-            self._take(target)
-            if self._key % PAGE == 0:
-                await self._room()
+        iterator = iter(targets)
+        page: list[Target] = []
+        while True:
+            try:
+                for target in islice(iterator, PAGE):
+                    page.append(target)  # noqa: PERF402  what was read before the iterable raised settles, too
+            finally:
+                self._take(page)
+            if len(page) < PAGE:
+                return
+            page.clear()
+            await self._room()
 
     async def read_async(self, targets: AsyncIterable[Target]) -> None:
         iterator = aiter(targets)
 
         async def pull() -> None:
             async for target in iterator:
-                self._take(target)
+                self._take((target,))
                 if self._key % PAGE == 0:
                     await self._room()
 
@@ -129,15 +138,22 @@ class _Reader:
             if close is not None:
                 await close()
 
-    def _take(self, target: object) -> None:
-        if not isinstance(target, Target):
-            raise TypeError(f"target number {self._key + 1} is no Target: {type(target).__name__}")
-        item = self._make(self._key, target)
-        self._key += 1
-        queue = self.queues.get(target.provider)
-        if queue is not None:
-            queue.append(item)
-            return
+    def _take(self, page: Sequence[object]) -> None:
+        queues, make = self.queues, self._make
+        for target in page:
+            if not isinstance(target, Target):
+                raise TypeError(f"target number {self._key + 1} is no Target: {type(target).__name__}")
+            item = make(self._key, target)
+            self._key += 1
+            queue = queues.get(target.provider)
+            if queue is None:
+                self._settle_unknown(item)
+            else:
+                queue.items.append(item)
+        for queue in queues.values():
+            queue.wake()
+
+    def _settle_unknown(self, item: Item) -> None:
         results = self._engine.results
         results.accept(item.target)
         results.settle(Job(item), "invalid_id", f"no provider of this call is named {item.target.provider!r}")
@@ -155,17 +171,16 @@ class _Ahead:
     def __init__(self, lane: Lane, most: int) -> None:
         self._lane = lane
         self._most = most
-        self._items: deque[Item] = deque()
+        self.items: deque[Item] = deque()
         self._changed = anyio.Event()
         self._closed = False
 
-    def append(self, item: Item) -> None:
-        self._items.append(item)
-        if not self._changed.is_set():
-            self._changed.set()
+    def wake(self) -> None:
+        """Items were appended."""
+        self._changed.set()
 
     async def room(self) -> None:
-        while len(self._items) >= self._most:
+        while len(self.items) >= self._most:
             self._changed = anyio.Event()
             await self._changed.wait()
 
@@ -175,8 +190,8 @@ class _Ahead:
 
     async def run(self) -> None:
         while True:
-            while self._items:
-                page = [self._items.popleft() for _ in range(min(PAGE, len(self._items)))]
+            while self.items:
+                page = [self.items.popleft() for _ in range(min(PAGE, len(self.items)))]
                 await self._lane.offer(page)
                 self._changed.set()
                 await anyio.lowlevel.checkpoint()

@@ -35,6 +35,10 @@ from bulkdel.model import Outcome, Policy, Target
 WINDOW = 8_192
 """Targets that a lane holds at most: what waits for a due time included. About 400 bytes each, 3 MB in all."""
 
+FRESH = 1_024
+"""Targets that wait for a first attempt at most: 0.1 s of the fastest service. What lives that shortly is not yet old to the
+garbage collector, which walks through all that the program holds once as much again has grown old."""
+
 MAX_ASKS = 20
 """Steps that one delete may go through at once; the longest real walk (un-archive) has four."""
 
@@ -89,7 +93,7 @@ class Lane:
 
     async def offer(self, items: Sequence[Item]) -> None:
         """Take a page in; waits while the window is full. After a stop its targets settle at once."""
-        while len(self._here) >= WINDOW and self.stop.reason is None:
+        while (len(self._fresh) >= FRESH or len(self._here) >= WINDOW) and self.stop.reason is None:
             if self._room is None:
                 self._room = anyio.Event()
             await self._room.wait()
@@ -175,7 +179,10 @@ class Lane:
                     self._arm()
                 return job
             if self._fresh:
-                return self._fresh.popleft()
+                job = self._fresh.popleft()
+                if self._room is not None and len(self._fresh) < FRESH // 2:
+                    self._make_room()
+                return job
             if self._fed and not self._here:
                 return None
             idle = self._loop.create_future()
@@ -200,6 +207,11 @@ class Lane:
         self._wake(len(self._idle))
         self.held_changed.set()
         if self._room is not None:
+            self._room.set()
+            self._room = None
+
+    def _make_room(self) -> None:
+        if self._room is not None and len(self._here) < WINDOW:
             self._room.set()
             self._room = None
 
@@ -405,9 +417,8 @@ class Lane:
         if self.held:
             self.held.pop(job.target, None)
         self.results.settle(job, outcome, reason)
-        if self._room is not None and len(self._here) < WINDOW:
-            self._room.set()
-            self._room = None
+        if self._room is not None and len(self._fresh) < FRESH // 2:
+            self._make_room()
         if not self._here and self._fed:
             self._wake_all()
 
