@@ -105,9 +105,10 @@ STEP = st.tuples(
     rate=st.sampled_from([Rate(8, 60), Rate(100, 60), Rate(50), Rate(400), Rate(1000, 1)]),
     processes=st.integers(1, 5),
     steps=st.lists(STEP, max_size=10),
+    forward=st.sampled_from(["ticks", "wall"]),  # both set forward at once is not to be told from time that passed
 )
 def test_no_window_holds_more_than_the_limit_over_all_processes(
-    rate: Rate, processes: int, steps: list[tuple[str, float, float, float]]
+    rate: Rate, processes: int, steps: list[tuple[str, float, float, float]], forward: str
 ) -> None:
     """Idle times, crashes, one clock set at a time, both set back: the sum keeps the limit, and demand gets 0.9 of it."""
     world = Simulated(rate)
@@ -117,9 +118,9 @@ def test_no_window_holds_more_than_the_limit_over_all_processes(
             case "idle":
                 world.time += share * rate.per
             case "ticks":
-                world.ticks += offset
+                world.ticks += offset if forward == "ticks" else -abs(offset)
             case "wall":
-                world.wall += offset
+                world.wall += offset if forward == "wall" else -abs(offset)
             case "both":
                 world.ticks -= abs(offset)
                 world.wall -= abs(offset)
