@@ -32,7 +32,7 @@ MUTANTS = (
         "            if self._buffer and self._journal is not None:",
         "            if not self._buffer and self._journal is not None:",
         "a call that is cancelled forgets the endings it had not written down yet",
-        (*RECORDED, "tests/proof/test_cancelled.py"),
+        (*RECORDED, "tests/proof/test_recorded_first.py"),
     ),
     Mutant(
         "limiter-not-charged-on-retry", "S6", CHANNEL,
