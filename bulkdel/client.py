@@ -257,6 +257,9 @@ class Client:
         """Purge datasets and settle explicit targets of several providers in one call: one plan, one run file, one report.
 
         ``more`` is kept in the run file's header, as it is: plain JSON values, never a key.
+
+        :raises ConfigurationError: where a dataset is to be emptied twice, or emptied and deleted from by name; none was
+            deleted
         """
         for wish in wishes:
             self._channel(wish.provider)

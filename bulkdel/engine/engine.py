@@ -63,9 +63,12 @@ class Engine:
                     group.start_soon(_lane_to_its_end, lane)
             self.results.close()
 
-        async with anyio.create_task_group() as group:
-            group.start_soon(self.results.deliver)
-            group.start_soon(working)
+        try:
+            async with anyio.create_task_group() as group:
+                group.start_soon(self.results.deliver)
+                group.start_soon(working)
+        except ExceptionGroup as raised:
+            raise _first(raised) from raised  # callers catch the error, not how tasks are grouped here
         self.results.check()
         if failed:
             raise failed[0]
@@ -85,6 +88,13 @@ async def _lane_to_its_end(lane: Lane) -> None:
     async with anyio.create_task_group() as group:
         group.start_soon(_watch, lane)
         group.start_soon(lane.run)
+
+
+def _first(group: ExceptionGroup[Exception]) -> Exception:
+    error: Exception = group
+    while isinstance(error, ExceptionGroup):
+        error = error.exceptions[0]
+    return error
 
 
 async def _watch(lane: Lane) -> None:

@@ -18,7 +18,7 @@ MAX_PASSES = 5
 
 @dataclass(frozen=True, slots=True)
 class Failed:
-    """The question has no answer: ``reason`` for people. ``stopped``: the dataset or the provider is the cause."""
+    """The question has no answer: ``reason`` for people."""
 
     reason: str
 

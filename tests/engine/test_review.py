@@ -4,14 +4,19 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
 
 import anyio
 import pytest
 
 from bulkdel import Client, Dify, Limits, Policy, Settled, Target
-from bulkdel.errors import ConfigurationError
+from bulkdel.engine.call import Call
+from bulkdel.engine.channel import Channel
+from bulkdel.engine.feeds import from_sequence
+from bulkdel.engine.job import Item, Job
+from bulkdel.engine.results import Results
+from bulkdel.errors import BrokenPromise, ConfigurationError
 from bulkdel.exchange import Answer, Reply, Request
 from bulkdel.purging.flow import Wish
 from tests import virtual
@@ -274,5 +279,57 @@ def test_one_dataset_is_emptied_once_and_not_named_beside() -> None:
             with pytest.raises(ConfigurationError, match="target number 1 is in a dataset"):
                 await c.carry_out([wish], targets=targets([*ids, document_id(99)]), act="purge")
         assert set(service.held) == set(ids)
+
+    virtual.run(main())
+
+
+# ---------------------------------------------------------------------- the record
+
+
+class Slow:
+    """A journal with commits of 1,000 rows that take a moment, or one that finds a broken promise."""
+
+    def __init__(self, *, breaks: bool = False) -> None:
+        self.rows = 0
+        self.breaks = breaks
+
+    async def settled(self, batch: Sequence[tuple[int, Settled]]) -> None:
+        if self.breaks:
+            raise BrokenPromise("a document ended twice")
+        for start in range(0, len(batch), 1_000):
+            await asyncio.sleep(0.05)
+            self.rows += len(batch[start : start + 1_000])
+
+
+def test_a_cancellation_between_two_commits_loses_no_ending() -> None:
+    """S10: what was settled when the call is cancelled is on record, all of it."""
+    journal = Slow()
+
+    async def deliver(results: Results) -> None:
+        async with anyio.create_task_group() as group:
+            group.start_soon(results.deliver)
+
+    async def main() -> None:
+        results = Results(journal=journal)
+        for n in range(3_000):
+            results.settle(Job(Item(n, Target("dify", DATASET, str(n)))), "deleted")
+        going = asyncio.create_task(deliver(results))
+        await asyncio.sleep(0.01)
+        going.cancel()
+        await asyncio.wait([going])
+        assert journal.rows == 3_000
+
+    virtual.run(main())
+
+
+def test_a_broken_promise_comes_out_as_itself() -> None:
+    """What the journal refuses is raised to the caller as it is, not in a group of tasks that he never made."""
+    service = Service()
+    ids = service.fill(5)
+
+    async def main() -> None:
+        call = Call({"dify": Channel(provider(), service)}, Policy(), journal=Slow(breaks=True))
+        with call, pytest.raises(BrokenPromise, match="twice"):
+            await call.settle(from_sequence(targets(ids)))
 
     virtual.run(main())
