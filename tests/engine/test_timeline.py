@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bulkdel import Policy, Rate, Run
+from bulkdel import Policy, Rate, Report, Run
 from bulkdel.engine.timeline import MOST, Sample, Timeline, merge, percentiles
 from bulkdel.purging.recorded import recorded_report
 from tests import virtual
@@ -116,37 +116,36 @@ def test_requeues_belong_to_their_own_provider() -> None:
         service.script(ids[1], ["500", "500"])
         async with client(service, other) as c:
             await c.delete([*targets(ids), *targets(others, "other")], run=path)
-        with Run.open(path) as run:
-            kept = run.samples()[1]
-        assert {name: sum(s.requeued for s in samples) for name, samples in kept.items()} == {"dify": 2, "other": 0}
 
     with tempfile.TemporaryDirectory() as folder:
-        virtual.run(main(Path(folder) / "a.run"))
+        virtual.run(main(path := Path(folder) / "a.run"))
+        with Run.open(path) as run:
+            kept = run.samples()[1]
+    assert {name: sum(s.requeued for s in samples) for name, samples in kept.items()} == {"dify": 2, "other": 0}
 
 
 def test_a_recorded_run_knows_where_its_time_went() -> None:
     """The samples and the seconds by cause of every session are in the run file, and the report read back has them."""
 
-    async def main(path: Path) -> None:
+    async def main(path: Path) -> tuple[Report, Report]:
         service = Service(latency=0.05)
         service.fill(40)
         async with client(service, providers=[provider(rate=Rate(4), concurrency=2)]) as c:
             service.when[20] = c.stop
-            first = await c.purge("dify", DATASET, run=path)
-            done = await c.resume(path)
+            return await c.purge("dify", DATASET, run=path), await c.resume(path)
+
+    with tempfile.TemporaryDirectory() as folder:
+        first, done = virtual.run(main(path := Path(folder) / "a.run"))
         with Run.open(path) as run:
             sessions, told = run.samples(), recorded_report(run)
             began = [session.started_at for session in run.sessions()]
             endings = [run.endings_in(0.0, began[1], 1), run.endings_in(began[1], 2 * began[1], 5)]
-        assert told.waited_s == done.waited_s
-        assert told.waited_s["rate"] > first.waited_s["rate"] > 0
-        assert list(sessions) == [1, 2]
-        assert sum(s.settled for kept in sessions.values() for s in kept["dify"]) == told.deleted == 40
-        waited = sum(seconds for kept in sessions.values() for s in kept["dify"] for seconds in s.waited.values())
-        assert waited == pytest.approx(sum(told.waited_s.values()), abs=0.01)
-        assert sum(n for _, found in endings for stretches in found.values() for n in stretches.values()) == 40
-        assert endings[1][0] == 1.0
-        assert list(endings[0][1]["dify"]) == [0]
-
-    with tempfile.TemporaryDirectory() as folder:
-        virtual.run(main(Path(folder) / "a.run"))
+    assert told.waited_s == done.waited_s
+    assert told.waited_s["rate"] > first.waited_s["rate"] > 0
+    assert list(sessions) == [1, 2]
+    assert sum(s.settled for kept in sessions.values() for s in kept["dify"]) == told.deleted == 40
+    waited = sum(seconds for kept in sessions.values() for s in kept["dify"] for seconds in s.waited.values())
+    assert waited == pytest.approx(sum(told.waited_s.values()), abs=0.01)
+    assert sum(n for _, found in endings for stretches in found.values() for n in stretches.values()) == 40
+    assert endings[1][0] == 1.0
+    assert list(endings[0][1]["dify"]) == [0]
