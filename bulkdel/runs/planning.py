@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Iterable, Sequence
 
 from bulkdel.errors import BrokenPromise, ConfigurationError
@@ -69,6 +70,7 @@ def add_documents(store: Store, key: int, rows: Sequence[tuple[Document, str]]) 
 def add_targets(store: Store, targets: Sequence[Target]) -> Added:
     """Lines of targets in their order; the second line of one document is a duplicate of the first."""
     total = Added()
+    new: Counter[int] = Counter()  # added up at the end: 5 µs for each line otherwise, as much as its own row
     cursor = store.connection.cursor()
     for target in targets:
         key = store.dataset(target.provider, target.dataset)
@@ -78,8 +80,7 @@ def add_targets(store: Store, targets: Sequence[Target]) -> Added:
         )
         if cursor.rowcount:
             store.next_row += 1
-            _add(store, key, 1, 0)
-            total += Added(1, 1, 0, 0)
+            new[key] += 1
             continue
         row, flags, left_out = _find(store, key, target.document)
         if left_out and flags & LISTED:
@@ -97,6 +98,9 @@ def add_targets(store: Store, targets: Sequence[Target]) -> Added:
         selected, skipped = (0, 1) if left_out else (1, 0)
         _add(store, key, selected, skipped)
         total += Added(1, selected, skipped, 1)
+    for key, n in new.items():
+        _add(store, key, n, 0)
+        total += Added(n, n, 0, 0)
     return total
 
 
