@@ -104,7 +104,7 @@ def test_nothing_ticks_behind_a_call() -> None:
         await asyncio.get_running_loop().create_future()
 
     with pytest.raises(virtual.Deadlock):  # no timer is set any more, so this waits for ever
-        virtual.run(main())
+        virtual.run(main(), limit=600)
 
 
 def test_requeues_belong_to_their_own_provider() -> None:
