@@ -76,9 +76,13 @@ class Deleted:
 
 @dataclass(frozen=True, slots=True)
 class Gone:
-    """The service itself says that there is no such document."""
+    """The service itself says that there is no such document.
+
+    ``listed``: it says so by a good listing of the dataset, which proves that the dataset is there for the next documents.
+    """
 
     reason: str = ""
+    listed: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,6 +16,13 @@ MAY = (
     ("bulkdel/purging/session.py", "version"),
     ("bulkdel/purging/recorded.py", "__iter__"),  # a report's settled targets are read when its reader asks for them
     ("bulkdel/purging/recorded.py", "__len__"),
+    ("bulkdel/pacing/learned.py", "recall"),  # one small file, once a client
+    ("bulkdel/pacing/learned.py", "note"),  # and once for each rate that was learned
+    ("bulkdel/pacing/learned.py", "remember"),
+    ("bulkdel/pacing/shared.py", "__init__"),  # the shared limit's file, once a client
+    ("tests/engine/test_recorded.py", "main"),  # what a test reads for itself
+    ("tests/engine/test_review.py", "main"),
+    ("tests/engine/test_state.py", "main"),
     ("tests/engine/world.py", "send"),  # what a test itself does while a request is in flight
 )
 """Where blocking calls are meant: file, and the function that calls."""

@@ -49,11 +49,12 @@ class _Clock(selectors.DefaultSelector):
     def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
         # aiolimiter livelocks under an exactly frozen clock: it re-arms a timer that is due by less than a rounding error.
         self.now += 1
+        # Asked before the look: a thread that ends between the two has left its word in the self-pipe by then.
+        outside = len(self.get_map()) > self.own or threading.active_count() > self.threads
         if ready := super().select(0):
             return ready
         if timeout is not None and timeout <= 0:
             return ready
-        outside = len(self.get_map()) > self.own or threading.active_count() > self.threads
         moment = 0.0
         if self.jobs or (outside and timeout is None):
             moment = STUCK

@@ -29,9 +29,7 @@ class Engine:
         self.lanes = {
             name: Lane(channel, stops[name], policy, results) for name, channel in channels.items()
         }  # fmt: skip
-        self.halt = Stop()  # set when every lane has stopped: nobody waits for more targets then
-        for stop in stops.values():
-            stop.listen(self._one_stopped)
+        self.halt = all_of(stops)
 
     async def run(self, feeds: Sequence[Feed]) -> None:
         """Run the feeds and the lanes to their end; then every target has settled and was handed on.
@@ -73,15 +71,24 @@ class Engine:
         if failed:
             raise failed[0]
 
-    def _one_stopped(self) -> None:
-        reasons = [stop.reason for stop in self.stops.values()]
-        if reasons[0] is not None and None not in reasons:
-            self.halt.set(reasons[0])
-
     def stop(self, reason: StopReason) -> None:
         """Stop every lane gracefully."""
         for stop in self.stops.values():
             stop.set(reason)
+
+
+def all_of(stops: Mapping[str, Stop]) -> Stop:
+    """A stop that is set when every one of ``stops`` is: nobody waits for more targets then."""
+    halt = Stop()
+
+    def one_stopped() -> None:
+        reasons = [stop.reason for stop in stops.values()]
+        if reasons[0] is not None and None not in reasons:
+            halt.set(reasons[0])
+
+    for stop in stops.values():
+        stop.listen(one_stopped)
+    return halt
 
 
 async def _lane_to_its_end(lane: Lane) -> None:

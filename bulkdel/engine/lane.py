@@ -55,6 +55,8 @@ class Lane:
         self.held: dict[Target, Job] = {}  # still being indexed; the watch moves them on
         self.held_changed = anyio.Event()
         self.took: deque[float] = deque(maxlen=1024)  # seconds that answers took, until the timeline takes them
+        self._listed: set[str] = set()  # datasets that a listing in this call showed to be there
+        self._repeats = 0  # occurrences that wait for the ending of their first one: they count for the window, too
         self.sizes: dict[str, int] = {}  # documents listed in each dataset, where a listing was made
         self.stopped_datasets: dict[str, str] = {}
         self._fresh: deque[Job] = deque()
@@ -93,7 +95,7 @@ class Lane:
 
     async def offer(self, items: Sequence[Item]) -> None:
         """Take a page in; waits while the window is full. After a stop its targets settle at once."""
-        while (len(self._fresh) >= FRESH or len(self._here) >= WINDOW) and self.stop.reason is None:
+        while (len(self._fresh) >= FRESH or len(self._here) + self._repeats >= WINDOW) and (self.stop.reason is None):
             if self._room is None:
                 self._room = anyio.Event()
             await self._room.wait()
@@ -106,8 +108,10 @@ class Lane:
                 if known.also is None:
                     known.also = []
                 known.also += (item.key, *item.also)
+                self._repeats += 1 + len(item.also)
                 continue
             job = Job(item)
+            self._repeats += len(item.also)
             here[target] = job
             if self.stop.reason is not None:
                 self._settle_not_attempted(job)
@@ -264,7 +268,8 @@ class Lane:
                 deletes = request.method == "DELETE"  # whatever its step is called: a delete may take two
                 if sent and deletes:
                     job.attempts += 1
-                verdict = provider.read(Asked(target, job.step, job.doubt, self._unarchive, job.listed), reply)
+                listed = job.listed or target.dataset in self._listed
+                verdict = provider.read(Asked(target, job.step, job.doubt, self._unarchive, listed), reply)
                 if self._apply(job, verdict, exchange, sent=sent, deletes=deletes):
                     return
         except Exception as error:
@@ -282,6 +287,8 @@ class Lane:
                 self._settle(job, "deleted", verdict.reason)
             case Gone():
                 channel.alive(exchange)
+                if verdict.listed:
+                    self._listed.add(job.target.dataset)
                 self.settle_gone(job, verdict.reason)
             case Reject():
                 channel.alive(exchange)
@@ -413,6 +420,8 @@ class Lane:
         self._settle(job, "not_attempted", reason)
 
     def _settle(self, job: Job, outcome: Outcome, reason: str) -> None:
+        if job.also is not None:
+            self._repeats -= len(job.also)
         del self._here[job.target]  # a KeyError here is a second ending of one target (S1)
         if self.held:
             self.held.pop(job.target, None)

@@ -256,7 +256,7 @@ class Langdock(Bearer):
             return found
         if any(document.id == target.document for document in found.items):
             return Requeue("unclear", "the service said that it is not there, but lists it", step="delete")
-        return Gone("the folder's list does not hold it")
+        return Gone("the folder's list does not hold it", listed=True)
 
     def _usual(self, said: _Said, *, doubt: bool) -> Failure | None:
         """What an answer means whatever was asked; None where that depends on the question.

@@ -9,7 +9,7 @@ from typing import Any
 from bulkdel.account import Counts, DatasetReport, Report
 from bulkdel.account.plan import Plan, PlannedDataset
 from bulkdel.engine.call import Call, dataset_status
-from bulkdel.engine.engine import Feed
+from bulkdel.engine.engine import Feed, all_of
 from bulkdel.engine.feeds import from_iterable, from_sequence
 from bulkdel.errors import ConfigurationError, RunFileError
 from bulkdel.model import Document, Settled, Target
@@ -46,7 +46,7 @@ async def take_targets(
     """
     planned: dict[tuple[str, str], PlannedDataset] = {}
     place = 0
-    async for page in _pages(targets):
+    async for page in _pages(call, targets):
         for target in page:
             place += 1
             check_target(target, place, call.channels)
@@ -61,24 +61,40 @@ async def take_targets(
             of.listed += 1
             of.selected += 1
         await ledger.add_targets(page)
-    await ledger.took_targets()
+    if not call.results.unread:
+        await ledger.took_targets()
     return list(planned.values())
 
 
-async def _pages(targets: Iterable[Target] | AsyncIterable[Target]) -> AsyncIterator[list[Target]]:
-    if isinstance(targets, AsyncIterable):
-        page: list[Target] = []
-        async for target in targets:
-            page.append(target)
-            if len(page) == PAGE:
-                yield page
-                page = []
-        if page:
+async def _pages(call: Call, targets: Iterable[Target] | AsyncIterable[Target]) -> AsyncIterator[list[Target]]:
+    """Targets in pages; an asynchronous source is left where it is when the call is stopped (S11)."""
+    if not isinstance(targets, AsyncIterable):
+        iterator = iter(targets)
+        while page := list(islice(iterator, PAGE)):
             yield page
         return
-    iterator = iter(targets)
-    while page := list(islice(iterator, PAGE)):
-        yield page
+    source, halt = aiter(targets), all_of(call.stops)
+    page = []
+
+    async def fill() -> None:
+        async for target in source:
+            page.append(target)
+            if len(page) == PAGE:
+                return
+
+    while True:
+        went_on = await halt.unless(fill)
+        last = len(page) < PAGE
+        if page:
+            yield page
+            page = []
+        if not went_on:
+            call.results.unread = True
+            close: Any = getattr(source, "aclose", None)
+            if close is not None:
+                await close()
+        if last or not went_on:
+            return
 
 
 async def describe_targets(call: Call, plan: Plan, ledger: Ledger) -> None:

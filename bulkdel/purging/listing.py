@@ -59,10 +59,15 @@ async def read_pages(
     cursor: str | None = None
     seen: set[str] = set()
     total = -1
+    before: tuple[str, ...] = ()
     while True:
         page = await ask_page(channel, dataset, cursor, stop, policy)
         match page:
             case Page():
+                ids = tuple(document.id for document in page.items)
+                if ids and ids == before:
+                    return Failed("the listing has no end: it repeats a page")
+                before = ids
                 await take(page.items)
                 if page.total is not None:
                     total = page.total

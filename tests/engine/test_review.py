@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Iterator, Sequence
 from pathlib import Path
 
 import anyio
 import pytest
 
-from bulkdel import Client, Dify, Limits, Policy, Settled, Target
+from bulkdel import Client, Dify, Langdock, Limits, Policy, Settled, Target
 from bulkdel.engine.call import Call
 from bulkdel.engine.channel import Channel
 from bulkdel.engine.feeds import from_sequence
@@ -333,3 +333,92 @@ def test_a_broken_promise_comes_out_as_itself() -> None:
             await call.settle(from_sequence(targets(ids)))
 
     virtual.run(main())
+
+
+@pytest.mark.parametrize("recorded", [True, False])
+def test_a_source_that_says_nothing_more_does_not_outlive_a_deadline(tmp_path: Path, recorded: bool) -> None:
+    """Targets that are read before anything is sent (run file, guards) are left where they are when the deadline comes."""
+    service = Service()
+    ids = service.fill(3)
+
+    async def source() -> AsyncIterator[Target]:
+        for target in targets(ids):
+            yield target
+        await asyncio.Event().wait()
+
+    async def main() -> None:
+        policy = Policy(deadline=10.0, max_delete=None if recorded else 100)
+        async with client(service, policy=policy) as c:
+            report = await c.delete(source(), run=tmp_path / "run" if recorded else None)
+        assert report.exit_status == 5
+        assert report.not_attempted == 3
+        assert not service.sent
+
+    virtual.run(main(), limit=3600.0)
+
+
+def test_repeats_of_one_target_are_bounded_by_the_window() -> None:
+    """S18: 100,000 repeats of a target in flight are not all taken in at once, and all of them settle."""
+    service = Service(latency=5.0)
+    (target,) = targets(service.fill(1))
+    read = 0
+
+    def source() -> Iterator[Target]:
+        nonlocal read
+        for _ in range(100_000):
+            read += 1
+            yield target
+
+    async def main() -> None:
+        seen: list[int] = []
+        async with client(service) as c:
+            asyncio.get_running_loop().call_later(4.0, lambda: seen.append(read))
+            report = await c.delete(source(), keep=False)
+        assert report.selected == report.deleted + report.already_gone == 100_000
+        assert seen[0] < 20_000
+
+    virtual.run(main(), limit=3600.0)
+
+
+def test_a_listing_that_repeats_its_page_is_not_read_for_ever() -> None:
+    """A service that ignores the page number never shows an empty page: its listing fails, and nothing is deleted."""
+
+    class Stubborn(Service):
+        def read(self, request: Request, document: str) -> Reply:
+            if "/documents?" in request.path:
+                return Answer(200, JSON, json.dumps({"data": list(self.held.values())[:50], "has_more": True}).encode())
+            return super().read(request, document)
+
+    async def main() -> None:
+        service = Stubborn()
+        service.fill(120)
+        async with client(service) as c:
+            report = await c.purge("dify", DATASET)
+        assert report.exit_status == 1
+        assert "repeats a page" in report.datasets[0].reason
+        assert len(service.held) == 120
+        assert len(service.sent) < 10
+
+    virtual.run(main(), limit=3600.0)
+
+
+def test_a_folder_is_confirmed_once_for_all_of_its_documents() -> None:
+    """Langdock's 404 without a listing is confirmed by the folder's list; the next ones know that the folder is there."""
+
+    class Folder(Service):
+        async def send(self, request: Request, *, timeout: float, connect_timeout: float) -> Reply:
+            self.deletes[request.method] += 1
+            await asyncio.sleep(0.01)
+            if request.method == "DELETE":
+                return Answer(404, JSON, b'{"message":"Attachment not found"}')
+            return Answer(200, JSON, b'{"status":"success","result":[]}')
+
+    async def main() -> None:
+        service = Folder(name="langdock")
+        langdock = Langdock(api_key="k" * 20, limits=Limits(concurrency=4))
+        async with client(service, providers=[langdock]) as c:  # type: ignore[list-item]
+            report = await c.delete([Target("langdock", "folder_abc", f"att_{n}") for n in range(50)])
+        assert report.already_gone == 50
+        assert service.deletes["GET"] <= 4
+
+    virtual.run(main(), limit=3600.0)
