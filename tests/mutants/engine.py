@@ -95,8 +95,8 @@ MUTANTS = (
     ),
     Mutant(
         "doubt-is-already-gone", "S2", LANE,
-        "                if job.doubt:\n",
-        "                if not deletes:\n",
+        '        if job.doubt:\n            self._settle(job, "deleted"',
+        '        if False:\n            self._settle(job, "deleted"',
         "what our own lost attempt deleted is called another's delete",
         ENGINE,
     ),
@@ -116,8 +116,8 @@ MUTANTS = (
     ),
     Mutant(
         "no-window", "S18", LANE,
-        "while len(self._here) >= WINDOW and self.stop.reason is None:",
-        "while False:",
+        'while (len(self._fresh) >= FRESH or len(self._here) >= WINDOW) and self.stop.reason is None:',
+        'while False:',
         "an endless generator is read into memory",
         ENGINE,
     ),
@@ -143,8 +143,8 @@ MUTANTS = (
     ),
     Mutant(
         "retry-after-without-maximum", "S7", CHANNEL,
-        "seconds = min(verdict.after, policy.max_pause) +",
-        "seconds = verdict.after +",
+        'told = min(verdict.after, policy.max_pause) +',
+        'told = verdict.after +',
         "a service that asks for a day gets it",
         ENGINE,
     ),
@@ -200,8 +200,8 @@ MUTANTS = (
     ),
     Mutant(
         "coalesced-settles-once", "S1", RESULTS,
-        "keys = [job.key] if job.also is None else [job.key, *job.also]",
-        "keys = [job.key]",
+        '            self._buffer.extend([(key, settled) for key in job.also])\n',
+        '            pass\n',
         "of a target that stands twice one occurrence never settles",
         ENGINE,
     ),

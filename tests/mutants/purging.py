@@ -101,8 +101,8 @@ MUTANTS = (
     ),
     Mutant(
         "dry-run-deletes", "S17", FLOW,
-        "    if why or dry_run:\n",
-        "    if why:\n",
+        "    if why or dry_run or halted:\n",
+        "    if why or halted:\n",
         "a dry run deletes",
         PURGE,
     ),
