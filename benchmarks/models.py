@@ -8,10 +8,12 @@ import math
 import random
 import uuid
 from collections import deque
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from email.utils import formatdate
 from itertools import pairwise
+from typing import Any
 
 from bulkdel import Client, Policy, Target
 from bulkdel.exchange import Answer, Lost, Reply, Request
@@ -195,6 +197,55 @@ DIFY = curve({1: 62, 2: 92, 4: 104, 8: 100, 16: 68, 64: 33, 256: 9})
 """Deletes a second of a real Dify 1.14.2 with 2 workers on 2 cores (4, 8, 16 and 64 measured; 1, 2 and 256 in their line)."""
 
 
+class Dataset(Shared):
+    """A dataset of ``n`` documents, every k-th of them still being indexed until so many seconds after the start."""
+
+    PAGE_S = 0.05  # seconds that a page of a listing takes
+
+    def __init__(
+        self, n: int, capacity: Callable[[int, float], float], *, every: int, until: float, refuses: bool = False
+    ) -> None:
+        super().__init__(capacity)
+        self.until, self.refuses = until, refuses
+        self.held = {target.document: k for k, target in enumerate(targets(n))}
+        self.late = {document for document, k in self.held.items() if k % every == 0}
+
+    def indexing(self, document: str) -> bool:
+        return document in self.late and now() - self.trace.started < self.until
+
+    def row(self, document: str) -> dict[str, object]:
+        status = "indexing" if self.indexing(document) and not self.refuses else "completed"
+        return {
+            "id": document, "name": document, "created_at": 1_700_000_000 + self.held[document],
+            "indexing_status": status, "display_status": {"completed": "available"}.get(status, status),
+            "archived": False, "enabled": True,
+        }  # fmt: skip
+
+    async def serve(self, request: Request) -> Answer:
+        document = request.path.rpartition("/")[2]
+        if self.refuses and self.indexing(document):
+            await asyncio.sleep(self.away)
+            message = "Cannot delete document during indexing."
+            return Answer(400, JSON, json.dumps({"code": "document_indexing", "message": message}).encode())
+        answer = await super().serve(request)
+        self.held.pop(document, None)
+        return answer
+
+    async def read(self, request: Request) -> Answer:
+        path, _, query = request.path.partition("?")
+        document = path.rpartition("/documents/")[2]
+        if document in self.held:
+            await asyncio.sleep(0.01)
+            return Answer(200, JSON, json.dumps(self.row(document)).encode())
+        if not path.endswith("/documents"):
+            return await super().read(request)
+        await asyncio.sleep(self.PAGE_S)
+        page = int(dict(pair.split("=") for pair in query.split("&"))["page"])
+        rows = [self.row(document) for document in list(self.held)[(page - 1) * 100 : page * 100]]
+        body = {"data": rows, "has_more": len(rows) == 100, "limit": 100, "total": len(self.held), "page": page}
+        return Answer(200, JSON, json.dumps(body).encode())
+
+
 class Slots(Model):
     """A server that holds so many connections and serves each of them alone; further ones wait until one closes.
 
@@ -317,8 +368,10 @@ class Shedding(Shared):
 
 
 @asynccontextmanager
-async def client(provider: Provider, model: Model, policy: Policy | None = None) -> AsyncIterator[Client]:
-    """A client whose wire is the model; the trace has a look at the client four times a second."""
+async def client(
+    provider: Provider, model: Model, policy: Policy | None = None, beside: Coroutine[Any, Any, None] | None = None
+) -> AsyncIterator[Client]:
+    """A client whose wire is the model, while ``beside`` runs; the trace has a look at the client four times a second."""
 
     @asynccontextmanager
     async def connect(_: Provider) -> AsyncIterator[Model]:
@@ -332,13 +385,15 @@ async def client(provider: Provider, model: Model, policy: Policy | None = None)
             await asyncio.sleep(0.25)
 
     async with Client(provider, connect=connect, policy=policy) as c:
-        looking = asyncio.get_running_loop().create_task(look(c))
+        loop = asyncio.get_running_loop()
+        tasks = [loop.create_task(one) for one in (look(c), beside) if one is not None]
         model.trace.started = now()
         try:
             yield c
         finally:
             model.trace.ended = now()
-            looking.cancel()
+            for task in tasks:
+                task.cancel()
 
 
 def binned(trace: Trace, width: float) -> Iterator[tuple[float, list[Seen]]]:
@@ -348,3 +403,72 @@ def binned(trace: Trace, width: float) -> Iterator[tuple[float, list[Seen]]]:
         bins.setdefault(int((one.ended_at - trace.started) // width), []).append(one)
     for place in sorted(bins):
         yield (place + 0.5) * width, bins[place]
+
+
+# ---------------------------------------------------------------------- rate
+
+
+WALL = 1_750_000_030.0  # Unix seconds at virtual second 0: 30 s into a minute
+
+
+def http_date(at: float) -> str:
+    return formatdate(WALL + at, usegmt=True)
+
+
+class Limited(Model):
+    """A service that lets ``n`` requests through in any ``per`` seconds, refused ones counted, and takes 40 ms for each.
+
+    ``refuse(seconds)`` words a refusal, given how long it is until a request would be let through. ``fixed``: the count begins
+    anew every ``per`` seconds of the clock instead.
+    """
+
+    def __init__(
+        self,
+        n: int,
+        per: float,
+        refuse: Callable[[float], Answer],
+        *,
+        deleted: Answer = DELETED,
+        fixed: bool = False,
+        seed: int = 1,
+    ) -> None:
+        super().__init__(seed)
+        self.n, self.per, self.refuse, self.deleted, self.fixed = n, per, refuse, deleted, fixed
+        self._counted: deque[float] = deque()
+        self.live: list[tuple[float, bool]] = []  # the customer's own app: when it asked, and whether it was refused
+
+    async def app(self, every: float) -> None:
+        """The customer's own app, which asks the same service every so often under the same limit."""
+        while True:
+            await asyncio.sleep(every)
+            self.live.append((now(), self.admit() > 0))
+
+    def locked_out_s(self) -> float:
+        """The longest time during which every request of the app was refused."""
+        longest, since = 0.0, None
+        for at, refused in self.live:
+            since = None if not refused else at if since is None else since
+            longest = max(longest, 0.0 if since is None else at - since)
+        return longest
+
+    def admit(self) -> float:
+        """Count a request; 0 where it is let through, else seconds until one would be."""
+        time = now()
+        begin = (WALL + time) // self.per * self.per - WALL if self.fixed else time - self.per
+        while self._counted and self._counted[0] <= begin:
+            self._counted.popleft()
+        self._counted.append(time)
+        excess = len(self._counted) - self.n
+        if excess <= 0:
+            return 0.0
+        return begin + self.per - time if self.fixed else self._counted[excess] + self.per - time
+
+    async def serve(self, request: Request) -> Answer:
+        wait = self.admit()
+        await asyncio.sleep(self.noisy(0.04, 0.3))
+        return self.refuse(wait) if wait else self.deleted
+
+    async def read(self, request: Request) -> Answer:
+        wait = self.admit()
+        answer = await super().read(request)
+        return self.refuse(wait) if wait else answer

@@ -26,8 +26,13 @@ DOWN = 0.8
 GAIN = 0.25
 """Share of the throughput that a step up would bring if the service were idle, that it must bring to be kept. Below a
 quarter, noise (WORTH) decides and the queue grows for nothing."""
+LOSS, SURE = 0.2, 0.05
+"""Share of what a step down takes away that the throughput may lose for it to be kept. What is known worse than to the second
+number must be better by twice the rest: chance must not walk down."""
 WORTH = 0.03
-"""Least gain of a step up, and most loss of a step down: a window is known to about 3 %, see ``NOISE``."""
+"""Least gain of a step up: a window is known to about 3 %, see ``NOISE``."""
+DOUBT = 0.75
+"""Share of that gain to which a window is known while climbing: twice as well would take four times as long."""
 KEEP = 0.95
 """Steps down never go below this share of the best throughput that was seen, however small each loss was."""
 NOISE, LEAST_ROUNDS, LEAST_SAMPLES, LEAST_S, MOST_SAMPLES, MOST_S = 0.03, 5, 20, 0.5, 400, 10.0
@@ -39,9 +44,10 @@ MIXED = 0.15
 """Two windows whose shares of neutral answers differ by more than this cannot be compared: a refusal costs a service less."""
 CUT, LESS = 0.7, 0.85
 """What overload leaves of the level (multiplicative decrease, at most once a round trip), and how far it may come back."""
-LONE, MOST_BACKGROUND = 0.02, 0.2
-"""Failures that are only one, or fewer than this share of the answers, are the documents' and not the level's. Documents that
-always fail are asked six times each, so what share of failures a cut did not end is added twice, up to the second number."""
+LONE, MOST_BACKGROUND, MOSTLY = 0.02, 0.2, 0.3
+"""Shares of failures among the answers: what is no more than the first, and what a cut did not end (up to the second), is the
+documents' doing and not the level's, with two standard deviations for chance; a document that always fails is asked six times.
+Right after a cut, while it is not known what it helped, only more than the third is cut again."""
 HUNG, HUNG_ROUNDS = 0.05, 20
 """Requests hang that were not answered while as many slots were answered twenty times; fewer than the share say nothing."""
 STUCK, LEAST_STUCK = 0.12, 3
@@ -50,7 +56,8 @@ PROVEN_S = 60.0
 """Seconds at a level without a failure after which it is proven: longer than a pool's patience (30 s) and as long as the
 default timeout. A failure at a proven level means that the service has changed, so its ceiling is short."""
 CEILING_S, CEILING_PROVEN_S, CEILING_STUCK_S = 600.0, 30.0, 60.0
-"""How long a level that failed is not tried again. To ask costs the service some 5xx, so it is asked every ten minutes."""
+"""How long a level is not tried again: one that failed, one that was proven and failed, and one at which requests hung (twice as
+long each time). To ask costs the service some 5xx, so it is asked every ten minutes."""
 LOOK_S, LOOK_MOST_S, LOOK_WINDOWS = 10.0, 120.0, 8
 """Seconds between looks at the next level while a level is held; doubles up to the second while they find nothing, and is
 never less than so many windows."""
@@ -142,6 +149,7 @@ class Concurrency:
         self._level = start  # circulating requests that are wanted now
         self._stuck = 0  # requests that hang beside them; they keep their slots until they end
         self._stuck_before = float("-inf")  # they were sent before this
+        self._stuck_since = float("-inf")  # when that was found
         self._base: _Measure | None = None  # what the level brings, or the level below a trial
         self._best = 0.0  # the most that any level brought since the service changed
         self._trial_of: int | None = None  # the level that a trial goes back to
@@ -150,6 +158,7 @@ class Concurrency:
         self._settling = start  # answers to requests sent since the level changed that are still to be let pass
         self._changed_at = float("-inf")
         self._hung_windows = 0
+        self._stuck_s = CEILING_STUCK_S
         self._dropped = False  # the level came down because requests hung
         self._suspects = 0  # windows in a row that were far off
         self._window_s = LEAST_S
@@ -159,6 +168,7 @@ class Concurrency:
         self._background = 0.0  # the share of failures that a lower level did not end
         self._after_cut = False
         self._cut_at = float("-inf")
+        self._cut_share = 0.0
         self._proven, self._held_since = start, float("inf")
         self._ceiling, self._ceiling_until = most, float("-inf")
         self._look_up_at = self._look_down_at = float("-inf")
@@ -210,10 +220,10 @@ class Concurrency:
             self._judge(window, now)
 
     def _tolerance(self, now: float) -> float:
-        """How well a window must know its throughput: to half of the gain that the step it stands for must bring."""
+        """How well a window must know its throughput: while climbing, to a share of the gain that the step must bring."""
         lower, upper = (self._level, self._up(now)) if self._trial_of is None else (self._trial_of, self._level)
         climbing = self._step != HOLD and upper > lower
-        return max(NOISE, GAIN * (upper / lower - 1.0) / 2) if climbing else NOISE
+        return max(NOISE, DOUBT * GAIN * (upper / lower - 1.0)) if climbing else NOISE
 
     def _settle(self, now: float) -> None:
         self._window, self._settling = None, self.limit
@@ -233,9 +243,10 @@ class Concurrency:
             return
         if self._hangs(window, now):
             return
-        self._background = (
-            min(MOST_BACKGROUND, window.failed / window.ended) if self._after_cut else self._background * 0.98
-        )
+        share = min(MOST_BACKGROUND, window.failed / window.ended)
+        if self._after_cut and share >= 0.5 * self._cut_share:
+            self._ceiling_until = now  # less does not help: it is the documents, or the service as a whole
+        self._background = share if self._after_cut else self._background + 0.1 * (share - self._background)
         self._after_cut = False
         if self._failures <= 1:
             self._failures = self._ended = 0
@@ -247,6 +258,8 @@ class Concurrency:
                 self._back(now)
                 self._base = None
                 return
+            if base is not None:
+                self._look_again(now)
             self._base, self._best = found, found.per_second
         elif self._trial_of is not None:
             self._compare(base, found, now)
@@ -257,9 +270,7 @@ class Concurrency:
                 return  # one slow answer, a backup, a deploy: look once more
             self._base, self._best = found, found.per_second
             self._down_next = found.per_second < base.per_second
-            self._step = HOLD
-            self._wait_up = self._wait_down = LOOK_S
-            self._look_up_at = self._look_down_at = now
+            self._look_again(now)
         else:
             per_second = base.per_second + 0.3 * (found.per_second - base.per_second)
             error = 0.7 * max(base.error, found.error)  # an average of about five windows
@@ -299,17 +310,25 @@ class Concurrency:
         self._wait_up = min(LOOK_MOST_S, 2 * self._wait_up)
         self._look_down_at = max(self._look_down_at, now + self._pause(self._wait_down) / 2)
 
+    def _look_again(self, now: float) -> None:
+        """The service, or what it is asked, has changed: look up and down at once."""
+        self._step = HOLD
+        self._wait_up = self._wait_down = LOOK_S
+        self._look_up_at = self._look_down_at = now
+
     def _compare(self, base: _Measure, found: _Measure, now: float) -> None:
         """Keep the trial's level, or go back."""
         before, level = self._trial_of, self._level
         assert before is not None
         gain = found.per_second / base.per_second - 1.0
-        # Too low for long costs more than too high for a moment, so doubt speaks for the higher level.
+        # Too low for long costs more than too high for a moment, so while climbing doubt speaks for the higher level.
         doubt = hypot(base.error, found.error)
         if level > before:
-            keep = gain >= max(WORTH, GAIN * (level / before - 1.0) - doubt)
+            excused = 0.0 if self._step == HOLD else doubt
+            keep = gain >= max(WORTH, GAIN * (level / before - 1.0) - excused)
         else:
-            keep = gain >= max(-WORTH, doubt - 2 * WORTH) and found.per_second >= KEEP * self._best
+            least = 2 * max(0.0, doubt - SURE) - LOSS * (1.0 - level / before)
+            keep = gain >= least and found.per_second >= KEEP * self._best
         if not keep:
             self._back(now)
             if level < before:
@@ -355,7 +374,7 @@ class Concurrency:
         if self._dropped:
             # The level came down and they hang still: they keep their slots, and the others go on beside them.
             self._stuck = min(hung, self._most - self._level)
-            self._stuck_before = window.opened_at
+            self._stuck_before, self._stuck_since = window.opened_at, now
             self._dropped = False
             self._go(self._level, now)
             return True
@@ -366,8 +385,11 @@ class Concurrency:
             level = max(worked, self._level - hung)
             self._dropped = True
             self._hung_windows = 0
-            self._lower_ceiling(level, now + CEILING_STUCK_S, now)
+            self._lower_ceiling(level, now + self._stuck_s, now)
+            self._stuck_s = min(CEILING_S, 2 * self._stuck_s)
+            up, down = self._wait_up, self._wait_down
             self._restart(level, now)
+            self._wait_up, self._wait_down = up, down  # the level is what it was: looking oftener would find no more
         return True
 
     def _failed(self, sample: Sample) -> None:
@@ -376,9 +398,14 @@ class Concurrency:
         if at <= 1 or sample.sent_at < self._cut_at:
             return  # a lone request says nothing of concurrency; and one complaint is one cut
         self._failures += 1
-        alone = self._failures < max(2.0, (LONE + 2 * self._background) * self._ended)
+        if self._after_cut:
+            # Whether the cut helped is seen at the end of a window; only what fails by and large is cut again before.
+            alone = self._failures < max(4.0, MOSTLY * self._ended)
+        else:
+            usual = (LONE + self._background) * self._ended
+            alone = self._failures < 2 + usual + 2 * sqrt(usual)
         slow = now - sample.sent_at >= max(2.0, 4 * self._latency)
-        circulating = at - self._stuck
+        circulating = at - self._stuck if sample.sent_at >= self._stuck_since else at
         if alone and not (slow and circulating > self._proven):
             return
         new = circulating > self._proven
@@ -393,7 +420,7 @@ class Concurrency:
         # In a total outage every level fails, the lowest included: a ceiling is never below half of what was tried.
         top = max(1, ceil(0.5 * self._level), top)
         lasts = CEILING_S if new else CEILING_PROVEN_S
-        self._cut_at = now
+        self._cut_at, self._cut_share = now, self._failures / self._ended
         self._failures = self._ended = 0
         if circulating > self._level:
             self._lower_ceiling(at - 1, now + lasts, now)  # the level has come down since

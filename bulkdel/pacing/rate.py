@@ -81,7 +81,7 @@ class RateControl:
             # Nothing was let through since the last complaint, so it is the same one. It tells one thing: what was let
             # through before is still counted, so the window is no shorter than that is ago.
             if self._passed and self.found and self._widen(sent_at - self._last):
-                self.rate = self._observed(self._struck_at) or self.rate
+                self.rate = self._slower(self.rate, self._observed(self._struck_at))
             return self.rate
         self._widen(after or 0.0)
         soon = sent_at - self._struck_at < 2 * max(WINDOWS)
@@ -97,7 +97,13 @@ class RateControl:
         if self.rate is None:
             return self._take(observed)
         # A second complaint soon after the first: what was seen before the first one was seen under another limit.
-        return self._take(min(observed, lower(self.rate) if soon else self.rate, key=lambda rate: rate.per_second))
+        return self._take(self._slower(observed, lower(self.rate) if soon else self.rate) or observed)
+
+    @staticmethod
+    def _slower(one: Rate | None, other: Rate | None) -> Rate | None:
+        if one is None or other is None:
+            return one or other
+        return one if one.per_second <= other.per_second else other
 
     def _take(self, rate: Rate) -> Rate:
         self.rate, self.found = rate, True

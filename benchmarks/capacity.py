@@ -1,0 +1,111 @@
+"""How near ``--concurrency auto`` comes to the best fixed concurrency: ``python -m benchmarks.capacity [GROUP ...]``.
+
+Each model of a service is asked for the same documents with every concurrency of a sweep and then with ``auto``, which begins
+at 4 and knows nothing, all on a virtual clock. ``--plots DIR`` draws the traces of ``auto``.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from benchmarks import models, table
+from benchmarks.models import DIFY, KEY, Model, Pool, Shared, Shedding, Slots, Trace, targets
+from benchmarks.table import Row
+from bulkdel import Dify, Limits, Policy
+from tests import virtual
+
+SWEEP = (1, 2, 3, 4, 6, 8, 10, 12, 16, 24, 32, 40, 48, 64)
+SEEDS = (1, 2, 3)
+SHIFT_S = 100.0  # when the capacity halves
+
+
+@dataclass(frozen=True)
+class Situation:
+    """A model, how many documents it is asked for (about 200 s at its best), and what is said of it."""
+
+    words: str
+    make: Callable[[int], Model]
+    documents: int
+
+
+SITUATIONS = {
+    "slots": Situation("10 slots with keep-alive starvation", lambda seed: Slots(lambda _: 10, seed=seed), 20_000),
+    "pool": Situation("pool of 40 that answers 500 after 30 s", lambda seed: Pool(lambda _: 40, seed=seed), 40_000),
+    "cpu": Situation(
+        "CPU-bound at 100/s, as a Dify was measured", lambda seed: Shared(lambda n, _: DIFY(n), seed=seed), 20_000
+    ),
+    "halving": Situation(
+        "CPU-bound, capacity halves mid-run",
+        lambda seed: Shared(lambda n, t: DIFY(n) if t < SHIFT_S else 0.5 * DIFY(2 * n), seed=seed),
+        15_000,
+    ),
+    "pool-halving": Situation(
+        "pool of 40, 20 from mid-run on", lambda seed: Pool(lambda t: 40 if t < SHIFT_S else 20, seed=seed), 30_000
+    ),
+    "away": Situation(
+        "100/s, 300 ms away", lambda seed: Shared(lambda n, _: min(100.0, 100.0 * n), away=0.3, seed=seed), 20_000
+    ),
+    "shedding": Situation(
+        "200/s, answers 503 beyond 20 at once",
+        lambda seed: Shedding(20, lambda n, _: min(200.0, 20.0 * n), away=0.03, seed=seed),
+        40_000,
+    ),
+}
+
+
+def run(situation: Situation, concurrency: int | None, seed: int) -> Trace:
+    """Delete all documents with this concurrency, ``auto`` where it is None."""
+    limits = None if concurrency is None else Limits(concurrency=concurrency)
+    provider = Dify(KEY, "http://localhost/v1", limits=limits)
+    model = situation.make(seed)
+
+    async def main() -> None:
+        # A starved document may need many attempts; what is measured is the service, not who gives up first.
+        async with models.client(provider, model, Policy(attempts=100)) as client:
+            report = await client.delete(targets(situation.documents), keep=False)
+        assert report.counts.deleted == situation.documents, report
+
+    virtual.run(main())
+    return model.trace
+
+
+def failures(trace: Trace) -> tuple[int, int]:
+    """Failed requests: all, and those that were sent a second or more after the first failure was known."""
+    failed = [one for one in trace.seen if one.answer >= 500 or not one.answer]
+    first = min((one.ended_at for one in failed), default=0.0)
+    return len(failed), sum(one.sent_at > first + 1.0 for one in failed)
+
+
+def rows(name: str, plots: Path | None) -> Iterator[Row]:
+    situation = SITUATIONS[name]
+    speeds = {concurrency: run(situation, concurrency, SEEDS[0]).done_per_second() for concurrency in SWEEP}
+    best = max(speeds, key=speeds.__getitem__)
+    print(f"   {name}, fixed:", ", ".join(f"{n}: {speed:.0f}/s" for n, speed in speeds.items()), flush=True)
+    traces = [run(situation, None, seed) for seed in SEEDS]
+    share = min(trace.done_per_second() for trace in traces) / speeds[best]
+    failed = [failures(trace) for trace in traces]
+    after = max(later for _, later in failed)
+    table.draw(plots, f"concurrency-{name}", traces[0], situation.words)
+    yield Row(
+        situation.words,
+        ">= 0.9 of the best fixed concurrency, no failure caused after the first probe",
+        f"{share:.2f} of {speeds[best]:.0f}/s at {best} (64: {speeds[64] / speeds[best]:.2f}); failed:"
+        f" {max(all_ for all_, _ in failed)}, after the first probe: {after}",
+        share >= 0.9 and after == 0,
+    )
+
+
+def main() -> int:
+    given = table.arguments(__doc__ or "", SITUATIONS, "benchmark-capacity.json")
+    groups: dict[str, Callable[[], Iterator[Row]]] = {
+        name: lambda name=name: rows(name, given.plots)  # type: ignore[misc]
+        for name in SITUATIONS
+    }
+    return table.run("Capacity", groups, given)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
