@@ -17,6 +17,7 @@ ENGINE = ("tests/engine/test_engine.py",)
 ONCE = ("tests/engine/test_engine.py", "tests/engine/test_settles_once.py")
 PURGE = ("tests/engine/test_purge.py",)
 SCHEDULES = ("tests/proof/test_schedules.py",)
+CORNERS = ("tests/proof/test_corners.py",)
 RECORDED = ("tests/engine/test_recorded.py",)
 
 MUTANTS = (
@@ -48,14 +49,14 @@ MUTANTS = (
         "                channel.pause(verdict, exchange, self.policy)\n                self._requeued",
         "                channel.pause(verdict, exchange, self.policy)\n                job.spent += 1\n                self._requeued",
         "a document that was told to wait pays for it",
-        ENGINE,
+        CORNERS,
     ),
     Mutant(
         "indexing-costs-an-attempt", "S2", LANE,
         "        job.looks += 1\n",
         "        job.looks += 1\n        job.spent += 1\n",
         "waiting for indexing spends attempts",
-        (*ENGINE, *SCHEDULES),
+        CORNERS,
     ),
     Mutant(
         "indexing-without-end", "S2", LANE,
@@ -72,19 +73,20 @@ MUTANTS = (
         ENGINE,
     ),
     Mutant(
-        "duplicates-in-flight-twice", "S4", LANE,
-        "            job = Job(item)\n            here[target] = job\n",
-        "            job = Job(item)\n            here.setdefault(target, job)\n",
-        "the first occurrence's job is kept under the second one's name",
-        ONCE,
-        "",
+        "duplicates-in-flight-twice",
+        "S4",
+        LANE,
+        '            if known is not None:\n                if known.also is None:',
+        '            if known is not None and known in fresh:\n                if known.also is None:',
+        "an occurrence that comes while the first one is in flight is a job of its own",
+        CORNERS,
     ),
     Mutant(
         "duplicates-far-apart-asked-twice", "S4", FEEDS,
         "    if len(set(targets)) == len(targets):\n        return {}\n",
         "    return {}\n",
         "a duplicate that comes after the first one settled is asked for again",
-        ONCE,
+        CORNERS,
     ),
     Mutant(
         "doubt-forgotten", "S2", LANE,
@@ -118,6 +120,8 @@ MUTANTS = (
         "no-window", "S18", LANE,
         'while (len(self._fresh) >= FRESH or len(self._here) >= WINDOW) and self.stop.reason is None:',
         'while False:',
+        '            await self._room.wait()\n        here, results',
+        '            break\n        here, results',
         "an endless generator is read into memory",
         ENGINE,
     ),
@@ -168,7 +172,7 @@ MUTANTS = (
         "                if channel.unwell and not await channel.heal(target.dataset, self.stop, self.policy):\n                    return  # a stop came: what is left settles when the pool has ended\n",
         "",
         "an outage costs every document its attempts",
-        ENGINE,
+        CORNERS,
     ),
     Mutant(
         "shown-before-recorded", "S10", RESULTS,
@@ -231,14 +235,14 @@ MUTANTS = (
         "    return list(jobs.values())\n",
         '    for job in jobs.values():\n        lane.settle_held(job, "already_gone", "not listed")\n    return []\n',
         "a row that a shifting listing did not show is taken for a document that is gone",
-        (*PURGE, "tests/proof/test_purges.py"),
+        CORNERS,
     ),
     Mutant(
         "dataset-stop-forgets-the-waiting", "S1", LANE,
         "        waiting += [job for target, job in self.held.items() if target.dataset == dataset]\n",
         "",
         "documents of a vanished dataset that were being indexed wait for ever",
-        (*PURGE, "tests/proof/test_purges.py"),
+        CORNERS,
     ),
     Mutant(
         "complete-if-any-is", "S15", CALL,

@@ -154,6 +154,7 @@ MUTANTS = (
         "        pass\n",
         "documents of a listing that failed are deleted all the same",
         PURGE,
+        "the feed leaves a dataset alone whose listing failed, whatever the ledger holds: the two hold each other's promise",
     ),
     Mutant(
         "selection-any-for-all", "S21", MODEL,

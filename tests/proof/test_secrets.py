@@ -23,7 +23,7 @@ from bulkdel.simulator.names import NASTY
 from tests import virtual
 from tests.cli.inside import command, purge
 from tests.cli.service import Beside, until
-from tests.engine.world import DATASET, KEY, Service, client, error, targets
+from tests.engine.world import DATASET, KEY, Service, client, error
 
 # What a terminal obeys: controls but the line end, C1, and the characters that turn or split a line.
 OBEYED = re.compile("[\x00-\x09\x0b-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069]")

@@ -1,0 +1,142 @@
+"""Corners that a planted bug once got through: each of these tests is here because a mutant survived without it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import AsyncIterator
+
+from bulkdel import Policy, Target
+from bulkdel.exchange import Answer, Reply, Request
+from tests import virtual
+from tests.engine.world import DATASET, HTML, Service, client, targets
+from tests.proof.test_purges import SHAPES, Base
+
+
+def test_pauses_are_free_however_many() -> None:
+    """S2, S8: a document that is told to wait twenty times is deleted with attempts to spare."""
+
+    async def main() -> None:
+        service = Service()
+        ids = service.fill(3)
+        for document in ids:
+            service.script(document, [*["429"] * 20, "500"])
+        async with client(service, policy=Policy(attempts=2)) as c:
+            report = await c.delete(targets(ids))
+        assert report.ok
+        assert not service.held
+
+    virtual.run(main())
+
+
+def test_waits_for_indexing_are_free_however_many() -> None:
+    """S2: a document that the service is still indexing at every look costs no attempt."""
+
+    async def main() -> None:
+        service = Service()
+        (document,) = service.fill(1)
+        service.script(document, [*["indexing"] * 8, "500"])
+        async with client(service, policy=Policy(attempts=2, indexing_backoff=1.0, indexing_backoff_cap=2.0)) as c:
+            report = await c.delete(targets([document]))
+        assert report.ok
+
+    virtual.run(main())
+
+
+def test_a_duplicate_that_comes_while_the_first_is_in_flight_joins_it() -> None:
+    """S4: two occurrences that come at different times are one request where the first has not been answered."""
+
+    async def main() -> None:
+        service = Service(latency=1.0)
+        (document,) = service.fill(1)
+        (target,) = targets([document])
+
+        async def stream() -> AsyncIterator[Target]:
+            for _ in range(3):
+                yield target
+                await asyncio.sleep(0.2)
+
+        async with client(service) as c:
+            report = await c.delete(stream())
+        assert [settled.outcome for settled in report.settled] == ["deleted"] * 3
+        assert service.deletes[document] == 1
+        assert not service.doubled
+
+    virtual.run(main())
+
+
+def test_a_duplicate_far_behind_the_first_is_not_asked_for() -> None:
+    """S4: in a list, all occurrences of a target settle with the first, however far apart they stand."""
+
+    async def main() -> None:
+        service = Service(latency=0.0)
+        ids = service.fill(3_000)
+        async with client(service) as c:
+            report = await c.delete(targets([*ids, ids[0]]))
+        assert report.deleted == 3_001
+        assert service.deletes[ids[0]] == 1
+
+    virtual.run(main())
+
+
+class Unwell(Service):
+    """Answers 503 to everything while it is down, as a proxy before a service that restarts."""
+
+    def answer(self, request: Request, document: str) -> Reply:
+        if self.down:
+            if request.method == "DELETE":
+                self.deletes[document] += 1
+            return Answer(503, HTML, b"<html>503</html>")
+        return super().answer(request, document)
+
+
+def test_an_outage_of_answers_is_charged_to_nobody() -> None:
+    """S8: ten minutes less a little of 503 cost at most what was in flight when it began; then all is deleted."""
+
+    async def main() -> None:
+        service = Unwell(latency=0.1)
+        ids = service.fill(60)
+        loop = asyncio.get_running_loop()
+        loop.call_later(0.55, setattr, service, "down", True)
+        loop.call_later(500.0, setattr, service, "down", False)
+        async with client(service, policy=Policy(attempts=3)) as c:
+            report = await c.delete(targets(ids))
+        assert report.ok
+        assert not service.held
+        assert sum(service.deletes.values()) < 60 + 12
+        assert max(service.deletes.values()) <= 3
+
+    virtual.run(main())
+
+
+def test_a_row_that_a_look_at_the_listing_did_not_show_is_not_gone() -> None:
+    """S12: rows shift while others are deleted, so a document that is waited for is asked for by its id."""
+
+    async def main() -> None:
+        service = Base(gets=deque(["ok", "ok", "ok", "short", "short", "short"]))
+        for _ in range(4):
+            service.fill(1, **SHAPES["indexing"])
+        asyncio.get_running_loop().call_later(40.0, service.ready)
+        async with client(service, policy=Policy(indexing_backoff=2.0)) as c:
+            report = await c.purge("dify", DATASET)
+        assert report.ok
+        assert report.deleted == 4
+        assert not service.too_early
+
+    virtual.run(main())
+
+
+def test_a_dataset_that_vanishes_lets_go_of_what_was_waited_for() -> None:
+    """S1, S12: documents that were being indexed settle when their dataset is found gone, not when their time is over."""
+
+    async def main() -> None:
+        service = Service()
+        service.fill(5, **SHAPES["indexing"])
+        asyncio.get_running_loop().call_later(10.0, setattr, service, "dataset_gone", True)
+        async with client(service) as c:
+            report = await c.purge("dify", DATASET)
+        assert report.reasons == {"dataset_stopped": 5}
+        assert report.exit_status == 1
+        assert report.elapsed_s < 120.0
+
+    virtual.run(main())
