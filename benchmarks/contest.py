@@ -1,0 +1,134 @@
+"""Peer programs run against a sink in interleaved rounds: what each cost, and the ratios within a round."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+from benchmarks.sink import Sink
+
+PEERS = Path(__file__).parent / "peers"
+
+
+@dataclass(frozen=True)
+class Peer:
+    """A program: ``command`` behind the interpreter, how many documents it deletes, and its further options."""
+
+    name: str
+    command: tuple[str, ...]
+    documents: int
+    options: tuple[str, ...] = ()
+
+
+@dataclass
+class Cost:
+    """What one run cost; ``served`` is what the sink saw of it."""
+
+    documents: int
+    wall_s: float
+    cpu_s: float
+    before_kib: int
+    peak_kib: int
+    gone: int
+    failed: int
+    served: dict[str, Any] = field(default_factory=dict)
+    told: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def per_second(self) -> float:
+        return self.documents / self.wall_s
+
+    @property
+    def cpu_us(self) -> float:
+        """CPU time for each document, in µs: user and system."""
+        return self.cpu_s / self.documents * 1e6
+
+
+Rounds = dict[str, list[Cost]]
+
+
+def ours(name: str, mode: str, documents: int, *options: str, loop: str = "asyncio") -> Peer:
+    return Peer(
+        name, (sys.executable, "-m", "benchmarks.peers.ours", "--mode", mode, "--loop", loop), documents, options
+    )
+
+
+def python(name: str, module: str, documents: int, *options: str, loop: str = "asyncio") -> Peer:
+    return Peer(name, (sys.executable, "-m", f"benchmarks.peers.{module}", "--loop", loop), documents, options)
+
+
+def node(name: str, folder: Path | None, script: str, documents: int, *options: str) -> list[Peer]:
+    """A Node peer, where Node and its packages are there."""
+    return [] if folder is None else [Peer(name, ("node", str(folder / f"{script}.mjs")), documents, options)]
+
+
+@contextmanager
+def node_folder() -> Iterator[Path | None]:
+    """A folder outside the checkout with the Node peers and their packages; None where Node or its registry is not there."""
+    if shutil.which("node") is None or shutil.which("npm") is None:
+        print("no Node here: its peers are left out", file=sys.stderr)
+        yield None
+        return
+    with tempfile.TemporaryDirectory(prefix="bulkdel-bench-") as name:
+        folder = Path(name)
+        for script in [*PEERS.glob("*.mjs"), PEERS / "package.json"]:
+            shutil.copy(script, folder)
+        got = subprocess.run(["npm", "install", "--no-audit", "--no-fund"], cwd=folder, capture_output=True, text=True)
+        if got.returncode:
+            print("npm could not install the Node peers: they are left out", file=sys.stderr)
+        yield None if got.returncode else folder
+
+
+def run_once(peer: Peer, sink: Sink, connections: int) -> Cost:
+    """One run of a peer in a process of its own.
+
+    :raises RuntimeError: where it ended without a result
+    """
+    sink.count(reset=True)
+    arguments = ["--base-url", sink.base_url, "--documents", str(peer.documents), "--connections", str(connections)]
+    with tempfile.TemporaryDirectory(prefix="bulkdel-run-") as folder:
+        command = [*peer.command, *arguments, *peer.options]
+        if "run" in peer.command:
+            command += ["--run", f"{folder}/run.db"]
+        environment = {**os.environ, "NO_PROXY": "127.0.0.1", "no_proxy": "127.0.0.1", "PYTHONHASHSEED": "0"}
+        got = subprocess.run(command, capture_output=True, text=True, env=environment)
+    if got.returncode or not got.stdout.strip():
+        raise RuntimeError(f"{peer.name} ended with {got.returncode}: {got.stderr.strip()[-500:]}")
+    told = json.loads(got.stdout.strip().splitlines()[-1])
+    known = {name: told.pop(name) for name in ("wall_s", "cpu_s", "before_kib", "peak_kib", "gone", "failed")}
+    return Cost(documents=peer.documents, served=sink.count(), told=told, **known)
+
+
+def compete(peers: Sequence[Peer], sink: Sink, *, rounds: int, connections: int) -> Rounds:
+    """Every peer once a round, so that what else the machine does meets all of them alike."""
+    costs: Rounds = {peer.name: [] for peer in peers}
+    for number in range(rounds):
+        for peer in peers:
+            cost = run_once(peer, sink, connections)
+            costs[peer.name].append(cost)
+            say(f"round {number + 1}/{rounds}  {peer.name:<42} {cost.per_second:>9,.0f}/s  {cost.cpu_us:>7.0f} µs CPU")
+    return costs
+
+
+def ratio(costs: Rounds, name: str, to: str, what: str) -> float:
+    """The median over the rounds of ``what`` of one peer to that of another in the same round."""
+    pairs = zip(costs[name], costs[to], strict=True)
+    return median(getattr(one, what) / getattr(other, what) for one, other in pairs)
+
+
+def middle(costs: Rounds, name: str, what: str) -> float:
+    return median(getattr(cost, what) for cost in costs[name])
+
+
+def say(line: str) -> None:
+    print(line, file=sys.stderr, flush=True)

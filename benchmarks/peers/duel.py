@@ -1,0 +1,104 @@
+"""bulkdel and a bare aiohttp pool by turns in one process and one loop: what else the machine does meets both alike.
+
+Each holds its session over all turns, so that the documents are all that is measured. Prints one JSON line with the turns.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import json
+import os
+import tempfile
+import time
+from collections.abc import Awaitable, Callable
+from contextlib import AsyncExitStack
+
+import aiohttp
+
+from benchmarks.peers.common import DATASET, KEY, Options, documents, options, url_of
+from benchmarks.peers.ours import targets
+from bulkdel import Client, Dify, Limits
+from bulkdel.exchange import Request
+from bulkdel.transport import HttpWire
+
+TURNS = 9
+
+
+async def duel(given: Options) -> dict[str, list[tuple[float, float]]]:
+    """(wall, CPU) seconds of each turn of ``given.documents``, by contender."""
+    async with AsyncExitStack() as stack:
+        connector = aiohttp.TCPConnector(limit=given.connections)
+        headers = {"Authorization": f"Bearer {KEY}"}
+        session = await stack.enter_async_context(aiohttp.ClientSession(connector=connector, headers=headers))
+        dify = Dify(KEY, given.base_url, limits=Limits(concurrency=given.connections))
+        client = await stack.enter_async_context(Client(dify))
+        wire = await stack.enter_async_context(HttpWire(dify, connections=given.connections))
+        folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="bulkdel-duel-"))
+
+        async def pool(delete: Callable[[str], Awaitable[int]]) -> int:
+            left = documents(given.documents)
+            gone = 0
+
+            async def worker() -> None:
+                nonlocal gone
+                for document in left:
+                    status = await delete(document)
+                    gone += status == 204
+
+            await asyncio.gather(*(worker() for _ in range(given.connections)))
+            return gone
+
+        async def bare_delete(document: str) -> int:
+            async with session.delete(url_of(given, document)) as response:
+                await response.read()
+                return response.status
+
+        async def wire_delete(document: str) -> int:
+            request = Request("DELETE", f"/datasets/{DATASET}/documents/{document}")
+            reply = await wire.send(request, timeout=60.0, connect_timeout=10.0)
+            return getattr(reply, "status", 0)
+
+        async def settle() -> int:
+            gone = 0
+            async with client.settle(targets(given.documents)) as outcomes:
+                async for settled in outcomes:
+                    gone += settled.status == "fulfilled"
+            return gone
+
+        async def recorded() -> int:
+            path = os.path.join(folder, f"{time.monotonic_ns()}.db")
+            return (await client.delete(targets(given.documents), run=path)).deleted
+
+        contenders: dict[str, Callable[[], Awaitable[int]]] = {
+            "bare": lambda: pool(bare_delete),
+            "wire": lambda: pool(wire_delete),
+            "settle": settle,
+            "run": recorded,
+        }
+        turns: dict[str, list[tuple[float, float]]] = {name: [] for name in contenders}
+        for number in range(TURNS + 1):
+            for name, work in contenders.items():
+                gc.collect()
+                wall, cpu = time.perf_counter(), time.process_time()
+                gone = await work()
+                if number:  # the first is for warming up
+                    turns[name].append((time.perf_counter() - wall, time.process_time() - cpu))
+                if gone != given.documents:
+                    raise RuntimeError(f"{name}: {gone} of {given.documents} are gone")
+        return turns
+
+
+def main() -> None:
+    given = options()
+    if given.loop == "uvloop":
+        import uvloop
+
+        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+            print(json.dumps(runner.run(duel(given))))
+    else:
+        print(json.dumps(asyncio.run(duel(given))))
+
+
+if __name__ == "__main__":
+    main()
