@@ -128,8 +128,9 @@ async def run(
     channels = {name: Channel(value, services[name]) for name, value in values.items()}
     ones = [One(hand, slow, throws, lazy) for hand, (slow, throws, lazy) in zip(hands, shape, strict=True)]
     tasks = [loop.create_task(work(one, channels), name=f"call {n}") for n, one in enumerate(ones)]
-    for happening in scheduled:
-        loop.call_later(happening.at, happen, happening, services, channels, ones, tasks)
+    coming = [
+        loop.call_later(happening.at, happen, happening, services, channels, ones, tasks) for happening in scheduled
+    ]
     for _ in range(steps):
         await asyncio.sleep(0)
     if steps % 3 == 2:  # at any await, not only where time passes
@@ -147,6 +148,8 @@ async def run(
         if not any(happening.what in ("rate", "slots") for happening in scheduled):
             assert service.most_in_flight <= values[name].limits.concurrency  # type: ignore[operator]  # S5
             in_any_window(service, values[name].pace)
+    for handle in coming:  # what would have happened later is none of the further call's
+        handle.cancel()
     await usable_again(services, channels)
 
 
