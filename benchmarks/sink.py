@@ -58,10 +58,13 @@ class Service:
         self.gone: set[bytes] = set()
         self.times: deque[float] = deque()
         self.cpu = time.process_time()
+        self.first_at = 0.0  # when the first DELETE came, in Unix seconds
 
     def delete(self, head: bytes) -> bytes:
         """The answer to one DELETE."""
         self.requests += 1
+        if self.requests == 1:
+            self.first_at = time.time()
         if self.window is not None:
             most, per = self.window
             now = time.monotonic()
@@ -89,6 +92,7 @@ class Service:
             "refused": self.refused,
             "again": self.again,
             "connections": self.connections,
+            "first_at": self.first_at,
             "cpu_s": time.process_time() - self.cpu,
         }
         return answer("200 OK", json.dumps(counted).encode())
