@@ -6,7 +6,6 @@ import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 
 import anyio
-import structlog
 
 from bulkdel.account import Report
 from bulkdel.engine.results import Batch
@@ -31,6 +30,8 @@ class Kept:
             try:
                 await self._on_settled([settled for _, settled in batch])
             except Exception as error:
+                import structlog  # with rich behind it, a third of what aiohttp takes to import
+
                 log = structlog.get_logger("bulkdel")
                 log.warning("on_settled raised; the run goes on", error=type(error).__name__)
 

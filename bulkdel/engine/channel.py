@@ -143,17 +143,9 @@ class Channel:
     async def ask(self, request: Request, stop: Stop, policy: Policy) -> Exchange | None:
         """Send one request as soon as a slot and a permit are there; None where a stop came first and nothing was sent."""
         slots, pacing = self.slots, self.pacing
-        taken = slots.try_take()
-
-        async def take() -> None:
-            nonlocal taken
-            await slots.take()
-            taken = True
-
+        if not slots.try_take() and not await self._take_slot(stop):
+            return None
         try:
-            # A stop may come in the very moment in which the slot does: what was taken then is given back all the same.
-            if not taken and not await stop.unless(take):
-                return None
             at_once = pacing.try_acquire()
             if not at_once and not await stop.unless(pacing.acquire):
                 return None
@@ -170,12 +162,27 @@ class Channel:
             try:
                 reply = await self.wire.send(request, timeout=policy.timeout, connect_timeout=policy.connect_timeout)
             finally:
-                overtook = _place(self._under_way, number)
+                overtook = 0 if self.search is None else _place(self._under_way, number)
                 del self._under_way[number]
             return Exchange(reply, sent_at, time(), pauses, in_flight, overtook, request.method == "DELETE")
         finally:
-            if taken:
-                slots.release()
+            slots.release()
+
+    async def _take_slot(self, stop: Stop) -> bool:
+        """Wait for a slot; one that comes in the very moment of a stop or of a cancellation is given back."""
+        taken = had = False
+
+        async def take() -> None:
+            nonlocal taken
+            await self.slots.take()
+            taken = True
+
+        try:
+            had = await stop.unless(take)
+        finally:
+            if taken and not had:
+                self.slots.release()
+        return had
 
     async def question(
         self, request: Request, read: Callable[[Reply], T | Failure], stop: Stop, policy: Policy
@@ -251,8 +258,9 @@ class Channel:
 
     def alive(self, exchange: Exchange) -> None:
         """The service answered as a service that works does."""
-        done = exchange.deletes and isinstance(exchange.reply, Answer) and 200 <= exchange.reply.status < 300
-        self._sample(exchange, "ok" if done else "neutral")
+        if self.search is not None:
+            done = exchange.deletes and isinstance(exchange.reply, Answer) and 200 <= exchange.reply.status < 300
+            self._sample(exchange, "ok" if done else "neutral")
         for _ in range(self.pacing.processes):  # what the others let through counts, too; their shares are about ours
             self._keep(self.rates.passed(exchange.sent_at, exchange.ended_at))
         self._blocks = self._refusals = 0
