@@ -16,6 +16,9 @@ MAY = (
     ("bulkdel/purging/session.py", "version"),
     ("bulkdel/purging/recorded.py", "__iter__"),  # a report's settled targets are read when its reader asks for them
     ("bulkdel/purging/recorded.py", "__len__"),
+    ("bulkdel/engine/results.py", "emit"),  # the logger is imported where something went wrong, once
+    ("bulkdel/engine/results.py", "bug"),
+    ("bulkdel/outcomes.py", "take"),
     ("bulkdel/pacing/learned.py", "recall"),  # one small file, once a client
     ("bulkdel/pacing/learned.py", "note"),  # and once for each rate that was learned
     ("bulkdel/pacing/learned.py", "remember"),
