@@ -118,8 +118,6 @@ MUTANTS = (
     ),
     Mutant(
         "no-window", "S18", LANE,
-        'while (len(self._fresh) >= FRESH or len(self._here) >= WINDOW) and self.stop.reason is None:',
-        'while False:',
         '            await self._room.wait()\n        here, results',
         '            break\n        here, results',
         "an endless generator is read into memory",

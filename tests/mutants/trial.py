@@ -53,7 +53,7 @@ def run_tests(
 ) -> tuple[Literal["caught", "hung", "survived", "broken"], str]:
     """Run ``tests`` in the copy until one fails."""
     # The same examples each time, so that a score can be compared with yesterday's.
-    command = [sys.executable, "-m", "pytest", "-x", "-q", "--hypothesis-seed=0", *more, *tests]
+    command = [sys.executable, "-m", "pytest", "-x", "-q", "-n", "0", "--hypothesis-seed=0", *more, *tests]
     process = subprocess.Popen(
         command,
         cwd=copy,

@@ -49,7 +49,8 @@ class Base(Service):
             case "html":
                 return Answer(200, HTML, b"<html>please log in</html>")
         good = super().read(request, document)
-        if act in ("repeat", "short", "no rows") and "/documents?" in request.path and isinstance(good, Answer):
+        listed = "/documents?" in request.path and isinstance(good, Answer) and good.status == 200
+        if act in ("repeat", "short", "no rows") and listed and isinstance(good, Answer):
             page = json.loads(good.body)
             if act == "repeat" and page["data"]:
                 page["data"][-1] = page["data"][0]  # rows shifted: one comes twice, another not at all
