@@ -51,7 +51,9 @@ def measure(options: Options) -> Part:
     part.want("`bulkdel --version` imports aiohttp or rich", "no", ", ".join(sorted(found)) or "no", not found)
     first = [first_delete() for _ in range(options.rounds)]
     part.rows.append(("`bulkdel delete`, from its start to the first DELETE (wall)", f"{median(first) * 1000:.0f}", ""))
-    part.notes.append(f"CPU time of a process, medians of {rounds} interleaved rounds; `import bulkdel` loads its parts when used")
+    part.notes.append(
+        f"CPU time of a process, medians of {rounds} interleaved rounds; `import bulkdel` loads its parts when used"
+    )
     part.numbers = {**took, "first_delete_s": first}
     return part
 
@@ -78,8 +80,23 @@ def first_delete() -> float:
     with tempfile.TemporaryDirectory(prefix="bulkdel-start-") as folder, sink.running() as service:
         lines = "".join(f"{DATASET},{document(k)}\n" for k in range(10))
         (Path(folder) / "targets.csv").write_text("dataset,document\n" + lines)
-        command = [sys.executable, "-m", "bulkdel", "delete", "dify", f"{folder}/targets.csv", "--yes", "--no-run", "-q"]
-        more = {"DIFY_API_KEY": KEY, "DIFY_BASE_URL": service.base_url, "XDG_STATE_HOME": folder, "NO_PROXY": "127.0.0.1"}
+        command = [
+            sys.executable,
+            "-m",
+            "bulkdel",
+            "delete",
+            "dify",
+            f"{folder}/targets.csv",
+            "--yes",
+            "--no-run",
+            "-q",
+        ]
+        more = {
+            "DIFY_API_KEY": KEY,
+            "DIFY_BASE_URL": service.base_url,
+            "XDG_STATE_HOME": folder,
+            "NO_PROXY": "127.0.0.1",
+        }
         began = time.time()
         subprocess.run([*command], env={**os.environ, **more}, capture_output=True, check=True)
         return float(service.count()["first_at"]) - began

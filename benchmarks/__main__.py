@@ -1,0 +1,11 @@
+"""All parts, one after another: ``python -m benchmarks`` (about ten minutes; ``--full`` takes an hour)."""
+
+from __future__ import annotations
+
+from benchmarks import collapse, makespan, memory, overhead, requeue, scaling, start
+from benchmarks.report import main
+
+PARTS = (overhead, memory, makespan, collapse, requeue, start, scaling)
+
+if __name__ == "__main__":
+    main("benchmarks", __doc__, *(part.measure for part in PARTS))
