@@ -155,7 +155,8 @@ class Concurrency:
         self._trial_of: int | None = None  # the level that a trial goes back to
         self._step = 0  # which of CLIMB is next
         self._window: _Window | None = None
-        self._settling = start  # answers to requests sent since the level changed that are still to be let pass
+        self._settling = 0  # answers to requests sent since the level changed that were let pass
+        self._second_from = float("-inf")  # when the first of them came: what is sent from then on is its slot's second
         self._changed_at = float("-inf")
         self._hung_windows = 0
         self._stuck_s = CEILING_STUCK_S
@@ -209,8 +210,11 @@ class Concurrency:
         window = self._window
         if window is None:
             # The first answer of each slot is let pass: it may have had a connection to set up.
-            self._settling -= sample.sent_at >= self._changed_at
-            if self._settling <= 0:
+            self._settling += sample.sent_at >= self._changed_at
+            if self._settling == 1:
+                self._second_from = now
+            second = sample.sent_at >= self._second_from and sample.overtook - self._stuck <= HUNG * limit
+            if (second and self._settling >= limit) or self._settling >= HUNG_ROUNDS * limit:
                 self._window = _Window(now, self._tolerance(now), now)
             return
         window.add(sample, limit)
@@ -226,7 +230,7 @@ class Concurrency:
         return max(NOISE, DOUBT * GAIN * (upper / lower - 1.0)) if climbing else NOISE
 
     def _settle(self, now: float) -> None:
-        self._window, self._settling = None, self.limit
+        self._window, self._settling = None, 0
         self._changed_at = max(self._changed_at, now)
 
     def _go(self, level: int, now: float) -> None:
