@@ -243,7 +243,7 @@ class Concurrency:
     def _judge(self, window: _Window, now: float) -> None:
         """A window of the present level came to its end."""
         lasted = window.lasted(now)
-        if window.idle > 0.1 * window.ended:
+        if window.idle > 0.1 * window.ended or window.failed == window.ended:
             return
         if self._hangs(window, now):
             return
@@ -254,7 +254,7 @@ class Concurrency:
         self._after_cut = False
         if self._failures <= 1:
             self._failures = self._ended = 0
-        found = _Measure(window.ended / lasted, window.error(), window.neutral / window.ended)
+        found = _Measure((window.ended - window.failed) / lasted, window.error(), window.neutral / window.ended)
         base = self._base
         if base is None or abs(base.neutral - found.neutral) > MIXED:
             # Nothing to compare with: what this level brings becomes the base; a trial is given up.
@@ -424,6 +424,9 @@ class Concurrency:
         # In a total outage every level fails, the lowest included: a ceiling is never below half of what was tried.
         top = max(1, ceil(0.5 * self._level), top)
         lasts = CEILING_S if new else CEILING_PROVEN_S
+        if self._after_cut:
+            # The cut before this one did not help, so it was not the level: an outage leaves no long memory.
+            self._ceiling_until, lasts = now, CEILING_PROVEN_S
         self._cut_at, self._cut_share = now, self._failures / self._ended
         self._failures = self._ended = 0
         if circulating > self._level:

@@ -240,6 +240,19 @@ def test_overload_that_goes_on_is_cut_again() -> None:
     assert search.add(Sample(now, now + 0.1, 1, "overload")) >= 1
 
 
+def test_an_outage_is_survived() -> None:
+    """While everything fails the limit goes down; when the service is back, it comes back."""
+    base = slots(20)
+
+    def serve(now: float, in_flight: int, number: int) -> tuple[float, Kind]:
+        return (0.05, "overload") if 1_030 <= now < 1_060 else base(now, in_flight, number)
+
+    loop = Loop(Concurrency(4, 64), serve).run(60)
+    assert loop.search.limit <= 2
+    loop.run(60)
+    assert 16 <= loop.usual(10) <= 30
+
+
 def test_a_lone_request_that_fails_says_nothing() -> None:
     """While a service is probed one request at a time, its failures do not lower the limit further."""
     search, now = steady(20)
