@@ -4,7 +4,8 @@
     python -m benchmarks.sink --window 100/1                      at most 100 in any second, else 429
     python -m benchmarks.sink --slots 10 --service 0.09           10 connections in all, as a default self-hosted Dify
 
-It prints its port, then serves until it is killed. ``GET /count`` tells what it saw, ``GET /reset`` forgets it.
+It prints its port and a second one, then serves until it is killed. On the second one ``GET /count`` tells what it saw, and
+``GET /reset`` forgets it.
 """
 
 from __future__ import annotations
@@ -105,6 +106,7 @@ class Connection(asyncio.Protocol):
         self.service, self.keep_idle = service, keep_idle
         self.rest = b""
         self.busy = 0
+        self.over = False
         self.transport: asyncio.Transport
         self.idle: asyncio.TimerHandle | None = None
 
@@ -126,23 +128,23 @@ class Connection(asyncio.Protocol):
                 self.busy += 1
                 asyncio.get_running_loop().call_later(service.service, self.later, head)
             return
-        self.transport.write(b"".join([self.reply(head) for head in heads]))
-
-    def reply(self, head: bytes) -> bytes:
-        return self.service.delete(head) if head.startswith(b"DELETE ") else self.service.control(head)
+        self.transport.write(b"".join(map(service.delete, heads)))
 
     def later(self, head: bytes) -> None:
         # The work is done whether or not the client is still there, as in a real worker.
         self.busy -= 1
-        reply = self.reply(head)
+        reply = self.service.delete(head)
         if self.transport.is_closing():
             self.free()
             return
         self.transport.write(reply)
-        if self.keep_idle is not None and not self.busy:
+        if self.over:
+            self.transport.close()
+        elif self.keep_idle is not None and not self.busy:
             self.idle = asyncio.get_running_loop().call_later(self.keep_idle, self.transport.close)
 
     def eof_received(self) -> bool:
+        self.over = True
         return bool(self.busy)  # what was asked is done, then the slot is free
 
     def connection_lost(self, error: Exception | None) -> None:
@@ -156,6 +158,20 @@ class Connection(asyncio.Protocol):
             self.service.slots.release()
 
 
+class Control(asyncio.Protocol):
+    """A connection to the second port, where the benchmark asks what was seen; no slot is needed for it."""
+
+    def __init__(self, service: Service) -> None:
+        self.service = service
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self.transport = cast(asyncio.Transport, transport)
+
+    def data_received(self, data: bytes) -> None:
+        self.transport.write(self.service.control(data))
+        self.transport.close()
+
+
 async def accept(listening: socket.socket, slots: int, make: Callable[[], Connection], service: Service) -> None:
     """Accept a connection only while a slot is free; the others wait in the kernel's queue, their requests with them."""
     loop = asyncio.get_running_loop()
@@ -167,6 +183,15 @@ async def accept(listening: socket.socket, slots: int, make: Callable[[], Connec
         await loop.connect_accepted_socket(make, taken)
 
 
+def listen(port: int) -> socket.socket:
+    listening = socket.socket()
+    listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    listening.bind(("127.0.0.1", port))
+    listening.listen(4096)
+    listening.setblocking(False)
+    return listening
+
+
 async def serve(options: argparse.Namespace) -> None:
     loop = asyncio.get_running_loop()
     service = Service(options.window, options.service, options.remember, options.retry_after)
@@ -174,12 +199,13 @@ async def serve(options: argparse.Namespace) -> None:
     def make() -> Connection:
         return Connection(service, options.keep_idle)
 
-    listening = socket.socket()
-    listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    listening.bind(("127.0.0.1", options.port))
-    listening.listen(4096)
-    listening.setblocking(False)
-    print(listening.getsockname()[1], flush=True)
+    def ask() -> Control:
+        return Control(service)
+
+    listening = listen(options.port)
+    control = listen(0)
+    await loop.create_server(ask, sock=control)
+    print(listening.getsockname()[1], control.getsockname()[1], flush=True)
     if options.slots:
         await accept(listening, options.slots, make, service)
     server = await loop.create_server(make, sock=listening, backlog=4096)
@@ -215,13 +241,15 @@ def main() -> None:
 class Sink:
     """A sink that runs, seen from the benchmark."""
 
-    def __init__(self, port: int) -> None:
-        self.port = port
+    def __init__(self, port: int, control: int) -> None:
+        self._control = control
         self.base_url = f"http://127.0.0.1:{port}/v1"
 
     def count(self, *, reset: bool = False) -> dict[str, Any]:
         """What it saw since the last reset; its CPU time is how one knows that it was no bottleneck."""
-        with urllib.request.urlopen(f"http://127.0.0.1:{self.port}/{'reset' if reset else 'count'}", timeout=30) as got:
+        with urllib.request.urlopen(
+            f"http://127.0.0.1:{self._control}/{'reset' if reset else 'count'}", timeout=30
+        ) as got:
             found: dict[str, Any] = json.loads(got.read())
             return found
 
@@ -235,7 +263,7 @@ def running(*options: str) -> Iterator[Sink]:
     )
     try:
         assert process.stdout is not None
-        yield Sink(int(process.stdout.readline()))
+        yield Sink(*map(int, process.stdout.readline().split()))
     finally:
         process.kill()
         process.wait()
