@@ -69,7 +69,9 @@ def _run(area: Area, copy: Path, processes: int) -> tuple[int, list[str], int]:
     tests = [test for test in area.tests if (copy / test).exists()]
     lines = ["[mutmut]", "source_paths=bulkdel", "only_mutate="]
     lines += [f"    {file}" for file in area.files]
-    lines += ["pytest_add_cli_args_test_selection="] + [f"    {test}" for test in tests]
+    lines += ["pytest_add_cli_args=", "    -n", "    0", "pytest_add_cli_args_test_selection="] + [
+        f"    {test}" for test in tests
+    ]
     lines += ["also_copy=", "    tests", "    pyproject.toml"]
     (copy / "setup.cfg").write_text("\n".join(lines) + "\n", encoding="utf-8")
     command = [sys.executable, "-m", "mutmut", "run", "--max-children", str(processes)]
