@@ -120,6 +120,18 @@ def compete(peers: Sequence[Peer], sink: Sink, *, rounds: int, connections: int)
     return costs
 
 
+def duel(sink: Sink, connections: int, loop: str) -> dict[str, tuple[float, float]]:
+    """Throughput and CPU to the bare pool (more is better), by turns in one process: medians over its turns."""
+    arguments = ["--base-url", sink.base_url, "--documents", "2000", "--connections", str(connections), "--loop", loop]
+    command = [sys.executable, "-m", "benchmarks.peers.duel", *arguments]
+    turns = json.loads(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
+
+    def to_bare(name: str, what: int) -> float:
+        return median(bare[what] / one[what] for bare, one in zip(turns["bare"], turns[name], strict=True))
+
+    return {name: (to_bare(name, 0), to_bare(name, 1)) for name in turns}
+
+
 def ratio(costs: Rounds, name: str, to: str, what: str) -> float:
     """The median over the rounds of ``what`` of one peer to that of another in the same round."""
     pairs = zip(costs[name], costs[to], strict=True)
