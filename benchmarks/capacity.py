@@ -12,7 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from benchmarks import models, table
-from benchmarks.models import DIFY, KEY, Model, Pool, Shared, Shedding, Slots, Trace, targets
+from benchmarks.models import KEY, Model, Trace, targets
+from benchmarks.services import DIFY, Pool, Shared, Shedding, Slots
 from benchmarks.table import Row
 from bulkdel import Dify, Limits, Policy
 from tests import virtual
@@ -105,7 +106,7 @@ def rows(name: str, plots: Path | None) -> Iterator[Row]:
 
 
 def main() -> int:
-    given = table.arguments(__doc__ or "", SITUATIONS, "benchmark-capacity.json")
+    given = table.arguments(__doc__ or "", SITUATIONS, "benchmarks/results/capacity.json")
     groups: dict[str, Callable[[], Iterator[Row]]] = {
         name: lambda name=name: rows(name, given.plots)  # type: ignore[misc]
         for name in SITUATIONS

@@ -15,7 +15,8 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from benchmarks import models, table
-from benchmarks.models import DATASET, DIFY, JSON, KEY, Dataset, Limited, Model, Trace, http_date, now, targets
+from benchmarks.models import DATASET, JSON, KEY, Limited, Model, Trace, http_date, now, targets
+from benchmarks.services import DIFY, Dataset
 from benchmarks.table import Row
 from bulkdel import Dify, Langdock, Limits, Policy, Rate
 from bulkdel.exchange import Answer
@@ -280,7 +281,7 @@ def indexing() -> Iterator[Row]:
 def main() -> int:
     global PLOTS
     groups = {"known": known, "unknown": unknown, "cloud": cloud, "indexing": indexing}
-    given = table.arguments(__doc__ or "", groups, "benchmark-pacing.json")
+    given = table.arguments(__doc__ or "", groups, "benchmarks/results/pacing.json")
     PLOTS = given.plots
     return table.run("Pacing", groups, given)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import platform
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -47,7 +47,7 @@ def arguments(doc: str, groups: Iterable[str], default: str) -> argparse.Namespa
     return parser.parse_args()
 
 
-def run(title: str, groups: dict[str, Callable[[], Iterable[Row]]], given: argparse.Namespace) -> int:
+def run(title: str, groups: Mapping[str, Callable[[], Iterable[Row]]], given: argparse.Namespace) -> int:
     """Run the groups, print and write their rows; 1 where one is not good."""
     rows: list[Row] = []
     for name, group in groups.items():
@@ -57,6 +57,7 @@ def run(title: str, groups: dict[str, Callable[[], Iterable[Row]]], given: argpa
                 rows.append(row)
     show(title, rows)
     machine = {"python": platform.python_version(), "machine": platform.machine(), "system": platform.system()}
+    given.json.parent.mkdir(parents=True, exist_ok=True)
     given.json.write_text(json.dumps({"title": title, **machine, "rows": [asdict(row) for row in rows]}, indent=2))
     return int(any(row.ok is False for row in rows))
 

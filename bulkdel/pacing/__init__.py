@@ -2,10 +2,11 @@
 
 from bulkdel.pacing.breaker import Breaker, GiveUp, Open
 from bulkdel.pacing.bucket import Bucket, bucket, lower
-from bulkdel.pacing.concurrency import Concurrency, Kind, Sample
+from bulkdel.pacing.concurrency import Concurrency
 from bulkdel.pacing.pace import Pacing
 from bulkdel.pacing.rate import RateControl
 from bulkdel.pacing.slots import Slots
+from bulkdel.pacing.window import Kind, Sample
 
 __all__ = [
     "Breaker",

@@ -12,12 +12,9 @@ every other request overtakes them.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from math import ceil, floor, hypot, sqrt
-from typing import Literal, NamedTuple
 
-Kind = Literal["ok", "overload", "neutral"]
-"""``ok``: the service did the work. ``overload``: a 5xx, or no answer. ``neutral``: it answered, and it says nothing."""
+from bulkdel.pacing.window import HUNG, HUNG_ROUNDS, LEAST_S, NOISE, Measure, Sample, Window
 
 CLIMB = (1.5, 1.25, 1.1)
 """Steps up: the first while each is worth it, then finer ones, and the last only where it is at least one more."""
@@ -35,9 +32,6 @@ DOUBT = 0.75
 """Share of that gain to which a window is known while climbing: twice as well would take four times as long."""
 KEEP = 0.95
 """Steps down never go below this share of the best throughput that was seen, however small each loss was."""
-NOISE, LEAST_ROUNDS, LEAST_SAMPLES, LEAST_S, MOST_SAMPLES, MOST_S = 0.03, 5, 20, 0.5, 400, 10.0
-"""A window ends when the scatter of its rounds says that the throughput is known to 3 %, between these bounds. 400 answers
-tell a service with exponential times to 5 %; more would be slow to follow."""
 CHANGED = 0.25
 """A window this far off what the same level brought before: the service has changed, and the search begins anew."""
 MIXED = 0.15
@@ -48,8 +42,6 @@ LONE, MOST_BACKGROUND, MOSTLY = 0.02, 0.2, 0.3
 """Shares of failures among the answers: what is no more than the first, and what a cut did not end (up to the second), is the
 documents' doing and not the level's, with two standard deviations for chance; a document that always fails is asked six times.
 Right after a cut, while it is not known what it helped, only more than the third is cut again."""
-HUNG, HUNG_ROUNDS = 0.05, 20
-"""Requests hang that were not answered while as many slots were answered twenty times; fewer than the share say nothing."""
 STUCK, LEAST_STUCK = 0.12, 3
 """Requests that hang, of a level, that are too many to be slow answers."""
 PROVEN_S = 60.0
@@ -61,77 +53,6 @@ long each time). To ask costs the service some 5xx, so it is asked every ten min
 LOOK_S, LOOK_MOST_S, LOOK_WINDOWS = 10.0, 120.0, 8
 """Seconds between looks at the next level while a level is held; doubles up to the second while they find nothing, and is
 never less than so many windows."""
-
-
-class Sample(NamedTuple):
-    """One request that ended: when it was sent and ended (any monotonic clock, seconds), how many were in flight when it was
-    sent, itself included, what its end says, and how many that were sent before it had not ended when it did."""
-
-    sent_at: float
-    ended_at: float
-    in_flight: int
-    kind: Kind
-    overtook: int = 0
-
-
-@dataclass(slots=True)
-class _Window:
-    """What came in since a level settled."""
-
-    opened_at: float
-    tolerance: float  # how well the throughput must be known
-    round_at: float
-    in_round: int = 0
-    ended: int = 0
-    ok: int = 0
-    neutral: int = 0
-    failed: int = 0
-    idle: int = 0  # sent while slots were free: the service was not what limited
-    hung: int = 1_000_000  # requests that every other overtook
-    rounds: int = 0
-    total: float = 0.0  # of the rounds' durations, and of their squares
-    squares: float = 0.0
-
-    def add(self, sample: Sample, limit: int) -> None:
-        self.ended += 1
-        self.ok += sample.kind == "ok"
-        self.neutral += sample.kind == "neutral"
-        self.failed += sample.kind == "overload"
-        self.idle += sample.sent_at >= self.opened_at and sample.in_flight < limit
-        if sample.sent_at >= self.opened_at:
-            self.hung = min(self.hung, sample.overtook)
-        self.in_round += 1
-        if self.in_round >= limit:
-            took = sample.ended_at - self.round_at
-            self.rounds, self.total, self.squares = self.rounds + 1, self.total + took, self.squares + took * took
-            self.round_at, self.in_round = sample.ended_at, 0
-
-    def lasted(self, now: float) -> float:
-        return now - self.opened_at
-
-    def closed(self, now: float, limit: int, stuck: int) -> bool:
-        """Whether it says enough."""
-        if self.rounds < LEAST_ROUNDS or self.ended < LEAST_SAMPLES or self.lasted(now) < LEAST_S:
-            return False
-        if self.rounds < HUNG_ROUNDS and self.hung - stuck > HUNG * limit:
-            return False
-        if self.ended >= MOST_SAMPLES or self.lasted(now) >= MOST_S:
-            return True
-        return self.error() <= self.tolerance
-
-    def error(self) -> float:
-        """The standard error of the throughput, as a share of it, from the scatter of the rounds."""
-        mean = self.total / self.rounds
-        scatter = max(0.0, self.squares / self.rounds - mean * mean) / (self.rounds - 1)
-        return sqrt(scatter) / mean if mean > 0 else 0.0
-
-
-class _Measure(NamedTuple):
-    """A window's result: answers a second, its standard error as a share of it, and which share of them was neutral."""
-
-    per_second: float
-    error: float
-    neutral: float
 
 
 class Concurrency:
@@ -150,11 +71,11 @@ class Concurrency:
         self._stuck = 0  # requests that hang beside them; they keep their slots until they end
         self._stuck_before = float("-inf")  # they were sent before this
         self._stuck_since = float("-inf")  # when that was found
-        self._base: _Measure | None = None  # what the level brings, or the level below a trial
+        self._base: Measure | None = None  # what the level brings, or the level below a trial
         self._best = 0.0  # the most that any level brought since the service changed
         self._trial_of: int | None = None  # the level that a trial goes back to
         self._step = 0  # which of CLIMB is next
-        self._window: _Window | None = None
+        self._window: Window | None = None
         self._settling = 0  # answers to requests sent since the level changed that were let pass
         self._second_from = float("-inf")  # when the first of them came: what is sent from then on is its slot's second
         self._changed_at = float("-inf")
@@ -215,11 +136,11 @@ class Concurrency:
                 self._second_from = now
             second = sample.sent_at >= self._second_from and sample.overtook - self._stuck <= HUNG * limit
             if (second and self._settling >= limit) or self._settling >= HUNG_ROUNDS * limit:
-                self._window = _Window(now, self._tolerance(now), now)
+                self._window = Window(now, self._tolerance(now), now)
             return
         window.add(sample, limit)
         if window.closed(now, limit, self._stuck):
-            self._window = _Window(now, self._tolerance(now), now)
+            self._window = Window(now, self._tolerance(now), now)
             self._window_s = window.lasted(now)
             self._judge(window, now)
 
@@ -240,7 +161,7 @@ class Concurrency:
         self._failures = self._ended = 0
         self._settle(now)
 
-    def _judge(self, window: _Window, now: float) -> None:
+    def _judge(self, window: Window, now: float) -> None:
         """A window of the present level came to its end."""
         lasted = window.lasted(now)
         if window.idle > 0.1 * window.ended or window.failed == window.ended:
@@ -254,7 +175,7 @@ class Concurrency:
         self._after_cut = False
         if self._failures <= 1:
             self._failures = self._ended = 0
-        found = _Measure((window.ended - window.failed) / lasted, window.error(), window.neutral / window.ended)
+        found = Measure((window.ended - window.failed) / lasted, window.error(), window.neutral / window.ended)
         base = self._base
         if base is None or abs(base.neutral - found.neutral) > MIXED:
             # Nothing to compare with: what this level brings becomes the base; a trial is given up.
@@ -278,7 +199,7 @@ class Concurrency:
         else:
             per_second = base.per_second + 0.3 * (found.per_second - base.per_second)
             error = 0.7 * max(base.error, found.error)  # an average of about five windows
-            self._base = _Measure(per_second, error, base.neutral + 0.3 * (found.neutral - base.neutral))
+            self._base = Measure(per_second, error, base.neutral + 0.3 * (found.neutral - base.neutral))
             self._best = max(self._best * 0.99, per_second)
         self._suspects = 0
         self._try_another(now)
@@ -320,7 +241,7 @@ class Concurrency:
         self._wait_up = self._wait_down = LOOK_S
         self._look_up_at = self._look_down_at = now
 
-    def _compare(self, base: _Measure, found: _Measure, now: float) -> None:
+    def _compare(self, base: Measure, found: Measure, now: float) -> None:
         """Keep the trial's level, or go back."""
         before, level = self._trial_of, self._level
         assert before is not None
@@ -367,7 +288,7 @@ class Concurrency:
 
     # ------------------------------------------------------------------ overload
 
-    def _hangs(self, window: _Window, now: float) -> bool:
+    def _hangs(self, window: Window, now: float) -> bool:
         """Whether requests hang, so that the window says nothing of its level; too many of them are a ceiling."""
         limit = self.limit
         hung = window.hung - self._stuck
@@ -377,7 +298,7 @@ class Concurrency:
         self._hung_windows += 1
         if self._dropped:
             # The level came down and they hang still: they keep their slots, and the others go on beside them.
-            self._stuck = min(hung, self._most - self._level)
+            self._stuck = min(self._stuck + hung, self._most - self._level)
             self._stuck_before, self._stuck_since = window.opened_at, now
             self._dropped = False
             self._go(self._level, now)
