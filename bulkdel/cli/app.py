@@ -12,6 +12,7 @@ from typing import Any, NoReturn
 
 import click
 
+from bulkdel.cli import streams
 from bulkdel.cli.completion import completion
 from bulkdel.cli.datasets import datasets
 from bulkdel.cli.delete import delete
@@ -89,8 +90,9 @@ def run(argv: Sequence[str], world: World | None = None) -> int:
 
 def main() -> NoReturn:
     """The console script."""
+    streams.opened()
     for stream in (sys.stdout, sys.stderr):
         # A name in a script that the terminal's encoding lacks must not end the run: it is shown escaped.
-        if stream is not None and hasattr(stream, "reconfigure"):
+        if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="backslashreplace")
     sys.exit(run(sys.argv[1:]))

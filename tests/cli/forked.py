@@ -7,6 +7,7 @@ kill twenty of them. They have their own process, descriptors, environment and s
 from __future__ import annotations
 
 import asyncio
+import ctypes
 import multiprocessing
 import os
 import resource
@@ -23,7 +24,7 @@ _CONTEXT.set_forkserver_preload(
 )
 
 
-def _command(argv: tuple[str, ...], environ: dict[str, str], folder: str, largest: int | None) -> None:
+def _command(argv: tuple[str, ...], environ: dict[str, str], folder: str, largest: int | None, ordinary: bool) -> None:
     """In the process: become the command. Files it writes may have ``largest`` bytes, as on a disk that is full then."""
     os.environ.clear()
     os.environ.update(environ)
@@ -38,10 +39,23 @@ def _command(argv: tuple[str, ...], environ: dict[str, str], folder: str, larges
         setattr(sys, name, open(descriptor, mode, encoding="utf-8", closefd=False))  # noqa: SIM115 - for as long as it lives
     if largest is not None:
         resource.setrlimit(resource.RLIMIT_FSIZE, (largest, largest))
+    if ordinary:
+        _be_ordinary()
     from bulkdel.cli import main
 
     sys.argv = ["bulkdel", *argv]
     main()
+
+
+def _be_ordinary() -> None:
+    """Let permissions count for root, too: a process without capabilities has those of its user alone."""
+    if os.geteuid() != 0:
+        return
+    # Another user may not even read the interpreter's own modules. struct __user_cap_header_struct (version 3, ourselves)
+    # and two __user_cap_data_struct of nothing: capset(2).
+    header, nothing = (ctypes.c_uint32 * 2)(0x20080522, 0), (ctypes.c_uint32 * 6)()
+    if ctypes.CDLL(None, use_errno=True).capset(header, nothing) != 0:
+        raise OSError(ctypes.get_errno(), "capset")
 
 
 @dataclass
@@ -74,11 +88,17 @@ class Running:
 
 
 def fork(
-    argv: tuple[str, ...], environ: dict[str, str], folder: Path, *, stdin: str = "", largest: int | None = None
+    argv: tuple[str, ...],
+    environ: dict[str, str],
+    folder: Path,
+    *,
+    stdin: str = "",
+    largest: int | None = None,
+    ordinary: bool = False,
 ) -> Running:
-    """Start the command; ``folder`` is empty, and takes what it says."""
+    """Start the command, ``ordinary`` as somebody for whom permissions count; ``folder`` is empty, and takes what it says."""
     (folder / "stdin").write_text(stdin)
-    process = _CONTEXT.Process(target=_command, args=(argv, environ, str(folder), largest))
+    process = _CONTEXT.Process(target=_command, args=(argv, environ, str(folder), largest, ordinary))
     process.start()
     return Running(process, folder)
 

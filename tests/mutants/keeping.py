@@ -140,4 +140,11 @@ MUTANTS = (
         "of a target that stands twice in a run file one occurrence is not counted",
         (*RESUME, "tests/proof/test_recorded_first.py"),
     ),
+    Mutant(
+        "closed-streams-left-closed", "S1", "bulkdel/cli/app.py",
+        "    streams.opened()\n",
+        "",
+        "a command without stdin or stdout ends with SIGABRT in the middle of its run",
+        ("tests/cli/test_surroundings.py",),
+    ),
 )  # fmt: skip
