@@ -21,6 +21,7 @@ from bulkdel.errors import ConfigurationError, TargetsError
 from bulkdel.exchange import Page, StopDataset, StopProvider, Wire
 from bulkdel.model import Dataset, Policy, RunStatus, Selection, Target
 from bulkdel.outcomes import Kept, OnSettled, Outcomes
+from bulkdel.pacing import MakePacer
 from bulkdel.providers.base import Provider
 from bulkdel.purging.explicit import check_target, delete_report, feeds_for
 from bulkdel.purging.flow import Confirm, OnPlan, Wish
@@ -57,6 +58,9 @@ class Client:
     :param ca_file: certificates to trust beside the usual ones (PEM)
     :param state: a folder to remember learned rates in, and to share each key's limit through with other processes that name
         the same one; None for neither
+    :param pacer: makes what keeps a provider's limit, from the provider and the rate that it begins with (None: no known
+        limit), such as ``bulkdel.distributed.redis_pacer(url)``; ``state`` only remembers then. None for this process's own, or
+        the one shared through ``state``
     :param connect: how to reach a provider; for tests and transports of your own
     :raises ConfigurationError: where two providers have one name, or there is none
     """
@@ -68,6 +72,7 @@ class Client:
         on_event: events.OnEvent | None = None,
         ca_file: str | Path | None = None,
         state: str | Path | None = None,
+        pacer: MakePacer | None = None,
         connect: Connect | None = None,
     ) -> None:
         names = [provider.name for provider in providers]
@@ -82,6 +87,7 @@ class Client:
         self._policy = policy or Policy()
         self._on_event = on_event
         self._connect = connect or partial(_connect, ca_file=ca_file)
+        self._pacer = pacer
         self._state = None if state is None else Path(state)
         self._channels: dict[str, Channel] = {}
         self._calls: list[Call] = []
@@ -93,8 +99,8 @@ class Client:
         try:
             for name, provider in self._providers.items():
                 wire = await self._stack.enter_async_context(self._connect(provider))
-                channel = self._channels[name] = Channel(provider, wire, state=self._state)
-                self._stack.callback(channel.close)
+                channel = self._channels[name] = Channel(provider, wire, state=self._state, pacer=self._pacer)
+                self._stack.push_async_callback(channel.aclose)
         except BaseException:
             await self._stack.aclose()
             raise

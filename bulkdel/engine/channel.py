@@ -8,7 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from time import time as unix_time
-from typing import TYPE_CHECKING, NamedTuple, TypeVar
+from typing import NamedTuple, TypeVar
 
 import anyio
 
@@ -17,12 +17,22 @@ from bulkdel.backoff import full_jitter
 from bulkdel.engine.stop import Stop, StopReason
 from bulkdel.exchange import Answer, Failure, Lost, Pause, Reply, Request, Requeue, StopDataset, StopProvider, Wire
 from bulkdel.model import Policy, Rate
-from bulkdel.pacing import Breaker, Concurrency, GiveUp, Kind, Open, Pacing, RateControl, Sample, Slots
+from bulkdel.pacing import (
+    Breaker,
+    Concurrency,
+    GiveUp,
+    Kind,
+    MakePacer,
+    Open,
+    Pacer,
+    PacerLost,
+    Pacing,
+    RateControl,
+    Sample,
+    Slots,
+)
 from bulkdel.pacing.learned import Learned, Memory
 from bulkdel.providers.base import Provider
-
-if TYPE_CHECKING:
-    from bulkdel.pacing.shared import Shared
 
 T = TypeVar("T")
 
@@ -75,8 +85,12 @@ class Channel:
         learned: Rate | None = None,
         found: bool = True,
         state: Path | None = None,
+        pacer: MakePacer | None = None,
     ) -> None:
-        """:param state: the folder to share the limit in with other processes, and to remember what was learned of it"""
+        """
+        :param state: the folder to share the limit in with other processes, and to remember what was learned of it
+        :param pacer: makes what keeps the limit instead; then ``state`` only remembers
+        """
         concurrency = provider.limits.concurrency
         assert concurrency is not None  # Provider.limits promises it
         self.provider = provider
@@ -91,11 +105,7 @@ class Channel:
             if (known := self._memory.recall(unix_time())) is not None:
                 self.learned, learned, found = known, known.rate, known.found
         self.rates = RateControl(provider.pace, guess=guess, learned=learned, found=found)
-        self.pacing: Pacing | Shared = Pacing(self.rates.rate)
-        if state is not None:
-            from bulkdel.pacing.shared import Shared  # brings SQLite along, which few programs need
-
-            self.pacing = Shared(self.rates.rate, state, provider.fingerprint)
+        self.pacing = _pacer(provider, self.rates.rate, state, pacer)
         self.slots = Slots(concurrency)
         self.workers = most_concurrency(provider)
         self.search = Concurrency(concurrency, self.workers) if self.workers > concurrency else None
@@ -147,7 +157,11 @@ class Channel:
             return None
         try:
             at_once = pacing.try_acquire()
-            if not at_once and not await stop.unless(pacing.acquire):
+            try:
+                if not at_once and not await stop.unless(pacing.acquire):
+                    return None
+            except PacerLost as lost:
+                self.stop(StopProvider(lost.reason, lost.hint))
                 return None
             if stop.reason is not None:
                 return None
@@ -291,14 +305,13 @@ class Channel:
         if self._memory is not None and rate is not None and self.rates.learned is not None:
             self._memory.note(rate, self.rates.found, unix_time())
 
-    def close(self) -> None:
+    async def aclose(self) -> None:
         """No call comes any more: what was learned is kept, and the limit is left to other processes."""
         if self._memory is not None and (rate := self.rates.learned) is not None:
             known = self.learned
             if known is None or (known.rate, known.found) != (rate, self.rates.found):
                 self._memory.remember(rate, self.rates.found, unix_time())
-        if not isinstance(self.pacing, Pacing):
-            self.pacing.close()
+        await self.pacing.aclose()
 
     def _close_breaker(self) -> None:
         self._trial = False
@@ -374,6 +387,16 @@ class Channel:
         if self.pacing.pause(seconds, since=exchange.pauses):
             for _, emit in self._stops:
                 emit(events.Paused(self.provider.name, reason, seconds))
+
+
+def _pacer(provider: Provider, rate: Rate | None, state: Path | None, make: MakePacer | None) -> Pacer:
+    if make is not None:
+        return make(provider, rate)
+    if state is None:
+        return Pacing(rate)
+    from bulkdel.pacing.shared import Shared  # brings SQLite along, which few programs need
+
+    return Shared(rate, state, provider.fingerprint)
 
 
 def _place(under_way: dict[int, None], number: int) -> int:

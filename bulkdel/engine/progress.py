@@ -158,6 +158,8 @@ def waits_for(channel: Channel, lane: Lane | None, now: float) -> tuple[Wait, st
         return "pause", channel.pause_reason, paused
     if lane is not None and lane.results.full:
         return "consumer", "settled targets wait to be read", None
+    if trouble := channel.pacing.trouble:
+        return "pause", trouble, None
     if channel.in_flight >= channel.slots.limit:
         return "service", f"{channel.in_flight} answers in flight", None
     if channel.slots.in_flight > channel.in_flight:

@@ -1,5 +1,6 @@
 """When the next request may leave: the rate, the shared pause, how many are in flight, and when a service is left alone."""
 
+from bulkdel.pacing.boundary import MakePacer, Pacer, PacerLost
 from bulkdel.pacing.breaker import Breaker, GiveUp, Open
 from bulkdel.pacing.bucket import Bucket, bucket, lower
 from bulkdel.pacing.concurrency import Concurrency
@@ -14,7 +15,10 @@ __all__ = [
     "Concurrency",
     "GiveUp",
     "Kind",
+    "MakePacer",
     "Open",
+    "Pacer",
+    "PacerLost",
     "Pacing",
     "RateControl",
     "Sample",

@@ -173,6 +173,16 @@ class Pacing:
             _take(self._limiter, max(0.0, self._bucket.size - held))
         self._call_out()
 
+    # ------------------------------------------------------------------ as others see it
+
+    @property
+    def trouble(self) -> str:
+        """Why there are no permits although there should be; a bucket of our own is never away."""
+        return ""
+
+    async def aclose(self) -> None:
+        """Nothing to let go of."""
+
 
 def _start(rate: Rate) -> tuple[Bucket, AsyncLimiter]:
     """A full bucket: everything in it can be taken at once."""

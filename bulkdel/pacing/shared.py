@@ -322,6 +322,15 @@ class Shared:
         self._file.close()
         self._file = None
 
+    @property
+    def trouble(self) -> str:
+        """Why there are no permits although there should be; where the file is gone this process goes on alone."""
+        return ""
+
+    async def aclose(self) -> None:
+        """``close``."""
+        self.close()
+
     def _wake(self) -> None:
         if self._woken is not None:
             _wake(self._woken)

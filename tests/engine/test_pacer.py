@@ -1,0 +1,64 @@
+"""A pacer of the caller's own: it is asked for every permit, and where it is lost the run stops and can go on later."""
+
+from __future__ import annotations
+
+import pytest
+
+from bulkdel import Rate
+from bulkdel.pacing import PacerLost, Pacing
+from bulkdel.providers.base import Provider
+from tests import virtual
+from tests.engine.world import Service, client, provider, targets
+
+
+class Counting(Pacing):
+    """Gives so many permits, and then none any more."""
+
+    def __init__(self, rate: Rate | None, permits: int) -> None:
+        super().__init__(rate)
+        self.left = permits
+        self.given = 0
+        self.closed = 0
+
+    def try_acquire(self) -> bool:
+        if not self.left or not super().try_acquire():
+            return False
+        self.left -= 1
+        self.given += 1
+        return True
+
+    async def acquire(self) -> None:
+        if not self.left:
+            raise PacerLost("the limiter has gone", "is it up?")
+        await super().acquire()
+        self.left -= 1
+        self.given += 1
+
+    async def aclose(self) -> None:
+        self.closed += 1
+
+
+@pytest.mark.parametrize("rate", [None, Rate(50)])
+def test_a_lost_pacer_stops_the_provider_and_the_rest_is_not_attempted(rate: Rate | None) -> None:
+    """Every request has a permit; where there are none any more nothing is sent, and what is left is not attempted."""
+    service = Service()
+    asked = targets(service.fill(30))
+    made: list[Counting] = []
+
+    def make(for_whom: Provider, pace: Rate | None) -> Counting:
+        assert (for_whom.name, pace) == ("dify", rate)
+        made.append(Counting(pace, 12))
+        return made[-1]
+
+    async def main() -> None:
+        async with client(service, providers=[provider(rate=rate)], pacer=make) as opened:
+            report = await opened.delete(asked)
+            assert (report.status, report.exit_status) == ("stopped", 4)
+            assert (report.counts.deleted, report.counts.not_attempted) == (12, 18)
+            assert {settled.reason for settled in report.settled if settled.outcome == "not_attempted"} == {
+                "the limiter has gone"
+            }
+
+    virtual.run(main())
+    assert [(pacer.given, pacer.closed) for pacer in made] == [(12, 1)]
+    assert len(service.sent) == 12
