@@ -270,7 +270,7 @@ def indexing() -> Iterator[Row]:
             yield Row(
                 f"{late} of 1,000 documents indexing for {seconds:g} s: {words}",
                 "makespan <= 1.05 of the clairvoyant bound",
-                f"{lost:.3f}: {model.trace.lasted:.1f} s of {bound:.1f} s, {gets} looks and listings",
+                f"{lost:.3f}: {model.trace.lasted:.1f} s of {bound:.1f} s, {gets} looks and listings, {model.trace.count(400)} refusals",
                 lost <= 1.05,
             )
 

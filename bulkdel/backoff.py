@@ -32,6 +32,16 @@ def full_jitter(tries: int, base: float, cap: float, u: float) -> float:
     return u * ceiling(tries, base, cap)
 
 
+def next_look(waited: float, base: float, cap: float, cost: float, u: float) -> float:
+    """Seconds until the next look at something that nobody tells when it is ready; ``u`` uniform in [0, 1).
+
+    First after ``base``, then as often as a fifth of it while the wait is short, later each time that the wait has grown by a
+    30th (so it is noticed no later than that), ``cap`` at the longest. Never sooner than ``cost``, whatever the cap. A quarter
+    of it is jitter, off the end.
+    """
+    return max(min(max(base - waited, base / 5, waited / 30), cap), cost) * (1 - u / 4)
+
+
 def retry_after(value: str | None, date: str | None = None) -> float | None:
     """Seconds that a ``Retry-After`` header asks for, or None where there is none that can be read.
 

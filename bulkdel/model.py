@@ -202,7 +202,9 @@ class Policy:
     :param backoff: first retry delay; doubles with full jitter up to ``backoff_cap``
     :param indexing: what to do with documents that are still being indexed; None is ``wait`` for whole datasets and
         ``delete`` for explicit targets
-    :param indexing_backoff: first delay between looks at a document that is being indexed; doubles up to its cap
+    :param indexing_backoff: first delay between looks at a document that is being indexed; later ones come after a fifth of it,
+        then after a 30th of the wait so far, up to ``indexing_backoff_cap``, and further apart where looks would take more
+        than a tenth of the provider's time
     :param indexing_timeout: give up waiting for one document
     :param unarchive: un-archive archived documents first (Dify)
     :param max_pause: the longest pause a service may ask for with ``Retry-After``

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from bulkdel.backoff import ceiling, full_jitter, reset_after, retry_after, seconds_to_next_minute
+from bulkdel.backoff import ceiling, full_jitter, next_look, reset_after, retry_after, seconds_to_next_minute
 
 DATE = "Fri, 31 Dec 1999 23:59:29 GMT"
 SECONDS = st.floats(1e-3, 1e6)
@@ -43,6 +43,29 @@ def test_full_jitter_is_spread_over_the_whole_interval(tries: int, base: float, 
     """Between nothing and the ceiling, in proportion to the random number."""
     assert full_jitter(tries, base, cap, u) == u * ceiling(tries, base, cap)
     assert 0.0 <= full_jitter(tries, base, cap, u) <= cap
+
+
+@pytest.mark.parametrize(
+    ("waited", "cost", "seconds"),
+    [
+        (0, 0, 5), (2, 0, 3), (4, 0, 1), (4.5, 0, 1), (5, 0, 1), (30, 0, 1), (60, 0, 2), (300, 0, 10), (900, 0, 30),
+        (9_000, 0, 30), (0, 8, 8), (60, 8, 8), (900, 8, 30), (900, 45, 45),
+    ],
+)  # fmt: skip
+def test_looks_come_sooner_the_shorter_the_wait_was_and_never_cost_more_than_they_may(
+    waited: float, cost: float, seconds: float
+) -> None:
+    """First after the base, then a fifth of it, then a 30th of the wait, up to the cap; the cost outdoes all of that."""
+    assert next_look(waited, 5.0, 30.0, cost, 0.0) == pytest.approx(seconds)
+
+
+@given(waited=st.floats(0, 1e6), base=SECONDS, cap=SECONDS, cost=SECONDS, u=st.floats(0, 1, exclude_max=True))
+def test_a_look_is_between_its_cost_and_its_cap(waited: float, base: float, cap: float, cost: float, u: float) -> None:
+    """Jitter takes at most a quarter, off the end; below the cap unless the cost is above it."""
+    seconds = next_look(waited, base, cap, cost, u)
+    whole = next_look(waited, base, cap, cost, 0.0)
+    assert 0.75 * whole < seconds <= whole
+    assert cost <= whole <= max(cap, cost)
 
 
 @pytest.mark.parametrize(

@@ -12,9 +12,10 @@ import anyio
 import anyio.abc
 
 from bulkdel import events
-from bulkdel.backoff import full_jitter
+from bulkdel.backoff import full_jitter, next_look
 from bulkdel.engine.channel import Channel, Exchange
 from bulkdel.engine.job import Item, Job
+from bulkdel.engine.refused import Refused
 from bulkdel.engine.results import Results
 from bulkdel.engine.stop import Stop
 from bulkdel.exchange import (
@@ -54,6 +55,9 @@ class Lane:
         self.stop = stop
         self.held: dict[Target, Job] = {}  # still being indexed; the watch moves them on
         self.held_changed = anyio.Event()
+        self.refused = (
+            Refused()
+        )  # refused, for they are still being indexed; the watch brings them back when they are due
         self.took: deque[float] = deque(maxlen=1024)  # seconds that answers took, until the timeline takes them
         self._listed: set[str] = set()  # datasets that a listing in this call showed to be there
         self._repeats = 0  # occurrences that wait for the ending of their first one: they count for the window, too
@@ -82,7 +86,17 @@ class Lane:
     @property
     def waiting(self) -> int:
         """Targets that wait for a due time."""
-        return len(self._due) + len(self.held)
+        return len(self._due) + self.indexing
+
+    @property
+    def indexing(self) -> int:
+        """Targets of those that wait until the service has indexed them."""
+        return len(self.held) + len(self.refused)
+
+    @property
+    def look_share(self) -> int:
+        """Looks at what is being indexed may take one part in so many of the provider's time: fewer while there is other work."""
+        return 10 if self._fresh or not self._fed else 4
 
     @property
     def over(self) -> bool:
@@ -91,7 +105,8 @@ class Lane:
 
     def next_due(self) -> float | None:
         """Loop time at which the next waiting target is due."""
-        return self._due[0][0] if self._due else None
+        dues = [due for due in (self._due[0][0] if self._due else None, self.refused.due) if due is not None]
+        return min(dues, default=None)
 
     async def offer(self, items: Sequence[Item]) -> None:
         """Take a page in; waits while the window is full. After a stop its targets settle at once."""
@@ -284,6 +299,9 @@ class Lane:
         match verdict:
             case Deleted():
                 channel.alive(exchange)
+                if job.looks:
+                    for other in self.refused.good_news():
+                        self.push(other)
                 self._settle(job, "deleted", verdict.reason)
             case Gone():
                 channel.alive(exchange)
@@ -302,7 +320,7 @@ class Lane:
                 self._settle(job, "gave_up", f"came to no end in {MAX_ASKS} steps: {verdict.reason}")
             case Requeue() if verdict.cause == "indexing":
                 channel.alive(exchange)
-                self._wait_for_indexing(job, verdict)
+                self._wait_for_indexing(job, verdict, exchange)
             case Requeue():
                 if verdict.cause == "trouble":
                     channel.trouble(verdict.reason, exchange)
@@ -346,7 +364,7 @@ class Lane:
         self.push(job, wait)
         return True
 
-    def _wait_for_indexing(self, job: Job, verdict: Requeue) -> None:
+    def _wait_for_indexing(self, job: Job, verdict: Requeue, exchange: Exchange) -> None:
         """Requeue on the indexing budget, which spends no attempt (S2)."""
         policy, now = self.policy, self._loop.time()
         if policy.indexing == "skip":
@@ -361,14 +379,20 @@ class Lane:
             )
             return
         job.looks += 1
+        allowed = self.channel.pacing.allowed_per_second
+        each = (exchange.ended_at - exchange.sent_at) / self.channel.slots.limit if allowed is None else 1 / allowed
+        cost = self.look_share * (len(self.refused) + 1) * each
         u = self.channel.random.random()
-        wait = full_jitter(job.looks, policy.indexing_backoff, policy.indexing_backoff_cap, u)
+        wait = next_look(now - job.indexing_since, policy.indexing_backoff, policy.indexing_backoff_cap, cost, u)
         # The last look falls on the end of the budget, not short of it.
         wait = min(max(verdict.after or 0.0, wait), left)
         if verdict.step is not None:
             job.step = verdict.step
         self._requeued(job, "document_indexing", verdict.reason, wait)
-        self.push(job, wait)
+        if verdict.after is not None:
+            self.push(job, wait)
+        elif self.refused.push(job, now + wait):
+            self.held_changed.set()
 
     def _requeued(self, job: Job, cause: str, reason: str, seconds: float) -> None:
         self.results.requeued[cause] += 1
@@ -389,6 +413,7 @@ class Lane:
         waiting += [job for job in self._fresh if job.target.dataset == dataset]
         self._fresh = deque(job for job in self._fresh if job.target.dataset != dataset)
         waiting += [job for target, job in self.held.items() if target.dataset == dataset]
+        waiting += self.refused.drop(dataset)
         for job in waiting:
             self._settle(job, "dataset_stopped", reason)
 

@@ -105,7 +105,7 @@ class Meter:
             left=left,
             in_flight=channel.in_flight,
             requeued=lane.waiting if lane is not None else 0,
-            indexing=len(lane.held) if lane is not None else 0,
+            indexing=lane.indexing if lane is not None else 0,
             requests=requests,
             concurrency=channel.slots.limit,
             rate=channel.pacing.rate,
@@ -168,8 +168,8 @@ def waits_for(channel: Channel, lane: Lane | None, now: float) -> tuple[Wait, st
         return "service", f"{channel.in_flight} answers in flight", None
     if lane is not None and lane.waiting:
         due = lane.next_due()
-        if lane.held and len(lane.held) == lane.waiting:
-            return "indexing", f"{len(lane.held)} documents are still being indexed", None
+        if lane.indexing == lane.waiting:
+            return "indexing", f"{lane.indexing} documents are still being indexed", None
         return (
             "backoff",
             f"{lane.waiting} documents wait to be asked again",

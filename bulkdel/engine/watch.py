@@ -6,7 +6,7 @@ import asyncio
 
 import anyio
 
-from bulkdel.backoff import ceiling
+from bulkdel.backoff import next_look
 from bulkdel.engine.channel import GaveUp
 from bulkdel.engine.job import Job
 from bulkdel.engine.lane import Lane
@@ -18,33 +18,40 @@ from bulkdel.model import Document
 async def watch(lane: Lane) -> None:
     """Look at the lane's held documents until there are none and will be none; holds no worker.
 
-    All held documents of a dataset are looked at together, first after ``Policy.indexing_backoff`` seconds, then at
-    intervals that double up to its cap. One that is still being indexed after ``Policy.indexing_timeout`` is settled as
-    ``stuck_indexing``, after a last look.
+    All held documents of a dataset are looked at together, at the times of ``next_look``, so that looks take at most
+    a tenth of the time while there is other work. One that is still being indexed after ``Policy.indexing_timeout`` is settled
+    as ``stuck_indexing``, after a last look. Documents that were refused go back to the lane when they are due.
     """
-    looks: dict[str, int] = {}
+    since: dict[str, float] = {}
     next_at: dict[str, float] = {}
     policy, time = lane.policy, asyncio.get_running_loop().time
     while not lane.over:
         now = time()
+        for job in lane.refused.take(now):
+            lane.push(job)
         waiting = {target.dataset for target in lane.held}
         for dataset in waiting - next_at.keys():
-            looks[dataset], next_at[dataset] = 0, now + policy.indexing_backoff
+            since[dataset], next_at[dataset] = now, now + policy.indexing_backoff
         for dataset in next_at.keys() - waiting:
-            del next_at[dataset], looks[dataset]
+            del next_at[dataset], since[dataset]
         due = {dataset for dataset in waiting if next_at[dataset] <= now}
         due |= {job.target.dataset for job in lane.held.values() if _expired(lane, job, now)}
         if due:
             for dataset in sorted(due):
+                began = time()
                 await _look(lane, dataset)
-                looks[dataset] += 1
-                pause = ceiling(looks[dataset] + 1, policy.indexing_backoff, policy.indexing_backoff_cap)
-                next_at[dataset] = time() + pause * (0.75 + lane.channel.random.random() / 4)
+                now = time()
+                u, cost = lane.channel.random.random(), lane.look_share * (now - began)
+                waited = now - since[dataset]
+                next_at[dataset] = now + next_look(
+                    waited, policy.indexing_backoff, policy.indexing_backoff_cap, cost, u
+                )
             for job in [job for job in lane.held.values() if _expired(lane, job, time())]:
                 lane.settle_held(job, "stuck_indexing", f"still being indexed after {policy.indexing_timeout:g} s")
             continue
         ends = [_since(job) + policy.indexing_timeout for job in lane.held.values()]
-        wake_at = min([*next_at.values(), *ends], default=None)
+        refused = () if lane.refused.due is None else (lane.refused.due,)
+        wake_at = min([*next_at.values(), *ends, *refused], default=None)
         lane.held_changed = anyio.Event()  # no await since lane.over was asked: nothing can have changed unseen
         with anyio.move_on_after(None if wake_at is None else max(0.0, wake_at - now)):
             await lane.stop.unless(lane.held_changed.wait)

@@ -9,6 +9,7 @@ CHANNEL = "bulkdel/engine/channel.py"
 RESULTS = "bulkdel/engine/results.py"
 FEEDS = "bulkdel/engine/feeds.py"
 WATCH = "bulkdel/engine/watch.py"
+REFUSED = "bulkdel/engine/refused.py"
 STOP = "bulkdel/engine/stop.py"
 CALL = "bulkdel/engine/call.py"
 ACCOUNT = "bulkdel/account/model.py"
@@ -16,6 +17,7 @@ ACCOUNT = "bulkdel/account/model.py"
 ENGINE = ("tests/engine/test_engine.py",)
 ONCE = ("tests/engine/test_engine.py", "tests/engine/test_settles_once.py")
 PURGE = ("tests/engine/test_purge.py",)
+LOOKS = ("tests/engine/test_looks.py",)
 SCHEDULES = ("tests/proof/test_schedules.py",)
 CORNERS = ("tests/proof/test_corners.py",)
 RECORDED = ("tests/engine/test_recorded.py",)
@@ -213,6 +215,27 @@ MUTANTS = (
         "",
         "an iterable that raised looks like one that ended",
         ENGINE,
+    ),
+    Mutant(
+        "good-news-unheard", "S5", REFUSED,
+        "range(min(NEWS, len(self._heap)))",
+        "range(0)",
+        "a batch that is ready is deleted at the pace of single looks",
+        LOOKS,
+    ),
+    Mutant(
+        "good-news-overrules-the-service", "S7", LANE,
+        "        if verdict.after is not None:\n            self.push(job, wait)\n        elif ",
+        "        if ",
+        "a document whose time the service named is asked sooner because another one was ready",
+        LOOKS,
+    ),
+    Mutant(
+        "looks-without-bound", "S6", LANE,
+        "        return 10 if self._fresh or not self._fed else 4\n",
+        "        return 1\n",
+        "looks at documents that are not ready take the whole rate from the others",
+        LOOKS,
     ),
     Mutant(
         "watch-impatient", "S5", WATCH,

@@ -1,0 +1,141 @@
+"""Documents that are still being indexed: noticed soon when they are ready, for a bounded share of the requests."""
+
+from __future__ import annotations
+
+import asyncio
+import math
+from collections.abc import Callable
+from dataclasses import replace
+
+import pytest
+
+from bulkdel import Dify, Limits, Policy, Rate, Target
+from bulkdel.engine.job import Item, Job
+from bulkdel.engine.refused import Refused
+from bulkdel.exchange import Asked, Reply, Requeue, Verdict
+from tests import virtual
+from tests.engine.world import DATASET, Service, client, document_id, error, provider, targets
+
+
+class Late(Service):
+    """Refuses the late ones until they are ready, and shows nothing of it in a listing."""
+
+    def fill_late(self, n: int, ready_at: Callable[[int], float]) -> list[str]:
+        """``n`` documents, each ready so many seconds from now."""
+        ids = self.fill(n)
+        self.began = asyncio.get_running_loop().time()
+        self.ready_at = {document: ready_at(place) for place, document in enumerate(ids)}
+        self.refusals: list[float] = []
+        return ids
+
+    def delete(self, document: str) -> Reply:
+        now = asyncio.get_running_loop().time() - self.began
+        if now >= self.ready_at.get(document, 0.0):
+            return super().delete(document)
+        self.refusals.append(now)
+        return error(400, "document_indexing", "Cannot delete document during indexing.")
+
+
+def test_a_batch_that_gets_ready_together_is_deleted_together() -> None:
+    """One document that turns out to be ready brings the others forward: 500 are gone 7 s after, at 100 a second."""
+
+    async def main() -> None:
+        service = Late(latency=0.04)
+        ids = service.fill_late(500, lambda place: 120.0)
+        async with client(service, providers=[provider(concurrency=4)]) as c:
+            report = await c.delete(targets(ids))
+        assert report.ok
+        assert report.elapsed_s <= 127.0
+
+    virtual.run(main())
+
+
+@pytest.mark.parametrize(("left", "share"), [(20_000, 0.1), (0, 0.25)])
+def test_looks_take_a_bounded_share_of_a_known_rate(left: int, share: float) -> None:
+    """300 documents that are never ready take a tenth of 10 requests a second from the others, a quarter of what is then idle."""
+
+    async def main() -> None:
+        service = Late(latency=0.01)
+        ids = service.fill_late(300, lambda place: math.inf)
+        others = service.fill(left)
+        policy = Policy(deadline=600.0)
+        async with client(service, policy=policy, providers=[provider(rate=Rate(10), concurrency=4)]) as c:
+            report = await c.delete(targets([*ids, *others]))
+        assert report.status == "deadline"
+        looks = [at for at in service.refusals if at > 60.0]  # the first question of each is no look
+        assert 0.5 * share * 540 * 10 <= len(looks) <= 1.15 * share * 540 * 10
+
+    virtual.run(main())
+
+
+def test_one_by_one_they_are_noticed_soon_after_they_are_ready() -> None:
+    """30 documents that get ready one after another are each deleted within a 20th of the wait and two seconds."""
+
+    async def main() -> None:
+        service = Late(latency=0.01)
+        ids = service.fill_late(30, lambda place: 10.0 + 10.0 * place)
+        async with client(service) as c:
+            report = await c.delete(targets(ids))
+        assert report.ok
+        gone = {sent.document: sent.at - service.began for sent in service.sent}
+        for document, ready in service.ready_at.items():
+            assert ready <= gone[document] <= 1.05 * ready + 2.0
+
+    virtual.run(main())
+
+
+class SaysWhen(Dify):
+    """A service that says of one document when to ask again."""
+
+    def read(self, asked: Asked, reply: Reply) -> Verdict:
+        verdict = super().read(asked, reply)
+        if isinstance(verdict, Requeue) and asked.target.document == document_id(0):
+            return replace(verdict, after=60.0)
+        return verdict
+
+
+def test_good_news_does_not_overrule_what_the_service_asked_for() -> None:
+    """S7: a document that was refused with a time to wait is not brought forward by another one that was ready."""
+
+    async def main() -> None:
+        service = Late(latency=0.01)
+        ids = service.fill_late(2, lambda place: 10.0)
+        says = SaysWhen("dataset-key", "http://127.0.0.1/v1", limits=Limits(concurrency=4))
+        async with client(service, providers=[says]) as c:
+            report = await c.delete(targets(ids))
+        assert report.ok
+        first, second = [sent.at for sent in service.sent if sent.document == ids[0]]
+        assert second - first >= 60.0
+
+    virtual.run(main())
+
+
+def job(place: int, dataset: str = DATASET) -> Job:
+    return Job(Item(place, Target("dify", dataset, f"document-{place}")))
+
+
+def test_refused_documents_come_back_in_the_order_in_which_they_are_due() -> None:
+    """The longest due first, none before its time, and good news takes the next two."""
+    waiting = Refused()
+    assert waiting.due is None
+    assert waiting.take(1e9) == []
+    assert waiting.good_news() == []
+    jobs = [job(place) for place in range(6)]
+    firsts = [waiting.push(one, due) for one, due in zip(jobs, (50.0, 20.0, 40.0, 10.0, 30.0, 20.0), strict=True)]
+    assert firsts == [True, True, False, True, False, False]
+    assert waiting.due == 10.0
+    assert waiting.take(9.9) == []
+    assert waiting.take(20.0) == [jobs[3], jobs[1], jobs[5]]
+    assert waiting.good_news() == [jobs[4], jobs[2]]
+    assert waiting.good_news() == [jobs[0]]
+    assert len(waiting) == 0
+
+
+def test_a_stopped_dataset_takes_its_refused_documents_out() -> None:
+    """Those of other datasets stay, in their order."""
+    waiting = Refused()
+    here, there = [job(place) for place in range(4)], [job(place, "other") for place in range(4)]
+    for place, one in enumerate([*here, *there]):
+        waiting.push(one, 10.0 - place)
+    assert set(waiting.drop("other")) == set(there)
+    assert waiting.take(10.0) == here[::-1]
