@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bulkdel.cli import keys
 from bulkdel.cli.jobfile import JobProvider
-from bulkdel.cli.options import limits_from
 from bulkdel.cli.screen import Screen
 from bulkdel.cli.world import World
 from bulkdel.errors import ConfigurationError
@@ -157,7 +156,16 @@ def _built(
     careful = getattr(provider, "warning", "")  # not of the protocol: a plug-in need not have one
     if careful:
         warn(careful, "")
-    limits = provider.limits if limits is None else limits
-    if given["rate"] is None and given["concurrency"] is None and limits == provider.limits:
-        return provider  # with limits of its own choice a provider may adapt them, with given ones it does not
-    return build(**named, limits=limits_from(dict(given), limits))
+    # What nobody gave, now or for the earlier run, the provider chooses: what it chose it may adapt, what it was given not.
+    own, before = provider.limits, provider.limits if limits is None else limits
+    rate, concurrency = given["rate"], given["concurrency"]
+    if rate is not None or before.rate != own.rate:
+        provider = build(**named, limits=Limits(rate=before.rate if rate is None else rate.rate))
+    n = before.concurrency if concurrency is None else concurrency.concurrency
+    if n is None or (concurrency is None and n == own.concurrency):
+        return provider
+    with_concurrency = getattr(provider, "with_concurrency", None)  # not of the protocol, either
+    if with_concurrency is not None:
+        changed: Provider = with_concurrency(n)
+        return changed
+    return build(**named, limits=replace(provider.limits, concurrency=n))

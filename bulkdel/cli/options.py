@@ -11,7 +11,7 @@ from typing import Any, TypeVar, get_args
 import click
 
 from bulkdel.cli import values
-from bulkdel.model import Indexing, Limits, Policy, Rate, Selection
+from bulkdel.model import Indexing, Policy, Rate, Selection
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -227,14 +227,4 @@ def selection_from(given: dict[str, Any]) -> Selection:
         names=tuple(given["names"]),
         created_before=min(moments, default=None),
         statuses=tuple(given["statuses"]),
-    )
-
-
-def limits_from(given: dict[str, Any], defaults: Limits) -> Limits:
-    """``defaults`` with what the user gave: a rate alone leaves the concurrency, and the other way round."""
-    rate: GivenRate | None = given["rate"]
-    concurrency: GivenConcurrency | None = given["concurrency"]
-    return Limits(
-        rate=defaults.rate if rate is None else rate.rate,
-        concurrency=defaults.concurrency if concurrency is None else concurrency.concurrency,
     )

@@ -100,7 +100,7 @@ class Channel:
         self.learned: Learned | None = None  # what an earlier run learned, where the pace begins with it
         self._memory: Memory | None = None
         # A limit that was given is neither overruled nor remembered, and one that is said not to exist neither.
-        if state is not None and (guess or (provider.pace is None and getattr(provider, "defaulted", True))):
+        if state is not None and (guess or (provider.pace is None and getattr(provider, "rate_unsaid", True))):
             self._memory = Memory(state, provider.fingerprint)
             if (known := self._memory.recall(unix_time())) is not None:
                 self.learned, learned, found = known, known.rate, known.found
@@ -219,7 +219,7 @@ class Channel:
                     if spent >= policy.attempts:
                         return GaveUp(f"gave up after {spent} attempts: {found.reason}")
                     wait = full_jitter(max(spent, 1), policy.backoff, policy.backoff_cap, self.random.random())
-                    if not await stop.sleep(max(found.after or 0.0, wait)):
+                    if not await stop.sleep(max(min(found.after or 0.0, policy.max_pause), wait)):
                         return self._stopped_provider()
                 case Pause():
                     self.pause(found, exchange, policy)

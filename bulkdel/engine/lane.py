@@ -359,7 +359,7 @@ class Lane:
             job.step = verdict.step
         policy = self.policy
         wait = full_jitter(max(job.spent, 1), policy.backoff, policy.backoff_cap, self.channel.random.random())
-        wait = max(verdict.after or 0.0, wait)
+        wait = max(min(verdict.after or 0.0, policy.max_pause), wait)
         self._requeued(job, _cause(verdict, exchange), verdict.reason, wait)
         self.push(job, wait)
         return True

@@ -6,8 +6,9 @@ import hashlib
 import ipaddress
 import re
 from collections.abc import Mapping
+from copy import copy
 from dataclasses import dataclass, field, replace
-from typing import ClassVar, Final
+from typing import ClassVar, Final, Self
 from urllib.parse import urlsplit
 
 from bulkdel.errors import ConfigurationError
@@ -40,7 +41,7 @@ class Bearer:
     name: str
     limits: Limits
     most_concurrency: int = field(init=False, repr=False)
-    defaulted: bool = field(init=False, repr=False)
+    rate_unsaid: bool = field(init=False, repr=False)
 
     kind: ClassVar[str]
     title: ClassVar[str]
@@ -55,7 +56,8 @@ class Bearer:
         # By hand, because what is given may be None and what is kept never is; ``object.__setattr__`` because it is frozen.
         url = self.cloud if base_url is None else _checked_url(base_url)
         _check_key(api_key)
-        defaulted = limits is None
+        # A concurrency alone says nothing of the rate, as no limits at all do not; ``Limits()`` says that there is none.
+        unsaid = limits is None or (_is_limits(limits) and limits.rate is None and limits.concurrency is not None)
         if limits is None:
             limits = self.default_limits(urlsplit(url).hostname or "")
         elif not _is_limits(limits):
@@ -70,7 +72,17 @@ class Bearer:
         object.__setattr__(self, "limits", limits)
         # More than ``limits.concurrency`` where neither it nor a rate was given: it is adapted then, up to this.
         object.__setattr__(self, "most_concurrency", most)
-        object.__setattr__(self, "defaulted", defaulted)
+        object.__setattr__(self, "rate_unsaid", unsaid)
+
+    def with_concurrency(self, concurrency: int) -> Self:
+        """The same provider with so many requests in flight: of its rate nothing more is said than before.
+
+        :raises ConfigurationError: where ``concurrency`` is no whole number from 1 to 1000
+        """
+        other = copy(self)
+        object.__setattr__(other, "limits", replace(self.limits, concurrency=concurrency))
+        object.__setattr__(other, "most_concurrency", concurrency)
+        return other
 
     def default_limits(self, host: str) -> Limits:
         """The limits of this service at ``host`` (lower-case) where the caller does not know them."""

@@ -104,7 +104,7 @@ class Dify(Bearer):
     @property
     def guessed(self) -> bool:
         """Whether the pace is for the smallest plan because nobody said which it is: it may be raised while nothing is refused."""
-        return self._on_cloud and self.defaulted
+        return self._on_cloud and self.rate_unsaid and self.limits.rate is not None
 
     # ------------------------------------------------------------------ ids and steps
 

@@ -107,6 +107,22 @@ def test_a_pause_is_cut_at_the_users_maximum() -> None:
     virtual.run(main())
 
 
+def test_what_one_document_is_to_wait_is_cut_at_the_users_maximum() -> None:
+    """S7: a 503 that says to come back in a day costs its document `max_pause` seconds, and no other document any."""
+
+    async def main() -> None:
+        service = Service()
+        ids = service.fill(20)
+        service.script(ids[0], ["503 day"])
+        async with client(service, policy=Policy(max_pause=30.0)) as c:
+            report = await c.delete(targets(ids))
+        assert report.ok
+        assert 30.0 <= report.elapsed_s <= 36.0
+        assert service.sent[-2].at < service.sent[-1].at - 29.0
+
+    virtual.run(main())
+
+
 def test_a_document_being_indexed_holds_no_worker_and_spends_no_attempt() -> None:
     """S2, S5: with one worker, a document that waits lets the others go first, and its waits cost nothing."""
 

@@ -52,15 +52,15 @@ def begin(dify: Dify, state: Path | None) -> list[events.Event]:
     return heard
 
 
-@pytest.mark.parametrize("limits", [None, Limits(rate=Rate(100, 60))])
+@pytest.mark.parametrize("limits", [None, Limits(concurrency=2), Limits(), Limits(rate=Rate(100, 60))])
 def test_a_learned_rate_is_said_and_a_given_one_wins(limits: Limits | None, tmp_path: Path) -> None:
-    """Without a rate of the caller's the run begins at the learned one and says so; with one it is neither used nor changed."""
+    """Where the caller says nothing of the rate the run begins at the learned one and says so; else it is neither used nor changed."""
     dify = Dify("app-0123456789", "http://127.0.0.1:9/v1", limits=limits)
     path = learned_before(tmp_path, dify, Rate(80, 60), ago=7200)
     before = path.read_text()
     heard = begin(dify, tmp_path)
     told = [event for event in heard if isinstance(event, events.RateLearned)]
-    if limits is None:
+    if limits is None or limits.concurrency is not None:
         assert [(event.provider, event.rate, event.ago_s // 60) for event in told] == [("dify", Rate(80, 60), 120)]
     else:
         assert told == []

@@ -164,6 +164,8 @@ class Service:
                 return error(500, "unknown", "Internal Server Error")
             case "503":
                 return Answer(503, HTML, b"<html>503</html>")
+            case "503 day":
+                return Answer(503, {**HTML, "retry-after": "86400"}, b"<html>503</html>")
             case "lost" | "lost done":
                 self.lost[document] += 1
                 return Lost("disconnected", sent=True, detail="closed without an answer")

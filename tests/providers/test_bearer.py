@@ -53,6 +53,25 @@ def test_limits_are_the_callers_or_the_services_own_for_the_address(
     assert provider.pace == pace
 
 
+@pytest.mark.parametrize(
+    ("provider", "unsaid", "guessed"),
+    [
+        (Dify(KEY), True, True),
+        (Dify(KEY).with_concurrency(2), True, True),
+        (Dify(KEY, limits=Limits(concurrency=2)), True, False),
+        (Dify(KEY, limits=Limits()), False, False),
+        (Dify(KEY, limits=Limits()).with_concurrency(2), False, False),
+        (Dify(KEY, limits=Limits(Rate(8, per=60), 2)), False, False),
+        (Dify(KEY, "http://localhost/v1", limits=Limits(concurrency=2)), True, False),
+    ],
+)
+def test_a_concurrency_says_nothing_of_the_rate(provider: Dify, unsaid: bool, guessed: bool) -> None:
+    """What may be learned of the rate is what nobody spoke of, whether a concurrency was given or not."""
+    assert (provider.rate_unsaid, provider.guessed) == (unsaid, guessed)
+    assert provider.with_concurrency(7).limits == Limits(provider.limits.rate, 7)
+    assert provider.with_concurrency(7).most_concurrency == 7
+
+
 def test_a_value_can_be_compared_hashed_changed_and_copied() -> None:
     """A frozen value like any other; a copy under another name keeps its limits and its pace."""
     one = Dify(KEY, limits=Limits(Rate(100, per=60)))
