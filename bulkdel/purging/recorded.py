@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Generator, Mapping, Sequence
+from contextlib import closing
+from itertools import islice
 from pathlib import Path
 from typing import overload
 
@@ -115,7 +117,7 @@ class RecordedSettled(Sequence[Settled]):
     def __init__(self, path: Path) -> None:
         self._path = path
 
-    def __iter__(self) -> Iterator[Settled]:
+    def __iter__(self) -> Generator[Settled]:
         with Run.open(self._path, check=False) as run:
             yield from run.settled()
             yield from run.not_attempted()
@@ -129,6 +131,11 @@ class RecordedSettled(Sequence[Settled]):
     @overload
     def __getitem__(self, place: slice) -> list[Settled]: ...
     def __getitem__(self, place: int | slice) -> Settled | list[Settled]:
+        if isinstance(place, int) and place >= 0:
+            with closing(iter(self)) as rows:  # closes the file at the row, a million others unread
+                for settled in islice(rows, place, None):
+                    return settled
+            raise IndexError(f"the run has no such settled target: {place}")
         return list(self)[place]
 
 

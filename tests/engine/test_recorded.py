@@ -173,6 +173,28 @@ def test_a_crash_in_flight_is_deleted_in_doubt() -> None:
         virtual.run(main(at / "a.run"))
 
 
+def test_settled_targets_of_a_run_file_are_a_sequence() -> None:
+    """They are counted, found by place from both ends, sliced, and missed as in a list."""
+
+    async def main(path: Path) -> None:
+        service = Service()
+        ids = service.fill(7)
+        service.script(ids[2], ["400"])
+        async with client(service) as c:
+            report = await c.delete(targets(ids), run=path)
+        settled = report.settled
+        assert len(settled) == 7
+        assert [one.target.document for one in settled] == ids
+        assert [settled[place].target.document for place in (0, 3, 6, -1, -7)] == [ids[k] for k in (0, 3, 6, 6, 0)]
+        assert [one.target.document for one in settled[2:4]] == ids[2:4]
+        for place in (7, -8):
+            with pytest.raises(IndexError):
+                settled[place]
+
+    with folder() as at:
+        virtual.run(main(at / "a.run"))
+
+
 def test_what_was_rejected_is_asked_again_only_on_request() -> None:
     """S9: a rejection stays; `retry_rejected` is a second ask."""
 
