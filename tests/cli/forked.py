@@ -18,10 +18,14 @@ from pathlib import Path
 
 from tests.cli.service import Beside, Ended
 
-_CONTEXT = multiprocessing.get_context("forkserver")
-_CONTEXT.set_forkserver_preload(
-    ["bulkdel.cli.act", "bulkdel.client", "bulkdel.evidence.formats", "bulkdel.transport", "uvloop", "tests.cli.forked"]
-)
+CONTEXT = multiprocessing.get_context("forkserver")
+CONTEXT.set_forkserver_preload(
+    [
+        "bulkdel.cli.act", "bulkdel.client", "bulkdel.evidence.formats", "bulkdel.transport", "uvloop", "tests.cli.forked",
+        "tests.runs.child",
+    ]
+)  # fmt: skip
+"""Where processes that are to begin quickly come from; there is one such server for each process that runs tests."""
 
 
 def _command(argv: tuple[str, ...], environ: dict[str, str], folder: str, largest: int | None, ordinary: bool) -> None:
@@ -98,7 +102,7 @@ def fork(
 ) -> Running:
     """Start the command, ``ordinary`` as somebody for whom permissions count; ``folder`` is empty, and takes what it says."""
     (folder / "stdin").write_text(stdin)
-    process = _CONTEXT.Process(target=_command, args=(argv, environ, str(folder), largest, ordinary))
+    process = CONTEXT.Process(target=_command, args=(argv, environ, str(folder), largest, ordinary))
     process.start()
     return Running(process, folder)
 

@@ -95,7 +95,7 @@ MUTANTS = (
         "job.doubt = job.doubt or (verdict.doubt and deletes)",
         "job.doubt = verdict.doubt and deletes",
         "an answer that says something else makes us forget that an earlier one was lost",
-        (*ENGINE, "tests/engine/test_settles_once.py", *SCHEDULES),
+        CORNERS,
     ),
     Mutant(
         "doubt-is-already-gone", "S2", LANE,
@@ -156,8 +156,8 @@ MUTANTS = (
         "halved-for-each-complaint", "S8", CHANNEL,
         "        self._sample(exchange, \"neutral\")\n        same_complaint = exchange.pauses != self.pacing.pauses\n",
         "        self._sample(exchange, \"neutral\")\n        same_complaint = False\n",
-        "the rate is halved once for each of the requests that were in flight",
-        (*ENGINE, *SCHEDULES),
+        "each of the requests that were in flight is a complaint of its own",
+        CORNERS,
     ),
     Mutant(
         "old-troubles-count", "S8", CHANNEL,

@@ -6,10 +6,10 @@ import asyncio
 from collections import deque
 from collections.abc import AsyncIterator
 
-from bulkdel import Policy, Target
+from bulkdel import Policy, Target, events
 from bulkdel.exchange import Answer, Reply, Request
 from tests import virtual
-from tests.engine.world import DATASET, HTML, Service, client, targets
+from tests.engine.world import DATASET, HTML, Service, client, provider, targets
 from tests.proof.test_purges import SHAPES, Base
 
 
@@ -105,6 +105,54 @@ def test_an_outage_of_answers_is_charged_to_nobody() -> None:
         assert not service.held
         assert sum(service.deletes.values()) < 60 + 12
         assert max(service.deletes.values()) <= 3
+
+    virtual.run(main())
+
+
+def test_a_lost_answer_is_remembered_through_other_troubles() -> None:
+    """S2: gone after an attempt whose answer was lost is deleted, whatever else was said in between."""
+
+    async def main() -> None:
+        service = Service()
+        ids = service.fill(3)
+        for document, between in zip(ids, ("unreachable", "429", "indexing"), strict=True):
+            service.script(document, ["lost done", between])
+        async with client(service, policy=Policy(attempts=4, indexing_backoff=1.0)) as c:
+            report = await c.delete(targets(ids))
+        assert [settled.outcome for settled in report.settled] == ["deleted"] * 3
+
+    virtual.run(main())
+
+
+class Gate(Service):
+    """Behind a proxy that blocks what comes in the first two seconds, and then lets everything through."""
+
+    def answer(self, request: Request, document: str) -> Reply:
+        if asyncio.get_running_loop().time() < self.opens:
+            return Answer(403, HTML, b"<html>blocked</html>")
+        return super().answer(request, document)
+
+    opens = 0.0
+
+
+def test_all_that_were_in_flight_complain_of_the_same() -> None:
+    """S8: ten requests that a proxy blocks at once are one block of the few in a row that end a run."""
+
+    async def main() -> None:
+        service = Gate(latency=1.0)
+        ids = service.fill(30)
+        service.opens = asyncio.get_running_loop().time() + 2.0
+        paused: list[float] = []
+
+        def hear(event: object) -> None:
+            if isinstance(event, events.Paused):
+                paused.append(event.seconds)
+
+        async with client(service, providers=[provider(concurrency=10)]) as c:
+            report = await c.delete(targets(ids), on_event=hear)
+        assert report.ok
+        assert service.most_in_flight == 10
+        assert len(paused) == report.pauses <= 2
 
     virtual.run(main())
 

@@ -204,13 +204,13 @@ def check(
 
 
 class Round(Dify):
-    """A Dify whose listing goes round in a circle of two cursors."""
+    """A Dify whose listing goes round in a circle of two cursors, with a page of its own behind each."""
 
     def listing(self, dataset: str, cursor: str | None) -> Request:
         return super().listing(dataset, None)
 
     def read_listing(self, dataset: str, cursor: str | None, reply: Reply) -> Any:
-        return Page((Document(document_id(1)),), "b" if cursor == "a" else "a", 1)
+        return Page((Document(document_id(cursor == "a")),), "b" if cursor == "a" else "a", 1)
 
 
 def test_a_listing_that_goes_round_in_a_circle_ends() -> None:

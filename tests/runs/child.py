@@ -2,6 +2,7 @@
 
 ``python -m tests.runs.child work PATH COUNT WAL`` goes on with the run at PATH, or plans COUNT documents first.
 ``python -m tests.runs.child hold PATH`` opens it, says so, and waits for the end of its input.
+``write_until_killed`` is for a forked process.
 """
 
 from __future__ import annotations
@@ -9,6 +10,8 @@ from __future__ import annotations
 import asyncio
 import os
 import random
+import resource
+import signal
 import sys
 from pathlib import Path
 
@@ -63,6 +66,45 @@ async def hold(path: Path) -> None:
     async with await RunFile.open(path):
         say("open")
         await asyncio.to_thread(sys.stdin.read)
+
+
+def write_until_killed(path: Path, count: int, wal: bool, told: Path, *, after: int, largest: int) -> None:
+    """Plan and settle ``count`` documents one by one; what is begun or acknowledged is a line of ``told``.
+
+    From the line ``after`` on, the write that would go beyond the first ``largest`` bytes of any file kills the process: it
+    brings what still fits, and SIGXFSZ, which Python ignores, ends a process as SIGKILL does.
+    """
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    signal.signal(signal.SIGXFSZ, signal.SIG_DFL)
+    acknowledged = os.open(told, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+    lines = 0
+
+    def tell(words: str) -> None:
+        nonlocal lines
+        os.write(acknowledged, words.encode() + b"\n")
+        lines += 1
+        if lines == after:
+            resource.setrlimit(resource.RLIMIT_FSIZE, (largest, largest))
+
+    async def main() -> None:
+        tell("begin")
+        async with await RunFile.create(path, header(datasets=(AskedDataset("dify", "ds"),)), wal=wal) as run:
+            tell("begun")
+            key = await run.add_dataset("dify", "ds", "Things")
+            tell("dataset")
+            await run.add_documents(key, listed(count))
+            tell("documents")
+            await run.finish_listing(key, complete=True)
+            tell("listed")
+            async for page in run.pages("dify", 2):
+                for row in page:
+                    tell(f"handed {row.row}")
+                    await run.settled([ending(row)])
+                    tell(f"settled {row.row}")
+            await run.close("complete", 0)
+            tell("closed")
+
+    asyncio.run(main())
 
 
 if __name__ == "__main__":

@@ -19,6 +19,8 @@ from bulkdel.account import Counts
 from bulkdel.errors import RunFileError
 from bulkdel.runs import AskedDataset, Run, RunFile
 from bulkdel.runs.lock import Lock
+from tests.cli.forked import CONTEXT
+from tests.runs.child import write_until_killed
 from tests.runs.helpers import handed, planned
 
 COUNT = 600
@@ -89,6 +91,62 @@ def test_killed_at_any_moment(tmp_path: Path, seed: int, journal: str) -> None:
     assert settled == set(range(1, COUNT + 1))
     assert counts == Counts(COUNT, COUNT, 0, deleted=COUNT)
     assert sorted(entry.name for entry in tmp_path.iterdir()) == ["a.run"]
+
+
+@pytest.mark.parametrize("wal", [True, False], ids=["wal", "rollback"])
+def test_killed_in_every_write(tmp_path: Path, wal: bool) -> None:
+    """Killed in each of its writes, the beginning of that write on disk or none of it: every acknowledged ending is there,
+    and a resume hands over everything else, with doubt where it had been handed over."""
+    killed: set[str] = set()
+    if wal:
+        # The log grows with each write. SQLite makes its index 32 KiB long at once; a page is written in two pieces.
+        for largest in range(32_768, 2**20, 2_060):
+            if (at := _killed_at(tmp_path / str(largest), wal, 1, largest)) == "closed":
+                break
+            killed.add(at)
+    else:
+        # Each commit begins a journal of its own, and then writes into the middle of the file. Of the acts there are some
+        # that are like one another: beginning, listing, handing over, settling and closing are each killed.
+        for after in (1, 4, 5, 6, 13):
+            for largest in range(0, 2**20, 8_000):
+                if (at := _killed_at(tmp_path / f"{after} {largest}", wal, after, largest)) == "closed":
+                    break
+                killed.add(at)
+    assert at == "closed"
+    assert killed >= {"listed", "handed", "settled"}, killed
+
+
+def _killed_at(folder: Path, wal: bool, after: int, largest: int) -> str:
+    """The last word of a process that was killed so, once its file was looked at and gone on with."""
+    folder.mkdir()
+    path, told, count = folder / "a.run", folder / "told", 4
+    how = {"after": after, "largest": largest}
+    process = CONTEXT.Process(target=write_until_killed, args=(path, count, wal, told), kwargs=how)
+    process.start()
+    process.join()
+    status = process.exitcode
+    process.close()
+    lines = [line.split() for line in told.read_text().splitlines()]
+    said = {word for word, *_ in lines}
+    settled = {int(row[0]) for word, *row in lines if word == "settled"}
+    handed_over = {int(row[0]) for word, *row in lines if word == "handed"}
+    assert status == (0 if "closed" in said else -signal.SIGXFSZ)
+    try:
+        with Run.open(path) as run:
+            there = {int(s.target.document[-12:]) for s in run.settled()}
+            assert run.counts().listed in ((count,) if "documents" in said else (0, count))
+            assert run.go_on() is ("closed" not in said)
+    except RunFileError:
+        assert said == {"begin"}  # nothing of it was ever acknowledged
+        return "begin"
+    assert settled <= there <= handed_over
+    if "closed" not in said:
+        still_open = asyncio.run(_open_rows(path))
+        assert not still_open.keys() & there
+        assert all(still_open[row] for row in handed_over - there)
+        if "listed" in said:
+            assert still_open.keys() | there == set(range(1, count + 1))
+    return lines[-1][0]
 
 
 async def _open_rows(path: Path) -> dict[int, bool]:

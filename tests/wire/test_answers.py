@@ -247,6 +247,75 @@ def test_endless_body(run: Run, head: bytes) -> None:
     run(main())
 
 
+def test_body_of_a_gigabyte(run: Run) -> None:
+    """A body that says it has 1 GB, and brings it, is cut at the limit: its connection is closed long before its end."""
+
+    async def main() -> None:
+        gigabyte, sent = 2**30, 0
+
+        async def script(_reader: asyncio.StreamReader, writer: asyncio.StreamWriter, nth: int) -> None:
+            nonlocal sent
+            if nth == 2:
+                writer.write(OK)
+                return
+            writer.write(f"HTTP/1.1 200 OK\r\nContent-Length: {gigabyte}\r\n\r\n".encode())
+            block = b"a" * 2**16
+            while sent < gigabyte:
+                sent += len(block)
+                writer.write(block)
+                await writer.drain()
+
+        (reply, after), server = await replies(script, DELETE, DELETE)
+        assert isinstance(reply, Answer)
+        assert (len(reply.body), reply.cut) == (ANSWER_BYTES, True)
+        assert isinstance(after, Answer)
+        # What the sockets' buffers hold was sent, too; on Linux that is 6 MB at most.
+        assert (server.connections, sent < 64 * 2**20) == (2, True)
+
+    tracemalloc.start()
+    try:
+        run(main())
+        assert tracemalloc.get_traced_memory()[1] < 10_000_000
+    finally:
+        tracemalloc.stop()
+
+
+SLOW = {
+    "status line": (b"HTTP/1.1 200 ", b"a"),
+    "headers": (b"HTTP/1.1 200 OK\r\n", b"X: 1\r\n"),
+    "body": (b"HTTP/1.1 200 OK\r\nContent-Length: 100000\r\n\r\n", b"a"),
+    "chunks": (ENDLESS[1], b"1\r\na\r\n"),
+    "announcements": (b"", b"HTTP/1.1 103 Early Hints\r\n\r\n"),
+}
+
+
+@pytest.mark.parametrize(("start", "drop"), SLOW.values(), ids=SLOW)
+def test_slow_loris(run: Run, start: bytes, drop: bytes) -> None:
+    """An answer that keeps coming, drop by drop, has the time that any answer has: each drop buys it no more."""
+
+    async def main() -> None:
+        async def script(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, nth: int) -> None:
+            if nth != 2:
+                writer.write(OK)
+                return
+            writer.write(start)
+            while not (reader.at_eof() or writer.is_closing()):
+                writer.write(drop)
+                await writer.drain()
+                await asyncio.sleep(0.01)
+
+        async with ScriptedServer(script) as server, wire_to(server.url) as wire:
+            await ask(wire)  # so that the time is spent on the answer, and none of it on connecting
+            reply = await ask(wire, timeout=0.2)
+            assert isinstance(reply, Lost)
+            assert (reply.kind, reply.sent) == ("timeout", True)
+            await server.until(lambda it: it.ended == 1)
+            assert isinstance(await ask(wire), Answer)
+            assert (server.connections, wire.requests) == (2, 3)
+
+    run(main())
+
+
 def test_limit_is_the_request_s_own(run: Run) -> None:
     """A body is read to the request's own limit, and a longer one is cut there."""
 

@@ -73,6 +73,28 @@ def test_server_that_hangs_up_on_connecting(run: Run) -> None:
     run(main())
 
 
+def test_reset_in_the_middle_of_a_request(run: Run) -> None:
+    """A service that has read a part of the request and resets may have done it: lost in doubt, and sent once."""
+
+    async def main() -> None:
+        body = {"words": "a" * 500_000}  # more than the sockets' buffers take at once
+        parts: list[bytes] = []
+
+        async def read_some(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, nth: int) -> None:
+            parts.append(await reader.read((1, 100, 100_000)[nth % 3]))
+            reset(writer)
+
+        async with ScriptedServer(answering(OK), greet=read_some) as server, wire_to(server.url) as wire:
+            for n in range(1, 10):
+                reply = await ask(wire, Request("POST", "/1", json=body) if n % 2 else Request("DELETE", "/1"))
+                assert isinstance(reply, Lost)
+                assert (reply.kind, reply.sent) == ("disconnected", True), reply
+                assert (server.connections, len(parts), wire.requests) == (n, n, n)
+            assert server.seen == []
+
+    run(main())
+
+
 def test_connection_that_closes_after_each_answer(run: Run) -> None:
     """A service that closes unannounced after each answer gets no request twice, whoever is faster."""
 
