@@ -422,17 +422,20 @@ async def _datasets(call: Call, channel: Channel) -> DatasetListing:
         match page:
             case Page():
                 found.update((dataset.id, dataset) for dataset in page.items)
-                if page.next is None or page.next in seen:
+                if page.next is None:
                     return DatasetListing(tuple(found.values()))
+                if page.next in seen:
+                    why = "the service's list of datasets has no end: it repeats a cursor"
+                    return DatasetListing(tuple(found.values()), "incomplete", why)
                 seen.add(page.next)
                 cursor = page.next
             case StopDataset() | GaveUp():
                 return DatasetListing(tuple(found.values()), "incomplete", page.reason)
             case StopProvider() | None:
-                why = stop.reason
-                if why is None:
+                end = stop.reason
+                if end is None:
                     return DatasetListing(tuple(found.values()), "incomplete", "stopped")
-                return DatasetListing(tuple(found.values()), why.status, why.reason, why.hint)
+                return DatasetListing(tuple(found.values()), end.status, end.reason, end.hint)
 
 
 def _connect(provider: Provider, *, ca_file: str | Path | None) -> AbstractAsyncContextManager[Wire]:

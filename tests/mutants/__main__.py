@@ -3,7 +3,7 @@
 python -m tests.mutants                  all planted bugs, two at a time
 python -m tests.mutants NAME...          these
 python -m tests.mutants --list           what there is
-python -m tests.mutants --mutmut [AREA]  mutmut's own, in backoff, readers, pacing and runs (pip install mutmut)
+python -m tests.mutants --mutmut [AREA]  mutmut's own, in backoff, readers, pacing, limits and runs (pip install mutmut)
 """
 
 from __future__ import annotations
@@ -34,11 +34,13 @@ def main() -> int:
     )
     parser.add_argument("--list", action="store_true", help="show what there is and run nothing")
     parser.add_argument("--mutmut", action="store_true", help="let mutmut plant bugs by the thousand instead")
+    parser.add_argument("--sample", type=int, help="with --mutmut: try so many of each area's, drawn at random")
+    parser.add_argument("--seed", type=int, default=0, help="of the draw (default 0)")
     parser.add_argument("--jobs", type=int, default=2, help="how many at a time (default 2)")
     parser.add_argument("--trust", action="store_true", help="do not run the tests on the good code first")
     asked = parser.parse_args()
     if asked.mutmut:
-        return generated.main(asked.names, asked.jobs)
+        return generated.main(asked.names, asked.jobs, asked.sample, asked.seed)
     unknown = set(asked.names) - {mutant.name for mutant in MUTANTS}
     if unknown:
         parser.error(f"there is no planted bug of that name: {', '.join(sorted(unknown))}")

@@ -177,4 +177,11 @@ MUTANTS = (
         "the account of explicit targets does not add up",
         ("tests/engine/test_engine.py",),
     ),
+    Mutant(
+        "circle-of-datasets-is-whole", "S15", "bulkdel/client.py",
+        'return DatasetListing(tuple(found.values()), "incomplete", why)',
+        "return DatasetListing(tuple(found.values()))",
+        "a list of datasets whose cursors go round in a circle passes for a whole one",
+        ("tests/engine/test_client.py",),
+    ),
 )  # fmt: skip
