@@ -110,7 +110,8 @@ class Report:
     ``settled`` is in input order, one per target (empty where the caller streamed them or a run file holds them).
     ``status`` and ``exit_status`` are the command's words and numbers. ``counts`` has the plain numbers; they are also
     attributes of the report, except ``rejected``, which is the list of rejected targets ("not attempted" included), as
-    ``fulfilled`` is the list of the others. ``waited_s`` says where the time went, in provider-seconds by cause: ``rate``,
+    ``fulfilled`` is the list of the others. ``remaining`` adds up what the verification still listed, None where none was
+    made; ``unverified`` datasets are not in it. ``waited_s`` says where the time went, in provider-seconds by cause: ``rate``,
     ``pause``, ``indexing``, ``service`` (answers in flight), ``backoff``, ``consumer`` and ``us``.
     """
 
@@ -144,6 +145,11 @@ class Report:
     def ok(self) -> bool:
         """Everything selected is gone, and where it was listed again, the listing shows it (exit status 0)."""
         return self.exit_status == 0
+
+    @property
+    def unverified(self) -> int:
+        """Datasets that were not listed again, so that ``remaining`` says nothing of them."""
+        return sum(dataset.remaining is None for dataset in self.datasets)
 
     @property
     def listed(self) -> int:
@@ -212,6 +218,8 @@ class Report:
         }
         out |= {f.name: getattr(c, f.name) for f in fields(c)}
         out["remaining"] = self.remaining
+        if self.remaining is not None and self.unverified:
+            out["unverified"] = self.unverified
         out["reasons"] = dict(self.reasons)
         out["requeued"] = dict(self.requeued)
         out["pauses"] = self.pauses

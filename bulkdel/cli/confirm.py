@@ -29,7 +29,7 @@ class Question:
 def question(plan: Plan, *, by_name: bool) -> Question:
     """One dataset with a name is confirmed by its name, everything else by the number of documents."""
     if by_name and len(plan.datasets) == 1:
-        name = safe(plan.datasets[0].name, NAME)
+        name = safe(plan.datasets[0].name, NAME).strip()  # of blanks alone, an empty line would be a yes
         if name:
             return Question(name, "the dataset's name")
     return Question(str(plan.selected), "the number of documents")
@@ -37,7 +37,7 @@ def question(plan: Plan, *, by_name: bool) -> Question:
 
 def is_yes(asked: Question, typed: str) -> bool:
     """Whether what was typed is what was asked for; blanks around it are forgiven, nothing else is."""
-    return typed.strip() == asked.answer.strip()
+    return typed.strip() == asked.answer
 
 
 def confirmation(
@@ -51,8 +51,8 @@ def confirmation(
         asked = question(plan, by_name=by_name)
         with screen.still():
             screen.say("About to delete; this cannot be undone:")
-            screen.tell(describe(plan, policy))
-            screen.ask(f"Type {asked.called} to go on ({asked.answer}): ")
+            screen.tell(*describe(plan, policy))
+            screen.ask(f"Type {asked.called} to delete for good ({asked.answer}): ")
             typed = await ask()
         if is_yes(asked, typed):
             return True

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, MutableMapping
 from typing import Any, Final
 
-from bulkdel.evidence.words import spoken
+from bulkdel.evidence.words import learned, spoken
 
 _GRAVE: Final = {"warning": "33", "error": "31", "critical": "31"}
 """Levels that are named, and the colour of their word: yellow and red are readable on light and on dark."""
@@ -88,5 +88,6 @@ _WORDS: Final[Mapping[str, Callable[[Mapping[str, Any]], str]]] = {
     "provider stopped": _stopped,
     "dataset stopped": _stopped,
     "listed again": _again,
+    "rate learned": lambda event: f"{event['provider']}: {learned(event['rate'], event['ago_s'])}",
     "further rejected documents are counted only": lambda event: f"{event['event']}; {event['hint']}",
 }

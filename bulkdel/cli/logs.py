@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, assert_never
 from bulkdel import events
 from bulkdel.cli import lines
 from bulkdel.cli.screen import Screen
-from bulkdel.evidence.words import learned
+from bulkdel.evidence.words import limit
 from bulkdel.text import safe
 
 if TYPE_CHECKING:
@@ -23,12 +23,13 @@ REJECTIONS_TOLD = 20
 class _Handler(logging.Handler):
     """Hands every formatted record to the screen."""
 
-    def __init__(self, screen: Screen) -> None:
+    def __init__(self, screen: Screen, *, as_json: bool) -> None:
         super().__init__()
-        self._screen = screen
+        self._tell = screen.say if as_json else screen.tell
 
     def emit(self, record: logging.LogRecord) -> None:
-        self._screen.say(self.format(record))
+        for line in self.format(record).splitlines():
+            self._tell(line)
 
 
 @contextmanager
@@ -49,7 +50,7 @@ def told(screen: Screen, *, quiet: bool, verbose: bool, as_json: bool) -> Iterat
         if as_json
         else [structlog.processors.format_exc_info, lines.renderer(colour=screen.colour)]
     )
-    handler = _Handler(screen)
+    handler = _Handler(screen, as_json=as_json)
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(
             foreign_pre_chain=shared,
@@ -131,7 +132,7 @@ def listener(log: BoundLogger) -> Callable[[events.Event], None]:
                     what["hint"] = safe(event.hint)
                 log.error("dataset stopped" if event.dataset else "provider stopped", **what)
             case events.RateLearned():
-                log.info(learned(event.rate, event.ago_s), provider=event.provider)
+                log.info("rate learned", provider=event.provider, rate=limit(event.rate), ago_s=round(event.ago_s))
             case events.Verified():
                 tell = log.warning if event.remaining else log.info
                 tell(

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Literal, Protocol, assert_never
 
 from bulkdel.cli.screen import Screen
 from bulkdel.engine.progress import Progress, Wait
-from bulkdel.evidence.words import many, spoken
+from bulkdel.evidence.words import limit, many, rounded, spoken
 from bulkdel.text import safe
 
 if TYPE_CHECKING:
@@ -29,7 +29,7 @@ LOOK_EVERY = 1.0
 """Seconds between two looks at most, shown or not."""
 
 DATASETS_SHOWN = 6
-"""Datasets that are shown one by one: with the lines of two providers they fit a terminal of 24 lines."""
+"""Datasets that are shown one by one, of all providers together: so up to six providers fit a terminal of 24 lines."""
 
 _NAME = 40  # characters of a name in the display
 _WHY = 100  # characters of the service's own words in one line
@@ -84,10 +84,10 @@ def speed(progress: Progress) -> str:
     limit = progress.rate
     if (limit is not None and limit.per_second < 5) or (limit is None and 0 < progress.per_second < 1):
         now = f"{progress.per_second * 60:.0f}/min"
-        bound = "" if limit is None else f" of {limit.per_second * 60:g}/min"
+        bound = "" if limit is None else f" of {rounded(limit.per_second * 60)}/min"
     else:
         now = f"{progress.per_second:.0f}/s"
-        bound = "" if limit is None else f" of {limit.per_second:g}/s"
+        bound = "" if limit is None else f" of {rounded(limit.per_second)}/s"
     return now + bound
 
 
@@ -96,7 +96,7 @@ def remaining(progress: Progress) -> str:
     if progress.phase == "done":
         return "done"
     if progress.eta_s is None or progress.phase != "deleting" or progress.wait == "indexing":
-        return "time left unknown"  # only the service knows how long its indexing takes
+        return "time left unknown"
     return f"about {spoken(progress.eta_s)} left" if progress.eta_s >= 0.5 else "almost done"
 
 
@@ -116,7 +116,7 @@ def _cause(wait: Wait, progress: Progress) -> str:
         case "":
             return ""
         case "rate":
-            return "the rate limit" if progress.rate is None else f"the rate limit of {progress.rate}"
+            return "the rate limit" if progress.rate is None else f"the rate limit of {limit(progress.rate)}"
         case "pause":
             return "the end of a pause"
         case "indexing":
@@ -140,9 +140,12 @@ def picture(looks: Sequence[Progress], elapsed: float) -> RenderableType:
 
     rows: list[RenderableType] = []
 
-    def bar(called: str, done: int, total: int, words: str, *, pulse: bool = False) -> None:
+    def bar(called: str, done: int, total: int, words: str) -> None:
         head = Table.grid(padding=(0, 1))
-        line = ProgressBar(total=max(1, total), completed=done, width=24, pulse=pulse)
+        # Colours of the terminal's own sixteen, which its owner can read on light and on dark.
+        line = ProgressBar(
+            total=max(1, total), completed=done, width=24, style="dim", complete_style="green", finished_style="green"
+        )
         head.add_row(Text(safe(called, _NAME), style="bold"), line, Text(words))
         rows.append(head)
 
@@ -151,29 +154,30 @@ def picture(looks: Sequence[Progress], elapsed: float) -> RenderableType:
         bar("all", sum(map(_settled, looks)), total, f"{gone} of {total} deleted")
     for look in looks:
         settled = _settled(look)
-        bar(look.provider, settled, look.total, counted(look), pulse=not look.complete and not settled)
+        bar(look.provider, settled, look.total, counted(look))
         numbers = ", ".join([*extras(look), speed(look), remaining(look)])
         rows.append(Text(f"  {numbers}", no_wrap=True, overflow="ellipsis"))
         rows.append(Text(f"  {waiting(look)}", style="dim", no_wrap=True, overflow="ellipsis"))
-        rows += [Text(f"  {words}", no_wrap=True, overflow="ellipsis") for words in active(look)]
+        shown = DATASETS_SHOWN // len(looks)
+        rows += [Text(f"  {words}", no_wrap=True, overflow="ellipsis") for words in active(look, shown)]
     rows.append(Text(f"  {spoken(elapsed)} so far; Ctrl-C stops gently", style="dim"))
     return Group(*rows)
 
 
-def active(progress: Progress) -> list[str]:
+def active(progress: Progress, shown: int = DATASETS_SHOWN) -> list[str]:
     """The datasets under way, a line each, where there are several: those with something done first, the rest in a number."""
-    if len(progress.datasets) < 2 or progress.phase != "deleting":
+    if len(progress.datasets) < 2 or progress.phase != "deleting" or not shown:
         return []
     under_way = [d for d in progress.datasets if d.left > 0]
     under_way.sort(key=lambda d: d.left == d.selected)  # stable: in the order that they are taken
     lines = []
-    for d in under_way[:DATASETS_SHOWN]:
+    for d in under_way[:shown]:
         rejected = f", {d.rejected} rejected" if d.rejected else ""
         lines.append(
             f"{safe(d.name or d.dataset, _NAME)}: {d.deleted} of {d.selected} deleted{rejected}, {d.left} left"
         )
-    if len(under_way) > DATASETS_SHOWN:
-        lines.append(f"and {len(under_way) - DATASETS_SHOWN} more datasets")
+    if len(under_way) > shown:
+        lines.append(f"and {many(len(under_way) - shown, 'more dataset')}")
     return lines
 
 
@@ -199,7 +203,7 @@ class Show(Protocol):
 def _lines(screen: Screen) -> Show:
     def show(looks: Sequence[Progress], elapsed: float) -> None:
         for look in looks:
-            screen.say(line(look, elapsed))
+            screen.tell(line(look, elapsed))
 
     return show
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from bulkdel.cli.world import World
-from bulkdel.evidence.words import spoken
+from bulkdel.evidence.words import rough
 from bulkdel.text import safe
 
 if TYPE_CHECKING:
@@ -54,18 +54,18 @@ def as_dict(one: Overview, now: float) -> dict[str, Any]:
 
 
 def lines(found: Sequence[Overview], now: float) -> list[str]:
-    """A table in plain columns; under a run that can go on the command that does it, under a broken one what is wrong."""
+    """A table in plain columns, 80 of them where names are bulkdel's own; under a run that can go on the command that does it, under a broken one what is wrong."""
     wide = max(4, *(len(safe(one.name)) for one in found))
-    out = [f"{'name':<{wide}}  {'status':<12} {'age':>10} {'selected':>9} {'gone':>9} {'rejected':>9} {'left':>9}"]
+    out = [f"{'name':<{wide}}  {'status':<11} {'age':>6} {'selected':>8} {'gone':>6} {'rejected':>8} {'left':>6}"]
     for one in found:
         c = one.counts
         if one.problem:
             out += [f"{safe(one.name):<{wide}}  unreadable", f"  {safe(one.problem)}"]
             continue
-        age = spoken(_age(one, now))
+        age = rough(_age(one, now))
         gone = c.deleted + c.already_gone
         out.append(
-            f"{safe(one.name):<{wide}}  {one.state:<12} {age:>10} {c.selected:>9} {gone:>9} {c.rejected:>9} {c.not_attempted:>9}"
+            f"{safe(one.name):<{wide}}  {one.state:<11} {age:>6} {c.selected:>8} {gone:>6} {c.rejected:>8} {c.not_attempted:>6}"
         )
         if one.goes_on:
             out.append(f"  {command(one)}")

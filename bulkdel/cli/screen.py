@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-import textwrap
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, TextIO
@@ -31,7 +31,7 @@ class Screen:
         self._live: Live | None = None
 
     def say(self, line: str) -> None:
-        """One line (it may hold colours); a live display stays below it."""
+        """One line (it may hold colours), as it is; a live display stays below it."""
         line = self._world.hide(line)
         if self._live is not None:
             from rich.text import Text
@@ -48,20 +48,19 @@ class Screen:
             self._stream.write(self._world.hide(question))
             self._stream.flush()
 
-    def tell(self, lines: Iterable[str]) -> None:
-        """Lines to be read, broken between words where a terminal shows them."""
-        if self.terminal:
-            lines = folded(lines, width(self._stream, self._world.environ))
-        for line in lines:
+    def tell(self, *lines: str) -> None:
+        """Lines to be read, broken between words where a terminal shows them; what is to be copied is said."""
+        hidden = map(self._world.hide, lines)
+        for line in folded(hidden, width(self._stream, self._world.environ)) if self.terminal else hidden:
             self.say(line)
 
     def error(self, message: str, hint: str = "") -> None:
-        self.say(f"error: {message}")
+        self.tell(f"error: {message}")
         if hint:
-            self.say(f"hint: {hint}")
+            self.say(f"hint: {hint}")  # it may hold a command
 
     def warning(self, message: str, hint: str = "") -> None:
-        self.say(f"warning: {message}")
+        self.tell(f"warning: {message}")
         if hint:
             self.say(f"hint: {hint}")
 
@@ -105,6 +104,8 @@ def wants_colour(stream: TextIO, environ: Mapping[str, str]) -> bool:
     return is_terminal(stream) and not environ.get("NO_COLOR") and environ.get("TERM", "") not in ("", "dumb")
 
 
+_COLOURS = re.compile(r"\x1b\[[0-9;]*m")
+
 WIDTH = 80
 """Columns of a terminal that does not say how many it has."""
 
@@ -122,13 +123,26 @@ def width(stream: TextIO, environ: Mapping[str, str]) -> int:
 
 def folded(lines: Iterable[str], wide: int) -> list[str]:
     """``lines`` broken between words, what comes behind indented by two more; a path or an id is never broken."""
-    out: list[str] = []
-    for line in lines:
-        indent = " " * (len(line) - len(line.lstrip()) + 2)
-        out += textwrap.wrap(
-            line, wide, subsequent_indent=indent, break_long_words=False, break_on_hyphens=False, drop_whitespace=True
-        ) or [line]
-    return out
+    return [part for line in lines for part in _parts(line, wide)]
+
+
+def _parts(line: str, wide: int) -> Iterator[str]:
+    indent = " " * (len(line) - len(line.lstrip()) + 2)
+    part = ""
+    for word in re.split(r"(?<=\S) ", line):
+        longer = f"{part} {word}" if part else word
+        if part and _columns(longer) > wide:
+            yield part
+            longer = indent + word
+        part = longer
+    yield part
+
+
+def _columns(words: str) -> int:
+    """How wide it is on a terminal: colours take no room, some characters take two columns."""
+    from rich.cells import cell_len
+
+    return cell_len(_COLOURS.sub("", words))
 
 
 def console(stream: TextIO, *, colour: bool, width: int | None = None) -> Console:
@@ -138,6 +152,9 @@ def console(stream: TextIO, *, colour: bool, width: int | None = None) -> Consol
     return Console(
         file=stream,
         no_color=not colour,
+        color_system="standard"
+        if colour
+        else None,  # a terminal's own sixteen, which its owner has chosen to be readable
         markup=False,
         emoji=False,
         highlight=False,

@@ -10,7 +10,7 @@ from bulkdel.cli.output import Samples
 from bulkdel.cli.screen import WIDTH, drawn, folded, width
 from bulkdel.cli.world import World, is_terminal
 from bulkdel.evidence.planned import describe, title
-from bulkdel.evidence.summary import ADVICE, costs, dataset_lines, headline
+from bulkdel.evidence.summary import ADVICE, costs, dataset_lines, headline, spent, unverified
 from bulkdel.model import FULFILLED, Outcome, Policy
 from bulkdel.text import safe
 
@@ -30,7 +30,7 @@ def text(report: Report, samples: Samples, *, plan: Plan | None = None, policy: 
             lines += ["", title(dataset.provider, dataset.dataset, dataset.name)]
             lines += [f"  {words}" for words in dataset_lines(dataset)]
         lines += _rejections(report, samples)
-    lines += ["", costs(report)]
+    lines += ["", *unverified(report), costs(report), *spent(report)]
     if report.run:
         lines.append(f"run file: {report.run}")
     return lines

@@ -51,7 +51,7 @@ class Call:
         self.meters = {name: Meter() for name in self.channels}
         self.names: dict[tuple[str, str], str] = {}
         self.totals: dict[str, int] = {}  # selected targets per provider, where a listing made them known
-        self.sizes: dict[tuple[str, str], int] = {}  # the same per dataset
+        self.sizes: dict[tuple[str, str], int] = {}  # the same per dataset; while one is listed, what was listed so far
         self._loop = asyncio.get_running_loop()
         self.started = self._loop.time()
         self._requests_before = {name: channel.requests for name, channel in self.channels.items()}

@@ -70,6 +70,7 @@ class Meter:
     def __init__(self, span: float = 10.0) -> None:
         self._span = span
         self._samples: deque[tuple[float, int]] = deque()
+        self._going = 0.0  # the speed when no pause held it back: a pause is counted as itself, not as slowness
 
     def look(
         self,
@@ -90,9 +91,17 @@ class Meter:
             sums.add(c)
         settled = sums.deleted + sums.already_gone + sums.rejected + sums.not_attempted
         per_second = self._speed(now, settled)
-        known = max(total or 0, sums.selected)
+        known = max(total if total is not None else sum(sizes.values()), sums.selected)
         left = known - settled
         wait, why, wait_s = waits_for(channel, lane, now)
+        if wait != "pause":
+            self._going = per_second
+        # Only the service knows how long its indexing takes.
+        eta = (
+            None
+            if wait == "indexing"
+            else estimate(left, self._going, channel.pacing.allowed_per_second, channel.pacing.paused_s)
+        )
         return Progress(
             provider=channel.provider.name,
             phase=phase,
@@ -113,7 +122,7 @@ class Meter:
             wait=wait,
             why=why,
             wait_s=wait_s,
-            eta_s=estimate(left, per_second, channel.pacing.allowed_per_second, channel.pacing.paused_s),
+            eta_s=eta,
             datasets=tuple(
                 _dataset(dataset, names.get(dataset, ""), sizes.get(dataset, 0), counts.get(dataset, Counts()))
                 for dataset in {**sizes, **counts}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from bulkdel.account.plan import Plan, PlannedDataset
-from bulkdel.evidence.words import day, learned, spoken
+from bulkdel.evidence.words import day, learned, limit, spoken
 from bulkdel.model import Policy
 from bulkdel.text import safe
 
@@ -25,9 +25,10 @@ def describe(plan: Plan, policy: Policy, *, shown: int | None = DATASETS_SHOWN) 
         lines.append(f"  and {len(more)} more datasets with {sum(d.selected for d in more)} documents to delete")
     if len(plan.datasets) > 1:
         lines.append(f"  in all: {plan.selected} of {plan.listed} documents in {len(plan.datasets)} datasets")
-    if plan.seconds is not None and plan.selected:
-        lines.append(f"  time needed at the current limits: about {spoken(plan.seconds)}")
-    lines += [f"  {provider}: {learned(rate, ago)}" for provider, (rate, ago) in plan.learned.items()]
+    if plan.selected and not all(dataset.stopped for dataset in plan.datasets):
+        needed = "unknown before the first deletes" if plan.seconds is None else f"about {spoken(plan.seconds)}"
+        lines.append(f"  time needed at the current limits: {needed}")
+    lines += [f"  {provider}: {learned(limit(rate), ago)}" for provider, (rate, ago) in plan.learned.items()]
     return lines
 
 

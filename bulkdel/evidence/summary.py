@@ -18,6 +18,17 @@ ADVICE: dict[Outcome, str] = {
 }
 """What to do about each way of not being deleted, in one sentence each."""
 
+CAUSES = {
+    "us": "working",
+    "service": "waiting for answers",
+    "rate": "keeping to the rate",
+    "pause": "paused by the service",
+    "indexing": "waiting for indexing",
+    "backoff": "waiting to ask again",
+    "consumer": "waiting for the reader",
+}
+"""What each cause of ``Report.waited_s`` means, in the order it is drawn, and so in the style sheet's colours."""
+
 HEADLINE: dict[RunStatus, str] = {
     "complete": "Complete",
     "incomplete": "Finished, but not everything is gone",
@@ -94,3 +105,22 @@ def costs(report: Report) -> str:
         parts.append(many(report.pauses, "pause"))
     parts += [f"{n} asked again ({safe(cause).replace('_', ' ')})" for cause, n in report.requeued.items() if n]
     return ", ".join(parts)
+
+
+def spent(report: Report) -> list[str]:
+    """Where every second went, the longest first: to what was waited for, or to bulkdel itself."""
+    took = sorted(report.waited_s.items(), key=lambda item: -item[1])
+    parts = [f"{CAUSES.get(cause, safe(cause))} {spoken(seconds)}" for cause, seconds in took if seconds >= 0.05]
+    several = len({dataset.provider for dataset in report.datasets})
+    added = f" (of {several} providers, added up)" if several > 1 else ""
+    return [f"where the time went{added}: {', '.join(parts)}"] if parts else []
+
+
+def unverified(report: Report) -> list[str]:
+    """How much of what was to be listed again was not, where some of it was."""
+    if report.remaining is None or not report.unverified:
+        return []
+    known = len(report.datasets) - report.unverified
+    return [
+        f"listed again: {known} of {many(len(report.datasets), 'dataset')}; what is left in the others is not known"
+    ]

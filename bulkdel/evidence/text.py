@@ -8,7 +8,7 @@ from typing import get_args
 from bulkdel.account import Report
 from bulkdel.evidence.overview import STATES, goes_on, name_of, unfinished_plan
 from bulkdel.evidence.planned import describe, title
-from bulkdel.evidence.summary import ADVICE, costs, counted, dataset_lines, headline
+from bulkdel.evidence.summary import ADVICE, costs, counted, dataset_lines, headline, spent, unverified
 from bulkdel.evidence.words import clock, day, many, spoken
 from bulkdel.model import FULFILLED, Outcome, Selection, Settled
 from bulkdel.purging.recorded import recorded_report
@@ -42,7 +42,9 @@ def lines(run: Run) -> Iterator[str]:
         yield from _rejected(run, report)
         yield from _left(run, report)
         yield ""
+        yield from unverified(report)
         yield costs(report)
+        yield from spent(report)
     yield from _end(run)
 
 

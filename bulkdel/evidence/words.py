@@ -29,8 +29,26 @@ def spoken(seconds: float) -> str:
     return f"{days} d {hours} h" if hours else f"{days} d"
 
 
-def learned(rate: Rate, ago: float) -> str:
-    """``pacing at 80/min, learned 2 h ago; --rate overrides``; ``ago`` is in seconds."""
+def rough(seconds: float) -> str:
+    """A length of time in its greatest unit alone: ``42 s``, ``3 min``, ``2 h``, ``12 d``."""
+    for unit, name in ((86_400, "d"), (3600, "h"), (60, "min")):
+        if seconds >= unit:
+            return f"{seconds // unit:.0f} {name}"
+    return f"{int(seconds)} s"
+
+
+def rounded(n: float) -> str:
+    """Three digits of a number that was measured: ``262.7`` is ``263``, ``50.22`` is ``50.2``; nothing of a whole one is lost."""
+    return f"{n:.0f}" if n >= 100 else f"{n:.3g}"
+
+
+def limit(rate: Rate) -> str:
+    """A rate as people read it: ``80/min``, ``50.2/s``."""
+    return str(Rate(float(rounded(rate.n)), per=rate.per))
+
+
+def learned(rate: str, ago: float) -> str:
+    """``pacing at 80/min, learned 2 h ago; --rate overrides``; ``rate`` is as ``limit`` words it, ``ago`` in seconds."""
     return f"pacing at {rate}, learned {spoken(ago)} ago; --rate overrides"
 
 

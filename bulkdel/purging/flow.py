@@ -147,7 +147,7 @@ async def _survey(
                     setattr(planned, one.name, getattr(known, one.name))
             return
         call.phase = "listing"
-        kept = _Kept(wish, planned, ledger, policy.indexing or "wait")
+        kept = _Kept(wish, planned, ledger, policy.indexing or "wait", call.sizes)
         found = await snapshot(channel, wish.dataset, stop, policy, kept.add)
         if isinstance(found, int):
             await ledger.whole(wish.provider, wish.dataset)
@@ -170,16 +170,24 @@ async def _drop(wish: Wish, planned: PlannedDataset, ledger: Ledger, known: Plan
 
 
 class _Kept:
-    """Keeps listed documents in the ledger and counts them into the plan."""
+    """Keeps listed documents in the ledger and counts them into the plan, and into ``sizes`` for whoever watches."""
 
-    def __init__(self, wish: Wish, planned: PlannedDataset, ledger: Ledger, indexing: Indexing) -> None:
-        self._wish, self._planned, self._ledger, self._indexing = wish, planned, ledger, indexing
+    def __init__(
+        self,
+        wish: Wish,
+        planned: PlannedDataset,
+        ledger: Ledger,
+        indexing: Indexing,
+        sizes: dict[tuple[str, str], int],
+    ) -> None:
+        self._wish, self._planned, self._ledger, self._indexing, self._sizes = wish, planned, ledger, indexing, sizes
 
     async def add(self, documents: Sequence[Document]) -> int:
         rows = [Row(d, why_skipped(d, self._wish.select, self._indexing)) for d in documents]
         new = await self._ledger.add(self._wish.provider, self._wish.dataset, rows)
         for row in new:
             self._count(row.document, row.skipped)
+        self._sizes[self._wish.provider, self._wish.dataset] = self._planned.listed
         return len(new)
 
     def _count(self, document: Document, skipped: str) -> None:

@@ -126,8 +126,11 @@ async def close(run: RunFile, ledger: RunLedger, call: Call, report: Report) -> 
     requests = {name: call.requests_of(name) for name in call.channels}
     try:
         await ledger.count(report, requests, {name: timeline.all() for name, timeline in call.timelines.items()})
-        await run.close(report.status, report.exit_status, reason=report.reason, clean=not call.results.journal_lost)
-        return await anyio.to_thread.run_sync(_read_back, run.path, report)
+        with anyio.CancelScope(shield=True):  # everything is done, and the file is to say how it ended
+            whole = await anyio.to_thread.run_sync(_read_back, run.path, report)
+        # The session ends as the run does: it may have done all of its own, and an earlier one have rejected something.
+        await run.close(whole.status, whole.exit_status, reason=whole.reason, clean=not call.results.journal_lost)
+        return whole
     except RunFileError as error:
         with suppress(RunFileError):
             await run.close(None, None, clean=False)

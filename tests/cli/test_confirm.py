@@ -40,7 +40,7 @@ def test_the_plan_says_what_the_options_make_of_special_documents() -> None:
     told = "\n".join(describe(Plan([FULL]), Policy(unarchive=True, indexing="delete")))
     assert "archived: 12, will be un-archived first" in told
     assert "still being indexed: 5, are deleted all the same" in told
-    assert "time needed" not in told
+    assert "time needed at the current limits: unknown before the first deletes" in told
 
 
 def test_a_plan_of_many_datasets_is_cut_but_counted() -> None:
@@ -57,6 +57,7 @@ def test_a_plan_of_many_datasets_is_cut_but_counted() -> None:
         ([PlannedDataset("dify", DATASET, "Manuals", selected=7)], True, "Manuals"),
         ([PlannedDataset("dify", DATASET, " \x1b[1mManuals\n", selected=7)], True, "Manuals"),
         ([PlannedDataset("dify", DATASET, "", selected=7)], True, "7"),
+        ([PlannedDataset("dify", DATASET, "\u3000\xa0", selected=7)], True, "7"),
         ([PlannedDataset("dify", DATASET, "Manuals", selected=7)], False, "7"),
         (
             [PlannedDataset("dify", DATASET, "A", selected=7), PlannedDataset("dify", OTHER, "B", selected=4)],
@@ -91,7 +92,7 @@ def test_the_right_name_deletes() -> None:
     assert seen.status == 0
     assert len(client.deleted) == 3
     assert "cannot be undone" in seen.stderr
-    assert "Type the dataset's name to go on (Manuals): " in seen.stderr
+    assert "Type the dataset's name to delete for good (Manuals): " in seen.stderr
 
 
 @pytest.mark.parametrize("typed", ["yes\n", "y\n", "\n", "", "manuals\n", "Manual\n", DATASET + "\n", "3\n"])
@@ -115,7 +116,7 @@ def test_explicit_targets_are_confirmed_by_their_number(tmp_path: object, typed:
     seen = invoke("delete", "dify", file, client=client, terminal=True, typed=typed)
     assert seen.status == status
     assert len(client.deleted) == (2 if status == 0 else 0)
-    assert "Type the number of documents to go on (2): " in seen.stderr
+    assert "Type the number of documents to delete for good (2): " in seen.stderr
 
 
 def test_yes_does_not_ask() -> None:

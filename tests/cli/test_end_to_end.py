@@ -374,7 +374,7 @@ def test_at_a_terminal_the_name_is_typed(typed: bytes, status: int, left: int) -
 
         asyncio.get_running_loop().add_reader(ours, read)
         try:
-            while b"to go on (Support articles): " not in shown:
+            while b"to delete for good (Support articles): " not in shown:
                 await arrived.wait()
                 arrived.clear()
             assert {logged.method for logged in simulator.requests} == {"GET"}

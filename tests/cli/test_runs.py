@@ -92,7 +92,7 @@ def test_a_plan_is_confirmed_before_its_first_delete(tmp_path: Path) -> None:
     assert len(service.held) == 4
     seen = command(service, "resume", run, terminal=True, typed="Support\n")
     assert (seen.status, len(service.held)) == (0, 0)
-    assert "Type the dataset's name to go on (Support): " in seen.stderr
+    assert "Type the dataset's name to delete for good (Support): " in seen.stderr
 
 
 def test_guards_hold_for_a_plan_and_for_its_resume(tmp_path: Path) -> None:

@@ -12,17 +12,7 @@ from xml.etree import ElementTree
 import pygal
 
 from bulkdel.evidence.story import Story, Stretch
-
-CAUSES = {
-    "us": "working",
-    "service": "waiting for answers",
-    "rate": "keeping to the rate",
-    "pause": "paused by the service",
-    "indexing": "waiting for indexing",
-    "backoff": "waiting to ask again",
-    "consumer": "waiting for the reader",
-}
-"""What each cause of ``Report.waited_s`` means, in the order it is drawn, and so in the style sheet's colours."""
+from bulkdel.evidence.summary import CAUSES
 
 # pygal leaves an import hook for its plug-ins behind, of a kind that Python 3.11 warns of at every later import. There are
 # no plug-ins here.

@@ -15,11 +15,11 @@ from markupsafe import Markup
 
 from bulkdel.account import Report
 from bulkdel.evidence.overview import STATES, goes_on, name_of
-from bulkdel.evidence.page.figures import CAUSES, Figure, colour_of, figures
+from bulkdel.evidence.page.figures import Figure, colour_of, figures
 from bulkdel.evidence.planned import describe, title
 from bulkdel.evidence.rows import endings
 from bulkdel.evidence.story import Story, stories
-from bulkdel.evidence.summary import ADVICE, costs, dataset_lines
+from bulkdel.evidence.summary import ADVICE, CAUSES, costs, dataset_lines
 from bulkdel.evidence.text import asked, told
 from bulkdel.evidence.words import spoken
 from bulkdel.model import Outcome, Settled
@@ -73,10 +73,6 @@ def page(run: Run, *, most: int = MOST) -> Iterator[str]:
     :param most: rows of each list that are embedded
     """
     report, state = recorded_report(run), run.state
-    if state not in ("planned", "running", "crashed"):
-        state = (
-            report.status
-        )  # the last session may have done all of its own and still leave what an earlier one rejected
     style, script = _asset("report.css"), _asset("report.js")
     told_of = [(story, figures(story)) for story in stories(run)]
     environment = Environment(
