@@ -278,7 +278,7 @@ class _Running:
             with watched(interrupts.hear):
                 async with (
                     act.metrics.kept(client.progress, self._screen.warning),
-                    progress.shown(how, self._screen, self._log, client.progress),
+                    progress.shown(how, self._screen, self._log, client.progress, self._stopping.is_set),
                 ):
                     common = {
                         "policy": act.policy,

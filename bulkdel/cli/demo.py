@@ -115,7 +115,9 @@ async def _play(world: World, screen: Any, log: Any, given: dict[str, Any]) -> l
             interrupts = Interrupts(gently, at_once)
             how = progress.style(screen, quiet=given["quiet"], log_json=given["log_json"])
             with watched(interrupts.hear):
-                async with progress.shown(how, screen, log, client.progress, every=DEMO_LINE_EVERY):
+                async with progress.shown(
+                    how, screen, log, client.progress, lambda: interrupts.signal is not None, every=DEMO_LINE_EVERY
+                ):
                     for name, simulator in (("dify", dify), ("langdock", langdock)):
                         call = client.purge(
                             name, *simulator.dataset_ids, policy=policy, on_event=logs.listener(log), keep=False

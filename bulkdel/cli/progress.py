@@ -131,8 +131,8 @@ def _cause(wait: Wait, progress: Progress) -> str:
             assert_never(wait)
 
 
-def picture(looks: Sequence[Progress], elapsed: float) -> RenderableType:
-    """The live display: for each provider a bar, its numbers and one line on why it waits."""
+def picture(looks: Sequence[Progress], elapsed: float, *, stopping: bool = False) -> RenderableType:
+    """The live display: for each provider a bar, its numbers and one line on why it waits; what is ``stopping`` has no time left."""
     from rich.console import Group
     from rich.progress_bar import ProgressBar
     from rich.table import Table
@@ -155,12 +155,13 @@ def picture(looks: Sequence[Progress], elapsed: float) -> RenderableType:
     for look in looks:
         settled = _settled(look)
         bar(look.provider, settled, look.total, counted(look))
-        numbers = ", ".join([*extras(look), speed(look), remaining(look)])
+        numbers = ", ".join([*extras(look), speed(look), "stopping" if stopping else remaining(look)])
         rows.append(Text(f"  {numbers}", no_wrap=True, overflow="ellipsis"))
         rows.append(Text(f"  {waiting(look)}", style="dim", no_wrap=True, overflow="ellipsis"))
         shown = DATASETS_SHOWN // len(looks)
         rows += [Text(f"  {words}", no_wrap=True, overflow="ellipsis") for words in active(look, shown)]
-    rows.append(Text(f"  {spoken(elapsed)} so far; Ctrl-C stops gently", style="dim"))
+    key = "once more stops at once" if stopping else "stops gently"
+    rows.append(Text(f"  {spoken(elapsed)} so far; Ctrl-C {key}", style="dim"))
     return Group(*rows)
 
 
@@ -218,24 +219,27 @@ def _logged(log: BoundLogger) -> Show:
     return show
 
 
-def _live(live: Live) -> Show:
+def _live(live: Live, stopping: Callable[[], bool]) -> Show:
     def show(looks: Sequence[Progress], elapsed: float) -> None:
-        live.update(picture(looks, elapsed), refresh=live.is_started)
+        live.update(picture(looks, elapsed, stopping=stopping()), refresh=live.is_started)
 
     return show
 
 
 @asynccontextmanager
 async def shown(
-    how: Style, screen: Screen, log: BoundLogger, look: Look, *, every: float = LINE_EVERY
+    how: Style, screen: Screen, log: BoundLogger, look: Look, stopping: Callable[[], bool], *, every: float = LINE_EVERY
 ) -> AsyncIterator[None]:
-    """Show ``look()`` from time to time while the context lasts; ``every`` is in seconds, for what is not live."""
+    """Show ``look()`` from time to time while the context lasts; ``every`` is in seconds, for what is not live.
+
+    ``stopping`` is whether it was interrupted, and lets end what is in flight.
+    """
     match how:
         case "none":
             yield
         case "live":
             with screen.live() as live:
-                async with _every(LIVE_EVERY, look, _live(live)):
+                async with _every(LIVE_EVERY, look, _live(live, stopping)):
                     yield
         case "lines":
             async with _every(every, look, _lines(screen)):
