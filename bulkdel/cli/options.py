@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, TypeVar, get_args
+from typing import TYPE_CHECKING, Any, TypeVar, get_args
 
 import click
 
@@ -15,8 +15,13 @@ from bulkdel.model import Indexing, Policy, Rate, Selection
 
 F = TypeVar("F", bound=Callable[..., Any])
 
+if TYPE_CHECKING:
+    ParamType = click.ParamType[Any]
+else:
+    ParamType = click.ParamType  # generic from click 8.4 on, and 8.2 does as well
 
-class Words(click.ParamType[Any]):
+
+class Words(ParamType):
     """An option's value that a pure function reads; its ``ValueError`` becomes click's usage error."""
 
     def __init__(self, name: str, parse: Callable[[str], Any]) -> None:

@@ -105,5 +105,9 @@ def with_langdock(work: Callable[[LangdockSimulator, Beside], Awaitable[None]], 
     together(main())
 
 
+STUCK_S = 300.0
+"""What has not come by then never will: a command that ended early would hold the suite for ever. It measures nothing."""
+
+
 def together(main: Coroutine[Any, Any, None]) -> None:
-    asyncio.run(main)
+    asyncio.run(asyncio.wait_for(main, STUCK_S))
