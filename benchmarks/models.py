@@ -12,10 +12,13 @@ from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from email.utils import formatdate
+from pathlib import Path
 from typing import Any
 
-from bulkdel import Client, Policy, Target
+from bulkdel import Client, Policy, Rate, Target
 from bulkdel.exchange import Answer, Lost, Reply, Request
+from bulkdel.pacing import Pacing
+from bulkdel.pacing.boundary import Pacer
 from bulkdel.providers.base import Provider
 
 DATASET = "11111111-1111-4111-8111-111111111111"
@@ -114,11 +117,23 @@ class Model:
 # ---------------------------------------------------------------------- running a client against a model
 
 
+def _alone(_: Provider, rate: Rate | None) -> Pacer:
+    """In ``state`` the limit would be shared with other processes, whose clock is no virtual one."""
+    return Pacing(rate)
+
+
 @asynccontextmanager
 async def client(
-    provider: Provider, model: Model, policy: Policy | None = None, beside: Coroutine[Any, Any, None] | None = None
+    provider: Provider,
+    model: Model,
+    policy: Policy | None = None,
+    beside: Coroutine[Any, Any, None] | None = None,
+    state: Path | None = None,
 ) -> AsyncIterator[Client]:
-    """A client whose wire is the model, while ``beside`` runs; the trace has a look at the client four times a second."""
+    """A client whose wire is the model, while ``beside`` runs; the trace has a look at the client four times a second.
+
+    What it learns is remembered in ``state``. Its dice are the same each time, so that a virtual run is repeatable.
+    """
 
     @asynccontextmanager
     async def connect(_: Provider) -> AsyncIterator[Model]:
@@ -131,7 +146,8 @@ async def client(
                 model.trace.looks.append((now(), progress.concurrency, rate))
             await asyncio.sleep(0.25)
 
-    async with Client(provider, connect=connect, policy=policy) as c:
+    dice = random.Random(1)
+    async with Client(provider, connect=connect, policy=policy, state=state, pacer=_alone, rng=dice) as c:
         loop = asyncio.get_running_loop()
         tasks = [loop.create_task(one) for one in (look(c), beside) if one is not None]
         model.trace.started = now()

@@ -1,7 +1,8 @@
-"""How near to a service's rate limit a run comes, and how seldom it is refused: ``python -m benchmarks.pacing [GROUP ...]``.
+"""How near to a service's limits a run comes, and how seldom it is refused: ``python -m benchmarks.pacing [GROUP ...]``.
 
-Groups: ``known`` limits in real time, ``unknown`` limits and ``cloud`` plans on a virtual clock, and documents that are still
-being ``indexing``. ``--plots DIR`` draws the adaptive traces.
+Groups: ``known`` limits (permits in real time, the rest on a virtual clock), ``unknown`` limits and ``cloud`` plans on a virtual
+clock, limits ``shared`` by processes (``benchmarks.shared``), the ``capacity`` of a service (``benchmarks.capacity``), and documents
+that are still being ``indexing``. ``--plots DIR`` draws the adaptive traces, ``--readme FILE`` puts the tables into their places.
 """
 
 from __future__ import annotations
@@ -10,12 +11,15 @@ import asyncio
 import json
 import math
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from pathlib import Path
 
-from benchmarks import models, table
+from benchmarks import capacity, models, shared, table
 from benchmarks.models import DATASET, JSON, KEY, Limited, Model, Trace, http_date, now, targets
+from benchmarks.plots import draw
 from benchmarks.services import DIFY, Dataset
 from benchmarks.table import Row
 from bulkdel import Dify, Langdock, Limits, Policy, Rate
@@ -66,8 +70,11 @@ def kept(rate: Rate, workers: int, seconds: float, factory: Callable[[], asyncio
     return Kept(worst(times, math.floor(rate.n), rate.per), len(times) / lasted / rate.per_second, spent)
 
 
+KEPT = "0 refused; >= 0.95 of the allowed rate; <= 10 % of a core"
+
+
 def known() -> Iterator[Row]:
-    """In real time, the two slow ones on a virtual clock: their CPU is nothing, and a minute is long."""
+    """Permits in real time, the two slow limits on a virtual clock, and whole runs against a service that counts, on one too."""
     loops: dict[str, Callable[[], asyncio.AbstractEventLoop] | None] = {"asyncio": None}
     try:
         import uvloop
@@ -75,28 +82,37 @@ def known() -> Iterator[Row]:
         print("uvloop is not installed: its rows are left out")
     else:
         loops["uvloop"] = uvloop.new_event_loop
-    target = "0 refused, >= 0.95, <= 10 % of a core"
     for rate in (Rate(8, per=60), Rate(100, per=60)):
         for workers in (1, 8):
             times = virtual.run(departures(rate, workers, 3_600.0))
             share = len(times) / 3_600.0 / rate.per_second
             refused = worst(times, math.floor(rate.n), rate.per)
-            yield Row(
-                f"known {rate}, {workers} workers, virtual clock",
-                target,
-                f"{refused} refused, {share:.3f}",
-                refused == 0 and share >= 0.95,
-            )
+            yield kept_row(f"{rate}, {_workers(workers)}, virtual clock", refused, share)
     for rate in (Rate(10), Rate(100), Rate(2_000)):
         for name, factory in loops.items():
             for workers in (1, 8):
                 k = kept(rate, workers, 6.0, factory)
-                yield Row(
-                    f"known {rate}, {workers} workers, {name}",
-                    target,
-                    f"{k.refused} refused, {k.share:.3f}, {k.cpu:.1%} of a core",
-                    k.refused == 0 and k.share >= 0.95 and k.cpu <= 0.10,
-                )
+                yield kept_row(f"{rate}, {_workers(workers)}, {name}", k.refused, k.share, k.cpu)
+    for rate, documents in (
+        (Rate(8, per=60), 500),
+        (Rate(100, per=60), 3_000),
+        (Rate(100), 6_000),
+        (Rate(2_000), 40_000),
+    ):
+        model = Limited(math.floor(rate.n), rate.per, seconds)
+        trace = run(dify(Limits(rate=rate, concurrency=128)), model, targets(documents))
+        share = documents / trace.lasted / rate.per_second
+        yield kept_row(f"{rate}, a whole run of {documents:,}, virtual clock", trace.count(429), share)
+
+
+def kept_row(situation: str, refused: int, share: float, cpu: float = 0.0) -> Row:
+    spent = f", {cpu:.1%} of a core" if cpu else ""
+    good = refused == 0 and share >= 0.95 and cpu <= 0.10
+    return Row(situation, KEPT, f"{refused} refused, {share:.3f}{spent}", good)
+
+
+def _workers(n: int) -> str:
+    return f"{n} worker" + "s" * (n > 1)
 
 
 # ---------------------------------------------------------------------- unknown limits
@@ -173,79 +189,77 @@ class Unknown:
         return cls(share, trace.count(403, 429) / len(trace.seen))
 
 
-PLOTS = None
+AFTER = ">= 0.8 of the ideal time after the first refusal; <= 5 % refused; refused calls count"
 
 
 def unknown() -> Iterator[Row]:
-    styles: list[tuple[str, Callable[[float], Answer], Policy | None]] = [
-        ("429, Retry-After in seconds", seconds, None),
-        ("429, Retry-After as a date", date, None),
-        ("429, no Retry-After", silent, None),
-        ("429, Retry-After: 1 always", always_one, None),
-        ("429, Retry-After of a day, max_pause 60 s", absurd, Policy(max_pause=60.0)),
-        ("429, Cloudflare's page", page, None),
-        ("403 as Dify Cloud", dify_cloud, None),
-    ]
-    for n, per in ((100, 60.0), (100, 1.0)):
-        for words, refuse, policy in styles:
-            if per == 1.0 and refuse in (dify_cloud, absurd):
+    styles: dict[str, tuple[Callable[[float], Answer], Policy | None]] = {
+        "429, Retry-After in seconds": (seconds, None),
+        "429, Retry-After as a date": (date, None),
+        "429, no Retry-After": (silent, None),
+        "429, Retry-After: 1 always": (always_one, None),
+        "429, Retry-After of a day, max_pause 60 s": (absurd, Policy(max_pause=60.0)),
+        "429, Cloudflare's page": (page, None),
+        "403 as Dify Cloud": (dify_cloud, None),
+    }
+    for rate, documents, plot in ((Rate(100, per=60), 2_000, "rate-minute"), (Rate(100), 20_000, "rate-second")):
+        traces: dict[str, Trace] = {}
+        for words, (refuse, policy) in styles.items():
+            if rate.per == 1.0 and refuse in (dify_cloud, absurd):
                 continue  # nobody says 60 s or a day where the limit is a second's
-            if per == 1.0:
-                model = Limited(n, per, refuse)
-                trace = run(dify(), model, targets(20_000), policy)
-            else:
-                model = Limited(n, per, refuse)
-                trace = run(dify(), model, targets(2_000), policy)
-            yield unknown_row(f"unknown {Rate(n, per)}: {words}", trace, n / per)
-            if (refuse, per) == (seconds, 60.0):
-                table.draw(PLOTS, "rate-unknown", trace, "A limit of 100 a minute that nobody knew", 10.0)
-    for words, refuse in (("x-ratelimit-reset", langdock_reset), ("429 alone, to the next minute", silent)):
-        langdock = Langdock(KEY, limits=Limits())
-        for fixed in (False, True):
+            traces[words] = run(dify(), Limited(math.floor(rate.n), rate.per, refuse), targets(documents), policy)
+            yield unknown_row(f"{rate}: {words}", traces[words], rate.per_second)
+        draw(PLOTS, plot, f"A limit of {rate} that nobody knew", traces)
+    traces = {}
+    langdock = Langdock(KEY, limits=Limits())
+    for words, refuse in (("x-ratelimit-reset", langdock_reset), ("429 alone", silent)):
+        for fixed, kind in ((False, "any minute"), (True, "a minute of the clock")):
             model = Limited(100, 60.0, refuse, deleted=LANGDOCK_DELETED, fixed=fixed)
-            trace = run(langdock, model, targets(2_000, "langdock"))
-            kind = "a minute of the clock" if fixed else "any minute"
-            yield unknown_row(f"unknown 100/min in {kind}: Langdock, {words}", trace, 100 / 60)
-    model = Limited(100, 60.0, seconds, fixed=True)
-    trace = run(dify(), model, targets(2_000))
-    yield unknown_row("unknown 100 in a minute of the clock: 429, Retry-After in seconds", trace, 100 / 60)
+            trace = traces[f"Langdock, {words}, {kind}"] = run(langdock, model, targets(2_000, "langdock"))
+            yield unknown_row(f"100 in {kind}: Langdock, {words}", trace, 100 / 60)
+    trace = run(dify(), Limited(100, 60.0, seconds, fixed=True), targets(2_000))
+    traces["Retry-After in seconds, a minute of the clock"] = trace
+    yield unknown_row("100 in a minute of the clock: 429, Retry-After in seconds", trace, 100 / 60)
+    draw(PLOTS, "rate-clock", "A limit of 100 a minute that nobody knew, by how the minute is counted", traces)
 
 
 def unknown_row(situation: str, trace: Trace, per_second: float) -> Row:
     u = Unknown.of(trace, per_second)
-    return Row(
-        situation,
-        ">= 0.8 of the ideal time after the first refusal, <= 5 % refused",
-        f"{u.share:.2f}, {u.refused:.1%} refused",
-        u.share >= 0.8 and u.refused <= 0.05,
-    )
+    return Row(situation, AFTER, f"{u.share:.2f}, {u.refused:.1%} refused", u.share >= 0.8 and u.refused <= 0.05)
 
 
 # ---------------------------------------------------------------------- Dify Cloud, the plan unknown
 
 
 def cloud() -> Iterator[Row]:
-    """The customer's own app lives on the same limit; nobody said which plan it is."""
+    """The customer's own app lives on the same limit; nobody said which plan it is. Then a second run with the same key."""
+    traces: dict[str, Trace] = {}
     for plan, n, every, documents in (("Sandbox", 10, 60.0, 400), ("Team", 1_000, 2.0, 8_000)):
-        model = Limited(n, 60.0, dify_cloud)
+        ended_at = 0.0
+        with tempfile.TemporaryDirectory() as state:
+            for which in ("first run", "second run"):
+                model = Limited(n, 60.0, dify_cloud)
+                virtual.run(_beside_an_app(model, every, documents, Path(state)))
+                trace = traces[f"{plan}, {which}"] = model.trace
+                refused, of_app = trace.count(403), sum(refused for _, refused in model.live)
+                began_at, before = 60 * trace.looks[0][2], ended_at
+                ended_at = 60 * trace.looks[-1][2]
+                good = model.locked_out_s() <= 60.0 and refused <= 0.01 * len(trace.seen)
+                yield Row(
+                    f"{plan}, {n}/min, an app asks every {every:g} s: {which}",
+                    "never locked out; the second run begins at the learned rate",
+                    f"{began_at:.0f}/min at first, {ended_at:.0f}/min at last, {documents:,} in {trace.lasted / 60:.0f} min,"
+                    f" {refused} refused; the app: {of_app} of {len(model.live)} refused, locked out for"
+                    f" {model.locked_out_s():.0f} s at most",
+                    good and (not before or math.isclose(began_at, before, rel_tol=0.01)),
+                )
+    draw(PLOTS, "rate-cloud", "Dify Cloud, the plan unknown, beside the customer's own app", traces)
 
-        async def main(model: Limited = model, every: float = every, documents: int = documents) -> None:
-            async with models.client(dify(cloud=True), model, beside=model.app(every)) as client:
-                report = await client.delete(targets(documents), keep=False)
-            assert report.counts.deleted == documents, report
 
-        virtual.run(main())
-        trace = model.trace
-        refused, of_app = trace.count(403), sum(refused for _, refused in model.live)
-        minutes = trace.lasted / 60
-        table.draw(PLOTS, f"rate-cloud-{plan.lower()}", trace, f"Dify Cloud, {plan} ({n} a minute), plan unknown", 10.0)
-        yield Row(
-            f"Dify Cloud, plan unknown: {plan}, {n}/min, an app asks every {every:g} s",
-            "never locked out",
-            f"{documents} in {minutes:.0f} min ({documents / 8:.0f} at 8/min), {refused} refused; the app: {of_app} of"
-            f" {len(model.live)} refused, locked out for {model.locked_out_s():.0f} s at most",
-            model.locked_out_s() <= 60.0 and refused <= 0.01 * len(trace.seen),
-        )
+async def _beside_an_app(model: Limited, every: float, documents: int, state: Path) -> None:
+    async with models.client(dify(cloud=True), model, beside=model.app(every), state=state) as client:
+        report = await client.delete(targets(documents), keep=False)
+    assert report.counts.deleted == documents, report
 
 
 # ---------------------------------------------------------------------- documents that are still being indexed
@@ -278,10 +292,20 @@ def indexing() -> Iterator[Row]:
 # ---------------------------------------------------------------------- the whole
 
 
+PLOTS: Path | None = None
+
+
 def main() -> int:
     global PLOTS
-    groups = {"known": known, "unknown": unknown, "cloud": cloud, "indexing": indexing}
-    given = table.arguments(__doc__ or "", groups, "benchmarks/results/pacing.json")
+    groups = {
+        "known": known,
+        "unknown": unknown,
+        "cloud": cloud,
+        "shared": shared.rows,
+        "capacity": lambda: capacity.capacity(PLOTS),
+        "indexing": indexing,
+    }
+    given = table.arguments(__doc__ or "", groups)
     PLOTS = given.plots
     return table.run("Pacing", groups, given)
 

@@ -1,15 +1,11 @@
-"""Two processes with one key: what both together send, against the limit that they share.
+"""Two processes with one key: what both together send, against the limit that they share: ``python -m benchmarks.shared``.
 
-    python -m benchmarks.shared                  # real processes, 20 s of each case, and an hour on a simulated clock
-    python -m benchmarks.shared --seconds 60
-
-Prints one row for each case: the fullest window (it must not exceed the limit), the share of the limit that left under lasting
-demand, each process's share, and the CPU time that pacing cost.
+For each case the fullest window (it must not exceed the limit), the share of the limit that left under lasting demand, each
+process's share, and the CPU time that pacing cost.
 """
 
 from __future__ import annotations
 
-import argparse
 import asyncio
 import contextlib
 import json
@@ -20,9 +16,12 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from benchmarks import table
+from benchmarks.table import Row
 from bulkdel.model import Rate
 from bulkdel.pacing.shared import Shared
 from tests import virtual
@@ -108,37 +107,40 @@ def real(rate: Rate, seconds: float, processes: int, kill_at: float | None) -> t
         return [times for times, _ in said], sum(cpu for _, cpu in said) / len(said)
 
 
-def row(case: str, rate: Rate, seconds: float, got: tuple[list[list[float]], float]) -> str:
+def row(case: str, rate: Rate, seconds: float, got: tuple[list[list[float]], float]) -> Row:
     times, cpu = got
     together = sorted(t for each in times for t in each)
     limit = math.floor(rate.n)
     share = len(together) / (rate.per_second * seconds)
     each = " + ".join(f"{100 * len(t) / max(1, len(together)):.0f} %" for t in times)
     fullest = worst(together, rate.per)
-    broken = "" if fullest <= limit else " BROKEN"
-    return f"| {case} | {rate} | {fullest} of {limit}{broken} | {share:.3f} | {each} | {100 * cpu:.1f} % |"
+    return Row(
+        f"{rate}, {case}",
+        "never more than the limit in any window of its length; >= 0.9 of it together",
+        f"fullest window {fullest} of {limit}; {share:.3f} of the limit ({each}); {100 * cpu:.1f} % of a core each",
+        fullest <= limit and share >= 0.9,
+    )
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--seconds", type=float, default=20.0, help="of each case with real processes")
-    parser.add_argument("--child", nargs=4, help=argparse.SUPPRESS)
-    given = parser.parse_args()
-    if given.child:
-        child(given.child[0], *map(float, given.child[1:]))
-        return
-    print("| case | limit | fullest window | of the limit | each process | CPU of a core, each |")
-    print("|---|---|---|---|---|---|")
-    for processes in (1, 2, 5):
-        rate = Rate(100, 60)
-        print(row(f"{processes} on a simulated clock, 1 h", rate, 3600, simulated(rate, 3600, processes)), flush=True)
+def rows(seconds: float = 20.0) -> Iterator[Row]:
+    """An hour on a simulated clock, and so many seconds of real processes."""
+    minute = Rate(100, 60)
+    for processes in (2, 5):
+        yield row(f"{processes} processes, 1 h on a simulated clock", minute, 3600, simulated(minute, 3600, processes))
     for rate in (Rate(100, per=3), Rate(50), Rate(500), Rate(2000)):
-        got = real(rate, given.seconds, 2, None)
-        print(row(f"2 real processes, {given.seconds:g} s", rate, given.seconds, got), flush=True)
+        yield row(f"2 real processes, {seconds:g} s", rate, seconds, real(rate, seconds, 2, None))
     rate = Rate(100, per=3)
-    killed = real(rate, given.seconds, 1, 0.1 * given.seconds)
-    print(row("1 real process, another killed after a tenth", rate, given.seconds, killed))
+    killed = real(rate, seconds, 1, 0.1 * seconds)
+    yield row("1 real process, another killed after a tenth", rate, seconds, killed)
+
+
+def main() -> int:
+    if sys.argv[1:2] == ["--child"]:
+        folder, *numbers = sys.argv[2:]
+        child(folder, *map(float, numbers))
+        return 0
+    return table.run("Pacing", {"shared": rows}, table.arguments(__doc__ or "", ()))
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from collections.abc import AsyncIterable, Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, contextmanager
 from dataclasses import dataclass
@@ -62,6 +63,7 @@ class Client:
         limit), such as ``bulkdel.distributed.redis_pacer(url)``; ``state`` only remembers then. None for this process's own, or
         the one shared through ``state``
     :param connect: how to reach a provider; for tests and transports of your own
+    :param rng: the dice of backoff and jitter, for runs that must be repeatable; None for dice of each provider's own
     :raises ConfigurationError: where two providers have one name, or there is none
     """
 
@@ -74,6 +76,7 @@ class Client:
         state: str | Path | None = None,
         pacer: MakePacer | None = None,
         connect: Connect | None = None,
+        rng: random.Random | None = None,
     ) -> None:
         names = [provider.name for provider in providers]
         if not names:
@@ -88,6 +91,7 @@ class Client:
         self._on_event = on_event
         self._connect = connect or partial(_connect, ca_file=ca_file)
         self._pacer = pacer
+        self._rng = rng
         self._state = None if state is None else Path(state)
         self._channels: dict[str, Channel] = {}
         self._calls: list[Call] = []
@@ -99,7 +103,9 @@ class Client:
         try:
             for name, provider in self._providers.items():
                 wire = await self._stack.enter_async_context(self._connect(provider))
-                channel = self._channels[name] = Channel(provider, wire, state=self._state, pacer=self._pacer)
+                channel = self._channels[name] = Channel(
+                    provider, wire, rng=self._rng, state=self._state, pacer=self._pacer
+                )
                 self._stack.push_async_callback(channel.aclose)
         except BaseException:
             await self._stack.aclose()
