@@ -24,7 +24,7 @@ class UncleanConnection(aiohttp.ClientConnectionError):
 
 
 CONNECTING = "it was still connecting: nothing was sent"
-"""A note on the cancellation of a request: aiohttp keeps it as the cause of the timeout that it makes of it."""
+"""A note on the cancellation of a request: it is the cause of the timeout that is made of it."""
 
 
 class GarbledBody(aiohttp.ClientPayloadError):

@@ -20,6 +20,7 @@ from bulkdel.errors import ConfigurationError
 from bulkdel.exchange import Answer, Lost, Reply, Request
 from bulkdel.text import safe
 from bulkdel.transport.bodies import read_body, unpacked
+from bulkdel.transport.deadlines import Deadlines, Within
 from bulkdel.transport.failures import CONNECTING, FAILURES, Dropped, NoConnection, UncleanConnection, lost
 from bulkdel.transport.proxies import proxy_for
 
@@ -32,7 +33,7 @@ KEEPALIVE_S = 1.5
 """How long an idle connection is kept: gunicorn, which serves Dify, closes idle ones after 2 s, and a request that meets
 that moment is lost in doubt. Half a second is left for the way there."""
 
-_KEPT_TIMEOUTS = 64  # a call uses two pairs; a deadline that shortens them makes more, and they must not pile up
+_KEPT_LIMITS = 64  # a call uses one or two; a deadline that shortens them makes more, and they must not pile up
 
 
 class HttpWire:
@@ -63,8 +64,9 @@ class HttpWire:
                 hop["Proxy-Authorization"] = proxy.authorization
         self._through_proxy = proxy is not None
         self._json_headers = self._headers | {"Content-Type": "application/json"}
-        self._timeouts: dict[tuple[float, float], aiohttp.ClientTimeout] = {}
+        self._limits: dict[float, aiohttp.ClientTimeout] = {}
         self._session: aiohttp.ClientSession | None = None
+        self._deadlines: Deadlines | None = None
         self._pool: _Pool | None = None
 
     def __repr__(self) -> str:
@@ -76,6 +78,7 @@ class HttpWire:
         return 0 if self._pool is None else self._pool.granted
 
     async def __aenter__(self) -> HttpWire:
+        self._deadlines = Deadlines()
         self._pool = _Pool(limit=self._connections, keepalive_timeout=KEEPALIVE_S)
         self._session = aiohttp.ClientSession(
             connector=self._pool,
@@ -92,31 +95,34 @@ class HttpWire:
         session, self._session = self._session, None
         if session is not None:
             await session.close()
+        if self._deadlines is not None:
+            self._deadlines.close()
 
     async def send(self, request: Request, *, timeout: float, connect_timeout: float) -> Reply:
         """Send ``request`` once and read its answer, all within ``timeout`` seconds, connecting within ``connect_timeout``.
 
         Whatever the network or the service does ends in an ``Answer`` or a ``Lost``. Cancelled, it closes its connection.
         """
-        session = self._session
-        if session is None:
+        session, deadlines = self._session, self._deadlines
+        if session is None or deadlines is None:
             raise RuntimeError("the wire is not open: use it as an async context manager")
         # Paths are percent-encoded by the provider and stay as they are: an id may hold "%2F".
         path, question, query = request.path.partition("?")
         url = self._base.with_path(self._prefix + path, encoded=True)  # 2 µs less than parsing the whole text
         if question:
             url = URL(f"{url}?{query}", encoded=True)
-        limits = self._timeouts.get((timeout, connect_timeout)) or self._limits(timeout, connect_timeout)
+        limits = self._limits.get(connect_timeout) or self._limit(connect_timeout)
         options = self._options
         if request.json is not None:
             options = options | {"data": json.dumps(request.json).encode(), "headers": self._json_headers}
         try:
-            response = await session.request(request.method, url, timeout=limits, **options)
-            try:
-                body, cut = await read_body(response, request.max_body)
-            except BaseException:
-                response.close()
-                raise
+            with Within(deadlines, timeout):
+                response = await session.request(request.method, url, timeout=limits, **options)
+                try:
+                    body, cut = await read_body(response, request.max_body)
+                except BaseException:
+                    response.close()
+                    raise
         except FAILURES as error:
             return lost(error, timeout=timeout, connect_timeout=connect_timeout)
         if not response.closed:  # it was cut, or switched to another protocol: nobody will read what follows
@@ -127,16 +133,13 @@ class HttpWire:
             return unpacked(Answer(response.status, response.headers, body, cut), request.max_body)
         return Answer(response.status, response.headers, body, cut)
 
-    def _limits(self, timeout: float, connect_timeout: float) -> aiohttp.ClientTimeout:
-        if len(self._timeouts) >= _KEPT_TIMEOUTS:
-            self._timeouts.clear()
-        limits = aiohttp.ClientTimeout(
-            total=timeout,
-            connect=connect_timeout,
-            ceil_threshold=math.inf,  # aiohttp would round what is over 5 s up to a full second
-        )
-        self._timeouts[timeout, connect_timeout] = limits
-        return limits
+    def _limit(self, connect_timeout: float) -> aiohttp.ClientTimeout:
+        if len(self._limits) >= _KEPT_LIMITS:
+            self._limits.clear()
+        # Without a total: ``Within`` does that. aiohttp would round what is over 5 s up to a full second.
+        limit = aiohttp.ClientTimeout(total=None, connect=connect_timeout, ceil_threshold=math.inf)
+        self._limits[connect_timeout] = limit
+        return limit
 
 
 class _Pool(aiohttp.TCPConnector):
@@ -156,7 +159,7 @@ class _Pool(aiohttp.TCPConnector):
         except (aiohttp.ClientConnectorError, aiohttp.ClientHttpProxyError, aiohttp.InvalidURL, TimeoutError):
             raise  # these say by themselves that nothing was sent
         except asyncio.CancelledError as cancelled:
-            cancelled.add_note(CONNECTING)  # the whole timeout cancels, too, and then looks the same wherever it struck
+            cancelled.add_note(CONNECTING)  # the whole timeout cancels, too, and looks the same wherever it strikes
             raise
         except FAILURES as error:  # from here on an error means that something was
             raise NoConnection from error
