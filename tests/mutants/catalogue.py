@@ -6,12 +6,13 @@ from pathlib import Path
 
 from tests.mutants.engine import MUTANTS as ENGINE
 from tests.mutants.keeping import MUTANTS as KEEPING
+from tests.mutants.limits import MUTANTS as LIMITS
 from tests.mutants.pacing import MUTANTS as PACING
 from tests.mutants.planted import Mutant
 from tests.mutants.purging import MUTANTS as PURGING
 from tests.mutants.reading import MUTANTS as READING
 
-MUTANTS: tuple[Mutant, ...] = (*READING, *PACING, *ENGINE, *PURGING, *KEEPING)
+MUTANTS: tuple[Mutant, ...] = (*READING, *PACING, *LIMITS, *ENGINE, *PURGING, *KEEPING)
 
 
 def misfit(mutant: Mutant, root: Path) -> str:

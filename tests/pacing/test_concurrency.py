@@ -269,16 +269,16 @@ def test_one_failure_that_came_at_once_says_nothing() -> None:
     assert search.add(Sample(now, now + 0.05, before, "overload")) == before
 
 
-def starving(pool: int) -> Serve:
-    """A pool of connections that is not fair: beyond it requests wait for 30 s and fail."""
+def starving(pool: int, patience: float = 30.0) -> Serve:
+    """A pool of connections that is not fair: beyond it requests wait for ``patience`` seconds and fail."""
     base = slots(pool, 0.4)
     starved: list[float] = []
 
     def serve(now: float, in_flight: int, number: int) -> tuple[float, Kind]:
         starved[:] = [end for end in starved if end > now]
         if in_flight - len(starved) > pool:
-            starved.append(now + 30.0)
-            return 30.0, "overload"
+            starved.append(now + patience)
+            return patience, "overload"
         return base(now, in_flight - len(starved), number)
 
     return serve
@@ -300,6 +300,15 @@ def test_a_starved_pool_is_found_once_and_left_alone() -> None:
     assert max(failed) - min(failed) <= 30.0 < CEILING_S
     assert loop.usual(100) in range(36, 41)
     assert loop.done >= 0.85 * 100 * 300
+
+
+@pytest.mark.parametrize("pool", [20, 40])
+def test_requests_that_hang_do_not_hold_the_others_up(pool: int) -> None:
+    """Where what hangs hangs for ten minutes, it is found by what overtakes it: the rest of the pool stays at work, and all
+    together are never more than the most."""
+    loop = Loop(Concurrency(4, 64), starving(pool, patience=600.0)).run(400)
+    assert loop.done >= 0.85 * pool / 0.4 * 400
+    assert max(limit for _, limit in loop.history) <= 64
 
 
 # ---------------------------------------------------------------------- whatever comes

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from bulkdel.model import Rate
@@ -107,6 +107,9 @@ STEP = st.tuples(
     steps=st.lists(STEP, max_size=10),
     forward=st.sampled_from(["ticks", "wall"]),  # both set forward at once is not to be told from time that passed
 )
+# A clock that is set forward again and again would fill the bucket each time.
+@example(rate=Rate(100, 60), processes=1, steps=[("wall", 0.01, 60.0, 0.0)] * 100, forward="wall")
+@example(rate=Rate(100, 60), processes=1, steps=[("ticks", 0.01, 60.0, 0.0)] * 100, forward="ticks")
 def test_no_window_holds_more_than_the_limit_over_all_processes(
     rate: Rate, processes: int, steps: list[tuple[str, float, float, float]], forward: str
 ) -> None:
@@ -156,8 +159,10 @@ def test_the_slowest_limit_is_in_force_until_its_process_is_gone() -> None:
 
 
 def test_a_shared_pause_only_lengthens() -> None:
-    """A pause that ends earlier than the one that is on changes nothing."""
-    joint = pause(Joint(0, 0), 30, new=True)
+    """A pause that ends earlier than the one that is on changes nothing, and while it lasts nobody is granted anything."""
+    joint = pause(Joint(0, 0, rate=Rate(100)), 30, new=True)
+    assert grant(joint)[1:] == (0, 30)
+    assert grant(elapse(joint, 30, 30))[1] > 0
     assert pause(joint, 5, new=False).paused_s == 30
     assert pause(joint, 50, new=False).paused_s == 50
 
