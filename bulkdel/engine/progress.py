@@ -19,6 +19,14 @@ Wait = Literal["", "rate", "pause", "indexing", "service", "backoff", "consumer"
 due time, or the reader of the outcomes; empty where it waits for nothing."""
 
 
+SETTLED = 20
+"""Permits over which a speed is measured at least: of three in a row, one more or less is a third."""
+CHANCE = 0.75
+"""Share of the allowed speed above which a measured one is as good as it: twenty permits and the answers to them do scatter so."""
+TRUSTED_S = 2.0
+"""Seconds that a speed must have been measured for to replace the one before a pause."""
+
+
 @dataclass(frozen=True, slots=True)
 class DatasetProgress:
     """One dataset of a run that goes; ``selected`` is how many of its documents are to be deleted, as far as is known."""
@@ -71,6 +79,7 @@ class Meter:
         self._span = span
         self._samples: deque[tuple[float, int]] = deque()
         self._going = 0.0  # the speed when no pause held it back: a pause is counted as itself, not as slowness
+        self._paused = False
 
     def look(
         self,
@@ -90,18 +99,14 @@ class Meter:
         for c in counts.values():
             sums.add(c)
         settled = sums.deleted + sums.already_gone + sums.rejected + sums.not_attempted
-        per_second = self._speed(now, settled)
+        allowed = channel.pacing.allowed_per_second
         known = max(total if total is not None else sum(sizes.values()), sums.selected)
         left = known - settled
         wait, why, wait_s = waits_for(channel, lane, now)
-        if wait != "pause":
-            self._going = per_second
-        # Only the service knows how long its indexing takes.
-        eta = (
-            None
-            if wait == "indexing"
-            else estimate(left, self._going, channel.pacing.allowed_per_second, channel.pacing.paused_s)
-        )
+        per_second = self._speed(now, settled, allowed, paused=wait == "pause")
+        # Only the service knows how long its indexing takes; a look at it is no progress.
+        unknowable = wait == "indexing" or (lane is not None and 0 < left <= lane.indexing)
+        eta = None if unknowable else estimate(left, self._going, allowed, channel.pacing.paused_s)
         return Progress(
             provider=channel.provider.name,
             phase=phase,
@@ -129,12 +134,22 @@ class Meter:
             ),
         )
 
-    def _speed(self, now: float, settled: int) -> float:
-        self._samples.append((now, settled))
-        while len(self._samples) > 2 and self._samples[0][0] < now - self._span:
-            self._samples.popleft()
-        then, before = self._samples[0]
-        return (settled - before) / (now - then) if now > then else 0.0
+    def _speed(self, now: float, settled: int, allowed: float | None, *, paused: bool) -> float:
+        """Settled targets a second over the last seconds; at a slow rate over as many as twenty permits take."""
+        if self._paused and not paused:
+            self._samples.clear()  # what is measured from here on is the speed without the pause
+        self._paused = paused
+        span = max(self._span, SETTLED / allowed) if allowed else self._span
+        samples = self._samples
+        samples.append((now, settled))
+        while len(samples) > 2 and samples[0][0] < now - span:
+            samples.popleft()
+        then, before = samples[0]
+        per_second = (settled - before) / (now - then) if now > then else 0.0
+        # Right after a pause the speed before it is known better than the one since.
+        if not paused and (now - then >= TRUSTED_S or not self._going):
+            self._going = per_second
+        return per_second
 
 
 def _dataset(dataset: str, name: str, size: int, c: Counts) -> DatasetProgress:
@@ -151,13 +166,13 @@ def _dataset(dataset: str, name: str, size: int, c: Counts) -> DatasetProgress:
 
 
 def estimate(left: int, per_second: float, allowed: float | None, paused_s: float) -> float | None:
-    """Seconds until ``left`` documents are done: at the measured speed, no faster than allowed, after the pause.
+    """Seconds until ``left`` documents are done, after the pause: at the speed that is allowed, or a measured one well below it.
 
     None where nothing was measured and no rate is known: a number would be a guess.
     """
     if left <= 0:
         return 0.0
-    speed = min(per_second, allowed) if per_second > 0 and allowed is not None else (per_second or allowed)
+    speed = allowed if allowed is not None and not 0 < per_second < CHANCE * allowed else per_second
     return None if not speed else paused_s + left / speed
 
 

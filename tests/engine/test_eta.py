@@ -1,0 +1,90 @@
+"""The time that is said to be left, against the time that it took: under pauses, slow rates and indexing waits."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Coroutine
+from typing import Any
+
+import pytest
+
+from bulkdel import Policy, Rate, Report
+from bulkdel.client import Client
+from bulkdel.engine.progress import Progress
+from tests import virtual
+from tests.engine.world import DATASET, Service, client, provider, targets
+
+
+async def watched(c: Client, call: Coroutine[Any, Any, Report]) -> tuple[list[tuple[float, Progress]], float]:
+    """What progress said every half second of a call, and when the call ended."""
+    clock = asyncio.get_running_loop().time
+    doing = asyncio.ensure_future(call)
+    said: list[tuple[float, Progress]] = []
+    while not doing.done():
+        await asyncio.wait([doing], timeout=0.5)
+        said += [(clock(), progress) for progress in c.progress() if progress.phase == "deleting"]
+    assert (await doing).ok
+    return said, clock()
+
+
+@pytest.mark.parametrize("rate", [None, Rate(10)])
+def test_a_pause_counts_as_itself(rate: Rate | None) -> None:
+    """During a pause of ten minutes and ever after, what is said to be left is left, to a tenth and two seconds."""
+
+    async def main() -> None:
+        service = Service(latency=0.5)
+        ids = service.fill(1_000)
+        service.script(ids[300], ["429 long"])
+        async with client(service, providers=[provider(rate=rate, concurrency=4)]) as c:
+            said, ended = await watched(c, c.delete(targets(ids), policy=Policy(max_pause=600.0)))
+        pauses = [at for at, progress in said if progress.wait == "pause"]
+        assert len(pauses) > 1_000
+        for at, progress in said:
+            # Nobody knows of a pause before it comes, nor how much slower the rate will be behind it.
+            if at > pauses[0]:
+                assert progress.eta_s is not None, (at, progress)
+                assert abs(at + progress.eta_s - ended) <= 2.0 + 0.1 * (ended - at), (at, ended, progress)
+
+    virtual.run(main())
+
+
+def test_at_a_slow_rate_the_time_left_does_not_jump() -> None:
+    """At eight a minute one document more or less in the last seconds makes no difference of half an hour."""
+
+    async def main() -> None:
+        service = Service(latency=0.1)
+        ids = service.fill(200)
+        async with client(service, providers=[provider(rate=Rate(8, per=60), concurrency=2)]) as c:
+            said, ended = await watched(c, c.delete(targets(ids)))
+        for at, progress in said[120:-1]:
+            assert progress.eta_s is not None
+            assert abs(at + progress.eta_s - ended) <= 10.0 + 0.1 * (ended - at), (at, ended, progress)
+
+    virtual.run(main())
+
+
+@pytest.mark.parametrize("rate", [None, Rate(60, per=60)])
+def test_nothing_is_said_while_only_indexing_waits_are_left(rate: Rate | None) -> None:
+    """How long a service will go on indexing nobody knows; a look at it, which does go on, says no more."""
+
+    async def main() -> None:
+        service = Service(latency=0.4)
+        service.fill(20)
+        service.fill(10, display_status="indexing", indexing_status="indexing")
+        loop = asyncio.get_running_loop()
+
+        def ready() -> None:
+            for row in service.held.values():
+                row["display_status"] = row["indexing_status"] = "completed"
+
+        began = loop.time()
+        loop.call_later(300.0, ready)
+        async with client(service, providers=[provider(rate=rate, concurrency=2)]) as c:
+            said, _ = await watched(c, c.purge("dify", DATASET))
+        waiting = [(at, progress) for at, progress in said if progress.left == 10 and at < began + 300.0]
+        assert len(waiting) > 400
+        assert {progress.eta_s for _, progress in waiting} == {None}
+        assert "indexing" in {progress.wait for _, progress in waiting}
+        assert {progress.indexing for _, progress in waiting} == {10}
+
+    virtual.run(main())
