@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import fcntl
 import os
 import random
@@ -11,6 +12,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -18,7 +20,7 @@ import pytest
 from bulkdel.account import Counts
 from bulkdel.errors import RunFileError
 from bulkdel.runs import AskedDataset, Run, RunFile
-from bulkdel.runs.lock import Lock
+from bulkdel.runs.lock import Lock, this_process
 from tests.cli.forked import CONTEXT
 from tests.runs.child import write_until_killed
 from tests.runs.helpers import handed, planned
@@ -245,3 +247,32 @@ def test_a_lock_on_a_removed_file_is_none(tmp_path: Path, monkeypatch: pytest.Mo
     lock.release()
     Lock.take(path).release()
     assert list(tmp_path.iterdir()) == []
+
+
+def test_who_is_believed_to_hold_a_run() -> None:
+    """A process that runs and was born when it says, and one of another machine; not one that ended, not a later one of the
+    same number, and not one that ended and that nobody has waited for."""
+    us = this_process()
+    assert us.alive()
+    assert not replace(us, born="1").alive()
+    assert replace(us, host="elsewhere", born="1").alive()
+    with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as ended:
+        assert ended.stdin is not None
+        ended.stdin.close()
+        os.waitid(os.P_PID, ended.pid, os.WEXITED | os.WNOWAIT)
+        assert not replace(us, pid=ended.pid, born=us.born).alive()
+    assert not replace(us, pid=ended.pid).alive()
+
+
+def test_a_file_system_without_locks_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where the system cannot lock, nothing is written and the message says where a run file can be."""
+
+    def none(descriptor: int, operation: int) -> None:
+        raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))
+
+    monkeypatch.setattr(fcntl, "flock", none)
+    path = tmp_path / "a.run"
+    with pytest.raises(RunFileError, match=f"cannot be locked .*: {path}") as refused:
+        Lock.take(str(path))
+    assert "local disk" in refused.value.hint
+    assert not path.exists()
