@@ -235,7 +235,8 @@ class RedisPacer:
         except Exception as error:
             # A bug here must not leave anybody waiting.
             _log.exception("a bug in the shared limiter")
-            self._lose(f"a bug in the shared limiter raised {type(error).__name__}", "")
+            self._trouble = f"a bug in the shared limiter raised {type(error).__name__}"
+            self._lose(self._trouble, "")
 
     async def _due(self) -> bool:
         """Wait until a look is wanted and may be of use; False where none will be."""

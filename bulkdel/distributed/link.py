@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from contextlib import suppress
+from inspect import signature
 from typing import Any, Protocol
 from urllib.parse import urlsplit
 
@@ -25,6 +26,10 @@ ANSWER_S = 2.0
 """Seconds for a connection and for an answer. One takes 0.2 ms; a Redis that is this late is stopped or cut off."""
 
 SHA = hashlib.sha1(LUA.encode(), usedforsecurity=False).hexdigest()
+
+
+# Its version is read from the disk for each connection otherwise, in the event loop, to be told to Redis.
+_QUIET: dict[str, Any] = {"driver_info": None} if "driver_info" in signature(Redis.__init__).parameters else {}
 
 
 class Away(Exception):
@@ -67,6 +72,7 @@ class RedisLink:
                 socket_timeout=ANSWER_S,
                 socket_connect_timeout=ANSWER_S,
                 retry=Retry(NoBackoff(), 0),  # type: ignore[no-untyped-call, unused-ignore]
+                **_QUIET,
             )
         except (ValueError, TypeError) as error:
             raise ConfigurationError(f"this is no URL of a Redis: {self.address}") from error
