@@ -36,6 +36,9 @@ CHANGED = 0.25
 """A window this far off what the same level brought before: the service has changed, and the search begins anew."""
 MIXED = 0.15
 """Two windows whose shares of neutral answers differ by more than this cannot be compared: a refusal costs a service less."""
+MUTE = 0.98
+"""A window with so many neutral answers says nothing: sixty-four refusals at once cost a service nothing, sixty-four deletes
+behind them two thirds of what it can do."""
 CUT, LESS = 0.7, 0.85
 """What overload leaves of the level (multiplicative decrease, at most once a round trip), and how far it may come back."""
 LONE, MOST_BACKGROUND, MOSTLY = 0.02, 0.2, 0.3
@@ -164,7 +167,7 @@ class Concurrency:
     def _judge(self, window: Window, now: float) -> None:
         """A window of the present level came to its end."""
         lasted = window.lasted(now)
-        if window.idle > 0.1 * window.ended or window.failed == window.ended:
+        if window.idle > 0.1 * window.ended or window.failed == window.ended or window.neutral >= MUTE * window.ended:
             return
         if self._hangs(window, now):
             return

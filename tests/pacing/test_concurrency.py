@@ -179,6 +179,17 @@ def test_a_requeue_storm_is_not_mistaken_for_load() -> None:
     assert 8 <= loop.usual(60) <= 14
 
 
+def test_a_storm_of_nothing_else_does_not_raise_the_limit() -> None:
+    """While no document can be deleted every level looks good; the one that is kept is the one for the work behind it."""
+    base = capacity(collapsing)
+    loop = Loop(Concurrency(4, 64), lambda now, n, k: (0.005, "neutral") if 1_050 <= now < 1_080 else base(now, n, k))
+    loop.run(80)
+    assert max(loop.limits(1_050)) <= 6
+    before = loop.done
+    loop.run(30)
+    assert loop.done - before >= 0.9 * 104 * 30
+
+
 def test_documents_that_always_fail_are_not_mistaken_for_load() -> None:
     """Where one answer in ten is a 500 at whatever concurrency, the limit is not cut down for it for ever."""
     base, dice = slots(20, 0.2), random.Random(1)
