@@ -64,7 +64,7 @@ def test_a_look_is_between_its_cost_and_its_cap(waited: float, base: float, cap:
     """Jitter takes at most a quarter, off the end; below the cap unless the cost is above it."""
     seconds = next_look(waited, base, cap, cost, u)
     whole = next_look(waited, base, cap, cost, 0.0)
-    assert 0.75 * whole < seconds <= whole
+    assert 0.75 * whole <= seconds <= whole
     assert cost <= whole <= max(cap, cost)
 
 

@@ -134,7 +134,7 @@ class DifySimulator(Simulator):
         if self.faults.postgres_down or self._stale:
             self._stale = False
             return self._broken()
-        scheme, space, token = ask.headers.get("Authorization", "").partition(" ")
+        scheme, space, token = ask.headers.get("Authorization", "").rstrip().partition(" ")  # as servers strip a header
         if not space:
             return self._error(401, "unauthorized", _NO_HEADER)
         if scheme.lower() != "bearer":

@@ -105,6 +105,13 @@ def with_langdock(work: Callable[[LangdockSimulator, Beside], Awaitable[None]], 
     together(main())
 
 
+async def line(stream: asyncio.StreamReader) -> bytes:
+    """The next line; fails where there will be none, so that a command that ended early ends its test."""
+    words = await stream.readline()
+    assert words, "the command ended before it said that"
+    return words
+
+
 STUCK_S = 300.0
 """What has not come by then never will: a command that ended early would hold the suite for ever. It measures nothing."""
 

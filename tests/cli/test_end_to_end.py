@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from bulkdel.simulator import DifySimulator, Faults, LangdockSimulator
-from tests.cli.service import COMMAND, Beside, Ended, clean, finish, plain, until, with_dify, with_langdock
+from tests.cli.service import COMMAND, Beside, Ended, clean, finish, line, plain, until, with_dify, with_langdock
 
 FAST = ("--backoff", "10ms")
 
@@ -211,13 +211,13 @@ def test_a_second_signal_stops_at_once() -> None:
         assert process.stderr is not None
         told = b""
         while b'"listed"' not in told:
-            told = await process.stderr.readline()
+            told = await line(process.stderr)
         simulator.set_faults(Faults(latency=60.0))
         before = len(simulator.requests)
         await until(lambda: len(simulator.requests) >= before + 2)
         process.send_signal(signal.SIGINT)
         while b"stopping: " not in told:
-            told = await process.stderr.readline()
+            told = await line(process.stderr)
         process.send_signal(signal.SIGINT)
         ended = await finish(process)
         told_json = account(ended)
@@ -319,11 +319,11 @@ def test_simulate_serves_until_a_signal_and_its_own_command_works() -> None:
         environ: dict[str, str] = clean() | {"NO_PROXY": "127.0.0.1"}
         command: list[str] = []
         while not command:
-            line = (await process.stdout.readline()).decode().strip()
-            if line.startswith("export "):
-                environ |= dict(word.split("=", 1) for word in line.split()[1:])
-            if line.startswith("bulkdel purge "):
-                command = line.split()[1:]
+            words = (await line(process.stdout)).decode().split()
+            if words[:1] == ["export"]:
+                environ |= dict(word.split("=", 1) for word in words[1:])
+            if words[:2] == ["bulkdel", "purge"]:
+                command = words[1:]
         purge = await asyncio.create_subprocess_exec(
             *COMMAND, *command, "-y", "--rate", "none", "--json", stdin=PIPE, stdout=PIPE, stderr=PIPE, env=environ
         )
