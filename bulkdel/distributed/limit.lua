@@ -48,7 +48,8 @@ local turn = tonumber(held[8]) or 0   -- the last time that somebody was told to
 local fresh = not held[5]
 
 -- Redis' clock is a wall clock. Set back, it must neither lengthen a pause nor make anybody wait for the time it lost.
-if ends - now > length then ends = now + length end
+local news = ends - now > length
+if news then ends = now + length end
 
 -- Who takes part, and which limit is in force.
 
@@ -107,6 +108,7 @@ end
 
 local known = pauses
 if told > 0 or own then
+  news = true
   if own and not (ends > now or (heard and pauses > heard)) then pauses = pauses + 1 end
   if now + told > ends then ends, length = now + told, told end
 end
@@ -135,8 +137,11 @@ if limit ~= '' then
   end
 end
 
-redis.call('HSET', state, 'limit', limit, 'full', full or '', 'until', ends, 'length', length, 'pauses', pauses,
-  'active', active, 'swept', sweeps and now or swept, 'turn', turn)
+redis.call('HSET', state, 'full', full or '', 'turn', turn)
+if news or sweeps then
+  redis.call('HSET', state, 'limit', limit, 'until', ends, 'length', length, 'pauses', pauses, 'active', active,
+    'swept', sweeps and now or swept)
+end
 if sweeps then
   local kept = string.format('%.0f', (KEPT + paused) / 1000)
   redis.call('PEXPIRE', state, kept)
