@@ -286,4 +286,18 @@ MUTANTS = (
         "a broken promise inside bulkdel is a success",
         ENGINE,
     ),
+    Mutant(
+        "order-of-completion", "S3", "bulkdel/outcomes.py",
+        "        self._all.sort(key=lambda pair: pair[0])\n",
+        "",
+        "a returned list is in the order in which the answers came",
+        ("tests/engine/test_settles_once.py",),
+    ),
+    Mutant(
+        "lost-pacer-is-a-bug", "S1", CHANNEL,
+        "            except PacerLost as lost:\n                self.stop(StopProvider(lost.reason, lost.hint))\n                return None\n",
+        "            except PacerLost:\n                raise\n",
+        "where the shared limit is lost for good, the run says that it is a bug",
+        ("tests/engine/test_pacer.py",),
+    ),
 )  # fmt: skip
