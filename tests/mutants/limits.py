@@ -165,4 +165,11 @@ MUTANTS = (
         "a plug-in's fingerprint is a path out of the folder",
         MEMORY,
     ),
+    Mutant(
+        "shared-limit-never-left", "S6", SHARED,
+        "                    change.after = leave(change.before, self._name)\n",
+        "                    pass\n",
+        "a run that has ended holds back the others with its slower limit and its share for a minute",
+        JOINTS,
+    ),
 )  # fmt: skip

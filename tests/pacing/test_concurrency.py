@@ -322,6 +322,23 @@ def test_requests_that_hang_do_not_hold_the_others_up(pool: int) -> None:
     assert max(limit for _, limit in loop.history) <= 64
 
 
+def test_what_hung_is_no_part_of_the_level_once_it_has_ended() -> None:
+    """Where requests hang for two minutes, few are sent into it, and afterwards the level is the pool's again."""
+    hung: list[float] = []
+    pool = starving(30, patience=120.0)
+
+    def serve(now: float, in_flight: int, number: int) -> tuple[float, Kind]:
+        takes, kind = pool(now, in_flight, number)
+        if kind == "overload":
+            hung.append(now)
+        return takes, kind
+
+    loop = Loop(Concurrency(4, 64), serve).run(900)
+    assert len(hung) <= 22
+    assert loop.usual(100) in range(30, 43)
+    assert loop.done >= 0.93 * 30 / 0.4 * 900
+
+
 # ---------------------------------------------------------------------- whatever comes
 
 

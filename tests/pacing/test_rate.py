@@ -167,6 +167,19 @@ def test_a_rate_that_is_not_used_does_not_rise() -> None:
     assert rates.rate == rate
 
 
+def test_a_rate_that_is_used_for_moments_does_not_rise() -> None:
+    """Ten seconds of every minute at the full rate are no demand for more, whenever in them it is looked at."""
+    rates = RateControl(None)
+    at = burst(rates, 1_000, 1_000.0)
+    rate = rates.refused(at, None)
+    assert rate is not None
+    for minute in range(20):
+        begun = at + 59.0 * (1 + minute)  # a rate is raised after 60 s, each time a second later in the burst
+        for request in range(round(10 * rate.per_second)):
+            rates.passed(begun + request / rate.per_second, begun + request / rate.per_second)
+    assert rates.rate == rate
+
+
 def test_a_known_rate_is_halved_and_comes_back() -> None:
     """A limit that the user knows and somebody else uses up: half, then a twentieth a minute, and all of it in the end."""
     given = Rate(100, per=60)

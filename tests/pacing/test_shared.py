@@ -337,6 +337,25 @@ def test_a_new_rate_is_in_force_for_both(tmp_path: Path) -> None:
     assert len(times) >= 0.9 * 100
 
 
+def test_who_leaves_leaves_the_limit_to_the_others(tmp_path: Path) -> None:
+    """A process that ends takes its slower limit with it, and its share goes to those who stay, at their next look."""
+
+    async def main() -> None:
+        one, other = shared(Rate(20), tmp_path), shared(Rate(100), tmp_path)
+        assert (one.rate, other.rate) == (Rate(20), Rate(100))  # before the first look, each its own
+        await together([one, other], 2)
+        assert (other.rate, other.processes) == (Rate(20), 2)
+        one.close()
+        begun = now()
+        times, _ = await together([other], 5)
+        assert (other.rate, other.processes) == (Rate(100), 1)
+        other.close()
+        assert worst([t - begun for t in times], 1) <= 100
+        assert len(times) >= 0.8 * 100 * 5
+
+    virtual.run(main())
+
+
 def test_without_a_rate_nothing_waits_but_a_pause_is_heard_of(tmp_path: Path) -> None:
     """No known limit: permits are there at once, and within half a second of another's pause they are not."""
 
