@@ -15,8 +15,13 @@ from bulkdel import events
 from bulkdel.account import Report
 from bulkdel.engine.call import Call
 from bulkdel.engine.channel import Channel, GaveUp, most_concurrency
+from bulkdel.engine.engine import LaneOf
+from bulkdel.engine.feeds import from_items
+from bulkdel.engine.job import Item
+from bulkdel.engine.lane import Lane
 from bulkdel.engine.progress import Progress
 from bulkdel.engine.questions import ask_datasets
+from bulkdel.engine.results import Journal
 from bulkdel.engine.stop import StopReason
 from bulkdel.errors import ConfigurationError, TargetsError
 from bulkdel.exchange import Page, StopDataset, StopProvider, Wire
@@ -27,7 +32,7 @@ from bulkdel.providers.base import Provider
 from bulkdel.purging.explicit import check_target, delete_report, feeds_for
 from bulkdel.purging.flow import Confirm, OnPlan, Wish
 from bulkdel.purging.flow import purge as purge_datasets
-from bulkdel.purging.ledger import Ledger, MemoryLedger
+from bulkdel.purging.ledger import MemoryLedger
 
 if TYPE_CHECKING:
     from bulkdel.runs.values import Act
@@ -64,6 +69,7 @@ class Client:
         the one shared through ``state``
     :param connect: how to reach a provider; for tests and transports of your own
     :param rng: the dice of backoff and jitter, for runs that must be repeatable; None for dice of each provider's own
+    :param lanes: who works off what is to be deleted; for other machines
     :raises ConfigurationError: where two providers have one name, or there is none
     """
 
@@ -77,6 +83,7 @@ class Client:
         pacer: MakePacer | None = None,
         connect: Connect | None = None,
         rng: random.Random | None = None,
+        lanes: LaneOf = Lane,
     ) -> None:
         names = [provider.name for provider in providers]
         if not names:
@@ -89,6 +96,7 @@ class Client:
         self._providers = {provider.name: provider for provider in providers}
         self._policy = policy or Policy()
         self._on_event = on_event
+        self._lanes = lanes
         self._connect = connect or partial(_connect, ca_file=ca_file)
         self._pacer = pacer
         self._rng = rng
@@ -356,6 +364,26 @@ class Client:
                 )
                 return await session.close(file, recorded, call, report)
 
+    async def settle_items(
+        self,
+        items: Sequence[Item],
+        journal: Journal,
+        *,
+        policy: Policy | None = None,
+        on_event: events.OnEvent | None = None,
+    ) -> Report:
+        """Settle a part of a plan that is kept elsewhere: ``journal`` takes each item's one ending under the item's key.
+
+        No listing is made and no guard asked: that was done where the plan is.
+        """
+        names = dict.fromkeys(item.target.provider for item in items)
+        used = {name: self._channel(name) for name in names}
+        with self._call(used, policy or self._policy, on_event, journal, None) as call:
+            await call.settle(
+                [from_items([item for item in items if item.target.provider == name], name) for name in names]
+            )
+            return delete_report(call, ())
+
     async def datasets(self, provider: str, *, policy: Policy | None = None) -> DatasetListing:
         """The datasets that the key sees."""
         channel = self._channel(provider)
@@ -398,7 +426,7 @@ class Client:
         channels: dict[str, Channel],
         policy: Policy,
         on_event: events.OnEvent | None,
-        ledger: Ledger | None,
+        ledger: Journal | None,
         kept: Kept | None,
     ) -> Iterator[Call]:
         self._open()
@@ -408,6 +436,7 @@ class Client:
             on_event=on_event or self._on_event,
             journal=ledger,
             consumer=kept.take if kept is not None and kept.wanted else None,
+            lanes=self._lanes,
         )
         with call:
             self._calls.append(call)

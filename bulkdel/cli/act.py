@@ -7,7 +7,7 @@ import os
 import shlex
 import signal
 from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
-from contextlib import ExitStack
+from contextlib import AsyncExitStack, ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeVar
@@ -29,6 +29,7 @@ from bulkdel.text import safe
 if TYPE_CHECKING:
     from structlog.stdlib import BoundLogger
 
+    from bulkdel.cli.broker import Crew
     from bulkdel.providers.base import Provider
 
 T = TypeVar("T")
@@ -48,7 +49,7 @@ class Act:
     """What is to be done, once every option is read and found good.
 
     ``targets`` are how many explicit ones there are by provider and dataset, None where datasets are listed; ``from_stdin``
-    is whether they came from there. ``place`` says where the run file goes and makes what it needs; ``again`` words the
+    is whether they came from there. ``crew`` are the workers that make the deletes, None where this process does. ``place`` says where the run file goes and makes what it needs; ``again`` words the
     command that goes on with it. ``asks`` is whether somebody has to say yes.
     """
 
@@ -71,6 +72,7 @@ class Act:
     verbose: bool
     log_json: bool
     ca_file: Any = None
+    crew: Crew | None = None
 
     @property
     def deletes(self) -> bool:
@@ -271,9 +273,12 @@ class _Running:
 
         if self._path is not None:
             self._log.info("run file", path=str(self._path))
-        async with self._world.client(
-            *act.providers, ca_file=act.ca_file, state=run_files.state(self._world)
-        ) as client:
+        async with AsyncExitStack() as stack:
+            # Around the client: when the crew is left, everything that it told is in the run file.
+            more = await stack.enter_async_context(act.crew.options()) if act.crew is not None else {}
+            client = await stack.enter_async_context(
+                self._world.client(*act.providers, ca_file=act.ca_file, state=run_files.state(self._world), **more)
+            )
             self._client = client
             with watched(interrupts.hear):
                 async with (

@@ -25,6 +25,7 @@ from bulkdel.cli.report import report
 from bulkdel.cli.resume import resume
 from bulkdel.cli.runs import runs
 from bulkdel.cli.simulate import simulate
+from bulkdel.cli.worker import worker
 from bulkdel.cli.world import World
 
 EPILOG = """\b
@@ -73,7 +74,7 @@ def bulkdel() -> None:
     document."""
 
 
-for command in (purge, delete, plan, resume, runs, report, job, datasets, simulate, demo, completion):
+for command in (purge, delete, plan, resume, runs, report, job, worker, datasets, simulate, demo, completion):
     bulkdel.add_command(command)
 
 

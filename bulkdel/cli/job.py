@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from bulkdel.account import Report
-from bulkdel.cli import run_files
+from bulkdel.cli import broker, run_files
 from bulkdel.cli.options import act_options, ca_option, talk_options
 from bulkdel.cli.output import check_streams
 from bulkdel.cli.world import World
@@ -70,6 +70,7 @@ _MOST = 16 * 1024 * 1024
 @click.option("--plan", "plan", is_flag=True,
               help="List and select, send nothing but GET, and keep the plan in the run file for bulkdel resume.")  # fmt: skip
 @act_options
+@broker.broker_option
 @ca_option
 @talk_options
 @click.pass_obj
@@ -88,6 +89,7 @@ def job(world: World, /, file: str, **given: Any) -> int:
     folder = os.path.dirname(os.path.abspath(file))
     providers, more = _open(asked, file, folder, given, world, Screen(world))
     wishes = _wishes(asked, file, providers)
+    crew = broker.begin(given, world, more)
     with ExitStack() as stack:
         lists = _targets(asked, file, folder, providers, stack)
         _apart(asked, file, providers, lists)
@@ -117,6 +119,7 @@ def job(world: World, /, file: str, **given: Any) -> int:
             again=lambda path: run_files.resuming(path, run_files.carried(given)),
             targets=counts or None,
             by_name=not lists,
+            crew=crew,
             **act.shared(given),
         )
         return act.start(doing, world)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, assert_never
 
@@ -33,8 +33,10 @@ class _Handler(logging.Handler):
 
 
 @contextmanager
-def told(screen: Screen, *, quiet: bool, verbose: bool, as_json: bool) -> Iterator[BoundLogger]:
-    """The log on ``screen`` while the context lasts; the library's own logger and asyncio's go there too.
+def told(
+    screen: Screen, *, quiet: bool, verbose: bool, as_json: bool, also: Sequence[str] = ()
+) -> Iterator[BoundLogger]:
+    """The log on ``screen`` while the context lasts; the library's own logger, asyncio's and those of ``also`` go there too.
 
     Tracebacks are plain: structlog's default ones show the values of local variables, and those may be keys.
     """
@@ -57,7 +59,8 @@ def told(screen: Screen, *, quiet: bool, verbose: bool, as_json: bool) -> Iterat
             processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, *last],
         )
     )
-    loggers = [logging.getLogger("bulkdel"), logging.getLogger("asyncio")]
+    loggers = [logging.getLogger(name) for name in ("bulkdel", "asyncio", *also)]
+    levels = [level, max(level, logging.WARNING), *(level for _ in also)]
     before = [(logger, logger.level, logger.propagate) for logger in loggers]
     configured = structlog.is_configured()
     structlog.configure(
@@ -70,7 +73,7 @@ def told(screen: Screen, *, quiet: bool, verbose: bool, as_json: bool) -> Iterat
         wrapper_class=structlog.stdlib.BoundLogger,
         cache_logger_on_first_use=False,
     )
-    for logger, least in zip(loggers, (level, max(level, logging.WARNING)), strict=True):
+    for logger, least in zip(loggers, levels, strict=True):
         logger.addHandler(handler)
         logger.setLevel(least)
         logger.propagate = False

@@ -9,7 +9,7 @@ from typing import Any
 import click
 
 from bulkdel.account import Report
-from bulkdel.cli import completion, run_files
+from bulkdel.cli import broker, completion, run_files
 from bulkdel.cli.options import connection_options, limit_options, policy_from, resume_options, talk_options
 from bulkdel.cli.output import check_streams
 from bulkdel.cli.world import World
@@ -30,6 +30,7 @@ Exit status: as of bulkdel purge.
 @click.command(epilog=EPILOG, short_help="Carry out a plan, or go on with an interrupted run.")
 @click.argument("run", shell_complete=completion.unfinished)
 @resume_options
+@broker.broker_option
 @limit_options
 @connection_options
 @talk_options
@@ -51,6 +52,7 @@ def resume(world: World, /, run: str, **given: Any) -> int:
         header, begun = there.header, there.begun
     providers = opening.open_again(header, given, world, Screen(world))
     policy = policy_from(given, header.policy)
+    crew = broker.again(header, given, world)
 
     def call(client: Any, **common: Any) -> Awaitable[Report]:
         used = {name: common[name] for name in ("policy", "on_event", "on_plan", "confirm", "on_settled")}
@@ -71,6 +73,7 @@ def resume(world: World, /, run: str, **given: Any) -> int:
         again=again,
         by_name=not header.targets,
         asks=not begun,
+        crew=crew,
         **act.shared(given),
     )
     return act.start(doing, world)

@@ -9,7 +9,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from bulkdel import events
 from bulkdel.account import Counts, DatasetReport, Report
 from bulkdel.engine.channel import Channel
-from bulkdel.engine.engine import Engine, Feed
+from bulkdel.engine.engine import Engine, Feed, LaneOf
+from bulkdel.engine.lane import Lane
 from bulkdel.engine.progress import Meter, Progress, waits_for
 from bulkdel.engine.results import Consumer, Journal, Results
 from bulkdel.engine.stop import Stop, StopReason
@@ -38,7 +39,9 @@ class Call:
         on_event: events.OnEvent | None = None,
         journal: Journal | None = None,
         consumer: Consumer | None = None,
+        lanes: LaneOf = Lane,
     ) -> None:
+        self._lanes = lanes
         self.channels = dict(channels)
         self.policy = policy
         self.results = Results(journal=journal, consumer=consumer, on_event=on_event)
@@ -173,6 +176,7 @@ class Call:
             self.policy,
             self.results,
             {name: self.stops[name] for name in names},
+            self._lanes,
         )
         await self.engine.run(feeds)
 

@@ -111,6 +111,7 @@ class Channel:
         self.search = Concurrency(concurrency, self.workers) if self.workers > concurrency else None
         self.breaker = Breaker()
         self.requests = 0  # requests that left, of every kind
+        self.elsewhere = 0  # requests in flight that other processes sent for us, as they said last
         self._under_way: dict[int, None] = {}  # requests by their number, in the order in which they left
         self.stopped: StopReason | None = None
         self.pause_reason = ""
@@ -127,7 +128,7 @@ class Channel:
     @property
     def in_flight(self) -> int:
         """Requests that left and have not come back."""
-        return len(self._under_way)
+        return len(self._under_way) + self.elsewhere
 
     # ------------------------------------------------------------------ calls come and go
 
@@ -381,6 +382,12 @@ class Channel:
         """The provider's own code raised, or ours did with its answers: nothing more leaves to it."""
         words = f"a bug raised {type(error).__name__} at the provider {self.provider.name}"
         self.stop(StopProvider(words))
+
+    def tell_of_pause(self, seconds: float, reason: str) -> None:
+        """A pause that another process began on our behalf: pacing knows of it, the calls hear of it here."""
+        self.pause_reason = reason
+        for _, emit in self._stops:
+            emit(events.Paused(self.provider.name, reason, seconds))
 
     def _begin_pause(self, seconds: float, reason: str, exchange: Exchange) -> None:
         self.pause_reason = reason

@@ -17,18 +17,24 @@ from bulkdel.model import Policy
 Feed = Callable[["Engine"], Awaitable[None]]
 """Offers items to the engine's lanes, page by page, and returns when there are no more."""
 
+LaneOf = Callable[[Channel, Stop, Policy, Results], Lane]
+"""Makes the lane of one provider; its targets may be worked off elsewhere, but they settle here."""
+
 
 class Engine:
     """Settles everything that its feeds offer. Used once; belongs to one event loop."""
 
     def __init__(
-        self, channels: Mapping[str, Channel], policy: Policy, results: Results, stops: Mapping[str, Stop]
+        self,
+        channels: Mapping[str, Channel],
+        policy: Policy,
+        results: Results,
+        stops: Mapping[str, Stop],
+        lanes: LaneOf = Lane,
     ) -> None:
         self.results = results
         self.stops = stops
-        self.lanes = {
-            name: Lane(channel, stops[name], policy, results) for name, channel in channels.items()
-        }  # fmt: skip
+        self.lanes = {name: lanes(channel, stops[name], policy, results) for name, channel in channels.items()}
         self.halt = all_of(stops)
 
     async def run(self, feeds: Sequence[Feed]) -> None:

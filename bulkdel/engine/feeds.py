@@ -56,6 +56,16 @@ def from_sequence(targets: Sequence[Target], make: MakeItem = Item) -> list[Feed
     return [feed_for(name) for name in dict.fromkeys(target.provider for target in targets)]
 
 
+def from_items(items: Sequence[Item], name: str) -> Feed:
+    """A feed of items that were made elsewhere, all of one provider."""
+
+    async def feed(engine: Engine) -> None:
+        for start in range(0, len(items), PAGE):
+            await engine.lanes[name].offer(items[start : start + PAGE])
+
+    return feed
+
+
 def _further(targets: Sequence[Target]) -> dict[Target, list[int]]:
     """The places of each target that stands more than once."""
     if len(set(targets)) == len(targets):

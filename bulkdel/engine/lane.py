@@ -47,6 +47,8 @@ MAX_ASKS = 20
 class Lane:
     """Takes items in through ``offer`` and settles every one of them in ``results``, whatever happens."""
 
+    window = WINDOW
+
     def __init__(self, channel: Channel, stop: Stop, policy: Policy, results: Results) -> None:
         self.channel = channel
         self.provider = channel.provider
@@ -110,7 +112,9 @@ class Lane:
 
     async def offer(self, items: Sequence[Item]) -> None:
         """Take a page in; waits while the window is full. After a stop its targets settle at once."""
-        while (len(self._fresh) >= FRESH or len(self._here) + self._repeats >= WINDOW) and (self.stop.reason is None):
+        while (len(self._fresh) >= FRESH or len(self._here) + self._repeats >= self.window) and (
+            self.stop.reason is None
+        ):
             if self._room is None:
                 self._room = anyio.Event()
             await self._room.wait()
@@ -230,7 +234,7 @@ class Lane:
             self._room = None
 
     def _make_room(self) -> None:
-        if self._room is not None and len(self._here) < WINDOW:
+        if self._room is not None and len(self._here) < self.window:
             self._room.set()
             self._room = None
 

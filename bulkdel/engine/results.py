@@ -62,6 +62,7 @@ class Results:
         self.bugs: list[Exception] = []
         self.journal_lost = False
         self.unread = False  # targets were left where they are: how many is not known
+        self.adrift = False  # another process may have requests in flight for targets that settled as not attempted
         self.on_journal_lost: Callable[[str], None] | None = None
         self._journal = journal
         self._consumer = consumer

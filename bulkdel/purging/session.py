@@ -129,7 +129,8 @@ async def close(run: RunFile, ledger: RunLedger, call: Call, report: Report) -> 
         with anyio.CancelScope(shield=True):  # everything is done, and the file is to say how it ended
             whole = await anyio.to_thread.run_sync(_read_back, run.path, report)
         # The session ends as the run does: it may have done all of its own, and an earlier one have rejected something.
-        await run.close(whole.status, whole.exit_status, reason=whole.reason, clean=not call.results.journal_lost)
+        clean = not (call.results.journal_lost or call.results.adrift)
+        await run.close(whole.status, whole.exit_status, reason=whole.reason, clean=clean)
         return whole
     except RunFileError as error:
         with suppress(RunFileError):

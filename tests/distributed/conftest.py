@@ -7,9 +7,10 @@ from collections.abc import Iterator
 import pytest
 
 from tests.blocking import blocking_calls_fail
+from tests.cli.conftest import state
 from tests.distributed.redis_server import BINARY, RedisServer, there
 
-__all__ = ["blocking_calls_fail"]
+__all__ = ["blocking_calls_fail", "state"]
 
 
 @pytest.fixture(scope="session")

@@ -16,7 +16,8 @@ from tests.readme.stage import Stage
 
 EPILOGS = {"": EPILOG} | {name: command.epilog or "" for name, command in bulkdel.commands.items()}
 ELSEWHERE = ("bulkdel demo", "bulkdel simulate")
-"""Examples that do not end by themselves or take their time: simulate is run below, demo in tests/cli/test_end_to_end.py."""
+"""Examples that do not end by themselves or take their time: simulate is run below, demo in tests/cli/test_end_to_end.py, and
+worker, with the job that is for it, in tests/distributed/test_readme.py."""
 
 
 def examples(epilog: str) -> list[str]:
@@ -33,7 +34,7 @@ def test_every_command_has_an_example() -> None:
         assert name == "runs" or any(f"bulkdel {name}" in line for line in examples(epilog)), name
 
 
-@pytest.mark.parametrize("name", [name for name in EPILOGS if name not in ("demo", "simulate")])
+@pytest.mark.parametrize("name", [name for name in EPILOGS if name not in ("demo", "simulate", "worker")])
 def test_the_examples_of_help_work(name: str, stage: Stage) -> None:
     """Each line, in order, against the simulated services: exit 0, or 1 for the archived document."""
     if name in ("resume", "report"):  # of runs that are there already

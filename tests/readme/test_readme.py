@@ -48,8 +48,10 @@ TESTED_HERE = {
     ("cron", "crontab"), ("systemd", "ini"), ("GitHub Actions", "yaml"), ("A container", "dockerfile"),
     ("A Kubernetes Job", "yaml"), ("Metrics", "sh"), ("Shell completion", "sh"),
 }  # fmt: skip
-TESTED_ELSEWHERE = {("Write a provider", language) for language in ("python", "toml", "sh")}
-"""Word for word the tested plug-in: tests/plugin/test_readme.py."""
+TESTED_ELSEWHERE = {("Write a provider", language) for language in ("python", "toml", "sh")} | {
+    ("Several machines", language) for language in ("toml", "sh")
+}
+"""Word for word the tested plug-in: tests/plugin/test_readme.py. With a real Redis: tests/distributed/test_readme.py."""
 
 
 def of(section: str, language: str) -> list[str]:
