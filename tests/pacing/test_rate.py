@@ -170,7 +170,7 @@ def test_a_rate_that_is_not_used_does_not_rise() -> None:
 def test_a_rate_that_is_used_for_moments_does_not_rise() -> None:
     """Ten seconds of every minute at the full rate are no demand for more, whenever in them it is looked at."""
     rates = RateControl(None)
-    at = burst(rates, 1_000, 1_000.0)
+    at = burst(rates, 40, 1_000.0)
     rate = rates.refused(at, None)
     assert rate is not None
     for minute in range(20):
