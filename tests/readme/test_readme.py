@@ -65,6 +65,21 @@ def test_no_block_is_without_a_test() -> None:
     assert {(block.section, block.language) for block in BLOCKS} == TESTED_HERE | TESTED_ELSEWHERE
 
 
+def test_every_plot_is_there_and_small() -> None:
+    """A plot that is linked is in the repository and below 60 kB."""
+    for path in re.findall(r"!\[[^\]]+\]\((benchmarks/[^)]+)\)", README):
+        assert 0 < (ROOT / path).stat().st_size < 60_000, path
+
+
+def test_every_measured_table_is_in_its_place() -> None:
+    """Between its two marks stands a table: what benchmarks.pacing puts there."""
+    for name in re.findall(r"^<!-- (Pacing: \w+) -->$", README, re.MULTILINE):
+        (table,) = re.findall(
+            rf"^<!-- {name} -->\n\n(.*?)\n\n<!-- end of {name} -->$", README, re.MULTILINE | re.DOTALL
+        )
+        assert "| met" in table, name
+
+
 def test_every_command_and_exit_status_is_named() -> None:
     """The table of commands has each one that --help lists."""
     for name in bulkdel.commands:
