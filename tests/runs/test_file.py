@@ -33,7 +33,9 @@ def test_what_was_asked_comes_back(tmp_path: Path) -> None:
     """The header is read back as it was written, by the writer and by a reader."""
 
     async def main() -> RunHeader:
-        async with await RunFile.create(tmp_path / "a.run", header(deadline="2h"), now=lambda: 123.5) as run:
+        async with await RunFile.create(
+            tmp_path / "a.run", header(deadline="2h", keys={"prod": ["PROD_KEY", 7, None]}), now=lambda: 123.5
+        ) as run:
             await run.close("complete", 0)
             return run.header
 
@@ -41,13 +43,13 @@ def test_what_was_asked_comes_back(tmp_path: Path) -> None:
     with Run.open(tmp_path / "a.run") as run:
         assert run.header == written
         assert written.created_at == 123.5
-        asked = header(deadline="2h")
+        asked = header(deadline="2h", keys={"prod": ["PROD_KEY", 7, None]})
         assert (written.act, written.providers, written.policy, written.selection, dict(written.more)) == (
             asked.act,
             asked.providers,
             asked.policy,
             asked.selection,
-            {"deadline": "2h"},
+            {"deadline": "2h", "keys": {"prod": ["PROD_KEY", 7, None]}},
         )
 
 
@@ -538,10 +540,48 @@ def test_rejected_documents_are_tried_again_only_where_asked(tmp_path: Path) -> 
     with Run.open(tmp_path / "a.run") as run:
         assert run.counts() == Counts(4, 4, 0, deleted=3, already_gone=1)
         assert [session.retried for session in run.sessions()] == [0, 0, 2]
-        assert [(earlier.outcome, earlier.reason, session) for earlier, session in run.earlier_endings()] == [
-            ("archived", "archived", 3),
-            ("gave_up", "timeout", 3),
-        ]
+        earlier = [(one.name, one.outcome, one.reason, one.attempts, session) for one, session in run.earlier_endings()]
+        assert earlier == [("name 2", "archived", "archived", 1, 3), ("name 3", "gave_up", "timeout", 6, 3)]
+
+
+def test_what_has_settled_is_left_out_no_more(tmp_path: Path) -> None:
+    """A listing that comes after an ending describes the document, and changes neither its ending nor the counts."""
+
+    async def main() -> None:
+        async with await RunFile.create(tmp_path / "a.run", header("delete")) as run:
+            await run.add_targets([target(1), target(2)])
+            (first, _) = await handed(run)
+            await run.settled([ending(first)])
+            await run.close("interrupted", 130)
+        async with await RunFile.open(tmp_path / "a.run") as run:
+            key = await run.add_dataset("dify", "ds", "Things", listing=False)
+            rows = [(Document(f"doc-{n}", f"name {n}"), "being indexed") for n in (1, 2)]
+            assert await run.describe(key, rows) == 2
+            assert await handed(run) == []
+            await run.close("complete", 0)
+
+    asyncio.run(main())
+    with Run.open(tmp_path / "a.run") as run:
+        assert run.counts() == Counts(2, 1, 1, deleted=1)
+        assert [settled.target.document for settled in run.settled()] == ["doc-1"]
+
+
+def test_pages_of_a_listing_add_up(tmp_path: Path) -> None:
+    """Each page says what was new of it, selected and left out; the dataset's counts are their sum."""
+
+    async def main() -> None:
+        async with await RunFile.create(tmp_path / "a.run", header()) as run:
+            key = await run.add_dataset("dify", "ds", "Things")
+            page = [(document(1), ""), (document(2), "archived"), (document(3), "too new"), (document(1), "")]
+            assert await run.add_documents(key, page) == Added(3, 1, 2, 0)
+            assert await run.add_documents(key, [(document(4), "archived"), (document(3), "")]) == Added(1, 0, 1, 0)
+            whole = await run.finish_listing(key, complete=True)
+            assert (whole.listed, whole.selected, whole.skipped) == (4, 1, 3)
+            await run.close("complete", 0)
+
+    asyncio.run(main())
+    with Run.open(tmp_path / "a.run") as run:
+        assert run.counts() == Counts(4, 1, 3, not_attempted=1)
 
 
 def test_what_the_run_knows_of_documents(tmp_path: Path) -> None:
@@ -611,6 +651,7 @@ def test_counters_add_up_over_sessions(tmp_path: Path) -> None:
             await run.count(
                 [Count("dify", "requests"), Count("langdock", "pauses"), Count("langdock", "waited", 1.5, "pause")]
             )
+            await run.count([Count("dify", "bytes", 100, "listing"), Count("dify", "bytes", 20, "listing")])
             with pytest.raises(ConfigurationError, match="'nobody'"):
                 await run.count([Count("dify", "requests", 100), Count("nobody", "requests")])
             await run.close("interrupted", 130)
@@ -623,6 +664,7 @@ def test_counters_add_up_over_sessions(tmp_path: Path) -> None:
         total = run.counters()
         assert (total.requests, total.pauses) == (10, 1)
         assert (total.requeued, total.waited_s) == ({"indexing": 2, "trouble": 1}, {"pause": 1.5})
+        assert total.other == {("bytes", "listing"): 120}
         assert run.counters("langdock").requests == 4
 
 

@@ -162,6 +162,20 @@ def test_whether_a_run_can_go_on(
         assert (run.state, run.go_on()) == (state, go_on)
 
 
+def test_a_plan_of_nothing_cannot_be_carried_out(tmp_path: Path) -> None:
+    """Where nothing was selected, there is nothing to go on with."""
+
+    async def main() -> None:
+        async with await RunFile.create(tmp_path / "a.run", header("plan")) as run:
+            key = await run.add_dataset("dify", "ds", "Things")
+            await run.finish_listing(key, complete=True)
+            await run.close("complete", 0)
+
+    asyncio.run(main())
+    with Run.open(tmp_path / "a.run") as run:
+        assert (run.state, run.go_on()) == ("planned", False)
+
+
 def test_reading_is_in_nobodys_way(tmp_path: Path) -> None:
     """A reader sees what is committed while a session goes on, again and again, and holds nothing up."""
 
