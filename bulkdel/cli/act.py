@@ -211,13 +211,13 @@ def _way_on(act: Act, ended: Ended, world: World) -> list[str]:
 
 
 def _retry(act: Act, ended: Ended) -> list[str]:
-    """How to ask again for what was rejected, which nothing does by itself."""
+    """How to ask again for what was rejected, which nothing does by itself; the command comes last, whole, to be copied."""
     if ended.path is None or not act.deletes or not ended.report.counts.rejected:
         return []
     words = ["bulkdel", "resume", os.path.realpath(ended.path), "--retry-rejected"]
     if "archived" in ended.report.reasons and not act.policy.unarchive:
         words.append("--unarchive")
-    return [f"hint: {shlex.join(words)} asks again for what was rejected"]
+    return ["hint: this asks again for what was rejected:", shlex.join(words)]
 
 
 def go_on(argv: Sequence[str]) -> str:

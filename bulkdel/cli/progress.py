@@ -29,7 +29,7 @@ LOOK_EVERY = 1.0
 """Seconds between two looks at most, shown or not."""
 
 DATASETS_SHOWN = 6
-"""Datasets that are shown one by one, of all providers together: so up to six providers fit a terminal of 24 lines."""
+"""Datasets that are shown one by one, of all providers together; of five or more none, so that seven providers fit a terminal of 24 lines."""
 
 _NAME = 40  # characters of a name in the display
 _WHY = 100  # characters of the service's own words in one line
@@ -146,7 +146,7 @@ def picture(looks: Sequence[Progress], elapsed: float, *, stopping: bool = False
         line = ProgressBar(
             total=max(1, total), completed=done, width=24, style="dim", complete_style="green", finished_style="green"
         )
-        head.add_row(Text(safe(called, _NAME), style="bold"), line, Text(words))
+        head.add_row(Text(safe(called, _NAME), style="bold"), line, Text(words, no_wrap=True, overflow="ellipsis"))
         rows.append(head)
 
     if len(looks) > 1:
@@ -158,7 +158,7 @@ def picture(looks: Sequence[Progress], elapsed: float, *, stopping: bool = False
         numbers = ", ".join([*extras(look), speed(look), "stopping" if stopping else remaining(look)])
         rows.append(Text(f"  {numbers}", no_wrap=True, overflow="ellipsis"))
         rows.append(Text(f"  {waiting(look)}", style="dim", no_wrap=True, overflow="ellipsis"))
-        shown = DATASETS_SHOWN // len(looks)
+        shown = DATASETS_SHOWN // len(looks) if len(looks) < 5 else 0
         rows += [Text(f"  {words}", no_wrap=True, overflow="ellipsis") for words in active(look, shown)]
     key = "once more stops at once" if stopping else "stops gently"
     rows.append(Text(f"  {spoken(elapsed)} so far; Ctrl-C {key}", style="dim"))

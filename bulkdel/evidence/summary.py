@@ -74,7 +74,8 @@ def dataset_lines(dataset: DatasetReport, *, named: int | None = 5) -> list[str]
     if dataset.remaining == 0:
         lines.append("listed again: empty")
     elif dataset.remaining is not None:
-        lines.append(f"listed again: {dataset.remaining} documents are still there{_as_expected(dataset)}")
+        are = "is" if dataset.remaining == 1 else "are"
+        lines.append(f"listed again: {many(dataset.remaining, 'document')} {are} still there{_as_expected(dataset)}")
     if dataset.still_there_count:
         lines.append(f"  {dataset.still_there_count} that the service called deleted:")
         lines += _named(dataset.still_there[:named], dataset.still_there_count)

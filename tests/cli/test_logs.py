@@ -15,7 +15,7 @@ from bulkdel import events
 from bulkdel.cli import logs
 from bulkdel.cli.screen import Screen
 from bulkdel.cli.world import World
-from bulkdel.model import Outcome, Settled, Target
+from bulkdel.model import Outcome, Rate, Settled, Target
 
 TARGET = Target("dify", "ds", "doc")
 
@@ -47,6 +47,7 @@ def told(work: Callable[[Any], None], **how: Any) -> list[dict[str, Any]]:
         (events.Stopped("dify", "ds", "no such dataset"), "error", "dataset stopped"),
         (events.Verified("dify", "ds", 0, 0), "info", "listed again"),
         (events.Verified("dify", "ds", 3, 1), "warning", "listed again"),
+        (events.RateLearned("dify", Rate(80.4321, per=60), 7200.0), "info", "rate learned"),
     ],
 )
 def test_each_event_has_the_level_of_its_consequences(event: events.Event, level: str, words: str) -> None:

@@ -112,6 +112,21 @@ def test_the_live_picture_fits_eighty_columns() -> None:
     assert "[red]no[/red]" in rows[3]
 
 
+def test_what_stops_has_no_time_left() -> None:
+    """Between the first Ctrl-C and the end the display says what the next one does."""
+    rows = drawn(picture((PROGRESS,), 12.0, stopping=True)).splitlines()
+    assert rows[1].endswith(", stopping")
+    assert rows[-1] == "  12 s so far; Ctrl-C once more stops at once"
+
+
+def test_a_run_with_many_providers_fits_the_screen() -> None:
+    """Seven providers of six datasets each: 24 lines at most."""
+    datasets = tuple(DatasetProgress(f"id{n}", "", 9, 0, 0, 9) for n in range(6))
+    for n in range(1, 8):
+        looks = tuple(replace(PROGRESS, provider=f"p{i}", datasets=datasets) for i in range(n))
+        assert len(drawn(picture(looks, 1.0)).splitlines()) <= 24
+
+
 def test_datasets_under_way_are_shown() -> None:
     """Of several datasets those with something left, six at most, those that have begun first; names are made safe."""
     datasets = [

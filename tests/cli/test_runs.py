@@ -434,13 +434,18 @@ def test_what_was_rejected_is_asked_again_on_request(state: Path) -> None:
     seen = purge(service)
     (run,) = kept(state)
     assert (seen.status, len(service.held)) == (1, 2)
-    hint = seen.stderr.splitlines()[-1]
-    told = f"bulkdel resume {run} --retry-rejected --unarchive"
-    assert hint == f"hint: {told} asks again for what was rejected"
+    hint, told = seen.stderr.splitlines()[-2:]
+    assert hint == "hint: this asks again for what was rejected:"
+    assert told == f"bulkdel resume {run} --retry-rejected --unarchive"
     plain = command(service, "resume", str(run))
     assert (plain.status, len(service.held)) == (1, 2)
     assert "  2 archived: " not in plain.stderr
     assert f"{document_id(3)} (doc-3.md): archived" in plain.stdout
+    # The last session rejected nothing, and the run is incomplete all the same: for the list, the report and the exit status.
+    (listed,) = json.loads(command(service, "runs", "--json").stdout)
+    account = json.loads(command(service, "report", str(run), "--format", "json").stdout)
+    assert (listed["status"], account["status"], account["state"], account["exit_status"]) == (*["incomplete"] * 3, 1)
+    assert f"Run {run.stem}: incomplete" in command(service, "report", str(run)).stdout
     again = command(service, *told.split()[1:], "--json")
     assert (again.status, json.loads(again.stdout)["deleted"], service.held) == (0, 5, {})
 
