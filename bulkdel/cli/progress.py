@@ -14,7 +14,6 @@ from bulkdel.text import safe
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
-    from rich.live import Live
     from structlog.stdlib import BoundLogger
 
 Look = Callable[[], Sequence[Progress]]
@@ -219,9 +218,9 @@ def _logged(log: BoundLogger) -> Show:
     return show
 
 
-def _live(live: Live, stopping: Callable[[], bool]) -> Show:
+def _live(screen: Screen, stopping: Callable[[], bool]) -> Show:
     def show(looks: Sequence[Progress], elapsed: float) -> None:
-        live.update(picture(looks, elapsed, stopping=stopping()), refresh=live.is_started)
+        screen.draw(picture(looks, elapsed, stopping=stopping()))
 
     return show
 
@@ -238,8 +237,8 @@ async def shown(
         case "none":
             yield
         case "live":
-            with screen.live() as live:
-                async with _every(LIVE_EVERY, look, _live(live, stopping)):
+            with screen.live():
+                async with _every(LIVE_EVERY, look, _live(screen, stopping)):
                     yield
         case "lines":
             async with _every(every, look, _lines(screen)):

@@ -65,38 +65,48 @@ class Screen:
             self.say(f"hint: {hint}")
 
     @contextmanager
-    def live(self) -> Iterator[Live]:
-        """A live display at the bottom of the terminal; it is wiped at the end, and refreshed only when told to."""
+    def live(self) -> Iterator[None]:
+        """A live display at the bottom of the terminal, wiped at the end; it shows what is drawn meanwhile."""
+        self._begin()
+        try:
+            yield
+        finally:
+            self._end()
+
+    def draw(self, what: RenderableType) -> None:
+        """Show ``what`` in the live display, in the place of what it showed before; nothing while something is asked."""
+        if self._live is not None:
+            self._live.update(what, refresh=True)
+
+    @contextmanager
+    def still(self) -> Iterator[None]:
+        """Take the live display away while something is asked."""
+        if self._live is None:
+            yield
+            return
+        self._end()
+        try:
+            yield
+        finally:
+            self._begin()
+
+    def _begin(self) -> None:
         from rich.live import Live
 
-        live = Live(
+        # Each time a new one: one that is started again believes that it stands where it stood, and wipes what was asked.
+        self._live = Live(
             console=console(self._stream, colour=self.colour),
             auto_refresh=False,
             transient=True,
             redirect_stdout=False,
             redirect_stderr=False,
         )
-        self._live = live
-        try:
-            with live:
-                yield live
-        finally:
-            self._live = None
+        self._live.start()
 
-    @contextmanager
-    def still(self) -> Iterator[None]:
-        """Take the live display away while something is asked."""
-        live = self._live
-        if live is None:
-            yield
-            return
-        self._live = None
-        live.stop()
-        try:
-            yield
-        finally:
-            live.start()
-            self._live = live
+    def _end(self) -> None:
+        live, self._live = self._live, None
+        if live is not None:
+            live.stop()
 
 
 def wants_colour(stream: TextIO, environ: Mapping[str, str]) -> bool:

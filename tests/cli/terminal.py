@@ -7,6 +7,7 @@ import fcntl
 import os
 import pty
 import re
+import signal
 import struct
 import termios
 from collections.abc import AsyncIterator, Callable
@@ -73,6 +74,11 @@ class Terminal:
     def type(self, words: str) -> None:
         os.write(self._descriptor, words.encode())
 
+    def interrupt(self) -> None:
+        """Ctrl-C. It is no session with this terminal: the end of one throws away what is not read yet."""
+        assert self.process is not None
+        self.process.send_signal(signal.SIGINT)
+
     def resize(self, columns: int, rows: int) -> None:
         """Drag the window's corner."""
         self._screen.resize(rows, columns)
@@ -101,7 +107,6 @@ async def at_a_terminal(
     environ = {name: value for name, value in beside.environ.items() if name not in ("LINES", "NO_COLOR")}
     terminal.process = await asyncio.create_subprocess_exec(
         *COMMAND, *argv, stdin=theirs, stdout=theirs, stderr=theirs, env=environ | {"TERM": "xterm-256color"} | more,
-        start_new_session=True, preexec_fn=lambda: os.close(os.open(os.ttyname(0), os.O_RDWR)),
     )  # fmt: skip
     os.close(theirs)
     loop = asyncio.get_running_loop()
@@ -125,4 +130,4 @@ def normal(text: str) -> str:
 
 def same(text: str, name: str) -> None:
     """What is on the screen is what a person saw and kept."""
-    assert normal(text) == (SCREENS / f"{name}.txt").read_text("utf-8").rstrip("\n")
+    assert normal(text) == (SCREENS / f"{name}.txt").read_text("utf-8").rstrip("\n"), f"the screen is:\n{normal(text)}"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -23,6 +23,11 @@ def run() -> Iterator[Path]:
         yield Path(folder) / "a.run"
 
 
+def display(words: str) -> Callable[[str], bool]:
+    """Whether the whole display is there with these words in it: its last line is drawn last."""
+    return lambda text: words in picture(text) and text.endswith(("Ctrl-C stops gently", "once more stops at once"))
+
+
 def picture(text: str) -> str:
     """The display at the bottom of the screen; as long as it is drawn anew, the one before."""
     return text[text.rfind("\ndify ") + 1 :]
@@ -39,17 +44,15 @@ def test_a_purge_from_the_question_to_the_command_that_goes_on(run: Path) -> Non
             # So many requests, which delete one dataset and the beginning of another, and then a pause.
             simulator.set_faults(rate_limit=25, rate_window=3600.0, rate_style="429-retry-after")
             terminal.type("154\r")
-            await terminal.shows("waiting for the end of a pause")
-            same(terminal.text, "paused")
+            await terminal.shows(display("waiting for the end of a pause"))
+            same(picture(terminal.text), "paused")
             terminal.resize(50, 24)
-            await terminal.shows(lambda text: "…" in picture(text))
+            await terminal.shows(display("…"))
             assert len(picture(terminal.text).splitlines()) == 10
             terminal.resize(120, 100)
-            await terminal.shows(
-                lambda text: picture(text).endswith("Ctrl-C stops gently") and "…" not in picture(text)
-            )
+            await terminal.shows(display("Rate limit exceeded"))
             same(picture(terminal.text), "wide")
-            terminal.type("\x03")
+            terminal.interrupt()
             assert await terminal.end() == 130
             same(terminal.text[terminal.text.rindex("stopping: ") :], "interrupted")
 
@@ -70,11 +73,11 @@ def test_a_second_interrupt(run: Path) -> None:
             await terminal.shows("to delete for good (Support articles):")
             simulator.set_faults(latency=3600.0)
             terminal.type("Support articles\r")
-            await terminal.shows("waiting for 3 answers")
-            terminal.type("\x03")
-            await terminal.shows("Ctrl-C once more stops at once")
+            await terminal.shows(display("waiting for 3 answers"))
+            terminal.interrupt()
+            await terminal.shows(display("Ctrl-C once more stops at once"))
             same(terminal.text, "stopping")
-            terminal.type("\x03")
+            terminal.interrupt()
             assert await terminal.end() == 130
             same(terminal.text[terminal.text.rindex("stopping at once") :], "stopped-at-once")
 
@@ -87,7 +90,7 @@ def test_waiting_for_indexing(run: Path) -> None:
     async def work(simulator: DifySimulator, beside: Beside) -> None:
         argv = ("purge", "dify", *simulator.dataset_ids, "--yes", "--run", str(run))
         async with at_a_terminal(beside, *argv) as terminal:
-            await terminal.shows("waiting for 2 documents to be indexed")
+            await terminal.shows(display("waiting for 2 documents to be indexed"))
             assert "2 requeued, 2 left, " in terminal.text
             assert ", time left unknown" in terminal.text
             same(terminal.text, "indexing")
@@ -102,7 +105,7 @@ def test_colours_are_readable_on_light_and_on_dark(more: dict[str, str], run: Pa
     async def work(simulator: DifySimulator, beside: Beside) -> None:
         argv = ("purge", "dify", *simulator.dataset_ids, "--yes", "--run", str(run))
         async with at_a_terminal(beside, *argv, **more) as terminal:
-            await terminal.shows("waiting for 1 document to be indexed")
+            await terminal.shows(display("waiting for 1 document to be indexed"))
             used = {code for found in COLOUR.findall(terminal.bytes) for code in found.decode().split(";")}
             assert used <= ({"", "0", "1", "2", "31", "32", "33", "39"} if not more else set())
             assert bool(used) is not bool(more)
