@@ -9,6 +9,9 @@ grants at most ``size`` and ``per_second * t`` in any t seconds of Redis' clock,
 Where there is no state (first use, a flushed or restarted Redis) the bucket begins empty: what came before had ``size`` and what
 came in until then, and what comes after has what comes in from then on, so together they have what one bucket has.
 
+What of a lease is not used in time is lost and not given back. Given back while others empty the bucket, it comes on top of what
+the bucket may hold: tried, a hundred processes sent 2,275 in a second that allows 2,000.
+
 Two things outside may break it once, by at most ``size``, which is one and 2 % of the limit: Redis' clock set forward, and a
 replica taking over that had not heard of the last leases.
 """

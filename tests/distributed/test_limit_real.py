@@ -100,6 +100,20 @@ async def _endless(pacer: RedisPacer, got: list[None]) -> None:
         got.append(None)
 
 
+def test_closing_beside_a_redis_that_stands_still_ends(own_redis: RedisServer) -> None:
+    """Redis answers nothing any more: taking leave is given up, and the pacer closes."""
+
+    async def main() -> None:
+        pacer = RedisPacer(Rate(200), RedisLink(own_redis.url, "scope"))
+        await pacer.acquire()
+        own_redis.freeze()
+        async with asyncio.timeout(STUCK_S):
+            await pacer.aclose()
+        own_redis.thaw()
+
+    asyncio.run(main())
+
+
 def test_a_redis_that_is_flushed_grants_no_burst(redis_server: RedisServer) -> None:
     """It forgets everything again and again while permits are taken: any window keeps the limit, and it goes on."""
 

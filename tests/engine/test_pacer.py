@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import time
+from pathlib import Path
+
 import pytest
 
-from bulkdel import Rate
+from bulkdel import Dify, Rate
 from bulkdel.pacing import PacerLost, Pacing
+from bulkdel.pacing.learned import Memory
 from bulkdel.providers.base import Provider
 from tests import virtual
 from tests.engine.world import Service, client, provider, targets
@@ -62,3 +66,24 @@ def test_a_lost_pacer_stops_the_provider_and_the_rest_is_not_attempted(rate: Rat
     virtual.run(main())
     assert [(pacer.given, pacer.closed) for pacer in made] == [(12, 1)]
     assert len(service.sent) == 12
+
+
+def test_what_was_learned_is_what_a_pacer_begins_with(tmp_path: Path) -> None:
+    """With a state folder and a pacer, the folder remembers the rate and the pacer keeps it; no limit is shared in the folder."""
+    service = Service()
+    dify = Dify("dataset-0123456789abcdef", "http://dify.localhost/v1")
+    Memory(tmp_path, dify.fingerprint).remember(Rate(40), True, time.time())
+    before = sorted(path.name for path in tmp_path.rglob("*"))
+    rates: list[Rate | None] = []
+
+    def make(_: Provider, pace: Rate | None) -> Pacing:
+        rates.append(pace)
+        return Pacing(pace)
+
+    async def main() -> None:
+        async with client(service, providers=[dify], pacer=make, state=tmp_path) as opened:
+            assert (await opened.delete(targets(service.fill(20)))).ok
+
+    virtual.run(main())
+    assert rates == [Rate(40)]
+    assert sorted(path.name for path in tmp_path.rglob("*")) == before

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from tests.mutants.distributed import MUTANTS as DISTRIBUTED
 from tests.mutants.engine import MUTANTS as ENGINE
 from tests.mutants.keeping import MUTANTS as KEEPING
 from tests.mutants.limits import MUTANTS as LIMITS
@@ -12,7 +13,7 @@ from tests.mutants.planted import Mutant
 from tests.mutants.purging import MUTANTS as PURGING
 from tests.mutants.reading import MUTANTS as READING
 
-MUTANTS: tuple[Mutant, ...] = (*READING, *PACING, *LIMITS, *ENGINE, *PURGING, *KEEPING)
+MUTANTS: tuple[Mutant, ...] = (*READING, *PACING, *LIMITS, *ENGINE, *PURGING, *KEEPING, *DISTRIBUTED)
 
 
 def misfit(mutant: Mutant, root: Path) -> str:
