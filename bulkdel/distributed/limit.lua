@@ -56,8 +56,8 @@ if news then ends = now + length end
 local before = redis.call('HGET', members, name)
 if act == 'leave' then
   redis.call('HDEL', members, name)
-  -- The limit stays in force until somebody looks; those who wait take over the turn at once.
-  if not fresh then redis.call('HSET', state, 'swept', 0, 'turn', 0) end
+  -- The limit stays in force until somebody looks, who then looks at who is left.
+  if not fresh then redis.call('HSET', state, 'swept', 0) end
   return {0, 0, 0, pauses, pauses, active, 0, limit}
 end
 local seen, text
@@ -90,7 +90,8 @@ if sweeps then
     end
   end
   if force ~= limit then
-    -- What the bucket held stays, as far as it fits: a change grants no burst. Where there was no limit, it begins empty.
+    -- What the bucket held stays, as far as it fits: a change grants no burst. Where there was no limit, or nothing is known
+    -- (first use, a flush), it begins empty: what left before may have been a whole window's.
     local had = 0
     if limit ~= '' and full then
       local old = numbers(limit)
@@ -119,8 +120,8 @@ local paused = math.max(0, ends - now)
 local granted, wait = 0, paused
 if limit ~= '' then
   local l = numbers(limit)
-  -- Missing: what left before is not known, so the bucket is empty. Beyond an empty one: the clock was set back.
-  full = math.min(full or math.huge, now + l.size * l.interval)
+  -- No further off than an empty bucket's: else the clock was set back.
+  full = math.min(full, now + l.size * l.interval)
   if act == 'take' and paused == 0 then
     local cost, room = l.lease * l.interval, now + l.size * l.interval
     full = math.max(full, now)

@@ -39,7 +39,7 @@ def with_pacers(links: list[DirectLink], rates: list[Rate | None], body: Body, *
             for pacer in pacers:
                 await pacer.aclose()
 
-    virtual.run(main)
+    virtual.run(main, limit=4 * 3600.0)
     assert [link.closed for link in links] == [1] * len(links)
 
 
@@ -156,20 +156,22 @@ def test_a_pause_is_heard_by_all_with_the_next_lease(client: Redis) -> None:
 
 
 def test_a_pause_outlives_a_flush(client: Redis) -> None:
-    """Redis forgets everything in the midst of a pause: who knows of it tells it again, and the others hear it."""
-    links = [DirectLink(client) for _ in range(2)]
+    """Redis forgets everything in the midst of a pause: who knows of it tells it again, and who comes later hears it."""
+    links = [DirectLink(client) for _ in range(3)]
 
     async def body(pacers: list[RedisPacer]) -> None:
         loop = asyncio.get_running_loop()
         loop.call_later(1.0, pacers[0].pause, 60.0)
         loop.call_later(2.0, client.flushall)
         began = now()
-        times = await demand(pacers, 50.0)
-        for each in times:
+        first, later = asyncio.create_task(demand(pacers[:2], 50.0)), pacers[2]
+        await asyncio.sleep(10)
+        assert await demand([later], 30.0) == [[]]
+        for each in await first:
             assert each
             assert not [time for time in each if time > began + 1.1]
 
-    with_pacers(links, [Rate(100)] * 2, body)
+    with_pacers(links, [Rate(100)] * 3, body)
 
 
 def test_refused_together_is_one_complaint(client: Redis) -> None:
