@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import ClassVar, Final, NamedTuple
 from urllib.parse import urlsplit
 
@@ -111,7 +112,7 @@ class Dify(Bearer):
     def invalid(self, dataset: str, document: str | None = None) -> str:
         """Anything but a dashed UUID never reaches the delete route: Dify's router answers it with an HTML 404."""
         try:
-            if _UUID.fullmatch(dataset) is None:
+            if not _is_dataset(dataset):
                 return "the dataset's id is not a dashed UUID"
             if document is not None and _UUID.fullmatch(document) is None:
                 return "the document's id is not a dashed UUID"
@@ -387,6 +388,11 @@ class Dify(Bearer):
 
     def _not_dify(self, said: _Said) -> StopProvider:
         return StopProvider(f"this is not Dify's answer: {words.http(said.answer.status, said.shown)}", _WRONG_ADDRESS)
+
+
+@lru_cache(maxsize=64)  # a thousand documents have one dataset; what is no text is a TypeError here, too
+def _is_dataset(id: str) -> bool:
+    return _UUID.fullmatch(id) is not None
 
 
 def _is_success(value: object) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import AsyncIterable, AsyncIterator, Collection, Iterable, Sequence
 from itertools import islice
 from typing import Any
@@ -55,11 +56,12 @@ async def take_targets(
                     f"target number {place} is in a dataset that the same call empties: {target.dataset}",
                     hint="empty it, or name its documents, or do both one after the other",
                 )
-            of = planned.get(target[:2])
+        for (provider, dataset), n in Counter(target[:2] for target in page).items():
+            of = planned.get((provider, dataset))
             if of is None:
-                of = planned[target[:2]] = PlannedDataset(target.provider, target.dataset, explicit=True)
-            of.listed += 1
-            of.selected += 1
+                of = planned[provider, dataset] = PlannedDataset(provider, dataset, explicit=True)
+            of.listed += n
+            of.selected += n
         await ledger.add_targets(page)
     if not call.results.unread:
         await ledger.took_targets()

@@ -70,7 +70,7 @@ def add_documents(store: Store, key: int, rows: Sequence[tuple[Document, str]]) 
 def add_targets(store: Store, targets: Sequence[Target]) -> Added:
     """Lines of targets in their order; the second line of one document is a duplicate of the first."""
     total = Added()
-    new: Counter[int] = Counter()  # added up at the end: 5 µs for each line otherwise, as much as its own row
+    new: Counter[int] = Counter()  # added up at the end: 1.8 µs for each line otherwise, half as much as its own row
     cursor = store.connection.cursor()
     for target in targets:
         key = store.dataset(target.provider, target.dataset)
