@@ -1,4 +1,9 @@
-"""All parts, one after another: ``python -m benchmarks`` (about ten minutes; ``--full`` takes an hour)."""
+"""All parts, one after another: ``python -m benchmarks`` (about ten minutes; ``--full``, up to a million documents, twenty).
+
+What the README shows is made by
+
+    python -m benchmarks --full --readme README.md --plots benchmarks/plots --json benchmarks.json
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the benchmarks found, as Markdown tables, a JSON file and plots, with notes on the machine."""
+"""What the benchmarks found, as Markdown tables (of the README, too), a JSON file and plots, with notes on the machine."""
 
 from __future__ import annotations
 
@@ -9,12 +9,15 @@ import platform
 import shutil
 import sqlite3
 import subprocess
-import sys
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
+
+from benchmarks import plots
+from benchmarks.table import put
 
 
 @dataclass
@@ -30,6 +33,7 @@ class Part:
     numbers: dict[str, Any] = field(default_factory=dict)
     bars: dict[str, float] = field(default_factory=dict)
     unit: str = ""
+    took_s: float = 0.0
 
     def want(self, what: str, wanted: str, found: str, met: bool) -> None:
         self.targets.append((what, wanted, found, met))
@@ -55,7 +59,9 @@ def parser(name: str, doc: str | None) -> argparse.ArgumentParser:
     parser.add_argument("--rounds", type=int, default=3, help="interleaved rounds; medians are shown (default 3)")
     parser.add_argument("--connections", type=int, default=32, help="connections of every peer (default 32)")
     parser.add_argument("--json", type=Path, metavar="FILE", help="everything that was measured")
-    parser.add_argument("--plots", type=Path, metavar="DIR", help="draw the bars, where matplotlib is installed")
+    parser.add_argument("--plots", type=Path, metavar="DIR", help="draw the bars as SVG, where matplotlib is installed")
+    parser.add_argument("--markdown", type=Path, metavar="FILE", help="all tables and notes in a new file")
+    parser.add_argument("--readme", type=Path, metavar="FILE", help="put each table into its place in this file")
     return parser
 
 
@@ -66,10 +72,20 @@ def main(name: str, doc: str | None, *measures: Measure, given: Sequence[str] | 
     before = machine()
     parts = []
     for measure in measures:
+        began = time.perf_counter()
         part = measure(options)
+        part.took_s = time.perf_counter() - began
         parts.append(part)
         print(markdown(part), flush=True)
-    print(f"\n{before['words']}; load {before['load']} before, {load()} after.")
+    took = ", ".join(f"{part.name} {part.took_s:.0f} s" for part in parts)
+    notes = f"{before['words']}; load {before['load']} before, {load()} after. It took {took}."
+    print(f"\n{notes}")
+    if arguments.markdown is not None:
+        arguments.markdown.write_text("\n".join([*map(markdown, parts), "", notes, ""]).lstrip(), "utf-8")
+    if arguments.readme is not None:
+        for part in parts:
+            put(arguments.readme, f"benchmarks: {part.name}", markdown(part).strip())
+        put(arguments.readme, "benchmarks: machine", notes)
     if arguments.json is not None:
         arguments.json.write_text(json.dumps(as_json(parts, before), indent=1) + "\n")
     if arguments.plots is not None:
@@ -110,6 +126,7 @@ def as_json(parts: Sequence[Part], found: dict[str, Any]) -> dict[str, Any]:
         "parts": [
             {
                 "name": part.name,
+                "took_s": round(part.took_s, 1),
                 "rows": [dict(zip(part.heads, row, strict=True)) for row in part.rows],
                 "targets": [
                     {"target": what, "wanted": wanted, "measured": got, "met": met}
@@ -125,20 +142,14 @@ def as_json(parts: Sequence[Part], found: dict[str, Any]) -> dict[str, Any]:
 
 def draw(parts: Sequence[Part], folder: Path) -> None:
     """A bar chart for each part that has bars."""
-    try:
-        import matplotlib
-    except ImportError:
-        print("no plots: matplotlib is not installed", file=sys.stderr)
+    pyplot = plots.pyplot()
+    if pyplot is None:
         return
-    matplotlib.use("Agg")
-    from matplotlib import pyplot
-
-    folder.mkdir(parents=True, exist_ok=True)
     for part in parts:
         if not part.bars:
             continue
         names = list(part.bars)[::-1]
-        figure, axes = pyplot.subplots(figsize=(9, 0.9 + 0.34 * len(names)))
+        figure, axes = pyplot.subplots(figsize=(7, 0.6 + 0.22 * len(names)), layout="constrained")
         colours = ["#1f6f5c" if name.startswith("bulkdel") else "#b8b8b8" for name in names]
         drawn = axes.barh(names, [part.bars[name] for name in names], color=colours)
         axes.bar_label(drawn, fmt="{:,.4g}", padding=3)
@@ -146,7 +157,7 @@ def draw(parts: Sequence[Part], folder: Path) -> None:
         axes.set_xlabel(part.unit)
         axes.spines[["top", "right"]].set_visible(False)
         axes.margins(x=0.12)
-        figure.savefig(folder / f"{part.name}.png", bbox_inches="tight", dpi=110)
+        plots.save(figure, folder / f"{part.name}.svg")
         pyplot.close(figure)
 
 
