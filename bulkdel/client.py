@@ -5,7 +5,6 @@ from __future__ import annotations
 import random
 from collections.abc import AsyncIterable, Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, contextmanager
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from types import TracebackType
@@ -14,21 +13,21 @@ from typing import TYPE_CHECKING, Any
 from bulkdel import events
 from bulkdel.account import Report
 from bulkdel.engine.call import Call
-from bulkdel.engine.channel import Channel, GaveUp, most_concurrency
+from bulkdel.engine.channel import Channel, most_concurrency
 from bulkdel.engine.engine import LaneOf
 from bulkdel.engine.feeds import from_items
 from bulkdel.engine.job import Item
 from bulkdel.engine.lane import Lane
 from bulkdel.engine.progress import Progress
-from bulkdel.engine.questions import ask_datasets
 from bulkdel.engine.results import Journal
 from bulkdel.engine.stop import StopReason
 from bulkdel.errors import ConfigurationError, TargetsError
-from bulkdel.exchange import Page, StopDataset, StopProvider, Wire
-from bulkdel.model import Dataset, Policy, RunStatus, Selection, Target
+from bulkdel.exchange import Wire
+from bulkdel.model import Policy, Selection, Target
 from bulkdel.outcomes import Kept, OnSettled, Outcomes
 from bulkdel.pacing import MakePacer
 from bulkdel.providers.base import Provider
+from bulkdel.purging.datasets import DatasetListing, list_datasets
 from bulkdel.purging.explicit import check_target, delete_report, feeds_for
 from bulkdel.purging.flow import Confirm, OnPlan, Wish
 from bulkdel.purging.flow import purge as purge_datasets
@@ -37,20 +36,10 @@ from bulkdel.purging.ledger import MemoryLedger
 if TYPE_CHECKING:
     from bulkdel.runs.values import Act
 
-# Run files are imported where one is used: SQLite and what stands on it cost a fifth of what aiohttp does.
+# Run files are imported where one is used: SQLite and what stands on it cost a tenth of what aiohttp does.
 
 Targets = Iterable[Target] | AsyncIterable[Target]
 Connect = Callable[[Provider], AbstractAsyncContextManager[Wire]]
-
-
-@dataclass(frozen=True, slots=True)
-class DatasetListing:
-    """The datasets that a key sees; ``failure`` says why the list is not whole, empty where it is."""
-
-    datasets: tuple[Dataset, ...]
-    status: RunStatus = "complete"
-    failure: str = ""
-    hint: str = ""
 
 
 class Client:
@@ -388,7 +377,7 @@ class Client:
         """The datasets that the key sees."""
         channel = self._channel(provider)
         with self._call({provider: channel}, policy or self._policy, None, None, None) as call:
-            return await _datasets(call, channel)
+            return await list_datasets(call, channel)
 
     # ------------------------------------------------------------------ while they run
 
@@ -445,32 +434,6 @@ class Client:
             finally:
                 self._calls.remove(call)
                 self._last = call.progress()
-
-
-async def _datasets(call: Call, channel: Channel) -> DatasetListing:
-    stop = call.stops[channel.provider.name]
-    found: dict[str, Dataset] = {}
-    cursor: str | None = None
-    seen: set[str] = set()
-    while True:
-        page = await ask_datasets(channel, cursor, stop, call.policy)
-        match page:
-            case Page():
-                found.update((dataset.id, dataset) for dataset in page.items)
-                if page.next is None:
-                    return DatasetListing(tuple(found.values()))
-                if page.next in seen:
-                    why = "the service's list of datasets has no end: it repeats a cursor"
-                    return DatasetListing(tuple(found.values()), "incomplete", why)
-                seen.add(page.next)
-                cursor = page.next
-            case StopDataset() | GaveUp():
-                return DatasetListing(tuple(found.values()), "incomplete", page.reason)
-            case StopProvider() | None:
-                end = stop.reason
-                if end is None:
-                    return DatasetListing(tuple(found.values()), "incomplete", "stopped")
-                return DatasetListing(tuple(found.values()), end.status, end.reason, end.hint)
 
 
 def _connect(provider: Provider, *, ca_file: str | Path | None) -> AbstractAsyncContextManager[Wire]:

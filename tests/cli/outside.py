@@ -14,9 +14,9 @@ from bulkdel.account import Counts, DatasetReport, Report
 from bulkdel.account.plan import Plan, PlannedDataset
 from bulkdel.cli import run
 from bulkdel.cli.world import World
-from bulkdel.client import DatasetListing
 from bulkdel.engine.progress import Progress
 from bulkdel.model import Settled, Target
+from bulkdel.purging.datasets import DatasetListing
 
 KEY = "dataset-NeverShowThisKey0123"
 DATASET = "6f1c2b34-0000-4000-8000-000000000001"

@@ -10,10 +10,10 @@ from typing import Any
 import pytest
 
 from bulkdel import Client, Dify, Target
-from bulkdel.client import DatasetListing
 from bulkdel.errors import ConfigurationError
 from bulkdel.exchange import Answer, Page, Reply, Request
 from bulkdel.providers.base import Provider
+from bulkdel.purging.datasets import DatasetListing
 from tests import virtual
 from tests.engine.world import DATASET, JSON, KEY, Service, client, document_id, error, provider
 

@@ -65,7 +65,7 @@ MUTANTS = (
     ),
     Mutant(
         "crash-leaves-no-doubt", "S2", SETTLING,
-        "or any(row <= reached and session >= (retried or 0) for session, reached in crashed)",
+        "or bool(crashed and any(row <= n and session >= (retried or 0) for session, n in crashed))",
         "or False",
         "what was in flight when the process died, and is gone, is called already gone",
         (*FILE, *RESUME),

@@ -178,7 +178,7 @@ MUTANTS = (
         ("tests/engine/test_engine.py",),
     ),
     Mutant(
-        "circle-of-datasets-is-whole", "S15", "bulkdel/client.py",
+        "circle-of-datasets-is-whole", "S15", "bulkdel/purging/datasets.py",
         'return DatasetListing(tuple(found.values()), "incomplete", why)',
         "return DatasetListing(tuple(found.values()))",
         "a list of datasets whose cursors go round in a circle passes for a whole one",
