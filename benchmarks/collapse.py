@@ -24,10 +24,9 @@ def measure(options: Options) -> Part:
         ours("bulkdel, as it comes", "delete", N, *TIMEOUT, "--connections", "0"),
         python("aiohttp + gather, 100 connections", "aiohttp_gather", N, *TIMEOUT, "--connections", "100"),
     ]
-    with node_folder() as folder:
-        peers += node("axios + Promise.allSettled", folder, "allsettled", N, *TIMEOUT)
-        for peer in peers:
-            row(part, peer, options)
+    peers += node("axios + Promise.allSettled", node_folder(), "allsettled", N, *TIMEOUT)
+    for peer in peers:
+        row(part, peer, options)
     part.unit = "documents that were reported falsely, of 1,000"
     part.notes += [
         f"{SLOTS} slots, {SERVICE_S * 1000:.0f} ms a delete, so at best {N * SERVICE_S / SLOTS:.0f} s; a client's timeout of 30 s",

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import atexit
 import json
 import os
 import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -72,21 +73,21 @@ def node(name: str, folder: Path | None, script: str, documents: int, *options: 
     return [] if folder is None else [Peer(name, ("node", str(folder / f"{script}.mjs")), documents, options)]
 
 
-@contextmanager
-def node_folder() -> Iterator[Path | None]:
+@cache
+def node_folder() -> Path | None:
     """A folder outside the checkout with the Node peers and their packages; None where Node or its registry is not there."""
     if shutil.which("node") is None or shutil.which("npm") is None:
-        print("no Node here: its peers are left out", file=sys.stderr)
-        yield None
-        return
-    with tempfile.TemporaryDirectory(prefix="bulkdel-bench-") as name:
-        folder = Path(name)
-        for script in [*PEERS.glob("*.mjs"), PEERS / "package.json"]:
-            shutil.copy(script, folder)
-        got = subprocess.run(["npm", "install", "--no-audit", "--no-fund"], cwd=folder, capture_output=True, text=True)
-        if got.returncode:
-            print("npm could not install the Node peers: they are left out", file=sys.stderr)
-        yield None if got.returncode else folder
+        say("no Node here: its peers are left out")
+        return None
+    folder = Path(tempfile.mkdtemp(prefix="bulkdel-bench-"))
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    for file in [*PEERS.glob("*.mjs"), *PEERS.glob("package*.json")]:
+        shutil.copy(file, folder)
+    got = subprocess.run(["npm", "ci", "--no-audit", "--no-fund"], cwd=folder, capture_output=True, text=True)
+    if got.returncode:
+        say("npm could not install the Node peers: they are left out")
+        return None
+    return folder
 
 
 def run_once(peer: Peer, sink: Sink, connections: int) -> Cost:

@@ -50,8 +50,8 @@ def real(part: Part, options: Options) -> None:
     ]
     if find_spec("httpx") is not None and find_spec("aiometer") is not None:
         peers.append(python("aiometer + httpx, max_per_second=100", "aiometer_httpx", N_REAL, *rate))
-    with node_folder() as folder, sink.running("--window", f"{RATE_REAL}/1") as service:
-        peers += node("p-queue + undici, intervalCap 100", folder, "pqueue", N_REAL, *rate)
+    with sink.running("--window", f"{RATE_REAL}/1") as service:
+        peers += node("p-queue + undici, intervalCap 100", node_folder(), "pqueue", N_REAL, *rate)
         costs = compete(peers, service, rounds=options.rounds, connections=options.connections)
     ideal = (N_REAL - 1) // RATE_REAL
     for peer in peers:

@@ -36,7 +36,8 @@ def measure(options: Options) -> Part:
         peers += [python("httpx + gather", "httpx_gather", 1_000)]
         if find_spec("aiometer") is not None:
             peers += [python("aiometer + httpx", "aiometer_httpx", 1_000)]
-    with node_folder() as folder, sink.running() as service:
+    folder = node_folder()
+    with sink.running() as service:
         # Ten thousand sockets are about what an unbounded client gets from one address before the system refuses more.
         peers += node(ALL, folder, "allsettled", 10_000)
         peers += node("axios + allSettled, 32 sockets", folder, "allsettled", 10_000, "--mode", "pooled")

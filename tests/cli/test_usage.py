@@ -11,9 +11,9 @@ import click
 import pytest
 
 from bulkdel.cli.app import bulkdel
-from bulkdel.client import DatasetListing
 from bulkdel.errors import BrokenPromise, ConfigurationError, Refused
 from bulkdel.model import Dataset, Limits, Policy, Rate, Selection, Target
+from bulkdel.purging.datasets import DatasetListing
 from tests.cli.outside import DATASET, ENVIRON, KEY, OTHER, Closed, FakeClient, invoke
 
 COMMANDS = ["purge", "delete", "datasets", "simulate", "demo"]
