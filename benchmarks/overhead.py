@@ -10,7 +10,7 @@ import shutil
 from importlib.util import find_spec
 
 from benchmarks import sink
-from benchmarks.contest import Peer, Rounds, compete, duel, middle, node, node_folder, ours, python, ratio
+from benchmarks.contest import Peer, Rounds, compete, duel, middle, node, node_folder, ours, python, ratio, say
 from benchmarks.report import Options, Part, main
 
 BARE = "bare aiohttp worker pool"
@@ -32,6 +32,9 @@ def measure(options: Options) -> Part:
             ours(RUN + UVLOOP, "run", many, loop="uvloop"),
         ]
     peers += [python("aiohttp + gather", "aiohttp_gather", many)]
+    missing = [name for name in ("uvloop", "httpx", "aiometer") if find_spec(name) is None]
+    if missing:
+        say(f"left out, because not installed (pip install 'bulkdel[bench]'): {', '.join(missing)}")
     if find_spec("httpx") is not None:
         peers += [python("httpx + gather", "httpx_gather", 1_000)]
         if find_spec("aiometer") is not None:
