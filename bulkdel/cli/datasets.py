@@ -35,7 +35,7 @@ def datasets(world: World, /, provider: str, **given: Any) -> int:
 
     PROVIDER is dify, langdock, or the name of an installed plug-in.
     """
-    from bulkdel.cli import act, logs, opening, output
+    from bulkdel.cli import act, logs, opening, output, run_files
     from bulkdel.cli.screen import Screen
 
     world.verbose = given["verbose"]
@@ -43,7 +43,8 @@ def datasets(world: World, /, provider: str, **given: Any) -> int:
     opened = opening.open_provider(provider, given, world, screen)
 
     async def listing() -> Any:
-        async with world.client(opened, ca_file=given["ca_file"]) as client:
+        # With the state folder, so that it keeps below the one limit of the key together with runs that go now.
+        async with world.client(opened, ca_file=given["ca_file"], state=run_files.state(world)) as client:
             return await client.datasets(opened.name)
 
     as_json = given["log_json"] or not screen.terminal

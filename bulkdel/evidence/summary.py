@@ -111,8 +111,10 @@ def costs(report: Report) -> str:
 def spent(report: Report) -> list[str]:
     """Where every second went, the longest first: to what was waited for, or to bulkdel itself."""
     took = sorted(report.waited_s.items(), key=lambda item: -item[1])
-    parts = [f"{CAUSES.get(cause, safe(cause))} {spoken(seconds)}" for cause, seconds in took if seconds >= 0.05]
     several = len({dataset.provider for dataset in report.datasets})
+    # One that is done while another still goes is held back by nothing, and works no more than that.
+    called = CAUSES | ({"us": "working or done"} if several > 1 else {})
+    parts = [f"{called.get(cause, safe(cause))} {spoken(seconds)}" for cause, seconds in took if seconds >= 0.05]
     added = f" (of {several} providers, added up)" if several > 1 else ""
     return [f"where the time went{added}: {', '.join(parts)}"] if parts else []
 
