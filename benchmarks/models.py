@@ -179,7 +179,7 @@ def http_date(at: float) -> str:
 
 
 class Limited(Model):
-    """A service that lets ``n`` requests through in any ``per`` seconds, refused ones counted, and takes 40 ms for each.
+    """A service that lets ``n`` requests through in any ``per`` seconds, refused ones counted, and takes ``takes`` seconds for each.
 
     ``refuse(seconds)`` words a refusal, given how long it is until a request would be let through. ``fixed``: the count begins
     anew every ``per`` seconds of the clock instead.
@@ -193,10 +193,12 @@ class Limited(Model):
         *,
         deleted: Answer = DELETED,
         fixed: bool = False,
+        takes: float = 0.04,
         seed: int = 1,
     ) -> None:
         super().__init__(seed)
         self.n, self.per, self.refuse, self.deleted, self.fixed = n, per, refuse, deleted, fixed
+        self.takes = takes
         self._counted: deque[float] = deque()
         self.live: list[tuple[float, bool]] = []  # the customer's own app: when it asked, and whether it was refused
 
@@ -228,7 +230,7 @@ class Limited(Model):
 
     async def serve(self, request: Request) -> Answer:
         wait = self.admit()
-        await asyncio.sleep(self.noisy(0.04, 0.3))
+        await asyncio.sleep(self.noisy(self.takes, 0.3))
         return self.refuse(wait) if wait else self.deleted
 
     async def read(self, request: Request) -> Answer:

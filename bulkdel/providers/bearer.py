@@ -65,12 +65,13 @@ class Bearer:
         most = limits.concurrency
         if limits.concurrency is None:
             limits = replace(limits, concurrency=self.concurrency)
-            most = self.most if limits.rate is None else self.concurrency
+            most = self.most
         object.__setattr__(self, "api_key", api_key)
         object.__setattr__(self, "base_url", url)
         object.__setattr__(self, "name", self.kind if name is None else _checked_name(name))
         object.__setattr__(self, "limits", limits)
-        # More than ``limits.concurrency`` where neither it nor a rate was given: it is adapted then, up to this.
+        # More than ``limits.concurrency`` where none was given: it is adapted then, up to this. With a rate, too: of 100/s four
+        # at a time that take 0.5 s each would use 8 %.
         object.__setattr__(self, "most_concurrency", most)
         object.__setattr__(self, "rate_unsaid", unsaid)
 

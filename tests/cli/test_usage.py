@@ -92,17 +92,21 @@ def test_every_option_reaches_its_place() -> None:
 
 
 @pytest.mark.parametrize(
-    ("words", "limits"),
+    ("words", "limits", "most", "unsaid"),
     [
-        ((), Limits(Rate(8, per=60), 4)), (("--rate", "none"), Limits(None, 4)), (("--concurrency", "2"), Limits(Rate(8, per=60), 2)),
-        (("--concurrency", "auto"), Limits(Rate(8, per=60), 4)), (("--rate", "100/min"), Limits(Rate(100, per=60), 4)),
+        ((), Limits(Rate(8, per=60), 4), 64, True), (("--rate", "none"), Limits(None, 4), 64, False),
+        (("--concurrency", "2"), Limits(Rate(8, per=60), 2), 2, True),
+        (("--concurrency", "auto"), Limits(Rate(8, per=60), 4), 64, True),
+        (("--rate", "100/min"), Limits(Rate(100, per=60), 4), 64, False),
+        (("--rate", "none", "--concurrency", "9"), Limits(None, 9), 9, False),
     ],
 )  # fmt: skip
-def test_what_is_not_given_stays_the_providers(words: tuple[str, ...], limits: Limits) -> None:
-    """A rate alone leaves the concurrency, a concurrency alone leaves Dify Cloud's rate, none takes it away."""
+def test_what_is_not_given_stays_the_providers(words: tuple[str, ...], limits: Limits, most: int, unsaid: bool) -> None:
+    """A rate alone leaves the concurrency, a concurrency alone Dify Cloud's rate and what is learned of it, none takes it away."""
     client = FakeClient()
     assert invoke("purge", "dify", DATASET, "-y", *words, client=client, environ={"DIFY_API_KEY": KEY}).status == 0
-    assert client.calls[0][1][0].limits == limits
+    given = client.calls[0][1][0]
+    assert (given.limits, given.most_concurrency, given.rate_unsaid) == (limits, most, unsaid)
 
 
 WRONG: list[tuple[tuple[str, ...], str]] = [
