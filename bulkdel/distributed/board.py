@@ -116,25 +116,34 @@ class Row:
 
 @dataclass(slots=True)
 class Words:
-    """What a worker has to tell since it told last: endings, events, requests that left, and those in flight."""
+    """What a worker has to tell since it told last: endings, events, requests that left, those in flight, and what it waits for."""
 
     rows: list[Row] = field(default_factory=list)
     events: list[list[Any]] = field(default_factory=list)
     requests: int = 0
     in_flight: int = 0
+    waits: tuple[str, str, float | None] | None = None
 
     def to_json(self) -> str:
-        if not (self.rows or self.events or self.requests or self.in_flight):
+        if self == Words():
             return ""
         rows = [(row.key, row.outcome, row.reason, row.attempts) for row in self.rows]
-        return json.dumps({"rows": rows, "events": self.events, "requests": self.requests, "in_flight": self.in_flight})
+        told = {"rows": rows, "events": self.events, "requests": self.requests, "in_flight": self.in_flight}
+        return json.dumps(told | {"waits": self.waits})
 
     @classmethod
     def from_json(cls, text: str) -> Words:
         if not text:
             return cls()
         told = json.loads(text)
-        return cls([Row(*row) for row in told["rows"]], told["events"], told["requests"], told["in_flight"])
+        waits = told["waits"]
+        return cls(
+            [Row(*row) for row in told["rows"]],
+            told["events"],
+            told["requests"],
+            told["in_flight"],
+            None if waits is None else (waits[0], waits[1], waits[2]),
+        )
 
 
 @dataclass(frozen=True, slots=True)

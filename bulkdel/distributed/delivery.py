@@ -201,7 +201,7 @@ class _Home:
 
     def gathered(self) -> Words:
         """What happened since it was told last."""
-        words = Words(events=self._events, in_flight=self._in_flight())
+        words = Words(events=self._events, in_flight=self._in_flight(), waits=self._waits())
         self._events = []
         requests = self._asked()
         words.requests, self._requests = requests - self._requests, requests
@@ -213,8 +213,8 @@ class _Home:
         :raises redis.RedisError: where Redis is away
         """
         async with self._one:
-            if not words.rows and not words.in_flight:
-                words.in_flight = self._in_flight()
+            if not words.rows:
+                words.in_flight, words.waits = self._in_flight(), self._waits()
             told = await self.board.tell(self.shard.id, self.shard.service.name, self._owner, words)
             self.told_at = asyncio.get_running_loop().time()
         self.recalled = self.recalled or told == "stop"
@@ -247,6 +247,10 @@ class _Home:
         if self.flying is not None or self.client is None:
             return self.flying or 0
         return sum(one.in_flight for one in self.client.progress())
+
+    def _waits(self) -> tuple[str, str, float | None] | None:
+        looks = self.client.progress() if self.client is not None and self.flying is None else ()
+        return next(((one.wait, one.why, one.wait_s) for one in looks if one.wait), None)
 
     def _asked(self) -> int:
         return sum(one.requests for one in self.client.progress()) if self.client is not None else 0

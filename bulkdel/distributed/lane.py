@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, cast
@@ -21,6 +22,7 @@ from bulkdel.model import Outcome, Policy, Target
 
 if TYPE_CHECKING:
     from bulkdel.distributed.submit import Submitter
+    from bulkdel.engine.progress import Wait
 
 
 @dataclass(slots=True)
@@ -34,6 +36,7 @@ class Out:
     lane: RemoteLane
     jobs: dict[int, Job]
     in_flight: int = 0
+    waits: tuple[Wait, str, float | None] | None = None
     word: str | None = None
     found: bool = False
 
@@ -68,6 +71,10 @@ class RemoteLane(Lane):
     def fed(self) -> None:
         super().fed()
         self.stir()
+
+    @property
+    def indexing(self) -> int:
+        return len(self._indexing)
 
     def stir(self) -> None:
         """Something changed: there is more to pack, something came home, or a stop was set."""
@@ -131,6 +138,8 @@ class RemoteLane(Lane):
         """A worker told what happened."""
         self.channel.requests += words.requests
         self._flying(out, words.in_flight)
+        out.waits = cast("tuple[Wait, str, float | None] | None", words.waits)
+        self._ask_around()
         for row in words.rows:
             job = out.jobs.pop(row.key, None)
             if job is not None:  # else it was told twice
@@ -178,10 +187,17 @@ class RemoteLane(Lane):
     def _drop(self, out: Out) -> None:
         self._flying(out, 0)
         self.out.pop(out.id, None)
+        self._ask_around()
 
     def _flying(self, out: Out, n: int) -> None:
         self.channel.elsewhere += n - out.in_flight
         out.in_flight = n
+
+    def _ask_around(self) -> None:
+        """What most of those wait for who said anything."""
+        said = [out.waits for out in self.out.values() if out.waits is not None]
+        most = Counter(cause for cause, _, _ in said).most_common(1)
+        self.told = next(one for one in said if one[0] == most[0][0]) if most else None
 
     def _event(self, event: list[object]) -> None:
         match event:

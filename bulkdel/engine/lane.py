@@ -15,6 +15,7 @@ from bulkdel import events
 from bulkdel.backoff import full_jitter, next_look
 from bulkdel.engine.channel import Channel, Exchange
 from bulkdel.engine.job import Item, Job
+from bulkdel.engine.progress import Wait
 from bulkdel.engine.refused import Refused
 from bulkdel.engine.results import Results
 from bulkdel.engine.stop import Stop
@@ -52,6 +53,7 @@ class Lane:
     """Takes items in through ``offer`` and settles every one of them in ``results``, whatever happens."""
 
     window = WINDOW
+    told: tuple[Wait, str, float | None] | None = None  # what others wait for, where they work the targets off
 
     def __init__(self, channel: Channel, stop: Stop, policy: Policy, results: Results) -> None:
         self.channel = channel

@@ -184,6 +184,8 @@ def waits_for(channel: Channel, lane: Lane | None, now: float) -> tuple[Wait, st
         return "consumer", "settled targets wait to be read", None
     if trouble := channel.pacing.trouble:
         return "pause", trouble, None
+    if lane is not None and lane.told is not None:
+        return lane.told
     if channel.in_flight >= channel.slots.limit:
         return "service", f"{channel.in_flight} answers in flight", None
     if channel.slots.in_flight > channel.in_flight:
