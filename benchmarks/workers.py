@@ -1,6 +1,6 @@
 """Jobs through Celery: 1, 2 and 4 workers under one limit and under none, and how long a killed worker's shard is nobody's.
 
-Real workers, a real Redis and a simulated Dify with an answer time of 20 ms, all on this machine: where it has fewer cores than
+Real workers, a real Redis and a simulated Dify with an answer time of 10 ms, all on this machine: where it has fewer cores than
 there are workers, the case without a limit says what the machine does and not what more machines would.
 """
 
@@ -23,7 +23,7 @@ from tests.pacing.departures import worst
 
 DATASETS = 8
 RATE = 200
-LATENCY_S = 0.02
+LATENCY_S = 0.01
 
 
 @dataclass
@@ -55,7 +55,7 @@ def beside(server: RedisServer, work: Callable[[Crew], Awaitable[Any]], **simula
 
 def job(server: RedisServer, workers: int, each: int, limited: bool) -> Found:
     async def work(crew: Crew) -> Found:
-        crew.job(provider=f'rate = "{RATE}/s"\nconcurrency = 16' if limited else 'rate = "none"')
+        crew.job(provider=f'rate = "{RATE}/s"' if limited else 'rate = "none"')
         crew.simulator.set_faults(latency=LATENCY_S)
         for _ in range(workers):
             await crew.worker().ready()

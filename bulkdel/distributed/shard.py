@@ -17,8 +17,11 @@ VERSION = 1
 MOST = 1_000
 """Documents in a shard at most: a message of about 60 KB, and what a killed worker makes another ask again."""
 
-FEWEST = 50
-"""Documents in a shard at least, where the rate does not say fewer: a shard costs a worker about 20 ms beside its requests."""
+FEWEST = 100
+"""Documents in a shard at least, where the rate does not say fewer: a shard costs a worker about 50 ms beside its requests."""
+
+WORTH_S = 2.0
+"""Seconds of the provider's whole rate that a shard holds at least, for the same reason: one worker alone keeps a limit then."""
 
 SHARD_S = 120.0
 """Seconds that a shard should last at most, with all that may be out sharing the provider's rate."""
@@ -26,8 +29,9 @@ SHARD_S = 120.0
 OUT = 32
 """Shards of one provider that are queued or at work: more workers than that have nothing to add to one key's rate."""
 
-SPLIT = 8
-"""Shards among which a concurrency that is given is split, at most: more would leave each worker one request at a time."""
+SPLIT = 4
+"""Shards among which a concurrency that is given is split, at most: more would leave each worker one request at a time, and a few
+workers most of it unused."""
 
 _HELD, _DOUBT, _LISTED = 1, 2, 4
 
@@ -43,7 +47,7 @@ def size(total: int | None, per_second: float | None, out: int = OUT) -> int:
     if per_second is not None:
         most = min(most, max(1, math.floor(per_second * SHARD_S / out)))
     if total is not None:  # so that a small job has something for each worker
-        most = min(most, max(FEWEST, math.ceil(total / out)))
+        most = min(most, max(FEWEST, math.ceil((per_second or 0.0) * WORTH_S), math.ceil(total / out)))
     return most
 
 
@@ -52,10 +56,10 @@ def spread(provider: Provider) -> tuple[int, int | None]:
 
     A concurrency that is given is the sum over all workers: it is split among the shards.
     """
-    concurrency = provider.limits.concurrency or 1
-    # ``most_concurrency`` is not of the protocol: a plug-in need not have it.
-    if getattr(provider, "most_concurrency", concurrency) > concurrency:
+    # Not of the protocol: what a plug-in says of its concurrency counts as given.
+    if getattr(provider, "concurrency_unsaid", False):
         return OUT, None
+    concurrency = provider.limits.concurrency or 1
     out = min(concurrency, SPLIT)
     return out, concurrency // out
 

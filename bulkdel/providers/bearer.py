@@ -42,6 +42,7 @@ class Bearer:
     limits: Limits
     most_concurrency: int = field(init=False, repr=False)
     rate_unsaid: bool = field(init=False, repr=False)
+    concurrency_unsaid: bool = field(init=False, repr=False)
 
     kind: ClassVar[str]
     title: ClassVar[str]
@@ -58,6 +59,7 @@ class Bearer:
         _check_key(api_key)
         # A concurrency alone says nothing of the rate, as no limits at all do not; ``Limits()`` says that there is none.
         unsaid = limits is None or (_is_limits(limits) and limits.rate is None and limits.concurrency is not None)
+        none_said = limits is None or (_is_limits(limits) and limits.concurrency is None)
         if limits is None:
             limits = self.default_limits(urlsplit(url).hostname or "")
         elif not _is_limits(limits):
@@ -74,6 +76,7 @@ class Bearer:
         # at a time that take 0.5 s each would use 8 %.
         object.__setattr__(self, "most_concurrency", most)
         object.__setattr__(self, "rate_unsaid", unsaid)
+        object.__setattr__(self, "concurrency_unsaid", none_said)
 
     def with_concurrency(self, concurrency: int) -> Self:
         """The same provider with so many requests in flight: of its rate nothing more is said than before.
@@ -83,6 +86,7 @@ class Bearer:
         other = copy(self)
         object.__setattr__(other, "limits", replace(self.limits, concurrency=concurrency))
         object.__setattr__(other, "most_concurrency", concurrency)
+        object.__setattr__(other, "concurrency_unsaid", False)
         return other
 
     def default_limits(self, host: str) -> Limits:

@@ -23,11 +23,12 @@ KEY = "dataset-NeverShowThisKey0123"
         (None, None, 32, 1000),  # nothing is known: as many as a message may hold
         (100_000, None, 32, 1000),
         (8_000, None, 32, 250),  # something for each
-        (300, None, 32, 50),  # but not crumbs
+        (300, None, 32, 100),  # but not crumbs
+        (2_000, 200.0, 32, 400),  # nor what a limit lets through in a moment
         (100_000, 200.0, 32, 750),  # 32 of them share 200/s: 120 s
         (100_000, 8 / 60, 32, 1),  # Dify Cloud's smallest plan: 16 documents in 120 s
         (100_000, 45 / 60, 4, 22),
-        (10, 1000.0, 32, 50),
+        (10, 1000.0, 32, 1000),
     ],
 )
 def test_the_size_of_a_shard(total: int | None, per_second: float | None, out: int, expected: int) -> None:
@@ -110,6 +111,8 @@ def test_a_given_concurrency_is_the_sum() -> None:
     assert (free.limits, free.concurrency) == (None, None)
     paced = Service.of(Dify(KEY, "http://127.0.0.1:9/v1", limits=Limits(Rate(5), 4)), KeyPlace(env="K"))
     assert paced.limits == Limits(Rate(5), 1)
+    unsaid = Service.of(Dify(KEY, "http://127.0.0.1:9/v1", limits=Limits(Rate(5))), KeyPlace(env="K"))
+    assert unsaid.limits == Limits(Rate(5))
     free = Service.of(Dify(KEY, "http://127.0.0.1:9/v1", limits=Limits()), KeyPlace(env="K"))
     assert free.limits == Limits()
 
