@@ -93,7 +93,7 @@ return gone
 
 _CLAIM: Final = """
 local there = redis.call('GET', KEYS[1])
-if there and there ~= ARGV[1] then return there end
+if there and there ~= ARGV[1] and there ~= ARGV[3] then return there end
 redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[2])
 return ''
 """
@@ -259,9 +259,9 @@ class Board:
 
     # ------------------------------------------------------------------ the submitter's part
 
-    async def claim(self, who: str) -> str:
-        """Be the job's submitter for a while; the words of another who is, else empty."""
-        return cast("str", await self._claim(keys=[self._at + "submitter"], args=[who, self._lease_ms]))
+    async def claim(self, who: str, *, after: str = "") -> str:
+        """Be the job's submitter for a while; the words of another who is, else empty. ``after`` is one that is no more."""
+        return cast("str", await self._claim(keys=[self._at + "submitter"], args=[who, self._lease_ms, after]))
 
     async def leave(self, who: str) -> None:
         """Be it no longer."""

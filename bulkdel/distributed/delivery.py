@@ -91,8 +91,11 @@ async def work(shard: Shard, url: str, *, lease_s: float, told_to_end: Callable[
             try:
                 report = await client.settle_items(items, home, on_event=home.hear)
             finally:
-                watching.cancel()
-                await asyncio.wait([watching])
+                home.over = True
+                while not watching.done():
+                    # Redis' client may take a cancellation that comes as an answer does for a lost connection.
+                    watching.cancel()
+                    await asyncio.wait([watching], timeout=1.0)
             home.flying = 0
         return await _end(home, report, begun, told_to_end())
 
@@ -145,7 +148,7 @@ async def _end(home: _Home, report: Report, begun: int, ending: bool) -> Result:
 async def _watch(home: _Home, client: Client, told_to_end: Callable[[], bool]) -> None:
     """Say that one is alive, and stop where one is told to."""
     loop = asyncio.get_running_loop()
-    while True:
+    while not home.over:
         await asyncio.sleep(LOOK_S)
         if home.recalled or home.lost:
             client.stop("another worker has the shard" if home.lost else "the job was stopped")
@@ -166,6 +169,7 @@ class _Home:
         self.client: Client | None = None
         self.told_at = asyncio.get_running_loop().time()
         self.left: dict[int, int] = {}  # without an ending, with how often it was asked for
+        self.over = False
         self.recalled = False
         self.lost = False
         self.gave_up: Gone | None = None

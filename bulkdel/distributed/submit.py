@@ -6,6 +6,7 @@ import asyncio
 import logging
 import math
 import os
+import re
 import secrets
 import socket
 from collections.abc import Awaitable, Callable, Mapping, Sequence
@@ -34,6 +35,9 @@ LOOK_S = 2.0
 
 PATIENCE_S = 60.0
 """Seconds that the submitter waits for a Redis that is away before it stops, to be resumed."""
+
+CANCEL_S = 1.0
+"""Seconds until what does not end is told to end once more."""
 
 AGAIN_S = 0.5
 """Seconds between tries to reach it."""
@@ -89,6 +93,7 @@ class Submitter:
         self._early: dict[int, Row] = {}  # endings of documents that were not handed over yet
         self._last = "0-0"
         self._task: asyncio.Task[None] | None = None
+        self._leaving = False
         self._alone_since: float | None = (
             None  # shards are out, and no worker ever told anything; inf once that was said
         )
@@ -110,9 +115,11 @@ class Submitter:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if self._task is not None:
+        self._leaving = True
+        while self._task is not None and not self._task.done():
+            # Redis' client may take a cancellation that comes as an answer does for a lost connection.
             self._task.cancel()
-            await asyncio.wait([self._task])
+            await asyncio.wait([self._task], timeout=CANCEL_S)
         with suppress(Gone):
             if error is None and not self.down:
                 await self._board.forget(self._last, itself=True)  # all of it is in the run file by now
@@ -123,8 +130,13 @@ class Submitter:
     async def _attach(self) -> None:
         """Be the job's one submitter, and learn what an earlier one left behind."""
         other = await self._board.claim(self._who)
+        if other and _no_more(other):
+            other = await self._board.claim(self._who, after=other)
         if other:
-            raise ConfigurationError(f"another process submits this job: {other}", hint="wait for it, or stop it")
+            raise ConfigurationError(
+                f"another process submits this job: {other}",
+                hint=f"wait for it, or stop it; one that was killed is forgotten after {self._board.lease_s:g} s",
+            )
         await self._board.go_on()
         for live in await self._board.live():
             self._found.add(live.id)
@@ -223,7 +235,7 @@ class Submitter:
         every = min(LOOK_S, self._board.lease_s / 2)
         next_look = loop.time() + every
         kept: list[tuple[float, str]] = []
-        while True:
+        while not self._leaving:
             wait = max(0.0, next_look - loop.time())
             heard = await self._patiently(lambda wait=wait: self._board.hear(self._last, wait_s=wait))  # type: ignore[misc]
             if self.down:
@@ -294,7 +306,7 @@ class Submitter:
         """Ask until Redis answers; None where it was away for too long, and then everything is stopped."""
         time = asyncio.get_running_loop().time
         until = time() + self._patience_s
-        while not self.down:
+        while not (self.down or (self._leaving and asyncio.current_task() is self._task)):
             try:
                 return await ask()
             except (Gone, OperationalError, OSError) as error:
@@ -311,6 +323,23 @@ class Submitter:
         for lane in self._lanes.values():
             lane.stop.set(reason)
             lane.stir()
+
+
+def _no_more(who: str) -> bool:
+    """Whether a submitter was on this host and has ended; the run file's lock has let us in."""
+    found = re.fullmatch(r"process (\d+) on (.*) \(\w+\)", who)
+    if found is None or found[2] != socket.gethostname():
+        return False
+    pid = int(found[1])
+    if pid == os.getpid():
+        return True  # in a container that was started again, each is the first process
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return True
+    except OSError:
+        return False
+    return False
 
 
 def _words(error: BaseException) -> str:

@@ -102,8 +102,11 @@ def test_one_submitter(redis_server: RedisServer) -> None:
         assert await board.claim("first") == ""  # again and again
         await board.leave("second")
         assert await board.claim("second") == "first"
+        assert await board.claim("second", after="another") == "first"
         await board.leave("first")
         assert await board.claim("second") == ""
+        assert await board.claim("third", after="second") == ""  # which was seen to be dead
+        assert await board.claim("second") == "third"
 
     on_a_board(redis_server, work)
 

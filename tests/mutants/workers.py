@@ -66,7 +66,7 @@ MUTANTS = (
     ),
     Mutant(
         "two-submitters", "S10", BOARD,
-        "if there and there ~= ARGV[1] then return there end\n",
+        "if there and there ~= ARGV[1] and there ~= ARGV[3] then return there end\n",
         "",
         "two hosts carry out copies of one run at once",
         OF_THE_BOARD,
