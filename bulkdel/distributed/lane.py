@@ -11,7 +11,7 @@ import anyio
 
 from bulkdel import events
 from bulkdel.distributed.board import Ending, Row, Words
-from bulkdel.distributed.shard import MOST, OUT, size, spread
+from bulkdel.distributed.shard import MOST, OUT, size, spread, worth
 from bulkdel.engine.channel import Channel
 from bulkdel.engine.job import Item, Job
 from bulkdel.engine.lane import FRESH, Lane
@@ -107,13 +107,23 @@ class RemoteLane(Lane):
         for job in list(self._here.values()):
             self._settle_not_attempted(job)
 
+    @property
+    def _worth(self) -> int:
+        return worth(self._per_second, self._most_out)
+
+    @property
+    def _per_second(self) -> float | None:
+        """What all together may send; pacing's own word is this process' share."""
+        rate = self.channel.pacing.rate
+        return None if rate is None else rate.per_second
+
     def _size(self) -> int:
-        return size(sum(self.sizes.values()) or None, self.channel.pacing.allowed_per_second, self._most_out)
+        return size(sum(self.sizes.values()) or None, self._per_second, self._worth)
 
     def _ready(self) -> bool:
         """Whether it is time for another shard."""
         enough = len(self._fresh) >= self._size() or self._fed or len(self._here) >= self.window
-        return bool(self._fresh) and enough and len(self.out) < self._most_out
+        return bool(self._fresh) and enough and len(self.out) < self._worth
 
     def _pack(self) -> list[Job]:
         """Documents for a new shard, without those that an earlier submitter queued."""

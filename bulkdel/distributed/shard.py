@@ -29,6 +29,10 @@ SHARD_S = 120.0
 OUT = 32
 """Shards of one provider that are queued or at work: more workers than that have nothing to add to one key's rate."""
 
+EACH = 10.0
+"""Requests a second that one shard keeps up, with four in flight, even where an answer takes 0.4 s: a slow key needs few workers,
+and the others are free for other keys."""
+
 SPLIT = 4
 """Shards among which a concurrency that is given is split, at most: more would leave each worker one request at a time, and a few
 workers most of it unused."""
@@ -49,6 +53,13 @@ def size(total: int | None, per_second: float | None, out: int = OUT) -> int:
     if total is not None:  # so that a small job has something for each worker
         most = min(most, max(FEWEST, math.ceil((per_second or 0.0) * WORTH_S), math.ceil(total / out)))
     return most
+
+
+def worth(per_second: float | None, most: int) -> int:
+    """How many shards of a provider are worth being out at once: enough for its rate, and one more to begin at once."""
+    if per_second is None:
+        return most
+    return min(most, 1 + math.ceil(per_second / EACH))
 
 
 def spread(provider: Provider) -> tuple[int, int | None]:

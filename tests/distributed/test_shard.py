@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bulkdel import Dify, Limits, Policy, Rate, Target
-from bulkdel.distributed.shard import FEWEST, MOST, OUT, SHARD_S, KeyPlace, Service, Shard, size, spread
+from bulkdel.distributed.shard import FEWEST, MOST, OUT, SHARD_S, KeyPlace, Service, Shard, size, spread, worth
 from bulkdel.engine.job import Item
 
 KEY = "dataset-NeverShowThisKey0123"
@@ -95,6 +95,24 @@ def test_what_is_left_of_a_shard(items: list[Item], data: st.DataObject) -> None
     later = shard.rest(done, 2)
     assert [item.key for item in later] == [item.key for item in items if item.key not in done]
     assert all(item.doubt for item in later)
+
+
+@pytest.mark.parametrize(
+    ("per_second", "most", "expected"),
+    [
+        (None, 32, 32),
+        (None, 4, 4),
+        (8 / 60, 32, 2),
+        (45 / 60, 32, 2),
+        (45 / 60, 1, 1),
+        (100.0, 32, 11),
+        (200.0, 4, 4),
+        (2000.0, 32, 32),
+    ],
+)
+def test_how_many_shards_are_worth_being_out(per_second: float | None, most: int, expected: int) -> None:
+    """A slow key leaves the workers to others; a fast one has all that may be out."""
+    assert worth(per_second, most) == expected
 
 
 def test_a_given_concurrency_is_the_sum() -> None:
