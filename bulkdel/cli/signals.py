@@ -4,10 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import signal
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 
 _WATCHED = (signal.SIGINT, signal.SIGTERM)
+
+ECHO_S = 0.1
+"""The same signal again within so many seconds is one that came twice: ``timeout`` and runners that pass a Ctrl-C on send it to the
+process and to its group, and nobody presses a key again so soon."""
 
 
 class Interrupts:
@@ -16,16 +21,26 @@ class Interrupts:
     ``signal`` is the first one's number, None before; ``twice`` is whether a second came.
     """
 
-    def __init__(self, gentle: Callable[[int], None], at_once: Callable[[], None]) -> None:
+    def __init__(
+        self,
+        gentle: Callable[[int], None],
+        at_once: Callable[[], None],
+        *,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
         self.signal: int | None = None
         self.twice = False
         self._gentle = gentle
         self._at_once = at_once
+        self._clock = clock
+        self._first_at = 0.0
 
     def hear(self, number: int) -> None:
         if self.signal is None:
-            self.signal = number
+            self.signal, self._first_at = number, self._clock()
             self._gentle(number)
+        elif number == self.signal and self._clock() < self._first_at + ECHO_S:
+            return
         elif not self.twice:
             self.twice = True
             # Whatever hangs now hangs inside us: the third one ends the process the system's way.

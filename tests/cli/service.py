@@ -10,8 +10,10 @@ from asyncio.subprocess import PIPE, Process
 from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import dataclass, field
 from pathlib import Path
+from time import monotonic
 from typing import Any
 
+from bulkdel.cli.signals import ECHO_S
 from bulkdel.simulator import DifySimulator, LangdockSimulator, Simulator
 
 COMMAND = (sys.executable, "-m", "bulkdel")
@@ -103,6 +105,12 @@ def with_langdock(work: Callable[[LangdockSimulator, Beside], Awaitable[None]], 
             await work(simulator, Beside(simulator, "langdock"))
 
     together(main())
+
+
+async def no_echo() -> None:
+    """Until a second signal is no longer taken for the first one, passed on twice."""
+    then = monotonic() + ECHO_S
+    await until(lambda: monotonic() > then)
 
 
 async def line(stream: asyncio.StreamReader) -> bytes:

@@ -14,7 +14,19 @@ from pathlib import Path
 import pytest
 
 from bulkdel.simulator import DifySimulator, Faults, LangdockSimulator
-from tests.cli.service import COMMAND, Beside, Ended, clean, finish, line, plain, until, with_dify, with_langdock
+from tests.cli.service import (
+    COMMAND,
+    Beside,
+    Ended,
+    clean,
+    finish,
+    line,
+    no_echo,
+    plain,
+    until,
+    with_dify,
+    with_langdock,
+)
 
 FAST = ("--backoff", "10ms")
 
@@ -218,6 +230,7 @@ def test_a_second_signal_stops_at_once() -> None:
         process.send_signal(signal.SIGINT)
         while b"stopping: " not in told:
             told = await line(process.stderr)
+        await no_echo()
         process.send_signal(signal.SIGINT)
         ended = await finish(process)
         told_json = account(ended)

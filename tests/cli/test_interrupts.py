@@ -6,6 +6,7 @@ import asyncio
 import os
 import signal
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -40,6 +41,30 @@ def test_the_first_signal_is_gentle_and_the_second_is_not() -> None:
         assert signal.getsignal(signal.SIGTERM) == before
 
     asyncio.run(main())
+
+
+@pytest.mark.parametrize(
+    ("signals", "twice"),
+    [
+        ([(2, 0.0)], False), ([(2, 0.0), (2, 0.0)], False), ([(2, 0.0), (2, 0.09)], False), ([(2, 0.0), (2, 0.11)], True),
+        ([(2, 0.0), (2, 0.001), (2, 0.5)], True), ([(2, 0.0), (15, 0.0)], True), ([(15, 5.0), (15, 5.05)], False),
+    ],
+)  # fmt: skip
+def test_a_signal_that_is_passed_on_twice_is_one(signals: list[tuple[int, float]], twice: bool) -> None:
+    """``timeout -s INT`` sends it to the process and to its group: that is no second Ctrl-C."""
+    told: list[object] = []
+    now = 0.0
+
+    async def main() -> None:
+        nonlocal now
+        interrupts = Interrupts(told.append, lambda: told.append("at once"), clock=lambda: now)
+        for number, at in signals:
+            now = at
+            interrupts.hear(number)
+        assert interrupts.twice == twice
+
+    asyncio.run(main())
+    assert told == [signals[0][0], "at once"][: 1 + twice]
 
 
 outcomes: st.SearchStrategy[Outcome] = st.sampled_from(

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from bulkdel.simulator import DifySimulator, Faults
-from tests.cli.service import Beside, with_dify
+from tests.cli.service import Beside, no_echo, with_dify
 from tests.cli.terminal import at_a_terminal, same
 
 COLOUR = re.compile(rb"\x1b\[([\d;]*)m")
@@ -77,6 +77,7 @@ def test_a_second_interrupt(run: Path) -> None:
             terminal.interrupt()
             await terminal.shows(display("Ctrl-C once more stops at once"))
             same(terminal.text, "stopping")
+            await no_echo()
             terminal.interrupt()
             assert await terminal.end() == 130
             same(terminal.text[terminal.text.rindex("stopping at once") :], "stopped-at-once")
