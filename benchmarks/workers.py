@@ -1,6 +1,6 @@
 """Jobs through Celery: 1, 2 and 4 workers under one limit and under none, and how long a killed worker's shard is nobody's.
 
-Real workers, a real Redis and a simulated Dify with an answer time of 10 ms, all on this machine: where it has fewer cores than
+Real workers, a real Redis and a simulated Dify with an answer time of 5 ms, all on this machine: where it has fewer cores than
 there are workers, the case without a limit says what the machine does and not what more machines would.
 """
 
@@ -23,7 +23,7 @@ from tests.pacing.departures import worst
 
 DATASETS = 8
 RATE = 200
-LATENCY_S = 0.01
+LATENCY_S = 0.005
 
 
 @dataclass

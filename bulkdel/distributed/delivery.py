@@ -177,6 +177,7 @@ class _Home:
         self._owner = owner
         self._events: list[list[object]] = []
         self._requests = 0
+        self._ended = 0
         self._one = asyncio.Lock()  # what is told is told in order
 
     async def settled(self, batch: Sequence[tuple[int, Settled]]) -> None:
@@ -185,7 +186,8 @@ class _Home:
         :raises RunFileError: where they could not be sent
         """
         wait = self.told_at + TELL_S - asyncio.get_running_loop().time()
-        if wait > 0 and len(batch) < 256:
+        self._ended += len(batch)
+        if wait > 0 and len(batch) < 256 and self._ended < len(self.items):
             await asyncio.sleep(wait)
         rows = []
         for key, settled in batch:

@@ -20,7 +20,7 @@ MOST = 1_000
 FEWEST = 100
 """Documents in a shard at least, where the rate does not say fewer: a shard costs a worker about 50 ms beside its requests."""
 
-WORTH_S = 2.0
+WORTH_S = 4.0
 """Seconds of the provider's whole rate that a shard holds at least, for the same reason: one worker alone keeps a limit then."""
 
 SHARD_S = 120.0

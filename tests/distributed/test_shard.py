@@ -24,7 +24,7 @@ KEY = "dataset-NeverShowThisKey0123"
         (100_000, None, 32, 1000),
         (8_000, None, 32, 250),  # something for each
         (300, None, 32, 100),  # but not crumbs
-        (2_000, 200.0, 32, 400),  # nor what a limit lets through in a moment
+        (2_000, 200.0, 20, 800),  # nor what a limit lets through in a moment
         (100_000, 200.0, 32, 750),  # 32 of them share 200/s: 120 s
         (100_000, 8 / 60, 32, 1),  # Dify Cloud's smallest plan: 16 documents in 120 s
         (100_000, 45 / 60, 4, 22),
