@@ -108,7 +108,7 @@ def create_app(broker_url: str) -> Celery:
         """Delete what a shard holds, and send each ending home. May run any number of times: what has an ending stays."""
         return _purge_shard(url, message, lambda again: submit(app, again))
 
-    app.task(name=TASK)(purge_shard)
+    app.task(name=TASK, shared=False)(purge_shard)  # else every app of the process would have it, with this broker
     return app
 
 
