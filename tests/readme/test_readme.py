@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import configparser
+import fcntl
 import json
 import re
 import shutil
@@ -136,7 +137,7 @@ def test_the_job_is_planned_and_carried_out(stage: Stage) -> None:
 
 
 def test_the_cron_line_runs(stage: Stage) -> None:
-    """Its command under sh, with the keys from their file: one JSON object in the log, exit 0."""
+    """Its command under sh, with the keys from their file: one JSON object in the log, and nothing that cron would mail."""
     nightly(stage, stage.folder)
     keys = stage.folder / ".config/bulkdel/keys"
     keys.parent.mkdir(parents=True)
@@ -150,8 +151,14 @@ def test_the_cron_line_runs(stage: Stage) -> None:
     for name in [name for name in stage.environ if "_KEY" in name]:
         del stage.environ[name]
     ended = stage.sh(command)
-    assert ended.returncode in DONE, (stage.folder / "nightly.log").read_text()
+    assert (ended.stdout, ended.stderr) == ("", ""), (stage.folder / "nightly.log").read_text()
     assert json.loads((stage.folder / "nightly.jsonl").read_text())["status"] == "complete"
+    assert "bulkdel_run_exit_status 0" in (stage.folder / "nightly.prom").read_text()
+    with (stage.folder / "nightly.lock").open("w") as held:
+        fcntl.flock(held, fcntl.LOCK_EX)
+        assert "exit status 75" in stage.sh(command).stdout
+    keys.write_text(re.sub("(?m)^(export LANGDOCK_API_KEY=).*", r"\1not-the-key-0123456789", keys.read_text()))
+    assert "exit status 4" in stage.sh(command).stdout
 
 
 def test_the_systemd_units_are_units(stage: Stage) -> None:
