@@ -98,7 +98,10 @@ class Provider(Protocol):
         """One page of the dataset's documents; ``cursor`` is None for the first."""
 
     def read_listing(self, dataset: str, cursor: str | None, reply: Reply) -> Page[Document] | Failure:
-        """A page that was read whole; anything less is a failure, never a page with fewer rows (S15)."""
+        """A page that was read whole; anything less is a failure, never a page with fewer rows.
+
+        Promise S15: a failed or incomplete listing is not an empty one, and such a run never exits 0.
+        """
 
     def document(self, target: Target) -> Request:
         """One document's state."""

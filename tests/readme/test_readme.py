@@ -13,12 +13,13 @@ import tomllib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 import yaml
 
 from bulkdel.cli.app import bulkdel
+from bulkdel.model import FULFILLED, Outcome, Policy
 from tests.cli.service import clean
 from tests.readme.stage import DONE, ROOT, Stage
 
@@ -47,7 +48,7 @@ BLOCKS = list(blocks(README))
 TESTED_HERE = {
     ("Quick start", "sh"), ("From a program", "python"), ("Architecture", ""), ("A job file", "toml"), ("A job file", "sh"),
     ("cron", "crontab"), ("systemd", "ini"), ("GitHub Actions", "yaml"), ("A container", "dockerfile"),
-    ("A Kubernetes Job", "yaml"), ("Metrics", "sh"), ("Shell completion", "sh"),
+    ("A Kubernetes Job", "yaml"), ("Metrics", "sh"), ("Shell completion", "sh"), ("The account", "jsonc"),
 }  # fmt: skip
 TESTED_ELSEWHERE = {("Write a provider", language) for language in ("python", "toml", "sh")} | {
     ("Several machines", language) for language in ("toml", "sh")
@@ -114,7 +115,32 @@ def test_the_program_runs(stage: Stage) -> None:
     )  # fmt: skip
     assert (ended.returncode, ended.stderr) == (0, "")
     assert "2 deleted" in ended.stdout.splitlines()[0]
-    assert "fulfilled" in ended.stdout.splitlines()[-1]
+    said = ended.stdout.splitlines()
+    streamed = sorted(line.split()[:2] for line in said if line.startswith(("fulfilled", "rejected")))
+    assert streamed == [["fulfilled", "already_gone"], ["rejected", "archived"]]
+    assert "incomplete: 0 deleted, 1 already gone, 1 rejected (1 archived) of 2 listed" in said
+    assert said[-2].startswith("dify done 0 ")
+    assert said[-1] == "complete: 0 deleted, 1 skipped of 1 listed"
+
+
+def tables(section: str) -> list[list[list[str]]]:
+    """The cells of each table under a heading, its heading row left out."""
+    (text,) = re.findall(rf"^## {section}\n(.*?)(?=^## )", README, re.MULTILINE | re.DOTALL)
+    return [
+        [[cell.strip() for cell in line.strip("|").split("|")] for line in table.splitlines()[2:]]
+        for table in re.findall(r"(?:^\|.*\n)+", text, re.MULTILINE)
+    ]
+
+
+def test_every_outcome_and_policy_field_is_what_the_library_has() -> None:
+    """The table of outcomes has each one once, under its status; the table of the policy has the library's defaults."""
+    outcomes, policy = tables("From a program")
+    assert [row[1].strip("`") for row in outcomes] == list(get_args(Outcome))
+    assert {row[1].strip("`") for row in outcomes[:2]} == FULFILLED
+    default = Policy()
+    for names, given, _ in policy:
+        fields, told = names.replace("`", "").split(", "), given.split(", ")
+        assert [f"{getattr(default, name)}".removesuffix(".0") for name in fields] == told * (len(fields) // len(told))
 
 
 def nightly(stage: Stage, folder: Path) -> None:
@@ -123,6 +149,33 @@ def nightly(stage: Stage, folder: Path) -> None:
     (folder / "nightly.toml").write_text(stage.filled(text))
     if folder != stage.folder:
         shutil.copy(stage.folder / "targets.csv", folder)
+
+
+def test_the_account_has_the_keys_of_a_run(stage: Stage) -> None:
+    """The annotated object is JSON behind its comments, adds up, and has just the keys that the job's own account has."""
+    account = json.loads(re.sub(r" *// .*", "", of("The account", "jsonc")[0]))
+    for counts in (account, *account["datasets"]):
+        assert counts["listed"] == counts["selected"] + counts["skipped"]
+        assert counts["selected"] == sum(
+            counts[name] for name in ("deleted", "already_gone", "rejected", "not_attempted")
+        )
+    nightly(stage, stage.folder)
+    made = json.loads(stage.command(["job", "nightly.toml", "--yes", "--json"]).stdout)
+    assert list(account) == [key for key in made if key != "reason"]
+    assert [list(one) for one in account["datasets"]] == [list(one) for one in made["datasets"]]
+
+
+def test_every_metric_is_named(stage: Stage) -> None:
+    """The table has just the metrics that a run writes, in their order, with their labels."""
+    stage.lines(of("Metrics", "sh")[0])
+    written: dict[str, tuple[str, ...]] = {}
+    for name, labels in re.findall(
+        r"^(bulkdel_\w+)(?:\{(.*)\})? ", (stage.folder / "bulkdel.prom").read_text(), re.MULTILINE
+    ):
+        written[name] = tuple(re.findall(r"(\w+)=", labels))
+    assert re.findall(r"^\| `(bulkdel_\w+)` \|.*\| ([a-z, ]*)\|$", README, re.MULTILINE) == [
+        (name, ", ".join(labels) + " " * bool(labels)) for name, labels in written.items()
+    ]
 
 
 def test_the_job_is_planned_and_carried_out(stage: Stage) -> None:
