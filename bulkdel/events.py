@@ -64,12 +64,14 @@ class Stopped:
 
 @dataclass(frozen=True, slots=True)
 class Verified:
-    """A dataset was listed again after its deletes: ``remaining`` documents are still there, ``new`` of them came newly."""
+    """A dataset was listed again after its deletes: ``remaining`` documents are still there, ``new`` of them came newly,
+    ``skipped`` of them were never to be deleted."""
 
     provider: str
     dataset: str
     remaining: int
     new: int
+    skipped: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,6 +17,9 @@ _FORMULA = ("=", "+", "-", "@", "\t", "\r", "\uff1d", "\uff0b", "\uff0d", "\uff2
 
 MAX_WORDS = 500  # characters of a service's message or a name that are kept; real ones stay below 300
 
+NAME = 60
+"""Characters of a name in a line of an account."""
+
 
 def safe(words: str, limit: int = MAX_WORDS) -> str:
     """``words`` on one line with nothing in it that a terminal, a log or a page would obey, at most ``limit`` characters."""
@@ -33,3 +36,10 @@ def safe_cell(words: str, limit: int = MAX_WORDS) -> str:
     """``safe`` words for a spreadsheet cell: what would be read as a formula gets an apostrophe in front."""
     flat = safe(words, limit)
     return "'" + flat if flat.lstrip().startswith(_FORMULA) else flat
+
+
+def title(provider: str, dataset: str, name: str) -> str:
+    """``dify / Manuals (0b7c…)``, or the id alone where there is no name."""
+    called = safe(name, NAME)
+    identity = safe(dataset)
+    return f"{provider} / {called} ({identity})" if called else f"{provider} / {identity}"

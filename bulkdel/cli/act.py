@@ -22,6 +22,7 @@ from bulkdel.cli.signals import Interrupts, watched
 from bulkdel.cli.tally import Tally
 from bulkdel.cli.world import World
 from bulkdel.errors import ConfigurationError, RunFileError
+from bulkdel.evidence.planned import too_long
 from bulkdel.evidence.words import many
 from bulkdel.model import Policy, RunStatus, Settled
 from bulkdel.text import safe
@@ -95,7 +96,7 @@ def run_async(main: Callable[[], Coroutine[Any, Any, T]]) -> T:
 def shared(given: dict[str, Any]) -> dict[str, Any]:
     """The fields of an ``Act`` that are options of the same name."""
     names = ("yes", "dry_run", "as_json", "settled", "quiet", "verbose", "log_json", "ca_file")
-    return {name: given[name] for name in names if name in given} | {"metrics": Metrics(given.get("metrics_file"))}
+    return {name: given[name] for name in names if name in given} | {"metrics": given.get("metrics") or Metrics()}
 
 
 def start(act: Act, world: World) -> int:
@@ -148,6 +149,8 @@ def perform(act: Act, world: World) -> int:
 
 
 WAY_ON = "hint: what is gone stays gone; this goes on with the rest:"
+MENDED = "hint: once that is mended, {}:"
+"""Behind a hint of the stop's own: a key that is refused is refused again, however often the command is repeated."""
 
 
 def finish(act: Act, ended: Ended, world: World, screen: Screen) -> int:
@@ -175,6 +178,8 @@ def finish(act: Act, ended: Ended, world: World, screen: Screen) -> int:
             screen.error(f"something that should not happen happened, which is a bug: {safe(report.bug)}")
         screen.error(_sentence(report), safe(report.hint))
     act.metrics.end(status, screen.warning)
+    if plan is not None and not act.quiet and (warning := too_long(plan, act.policy)):
+        screen.warning(warning)
     for words in _way_on(act, ended, world):
         screen.say(words)
     return status
@@ -197,7 +202,9 @@ def _way_on(act: Act, ended: Ended, world: World) -> list[str]:
         if status == "refused":
             return []
         if act.kind != "plan":
-            return [WAY_ON, again]
+            return [MENDED.format("this goes on") if _to_mend(ended.report) else WAY_ON, again]
+        if act.quiet:
+            return []  # nothing failed, and there is nothing to go on with before somebody has looked at the plan
         shown = shlex.join(["bulkdel", "report", str(path)])
         return [f"hint: {shown} lists it for review; this carries it out:", again]
     if status not in GOES_ON:
@@ -207,7 +214,13 @@ def _way_on(act: Act, ended: Ended, world: World) -> list[str]:
     if path is not None:
         run_files.discard(path)
     again = "the same command with the same targets goes on" if act.from_stdin else "the same command goes on"
-    return [f"hint: what is gone stays gone; {again}:", go_on(world.argv)]
+    first = MENDED.format(again) if _to_mend(ended.report) else f"hint: what is gone stays gone; {again}:"
+    return [first, go_on(world.argv)]
+
+
+def _to_mend(report: Report) -> bool:
+    """Whether somebody has to do something before going on has any sense: the report's hint says what."""
+    return report.status == "stopped" and bool(report.hint)
 
 
 def _retry(act: Act, ended: Ended) -> list[str]:

@@ -11,9 +11,9 @@ from typing import TextIO
 
 from bulkdel.account.plan import Plan
 from bulkdel.cli.screen import Screen
-from bulkdel.evidence.planned import NAME, describe
+from bulkdel.evidence.planned import describe
 from bulkdel.model import Policy
-from bulkdel.text import safe
+from bulkdel.text import NAME, safe
 
 Ask = Callable[[], Awaitable[str]]
 

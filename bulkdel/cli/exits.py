@@ -22,6 +22,8 @@ def guard(call: Callable[[], int | None], world: World) -> int:
     """Run ``call`` and turn whatever it raises into a sentence on stderr and an exit status; raises nothing."""
     screen = Screen(world)
     status = _ended(call, world, screen)
+    if world.metrics is not None and status:
+        world.metrics.broke_off(status, screen.warning)
     for words in world.last_words:
         screen.say(words)
     return status

@@ -6,6 +6,7 @@ Every wrong value is told with the path of its key (``provider[0].rate``), and w
 from __future__ import annotations
 
 import difflib
+import re
 import tomllib
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
@@ -76,7 +77,7 @@ def read(text: str, now: float) -> Job:
     try:
         whole = tomllib.loads(text + "\n")  # a last line without an end would be told as the end of the file
     except tomllib.TOMLDecodeError as error:
-        raise ConfigurationError(_toml(str(error))) from None
+        raise ConfigurationError(_toml(str(error)), hint=_bare(text, str(error))) from None
     except RecursionError:
         raise ConfigurationError("not TOML that can be read: nested too deeply") from None
     top = _Table("", whole, ("policy", "provider", "purge", "delete"))
@@ -287,6 +288,20 @@ def _written(found: Any) -> Any:
 
 def _show(found: Any) -> str:
     return safe(repr(found), _SHOWN)
+
+
+_LINE = re.compile(r"\(at line ([0-9]{1,9}),")
+_BARE = re.compile(r"\s*([A-Za-z0-9_-]{1,40})\s*=\s*([\w.*/:-]*[A-Za-z][\w.*/:-]*)\s*(?:#.*)?")
+
+
+def _bare(text: str, message: str) -> str:
+    """A hint where the line that tomllib names has a word or a duration without quotes, else nothing."""
+    place = _LINE.search(message)
+    lines = text.split("\n")
+    if place is None or int(place[1]) > len(lines):
+        return ""
+    found = _BARE.fullmatch(lines[int(place[1]) - 1])
+    return f'strings stand in quotes: {found[1]} = "{safe(found[2], _SHOWN)}"' if found is not None else ""
 
 
 def _toml(message: str) -> str:

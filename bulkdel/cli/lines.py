@@ -65,8 +65,12 @@ def _listed(event: Mapping[str, Any]) -> str:
 
 
 def _again(event: Mapping[str, Any]) -> str:
-    new = f", {event['new']} of them new" if event["new"] else ""
-    return f"listed again {event['dataset']}: {event['remaining']} left{new}"
+    left, new, skipped = event["remaining"], event["new"], event["skipped"]
+    whole = "all" if skipped == left else str(skipped)
+    parts = [f"{left} left"]
+    parts += [f"{new} of them new"] if new else []
+    parts += [f"{whole} of them not selected"] if skipped else []
+    return f"listed again {event['dataset']}: {', '.join(parts)}"
 
 
 def _stopped(event: Mapping[str, Any]) -> str:

@@ -137,13 +137,14 @@ def listener(log: BoundLogger) -> Callable[[events.Event], None]:
             case events.RateLearned():
                 log.info("rate learned", provider=event.provider, rate=limit(event.rate), ago_s=round(event.ago_s))
             case events.Verified():
-                tell = log.warning if event.remaining else log.info
+                tell = log.warning if event.remaining > event.skipped else log.info
                 tell(
                     "listed again",
                     provider=event.provider,
                     dataset=safe(event.dataset),
                     remaining=event.remaining,
                     new=event.new,
+                    skipped=event.skipped,
                 )
             case _:
                 assert_never(event)

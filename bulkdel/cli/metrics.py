@@ -50,7 +50,7 @@ class Metrics:
         self._pauses: Counter[str] = Counter()
         self._paused_s: dict[str, float] = defaultdict(float)
         self._looks: dict[str, Progress] = {}
-        self._began: float | None = None
+        self._began = wall()
         self._ended: float | None = None
         self._exit_status: int | None = None
         self._warned = False
@@ -62,16 +62,24 @@ class Metrics:
         """
         if self._path is None:
             return
-        if str(self._path) == "-":
-            raise ConfigurationError("the metrics go into a file that a collector picks up, not to stdout: -")
-        if is_run_file(os.path.realpath(self._path)):
-            raise ConfigurationError(f"metrics do not go over a run file: {self._path}", hint="give them another file")
-        self._providers = list(providers)
-        self._began = self._wall()
+        path = self._path
         try:
+            self._check(path)
+            self._providers = list(providers)
             self.write()
+        except ConfigurationError:
+            self._path = None
+            raise
         except OSError as error:
-            raise ConfigurationError(f"cannot write the metrics to {self._path}: {error.strerror or error}") from None
+            self._path = None
+            raise ConfigurationError(f"cannot write the metrics to {path}: {error.strerror or error}") from None
+
+    def _check(self, path: Path) -> None:
+        """:raises ConfigurationError: where ``path`` is no place for numbers"""
+        if str(path) == "-":
+            raise ConfigurationError("the metrics go into a file that a collector picks up, not to stdout: -")
+        if is_run_file(os.path.realpath(path)):
+            raise ConfigurationError(f"metrics do not go over a run file: {path}", hint="give them another file")
 
     def hear(self, event: events.Event) -> None:
         """An ``on_event`` listener."""
@@ -130,6 +138,15 @@ class Metrics:
         self._exit_status = exit_status
         self._try(warn)
 
+    def broke_off(self, exit_status: int, warn: Warn) -> None:
+        """Write the file for a command that ended before its account, so that the success of the time before is not taken
+        for its own; nothing where the last word is said, or the file is none."""
+        if self._path is None or self._ended is not None:
+            return
+        with suppress(ConfigurationError):
+            self._check(self._path)
+            self.end(exit_status, warn)
+
     def _try(self, warn: Warn) -> None:
         try:
             self.write()
@@ -171,14 +188,13 @@ class Metrics:
             ("bulkdel_in_flight_requests", "gauge", "Requests that wait for their answer", self._seen("in_flight")),
         ):  # fmt: skip
             yield from _family(name, kind, about, [({"provider": p}, numbers.get(p, 0)) for p in self._providers])
-        if self._began is not None:
-            yield from _family(
-                "bulkdel_run_start_time_seconds", "gauge", "When the run began, in Unix time", [({}, self._began)]
-            )
-            until = self._wall() if self._ended is None else self._ended
-            yield from _family(
-                "bulkdel_run_seconds", "gauge", "How long the run takes or took", [({}, max(0.0, until - self._began))]
-            )
+        yield from _family(
+            "bulkdel_run_start_time_seconds", "gauge", "When the run began, in Unix time", [({}, self._began)]
+        )
+        until = self._wall() if self._ended is None else self._ended
+        yield from _family(
+            "bulkdel_run_seconds", "gauge", "How long the run takes or took", [({}, max(0.0, until - self._began))]
+        )
         if self._ended is not None and self._exit_status is not None:
             yield from _family(
                 "bulkdel_run_end_time_seconds", "gauge", "When the run ended, in Unix time; not there before",

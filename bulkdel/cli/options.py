@@ -11,11 +11,14 @@ from typing import TYPE_CHECKING, Any, TypeVar, get_args
 import click
 
 from bulkdel.cli import values
+from bulkdel.cli.world import World
 from bulkdel.model import Indexing, Policy, Rate, Selection
 
 F = TypeVar("F", bound=Callable[..., Any])
 
 if TYPE_CHECKING:
+    from bulkdel.cli.metrics import Metrics
+
     ParamType = click.ParamType[Any]
 else:
     ParamType = click.ParamType  # generic from click 8.4 on, and 8.2 does as well
@@ -141,7 +144,19 @@ _SETTLED = click.option("--settled", type=click.Path(), metavar="FILE",
                         help="Add every settled document to FILE as it settles, one JSON object a line; - is stdout.")  # fmt: skip
 
 
-_METRICS = click.option("--metrics-file", type=FILE, metavar="FILE",
+def _metrics(ctx: click.Context, param: click.Parameter, file: Path | None) -> Metrics | None:
+    """Known to the world as soon as it is read, so that an error in what is read later ends in the file, too."""
+    if file is None:
+        return None
+    from bulkdel.cli.metrics import Metrics
+
+    metrics = Metrics(file)
+    if isinstance(ctx.obj, World):
+        ctx.obj.metrics = metrics
+    return metrics
+
+
+_METRICS = click.option("--metrics-file", "metrics", type=FILE, metavar="FILE", callback=_metrics, is_eager=True,
                         help="Write counts and durations by provider to FILE every 10 s and at the end, as Prometheus text.")  # fmt: skip
 
 

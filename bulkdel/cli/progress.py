@@ -36,7 +36,7 @@ _WHY = 100  # characters of the service's own words in one line
 
 def line(progress: Progress, elapsed: float) -> str:
     """One provider in one line: how far, how fast, how long still, and what it waits for; ``elapsed`` is in seconds."""
-    parts = [f"{progress.provider}: {counted(progress)}", *extras(progress), speed(progress), remaining(progress)]
+    parts = [f"{progress.provider}: {counted(progress)}", *extras(progress), *pace(progress)]
     waits = waiting(progress)
     if waits:
         parts.append(waits)
@@ -90,10 +90,21 @@ def speed(progress: Progress) -> str:
     return now + bound
 
 
+def pace(progress: Progress, *, stopping: bool = False) -> list[str]:
+    """How fast and how long still; of one that has nothing left to do while others go on only that."""
+    if is_done(progress):
+        return ["done"]
+    return [speed(progress), "stopping" if stopping else remaining(progress)]
+
+
+def is_done(progress: Progress) -> bool:
+    """Whether everything of it has settled, whatever the others still do."""
+    p = progress
+    return p.phase == "done" or (p.phase == "deleting" and p.complete and not p.left and not p.in_flight)
+
+
 def remaining(progress: Progress) -> str:
     """The estimate of what is still to come; said to be unknown where nothing can be said honestly."""
-    if progress.phase == "done":
-        return "done"
     if progress.eta_s is None or progress.phase != "deleting" or progress.wait == "indexing":
         return "time left unknown"
     return f"about {spoken(progress.eta_s)} left" if progress.eta_s >= 0.5 else "almost done"
@@ -102,7 +113,7 @@ def remaining(progress: Progress) -> str:
 def waiting(progress: Progress) -> str:
     """Why it waits, in a few words; empty where it does not."""
     cause = _cause(progress.wait, progress)
-    if not cause:
+    if not cause or is_done(progress):
         return ""
     tail = f" ({spoken(progress.wait_s)} more)" if progress.wait_s is not None and progress.wait_s > 0 else ""
     # Only a pause has a reason that the numbers beside it do not tell: the service's own words.
@@ -154,7 +165,7 @@ def picture(looks: Sequence[Progress], elapsed: float, *, stopping: bool = False
     for look in looks:
         settled = _settled(look)
         bar(look.provider, settled, look.total, counted(look))
-        numbers = ", ".join([*extras(look), speed(look), "stopping" if stopping else remaining(look)])
+        numbers = ", ".join([*extras(look), *pace(look, stopping=stopping)])
         rows.append(Text(f"  {numbers}", no_wrap=True, overflow="ellipsis"))
         rows.append(Text(f"  {waiting(look)}", style="dim", no_wrap=True, overflow="ellipsis"))
         shown = DATASETS_SHOWN // len(looks) if len(looks) < 5 else 0

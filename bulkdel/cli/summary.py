@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from typing import get_args
 
 from bulkdel.account import DatasetReport, Report
@@ -9,10 +10,10 @@ from bulkdel.account.plan import Plan
 from bulkdel.cli.output import Samples
 from bulkdel.cli.screen import WIDTH, drawn, folded, width
 from bulkdel.cli.world import World, is_terminal
-from bulkdel.evidence.planned import describe, title
+from bulkdel.evidence.planned import describe, forecast
 from bulkdel.evidence.summary import ADVICE, costs, dataset_lines, headline, spent, unverified
 from bulkdel.model import FULFILLED, Outcome, Policy
-from bulkdel.text import safe
+from bulkdel.text import safe, title
 
 
 def text(report: Report, samples: Samples, *, plan: Plan | None = None, policy: Policy | None = None) -> list[str]:
@@ -22,8 +23,9 @@ def text(report: Report, samples: Samples, *, plan: Plan | None = None, policy: 
     """
     if plan is not None and report.status in ("complete", "incomplete"):
         how = "Planned" if report.run else "Dry run"
-        lines = [f"{how}, nothing was deleted: {report.selected} of {report.listed} documents would be"]
-        lines += describe(plan, policy or Policy())
+        by = policy or Policy()
+        would = forecast(plan, by, selected=report.selected, listed=report.listed)
+        lines = [f"{how}, nothing was deleted: {would}", *describe(plan, by)]
     else:
         lines = [headline(report)]
         for dataset in report.datasets:
@@ -42,7 +44,12 @@ def _rejections(report: Report, samples: Samples) -> list[str]:
     for outcome in outcomes:
         lines += ["", f"{report.reasons[outcome]} {outcome.replace('_', ' ')}: {ADVICE[outcome]}"]
         if outcome != "not_attempted":
-            lines += [f"  {words}" for words in samples.words(outcome)]
+            shown = samples.words(outcome)
+            lines += [f"  {words}" for words in shown]
+            more = report.reasons[outcome] - len(shown)
+            if shown and more > 0:
+                where = f": {shlex.join(['bulkdel', 'report', report.run])}" if report.run else ""
+                lines.append(f"  and {more} more{where}")
     return lines
 
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, BinaryIO, TextIO
 
 if TYPE_CHECKING:
+    from bulkdel.cli.metrics import Metrics
     from bulkdel.client import Client
     from bulkdel.providers.base import Provider
 
@@ -29,7 +30,7 @@ class World:
 
     ``argv`` is what the user typed behind ``bulkdel``. ``verbose`` is set once the options are read. ``secrets`` holds
     the keys that were read, so that nothing shown can hold one. ``last_words`` come behind everything else on stderr: how to
-    go on after an end that nobody foresaw.
+    go on after an end that nobody foresaw. ``metrics`` are the numbers that were asked for, told of such an end as well.
     """
 
     argv: tuple[str, ...] = ()
@@ -42,6 +43,7 @@ class World:
     verbose: bool = False
     secrets: list[str] = field(default_factory=list, repr=False)
     last_words: list[str] = field(default_factory=list)
+    metrics: Metrics | None = None
 
     def asks(self) -> bool:
         """Whether there is a person to ask: one who types (stdin) and one who sees the question (stderr)."""

@@ -16,6 +16,7 @@ from bulkdel.engine.results import Consumer, Journal, Results
 from bulkdel.engine.stop import Stop, StopReason
 from bulkdel.engine.timeline import TICK_S, Sample, Timeline, percentiles
 from bulkdel.model import Policy, RunStatus, Settled
+from bulkdel.text import title
 
 FIRST_TICK_S = 0.05
 """Seconds to the first look at where the time goes."""
@@ -196,6 +197,22 @@ class Call:
         order: list[RunStatus] = ["interrupted", "deadline", "stopped", "incomplete"]
         return min(reasons, key=lambda reason: order.index(reason.status), default=None)
 
+    def _stopped_by(self, why: StopReason) -> tuple[str, str]:
+        """The words and the hint of a stop; of several providers each one that stopped for itself is named, once."""
+        if len(self.channels) == 1:
+            return why.reason, why.hint
+        stopped: dict[str, list[str]] = {}
+        hints: dict[str, None] = {}
+        for name, stop in self.stops.items():
+            reason = stop.reason
+            if reason is None or reason.status != why.status:
+                continue
+            own = reason == self.channels[name].stopped
+            stopped.setdefault(reason.reason, []).extend([name] if own else [])
+            hints |= {reason.hint: None} if reason.hint else {}
+        words = (f"{', '.join(names)}: {reason}" if names else reason for reason, names in stopped.items())
+        return "; ".join(words), "; ".join(hints)
+
     def report(
         self, datasets: Sequence[DatasetReport], *, settled: Sequence[Settled] = (), verified: bool = False
     ) -> Report:
@@ -216,9 +233,9 @@ class Call:
         if why is not None and (left or any(d.status == why.status for d in datasets)):
             status = why.status
         stopped = why is not None and status == why.status
-        reason = next((d.reason for d in datasets if d.reason), "") if status == "incomplete" else ""
+        reason, hint = _first_reason(datasets) if status == "incomplete" else "", ""
         if why is not None and stopped:
-            reason = why.reason
+            reason, hint = self._stopped_by(why)
         bugs = self.results.bugs
         waited: Counter[str] = Counter()
         for seconds in self.account_for_time().values():
@@ -236,7 +253,7 @@ class Call:
             pauses=self.pauses,
             waited_s={cause: round(seconds, 3) for cause, seconds in waited.items()},
             reason=reason,
-            hint=why.hint if why is not None and stopped else "",
+            hint=hint,
             signal=self.signal,
             bug=f"{type(bugs[0]).__name__} at {_where(bugs[0])}" if bugs else "",
         )
@@ -268,6 +285,18 @@ def dataset_status(counts: Counts, stop: StopReason | None, stopped: str) -> Run
     if stop is not None and counts.not_attempted:
         return stop.status
     return "incomplete" if counts.rejected or counts.not_attempted else "complete"
+
+
+def _first_reason(datasets: Sequence[DatasetReport]) -> str:
+    """Why the first dataset did not come to its end, and which one that is where there are several."""
+    told = [dataset for dataset in datasets if dataset.reason]
+    if not told:
+        return ""
+    first = told[0]
+    if len(datasets) == 1:
+        return first.reason
+    more = f"; and {len(told) - 1} more of {len(datasets)} datasets" if len(told) > 1 else ""
+    return f"{title(first.provider, first.dataset, first.name)}: {first.reason}{more}"
 
 
 def _sum(values: Iterable[int | None]) -> int | None:

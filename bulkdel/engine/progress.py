@@ -103,7 +103,8 @@ class Meter:
         known = max(total if total is not None else sum(sizes.values()), sums.selected)
         left = known - settled
         wait, why, wait_s = waits_for(channel, lane, now)
-        per_second = self._speed(now, settled, allowed, paused=wait == "pause")
+        # What is left behind at a stop settles thousands a second, and is no speed.
+        per_second = self._speed(now, settled - sums.not_attempted, allowed, paused=wait == "pause")
         # Only the service knows how long its indexing takes; a look at it is no progress.
         unknowable = wait == "indexing" or (lane is not None and 0 < left <= lane.indexing)
         eta = None if unknowable else estimate(left, self._going, allowed, channel.pacing.paused_s)

@@ -28,7 +28,7 @@ STATES: dict[State, str] = {
 class Overview:
     """One run file. ``problem`` says why it could not be read, and then the rest is empty.
 
-    ``created_at`` is in Unix seconds. ``goes_on``: resuming it has something to do.
+    ``created_at`` is in Unix seconds. ``goes_on``: resuming it has something to do, and nobody said no.
     """
 
     path: Path
@@ -66,7 +66,7 @@ def look(path: Path) -> Overview:
     """The run file at ``path``; whatever is wrong with it is said in the answer, never raised."""
     try:
         with Run.open(path, check=False) as run:
-            return Overview(path, run.state, run.header.act, run.header.created_at, run.counts(), goes_on(run))
+            return Overview(path, run.state, run.header.act, run.header.created_at, run.counts(), offered(run))
     except (BulkdelError, OSError) as error:
         return Overview(path, problem=str(error), hint=getattr(error, "hint", ""))
 
@@ -76,6 +76,11 @@ def goes_on(run: Run) -> bool:
     if unfinished_plan(run) or run.targets == "open":
         return False
     return run.go_on()
+
+
+def offered(run: Run) -> bool:
+    """Whether going on is worth naming: what a guard or a person refused would be refused again, as it is."""
+    return run.state != "refused" and goes_on(run)
 
 
 def unfinished_plan(run: Run) -> bool:

@@ -5,10 +5,7 @@ from __future__ import annotations
 from bulkdel.account.plan import Plan, PlannedDataset
 from bulkdel.evidence.words import day, learned, limit, spoken
 from bulkdel.model import Policy
-from bulkdel.text import safe
-
-NAME = 60
-"""Characters of a name in a line of an account."""
+from bulkdel.text import safe, title
 
 DATASETS_SHOWN = 20
 """Datasets that a question shows, so that a hundred of them do not scroll it away."""
@@ -32,11 +29,21 @@ def describe(plan: Plan, policy: Policy, *, shown: int | None = DATASETS_SHOWN) 
     return lines
 
 
-def title(provider: str, dataset: str, name: str) -> str:
-    """``dify / Manuals (0b7c…)``, or the id alone where there is no name."""
-    called = safe(name, NAME)
-    identity = safe(dataset)
-    return f"{provider} / {called} ({identity})" if called else f"{provider} / {identity}"
+def forecast(plan: Plan, policy: Policy, *, selected: int, listed: int) -> str:
+    """How many of how many would be deleted, without those of which it is known already that they would be rejected."""
+    archived = 0 if policy.unarchive else sum(d.archived for d in plan.datasets if not d.stopped)
+    said = f"{selected - archived} of {listed} documents would be"
+    return f"{said}, {archived} would be rejected (archived)" if archived else said
+
+
+def too_long(plan: Plan, policy: Policy) -> str:
+    """A warning where the deadline comes before the end; empty where it does not, or where nobody knows."""
+    if plan.seconds is None or policy.deadline is None or plan.seconds <= policy.deadline:
+        return ""
+    return (
+        f"at the current limits this takes about {spoken(plan.seconds)}, longer than the deadline:"
+        f" {spoken(policy.deadline)}"
+    )
 
 
 def facts(dataset: PlannedDataset, policy: Policy) -> list[str]:

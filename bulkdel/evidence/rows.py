@@ -14,13 +14,21 @@ from bulkdel.text import safe_cell
 COLUMNS = ("provider", "dataset", "document", "name", "status", "outcome", "reason", "attempts", "settled_at")
 """The keys of a settled line, in its order."""
 
+PLANNED = "planned, not carried out yet"
+"""The reason of what a plan holds: the words of a settled line have an ending for it, and none that says so."""
+
 _BLOCK = 1000  # rows written at a time
 
 
 def endings(run: Run) -> Iterator[Settled]:
-    """Every selected target once: those that settled, in input order, then those that were not attempted."""
+    """Every selected target once: those that settled, in input order, then those that were not attempted.
+
+    Of a plan the reason says that it is one: nothing went wrong with a document for which nothing was tried yet.
+    """
     yield from run.settled()
-    yield from run.not_attempted()
+    planned = run.state == "planned"
+    for left in run.not_attempted():
+        yield left._replace(reason=left.reason or PLANNED) if planned else left
 
 
 def jsonl(run: Run) -> Iterator[str]:

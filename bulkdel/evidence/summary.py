@@ -11,7 +11,7 @@ ADVICE: dict[Outcome, str] = {
     "archived": "the service keeps archived documents; --unarchive un-archives them first",
     "stuck_indexing": "still being indexed when the waiting ended; run again later, or with --indexing delete",
     "invalid_id": "the id would reach another route, so nothing was sent; correct the id",
-    "refused": "the service refuses them for good; its words say why",
+    "refused": "the service refuses them; its words say why",
     "gave_up": "no clear answer in --attempts tries; run again, what is gone stays gone",
     "dataset_stopped": "their dataset does not exist, or the key may not touch it",
     "not_attempted": "nothing was sent for them; run again to go on",

@@ -6,14 +6,14 @@ from collections.abc import Iterator
 from typing import get_args
 
 from bulkdel.account import Report
-from bulkdel.evidence.overview import STATES, goes_on, name_of, unfinished_plan
-from bulkdel.evidence.planned import describe, title
+from bulkdel.evidence.overview import STATES, name_of, offered, unfinished_plan
+from bulkdel.evidence.planned import describe, forecast
 from bulkdel.evidence.summary import ADVICE, costs, counted, dataset_lines, headline, spent, unverified
 from bulkdel.evidence.words import clock, day, many, spoken
 from bulkdel.model import FULFILLED, Outcome, Selection, Settled
 from bulkdel.purging.recorded import recorded_report
 from bulkdel.runs import PlannedRow, Run, Session, State
-from bulkdel.text import safe
+from bulkdel.text import safe, title
 
 
 def text(run: Run) -> Iterator[str]:
@@ -29,8 +29,10 @@ def lines(run: Run) -> Iterator[str]:
     yield from asked(run)
     yield ""
     if state == "planned":
-        yield f"Planned, nothing was deleted: {report.selected} of {report.listed} documents would be"
-        yield from describe(run.plan(), run.header.policy, shown=None)
+        plan, policy = run.plan(), run.header.policy
+        would = forecast(plan, policy, selected=report.selected, listed=report.listed)
+        yield f"Planned, nothing was deleted: {would}"
+        yield from describe(plan, policy, shown=None)
         yield from _for_review(run)
     else:
         yield told(state, report)
@@ -168,7 +170,7 @@ def _end(run: Run) -> Iterator[str]:
     if unfinished_plan(run):
         yield ""
         yield "The plan did not come to its end, so there is nothing to carry out: make it again."
-    elif goes_on(run):
+    elif offered(run):
         yield ""
         yield "What is left is done by: bulkdel resume RUN, with this run's name or file"
     yield ""

@@ -70,6 +70,8 @@ async def purge(
     if call.policy.indexing in ("wait", "skip"):
         await describe_targets(call, plan, ledger)
     plan.seconds = _seconds(call, plan)
+    if dry_run and plan.seconds is not None:
+        await ledger.estimated(next(iter(call.channels)), plan.seconds)
     for name, channel in call.channels.items():
         if (learned := channel.learned) is not None:
             plan.learned[name] = (learned.rate, learned.ago_s)
@@ -344,4 +346,6 @@ def _apply(call: Call, report: DatasetReport, found: Verified | Failed | None) -
             if found.still_there_count and report.status == "complete":
                 report.status = "incomplete"
                 report.reason = f"{found.still_there_count} documents that were called deleted are still listed"
-            call.results.emit(events.Verified(report.provider, report.dataset, found.remaining, found.new_count))
+            call.results.emit(
+                events.Verified(report.provider, report.dataset, found.remaining, found.new_count, found.skipped)
+            )

@@ -59,6 +59,9 @@ class Ledger(Protocol):
     async def forget(self, provider: str, dataset: str, reason: str) -> None:
         """Drop a dataset's rows: its listing was not completed, so nothing of it may be deleted (S15)."""
 
+    async def estimated(self, provider: str, seconds: float) -> None:
+        """How long the deletes will take, for who looks at the plan later; kept with any of the providers."""
+
     def pages(self, provider: str) -> AsyncIterator[list[Work]]:
         """The selected documents in pages: ready ones first, those being indexed last."""
 
@@ -115,6 +118,9 @@ class MemoryLedger:
         pass
 
     async def whole(self, provider: str, dataset: str) -> None:
+        pass
+
+    async def estimated(self, provider: str, seconds: float) -> None:
         pass
 
     async def forget(self, provider: str, dataset: str, reason: str) -> None:

@@ -14,6 +14,7 @@ from bulkdel.engine.timeline import Sample
 from bulkdel.model import Document, Selection, Settled, Target
 from bulkdel.purging.ledger import PAGE, Fate, Row, Work
 from bulkdel.runs import Count, Run, RunFile
+from bulkdel.runs.review import ESTIMATED
 
 
 class RunLedger:
@@ -53,6 +54,9 @@ class RunLedger:
 
     async def whole(self, provider: str, dataset: str) -> None:
         await self.run.finish_listing(await self._key(provider, dataset), complete=True)
+
+    async def estimated(self, provider: str, seconds: float) -> None:
+        await self.run.count([Count(provider, ESTIMATED, seconds)])
 
     async def forget(self, provider: str, dataset: str, reason: str) -> None:
         key = await self._key(provider, dataset)

@@ -25,10 +25,11 @@ class Verified:
     """What a listing showed after the deletes.
 
     ``remaining`` counts every document; ``new`` are those that came after the first listing, ``still_there`` those that
-    the service had called deleted. Both name at most 20.
+    the service had called deleted; both name at most 20. ``skipped`` counts those that were not selected.
     """
 
     remaining: int = 0
+    skipped: int = 0
     new: list[str] = field(default_factory=list)
     new_count: int = 0
     still_there: list[str] = field(default_factory=list)
@@ -63,6 +64,8 @@ async def verify(
                     found.new_count += 1
                     if len(found.new) < NAMED:
                         found.new.append(words)
+                elif fate == "skipped":
+                    found.skipped += 1
                 elif fate in FULFILLED:
                     found.still_there_count += 1
                     if len(found.still_there) < NAMED:

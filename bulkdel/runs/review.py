@@ -10,6 +10,9 @@ from bulkdel.account.plan import Plan, PlannedDataset
 from bulkdel.runs.schema import ARCHIVED, INDEXING, SYNCED
 from bulkdel.runs.values import unpack_id
 
+ESTIMATED = "estimated"
+"""The counter of the seconds that a plan will take."""
+
 # NOT INDEXED as in Run: by row, not by id.
 _OPEN = f"""
 SELECT p.name, s.dataset, SUM(d.flags & {ARCHIVED} <> 0), SUM(d.flags & {INDEXING} <> 0), SUM(d.flags & {SYNCED} <> 0),
@@ -20,7 +23,11 @@ WHERE d.skipped IS NULL AND NOT EXISTS (SELECT 1 FROM settled e WHERE e.row = d.
 
 
 def left_to_do(fetch: Callable[[str, Sequence[object]], list[Any]], datasets: Iterable[DatasetReport]) -> Plan:
-    """``datasets`` as a plan: listed and skipped count all, the rest what has not settled; ``fetch`` runs a query."""
+    """``datasets`` as a plan: listed and skipped count all, the rest what has not settled; ``fetch`` runs a query.
+
+    The time that it takes is that of the plan, which holds as long as nothing of it has settled.
+    """
+    datasets = list(datasets)
     planned = {
         (d.provider, d.dataset): PlannedDataset(
             provider=d.provider,
@@ -36,4 +43,6 @@ def left_to_do(fetch: Callable[[str, Sequence[object]], list[Any]], datasets: It
     for provider, dataset, archived, indexing, synced, oldest, newest in fetch(_OPEN, ()):
         one = planned[provider, unpack_id(dataset)]
         one.archived, one.indexing, one.synced, one.oldest, one.newest = archived, indexing, synced, oldest, newest
-    return Plan(list(planned.values()))
+    untouched = all(d.counts.not_attempted == d.counts.selected for d in datasets)
+    seconds = fetch("SELECT SUM(n) FROM counter WHERE what = ?", (ESTIMATED,))[0][0] if untouched else None
+    return Plan(list(planned.values()), seconds)

@@ -142,6 +142,34 @@ def test_a_resumed_run_counts_its_own_part(tmp_path: Path) -> None:
     assert samples(first.read_text())[done] + samples(second.read_text())[done] == 6
 
 
+@pytest.mark.parametrize("wrong", [(), ("--attempts", "none"), ("--settled", "-", "--json")])
+def test_a_command_that_is_wrong_does_not_leave_the_success_of_yesterday(
+    tmp_path: Path, wrong: tuple[str, ...]
+) -> None:
+    """A key that is missing, an option that is wrong: exit 2 stands in the file, and when it was."""
+    file = tmp_path / "bulkdel.prom"
+    file.write_text("bulkdel_run_exit_status 0\n")
+    argv = ("purge", "dify", DATASET, *wrong, "--metrics-file", str(file))
+    assert invoke(*argv, environ={} if not wrong else None).status == 2
+    found = samples(file.read_text())
+    assert found["bulkdel_run_exit_status"] == 2
+    assert 0 < found["bulkdel_run_start_time_seconds"] <= found["bulkdel_run_end_time_seconds"]
+
+
+def test_a_bug_ends_in_the_file(tmp_path: Path) -> None:
+    """What nobody foresaw is exit 70 for the collector as well, behind the numbers that were counted until then."""
+
+    async def breaks(client: FakeClient) -> None:
+        raise KeyError("nobody foresaw it")
+
+    file = tmp_path / "bulkdel.prom"
+    argv = ("purge", "dify", DATASET, "--yes", "--no-run", "--metrics-file", str(file))
+    assert invoke(*argv, client=FakeClient(before=breaks)).status == 70
+    found = samples(file.read_text())
+    assert found["bulkdel_run_exit_status"] == 70
+    assert found['bulkdel_documents_total{provider="dify",outcome="deleted"}'] == 0
+
+
 @pytest.mark.parametrize("where", ["there/is/none.prom", "-", "."])
 def test_a_file_that_cannot_be_written_is_refused_first(tmp_path: Path, where: str) -> None:
     """Exit 2 and nothing sent: nobody learns after hours that the numbers went nowhere."""
@@ -149,6 +177,7 @@ def test_a_file_that_cannot_be_written_is_refused_first(tmp_path: Path, where: s
     service.fill(2)
     seen = purge(service, "--metrics-file", where if where == "-" else str(tmp_path / where))
     assert (seen.status, len(service.sent)) == (2, 0)
+    assert "warning" not in seen.stderr
 
 
 def test_a_run_file_is_not_overwritten(tmp_path: Path) -> None:
@@ -159,6 +188,7 @@ def test_a_run_file_is_not_overwritten(tmp_path: Path) -> None:
     assert purge(service, "--run", str(run)).status == 0
     before = run.read_bytes()
     assert purge(service, "--metrics-file", str(run)).status == 2
+    assert purge(service, "--metrics-file", str(run), environ={}).status == 2
     assert run.read_bytes() == before
 
 

@@ -14,9 +14,9 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from bulkdel.account import Report
-from bulkdel.evidence.overview import STATES, goes_on, name_of
+from bulkdel.evidence.overview import STATES, name_of, offered
 from bulkdel.evidence.page.figures import Figure, colour_of, figures
-from bulkdel.evidence.planned import describe, title
+from bulkdel.evidence.planned import describe, forecast
 from bulkdel.evidence.rows import endings
 from bulkdel.evidence.story import Story, stories
 from bulkdel.evidence.summary import ADVICE, CAUSES, costs, dataset_lines
@@ -25,7 +25,7 @@ from bulkdel.evidence.words import spoken
 from bulkdel.model import Outcome, Settled
 from bulkdel.purging.recorded import recorded_report
 from bulkdel.runs import PlannedRow, Run, State
-from bulkdel.text import safe
+from bulkdel.text import safe, title
 
 MOST = 100_000
 """Rows of a list that the page holds: about 15 MB, which a browser opens in a second or two; the other formats have no end."""
@@ -92,7 +92,7 @@ def page(run: Run, *, most: int = MOST) -> Iterator[str]:
         name=safe(name_of(run.path)),
         state=state,
         state_words=STATES[state],
-        headline=_headline(state, report),
+        headline=_headline(run, state, report),
         facts=[line.strip().partition(": ")[::2] for line in asked(run)],
         plan=[line.strip() for line in describe(run.plan(), run.header.policy, shown=None)]
         if state == "planned"
@@ -106,7 +106,7 @@ def page(run: Run, *, most: int = MOST) -> Iterator[str]:
         places=[[d.provider, d.dataset, safe(d.name)] for d in report.datasets],
         lists=_lists(run, report, most),
         most=most,
-        goes_on=goes_on(run),
+        goes_on=offered(run),
         digest=run.digest(),
     )
 
@@ -134,9 +134,10 @@ class _Timeline:
         return sorted(found, key=lambda share: -share[2])
 
 
-def _headline(state: State, report: Report) -> str:
+def _headline(run: Run, state: State, report: Report) -> str:
     if state == "planned":
-        return f"Planned, nothing was deleted: {report.selected} of {report.listed} documents would be"
+        would = forecast(run.plan(), run.header.policy, selected=report.selected, listed=report.listed)
+        return f"Planned, nothing was deleted: {would}"
     return told(state, report)
 
 
