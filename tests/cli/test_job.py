@@ -132,6 +132,10 @@ def test_what_is_left_out_is_the_default() -> None:
     [
         ("a = [1", "the end of the file: unclosed array", ""),
         ("[policy]\nattempts = 6\nattempts = 7\n\n", "line 3, column 13: cannot overwrite a value", ""),
+        ("[policy]\ndeadline = 5m # short", "line 2, column 13: expected newline", 'strings stand in quotes: deadline = "5m"'),
+        ("[policy]\nindexing = wait", "line 2, column 12: invalid value", 'strings stand in quotes: indexing = "wait"'),
+        ("[[provider]]\nrate = 80/min\n", "line 2, column 10: expected newline", 'strings stand in quotes: rate = "80/min"'),
+        ("a = 1 2", "line 1, column 7: expected newline", ""),
         ("", "provider: there is none", "begin one with [[provider]]"),
         (ONE, "there is nothing to do", "add a [[purge]] or a [[delete]]"),
         ("porvider = 1", "porvider: there is no such key", "did you mean provider?"),
@@ -390,6 +394,51 @@ def test_a_provider_that_cannot_be_is_named(folder: Folder, was: str, now: str, 
     seen = folder.job("-y")
     assert (seen.status, folder.sent) == (2, 0)
     assert seen.stderr.startswith(f"error: {folder.path}/nightly.toml: {told}")
+
+
+def test_a_job_that_stops_says_whose_key_it_was(folder: Folder) -> None:
+    """Of two providers the one that refused its key is named, once; where both did, both are."""
+    east, west = folder.east.fill(3), folder.west.fill(3)
+    folder.write(PROVIDERS, EMPTY_EAST, LIST_WEST, targets=csv(west))
+    folder.west.script(west[0], ["401"])
+    seen = folder.job("-y", "--no-run")
+    assert (seen.status, folder.east.held) == (4, {})
+    assert ": west: Access token is invalid" in seen.stderr.partition("error: stopped: ")[2].splitlines()[0]
+    folder.east.fill(3)
+    for service in (folder.east, folder.west):
+        for document in service.held:
+            service.script(document, ["401"])
+    told = json.loads(folder.job("-y", "--no-run", "--json").stdout)
+    assert told["reason"] == "east, west: Access token is invalid"
+    assert len(east) == 3
+
+
+def test_a_job_that_is_interrupted_blames_no_provider(folder: Folder) -> None:
+    """A signal and a deadline are the whole job's."""
+    folder.east.fill(30)
+    ids = folder.west.fill(30)
+    folder.write(PROVIDERS, EMPTY_EAST, LIST_WEST, targets=csv(ids))
+    folder.west.when[10] = interrupt(signal.SIGTERM)
+    assert json.loads(folder.job("-y", "--json").stdout)["reason"] == "interrupted by SIGTERM"
+
+
+def test_a_dataset_that_is_not_there_is_named_in_the_error(folder: Folder) -> None:
+    """Of several datasets the one that could not be emptied is named with its provider and its id."""
+    folder.east.fill(3)
+    folder.west.dataset_gone = True
+    folder.write(PROVIDERS, EMPTY_EAST, EMPTY_EAST.replace("east", "west"))
+    seen = folder.job("-y", "--no-run")
+    assert seen.status == 1
+    assert f"error: incomplete: 3 deleted of 3 listed: west / {DATASET}: Dataset not found." in seen.stderr
+
+
+def test_a_key_that_is_missing_ends_in_the_metrics(folder: Folder) -> None:
+    """$ bulkdel job … --metrics-file FILE without a key: exit 2 is in the file, where yesterday's success was."""
+    folder.write(PROVIDERS, EMPTY_EAST)
+    file = folder.path / "bulkdel.prom"
+    file.write_text("bulkdel_run_exit_status 0\n")
+    assert folder.job("-y", "--metrics-file", str(file), environ={}).status == 2
+    assert "bulkdel_run_exit_status 2\n" in file.read_text()
 
 
 def test_lines_name_their_provider_where_the_job_does_not(folder: Folder) -> None:

@@ -47,6 +47,8 @@ def told(work: Callable[[Any], None], **how: Any) -> list[dict[str, Any]]:
         (events.Stopped("dify", "ds", "no such dataset"), "error", "dataset stopped"),
         (events.Verified("dify", "ds", 0, 0), "info", "listed again"),
         (events.Verified("dify", "ds", 3, 1), "warning", "listed again"),
+        (events.Verified("dify", "ds", 3, 0, 2), "warning", "listed again"),
+        (events.Verified("dify", "ds", 3, 0, 3), "info", "listed again"),
         (events.RateLearned("dify", Rate(80.4321, per=60), 7200.0), "info", "rate learned"),
     ],
 )
@@ -135,6 +137,11 @@ def test_nothing_of_it_is_left_behind() -> None:
         (events.Stopped("dify", "ds", "no such dataset"), "error: dify / ds stopped: no such dataset"),
         (events.Verified("dify", "ds", 0, 0), "listed again ds: 0 left"),
         (events.Verified("dify", "ds", 3, 1), "warning: listed again ds: 3 left, 1 of them new"),
+        (events.Verified("dify", "ds", 16, 0, 16), "listed again ds: 16 left, all of them not selected"),
+        (
+            events.Verified("dify", "ds", 3, 1, 1),
+            "warning: listed again ds: 3 left, 1 of them new, 1 of them not selected",
+        ),
     ],
 )
 def test_people_read_sentences(event: events.Event, words: str) -> None:

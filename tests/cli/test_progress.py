@@ -57,6 +57,10 @@ from tests.cli.outside import PROGRESS, Terminal
             20.0,
             "[20 s] dify: listing again to verify, 1229 of 1230 deleted, 1 rejected, 30/min, time left unknown",
         ),
+        ({"deleted": 1229, "left": 0, "requeued": 0, "in_flight": 0, "rate": Rate(80), "per_second": 0.0, "eta_s": 0.0, "wait": "rate"},
+         20.0, "[20 s] dify: 1229 of 1230 deleted (99 %), 1 rejected, done"),
+        ({"phase": "done", "deleted": 1229, "left": 0, "requeued": 0, "per_second": 0.0}, 20.0,
+         "[20 s] dify: done, 1229 of 1230 deleted, 1 rejected, done"),
         ({"wait": "backoff", "eta_s": 0.1}, 1.0,
          "[1 s] dify: 120 of 1230 deleted (9 %), 1 rejected, 3 requeued, 1109 left, 80/s, almost done, "
          "waiting for the next try after a failure"),

@@ -42,7 +42,7 @@ def test_a_plan_says_what_would_go_and_the_command_that_does_it(tmp_path: Path) 
     seen = command(service, "plan", "dify", DATASET, "-o", str(run), "--rate", "10/s", "--created-before", "2026-01-01")
     assert (seen.status, gets_only(service), len(service.held)) == (0, True, 45)
     assert seen.stdout.splitlines()[:5] == [
-        "Planned, nothing was deleted: 40 of 45 documents would be",
+        "Planned, nothing was deleted: 30 of 45 documents would be, 10 would be rejected (archived)",
         f"  dify / Support ({DATASET})",
         "    40 of 45 documents to delete, created 2023-11-14",
         "    left alone: 5 (created too late)",

@@ -80,3 +80,21 @@ def test_a_listing_is_counted_while_it_goes() -> None:
         assert listed[:3] == [0, 100, 200]
 
     virtual.run(main())
+
+
+def test_what_is_left_behind_is_no_speed() -> None:
+    """Hundreds of documents that a stop leaves settle at once, and none of them was deleted in that moment."""
+
+    async def main() -> None:
+        service = Service(latency=1.0)
+        ids = service.fill(500)
+        async with client(service, providers=[provider(rate=Rate(5), concurrency=5)]) as c:
+            work: asyncio.Task[object] = asyncio.ensure_future(c.delete(targets(ids)))
+            asyncio.get_running_loop().call_later(10.0, c.stop)
+            seen = await looks(c, work, 60.0)
+            await work
+        left = [look for look in seen if look.not_attempted]
+        assert left
+        assert max(look.per_second for look in seen) <= 6
+
+    virtual.run(main())

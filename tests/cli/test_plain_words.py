@@ -1,0 +1,174 @@
+"""What is said is what is so: plans in numbers that come true, errors that name whose they are, hints that help."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from pathlib import Path
+
+import pytest
+
+from bulkdel.evidence.rows import PLANNED
+from bulkdel.evidence.summary import ADVICE
+from tests.cli.inside import ENVIRON, command, last, purge
+from tests.engine.world import DATASET, Service
+
+# ------------------------------------------------------------------ plans
+
+
+@pytest.mark.parametrize(
+    ("options", "would"),
+    [
+        ((), "30 of 45 documents would be, 10 would be rejected (archived)"),
+        (("--unarchive",), "40 of 45 documents would be"),
+    ],
+)
+def test_what_will_be_rejected_is_not_counted_as_what_would_go(
+    tmp_path: Path, options: tuple[str, ...], would: str
+) -> None:
+    """A dry run, a plan and the plan's report have one headline, and it is what the run will do."""
+    service = Service()
+    service.fill(30)
+    service.fill(10, archived=True)
+    service.fill(5, created_at=1_900_000_000)
+    chosen = ("dify", DATASET, "--created-before", "2026-01-01", *options)
+    run = str(tmp_path / "a.run")
+    dry = command(service, "purge", *chosen, "--dry-run").stdout.splitlines()
+    plan = command(service, "plan", *chosen, "-o", run).stdout.splitlines()
+    report = command(service, "report", run).stdout.splitlines()
+    assert dry[0] == f"Dry run, nothing was deleted: {would}"
+    assert plan[0] == f"Planned, nothing was deleted: {would}"
+    assert plan[0] in report
+    assert command(service, "resume", run, "-y").stdout.count(f"{would.split()[0]} deleted") > 0
+
+
+@pytest.mark.parametrize("rate", ["2/s", "none"])
+def test_a_plans_report_has_the_time_that_the_plan_said(tmp_path: Path, rate: str) -> None:
+    """The estimate is kept with the plan, and is none where there was none; once the plan is carried out it is gone."""
+    service = Service()
+    service.fill(30)
+    run = str(tmp_path / "a.run")
+    plan = command(service, "plan", "dify", DATASET, "-o", run, "--rate", rate).stdout.splitlines()
+    (needed,) = [line for line in plan if "time needed" in line]
+    assert ("unknown" in needed) == (rate == "none")
+    assert needed in command(service, "report", run).stdout.splitlines()
+    assert command(service, "resume", run, "-y", "--rate", "none").status == 0
+    assert "time needed" not in command(service, "report", run).stdout
+
+
+def test_what_is_planned_has_not_failed(tmp_path: Path) -> None:
+    """CSV and JSONL of a plan: their words have no ending for it, so the reason says that it is only planned."""
+    service = Service()
+    service.fill(3)
+    run = str(tmp_path / "a.run")
+    command(service, "plan", "dify", DATASET, "-o", run)
+    lines = [json.loads(line) for line in command(service, "report", run, "--format", "jsonl").stdout.splitlines()]
+    rows = list(csv.DictReader(io.StringIO(command(service, "report", run, "--format", "csv").stdout, newline="")))
+    told = [(line["outcome"], line["reason"], line["attempts"]) for line in lines]
+    assert told == [("not_attempted", PLANNED, 0)] * 3
+    assert [row["reason"] for row in rows] == [PLANNED] * 3
+
+
+@pytest.mark.parametrize(("deadline", "warned"), [("5s", True), ("1h", False), (None, False)])
+@pytest.mark.parametrize("act", ["plan", "purge"])
+def test_a_deadline_that_is_too_short_is_told_beforehand(
+    tmp_path: Path, act: str, deadline: str | None, warned: bool
+) -> None:
+    """$ bulkdel plan … --deadline 5s, or a dry run: the estimate is longer, and a warning says so; -q says nothing."""
+    service = Service()
+    service.fill(30)
+    how = ("-o", str(tmp_path / "a.run")) if act == "plan" else ("--dry-run",)
+    options = ("--deadline", deadline) if deadline is not None else ()
+    seen = command(service, act, "dify", DATASET, "--rate", "2/s", *how, *options)
+    warning = "warning: at the current limits this takes about 15 s, longer than the deadline: 5 s\n"
+    assert (seen.status, warning in seen.stderr) == (0, warned), seen.stderr
+    assert ("longer than the deadline" in seen.stderr) == warned
+    quiet = command(service, "purge", "dify", DATASET, "--rate", "2/s", "--dry-run", *options, "-q")
+    assert quiet.stderr == ""
+
+
+def test_a_quiet_plan_says_nothing(tmp_path: Path) -> None:
+    """$ bulkdel plan … -q: nothing is on stderr where nothing is wrong."""
+    service = Service()
+    service.fill(3)
+    seen = command(service, "plan", "dify", DATASET, "-o", str(tmp_path / "a.run"), "-q")
+    assert (seen.status, seen.stderr) == (0, "")
+
+
+# ------------------------------------------------------------------ hints
+
+
+@pytest.mark.parametrize("kept", [True, False])
+def test_what_must_be_mended_first_is_said_first(kept: bool) -> None:
+    """A key that is refused is refused again: the hint names what to mend, and the command is for afterwards."""
+    service = Service()
+    ids = service.fill(5)
+    service.script(ids[2], ["401"])
+    seen = purge(service, "--concurrency", "1", *(() if kept else ("--no-run",)))
+    *_, mend, after, again = seen.stderr.splitlines()
+    assert seen.status == 4
+    assert mend.startswith("hint: ")
+    goes_on = "this goes on" if kept else "the same command goes on"
+    assert after == f"hint: once that is mended, {goes_on}:"
+    assert again.startswith("bulkdel resume " if kept else "bulkdel purge ")
+    assert "what is gone stays gone" not in seen.stderr
+    assert command(service, *last(seen)).status == 0
+
+
+def test_a_deadline_needs_no_mending() -> None:
+    """Where going on is all that there is to do, that is said."""
+    service = Service(latency=0.03)
+    service.fill(60)
+    seen = purge(service, "--deadline", "150ms")
+    assert (seen.status, "mended" in seen.stderr) == (5, False)
+    assert "hint: what is gone stays gone; this goes on with the rest:" in seen.stderr
+
+
+def test_a_run_that_a_guard_refused_is_not_offered(tmp_path: Path, state: Path) -> None:
+    """$ bulkdel runs: it would be refused again; its row stays, and so does what a report says of it."""
+    service = Service()
+    service.fill(5)
+    assert purge(service, "--max-delete", "4").status == 3
+    seen = command(service, "runs")
+    assert [row.split()[1] for row in seen.stdout.splitlines()[1:]] == ["refused"]
+    assert "bulkdel resume" not in seen.stdout
+    (told,) = json.loads(command(service, "runs", "--json").stdout)
+    assert (told["status"], told["command"]) == ("refused", None)
+    assert "bulkdel resume" not in command(service, "report", told["name"]).stdout
+
+
+# ------------------------------------------------------------------ endings
+
+
+@pytest.mark.parametrize("kept", [True, False])
+def test_the_rejected_documents_that_are_not_shown_are_counted(kept: bool, state: Path) -> None:
+    """Three of ten are shown; a line says how many more there are, and what shows them where something does."""
+    service = Service()
+    service.fill(10, archived=True)
+    seen = purge(service, *(() if kept else ("--no-run",)))
+    lines = seen.stdout.splitlines()
+    place = next(n for n, line in enumerate(lines) if line.startswith("10 archived: "))
+    more = lines[place + 4]
+    if not kept:
+        assert more == "  and 7 more"
+        return
+    words, _, report = more.partition(": bulkdel ")
+    assert words == "  and 7 more"
+    assert command(service, *report.split()).stdout.count("un-archiving was not asked for") == 10
+
+
+def test_what_can_be_asked_again_is_not_called_final() -> None:
+    """The advice for refused documents does not contradict the hint that asks for them again."""
+    assert "for good" not in ADVICE["refused"]
+
+
+def test_documents_that_were_not_selected_are_no_surprise_afterwards() -> None:
+    """A selective purge that is complete has no warning: what is left was never to be deleted, and the line says so."""
+    service = Service()
+    service.fill(4)
+    service.fill(3, created_at=1_900_000_000)
+    seen = command(service, "purge", "dify", DATASET, "-y", "--created-before", "2026-01-01", environ=ENVIRON)
+    assert seen.status == 0
+    (again,) = [event for line in seen.stderr.splitlines() if (event := json.loads(line))["event"] == "listed again"]
+    assert (again["level"], again["remaining"], again["skipped"]) == ("info", 3, 3)
