@@ -13,13 +13,15 @@ import tomllib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any, get_args, get_type_hints
 
 import pytest
 import yaml
 
 from bulkdel.cli.app import bulkdel
-from bulkdel.model import FULFILLED, Outcome, Policy
+from bulkdel.exchange import Asked, Requeue, Verdict
+from bulkdel.model import FULFILLED, Document, Outcome, Policy
+from bulkdel.providers.base import Provider
 from tests.cli.service import clean
 from tests.readme.stage import DONE, ROOT, Stage
 
@@ -141,6 +143,19 @@ def test_every_outcome_and_policy_field_is_what_the_library_has() -> None:
     for names, given, _ in policy:
         fields, told = names.replace("`", "").split(", "), given.split(", ")
         assert [f"{getattr(default, name)}".removesuffix(".0") for name in fields] == told * (len(fields) // len(told))
+
+
+def test_a_provider_is_told_every_verdict_cause_and_method() -> None:
+    """The tables name what the interface has: no verdict, cause of asking again, method or field of an answer is left out."""
+    verdicts, causes, methods, fields = tables("Write a provider")
+    named = {name for row in verdicts for name in re.findall(r"`(\w+)\(", row[1])}
+    assert named == {verdict.__name__ for verdict in get_args(Verdict)}
+    assert {row[0].strip("`") for row in causes} == set(get_args(get_type_hints(Requeue)["cause"]))
+    asked = {name for row in methods for name in row[0].replace("`", "").split(", ")}
+    assert asked == {name for name, member in vars(Provider).items() if callable(member) and not name.startswith("_")}
+    told = " ".join(row[0] for row in fields)
+    for name in (*Asked._fields, *Document.__dataclass_fields__):
+        assert re.search(rf"\b{name}\b", told), name
 
 
 def nightly(stage: Stage, folder: Path) -> None:
