@@ -5,6 +5,7 @@ from __future__ import annotations
 import heapq
 import math
 import random
+from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
@@ -14,6 +15,7 @@ from hypothesis import strategies as st
 
 from bulkdel.pacing import Concurrency, Kind, Sample
 from bulkdel.pacing.concurrency import CEILING_S, CUT
+from bulkdel.pacing.window import HUNG, HUNG_ROUNDS, NOISE, Window
 
 Serve = Callable[[float, int, int], tuple[float, Kind]]
 """From the time, how many are in flight and the request's number to how long it takes and how it ends."""
@@ -121,6 +123,13 @@ def test_a_service_that_changes_is_followed(before: int, after: int) -> None:
     assert loop.usual(30) >= 0.8 * before
     loop.run(90)
     assert math.floor(0.8 * after) <= loop.usual(30) <= math.ceil(1.5 * after) + 1
+
+
+def test_between_one_and_two_no_level_is_left_out() -> None:
+    """Where two at a time are twice as fast and three are slower than one, two is what is found from one on."""
+    best = {1: 10.0, 2: 20.0}
+    loop = Loop(Concurrency(1, 64), capacity(lambda n: best.get(n, 8.0), noise=0.05)).run(120)
+    assert loop.usual(60) == 2
 
 
 # ---------------------------------------------------------------------- what is no overload
@@ -280,6 +289,30 @@ def test_one_failure_that_came_at_once_says_nothing() -> None:
     assert search.add(Sample(now, now + 0.05, before, "overload")) == before
 
 
+def test_failures_of_a_few_leave_half_of_the_level() -> None:
+    """Requests that were sent three at a time, after a pause, and failed late speak of no more than the half of twenty."""
+    search, now = steady(20)
+    before = search.limit
+    for k in range(10):
+        search.add(Sample(now, now + 10 + k, 3, "overload"))
+    assert math.ceil(before / 2) <= search.limit < before
+
+
+def test_a_service_that_can_do_one_at_a_time_is_asked_one_at_a_time() -> None:
+    """Where two at once fail, that is found once and again after half a minute, and then left alone for ten minutes."""
+    failed: list[float] = []
+
+    def serve(now: float, in_flight: int, number: int) -> tuple[float, Kind]:
+        if in_flight == 1:
+            return 0.1, "ok"
+        failed.append(now)
+        return 0.1, "overload"
+
+    loop = Loop(Concurrency(4, 64), serve).run(400)
+    assert loop.usual(300) == 1
+    assert not [at for at in failed if at > 1_100]
+
+
 def starving(pool: int, patience: float = 30.0) -> Serve:
     """A pool of connections that is not fair: beyond it requests wait for ``patience`` seconds and fail."""
     base = slots(pool, 0.4)
@@ -339,6 +372,21 @@ def test_what_hung_is_no_part_of_the_level_once_it_has_ended() -> None:
     assert loop.done >= 0.93 * 30 / 0.4 * 900
 
 
+@pytest.mark.parametrize(
+    ("hung", "known", "enough"), [(0, 0, True), (3, 3, True), (3, 0, False), (6, 3, False)], ids=str
+)
+def test_a_window_waits_for_what_may_hang_and_for_nothing_that_is_known_to(hung: int, known: int, enough: bool) -> None:
+    """While more is overtaken than is known to hang, a window goes on, until twenty rounds have overtaken it."""
+    limit, window = 20, Window(0.0, 1.0, 0.0)
+    assert HUNG * limit < 3
+    for number in range(6 * limit):
+        window.add(Sample(number * 0.01, number * 0.01 + 0.1, limit, "ok", hung), limit)
+    assert window.closed(1.3, limit, known) is enough
+    for number in range(6 * limit, HUNG_ROUNDS * limit):
+        window.add(Sample(number * 0.01, number * 0.01 + 0.1, limit, "ok", hung), limit)
+    assert window.closed(4.1, limit, known)
+
+
 # ---------------------------------------------------------------------- whatever comes
 
 
@@ -364,6 +412,17 @@ def test_the_limit_stays_in_its_bounds(came: list[tuple[float, float, int, Kind,
         limit = search.add(Sample(now - took, now, in_flight, kind, overtook))
         assert limit == search.limit
         assert 1 <= limit <= start + more
+
+
+@given(st.lists(st.sampled_from(["ok", "overload", "neutral"])), st.integers(1, 64))
+def test_a_window_counts_every_answer_once(kinds: list[Kind], limit: int) -> None:
+    """What came is what is counted, each kind by itself: from the shares it is judged what a level can do."""
+    window = Window(0.0, NOISE, 0.0)
+    for number, kind in enumerate(kinds):
+        window.add(Sample(number, number + 1.0, limit, kind), limit)
+    assert (window.ended, window.ok, window.neutral, window.failed) == (
+        len(kinds), *(Counter(kinds)[kind] for kind in ("ok", "neutral", "overload")),
+    )  # fmt: skip
 
 
 @settings(deadline=None, max_examples=15)

@@ -381,6 +381,73 @@ def test_without_a_rate_nothing_waits_but_a_pause_is_heard_of(tmp_path: Path) ->
     virtual.run(main())
 
 
+def test_without_a_rate_the_file_is_left_alone_for_half_a_second(tmp_path: Path) -> None:
+    """Permits that nothing limits do not cost a write each: the file is looked at every half a second."""
+
+    async def main() -> None:
+        pacing = shared(None, tmp_path)
+        assert pacing.try_acquire()
+        file = sqlite3.connect(tmp_path / NAME, isolation_level=None)
+
+        def writes() -> int:
+            return int(file.execute("PRAGMA data_version").fetchone()[0])
+
+        before = writes()
+        for _ in range(4):
+            await asyncio.sleep(0.1)
+            assert pacing.try_acquire()
+        assert writes() == before
+        await asyncio.sleep(0.2)
+        assert pacing.try_acquire()
+        assert writes() != before
+        file.close()
+        pacing.close()
+
+    virtual.run(main())
+
+
+def test_without_a_rate_a_short_pause_is_no_longer_than_it_is(tmp_path: Path) -> None:
+    """A pause of a fifth of a second is over after a fifth of a second, though the file is looked at more seldom."""
+
+    async def main() -> None:
+        one, other = shared(None, tmp_path), shared(None, tmp_path)
+        begun = now()
+        one.pause(0.2)
+        await asyncio.gather(one.acquire(), other.acquire())
+        assert 0.2 <= now() - begun < 0.25
+        one.close()
+        other.close()
+
+    virtual.run(main())
+
+
+def test_a_new_rate_brings_no_permit_with_it(tmp_path: Path) -> None:
+    """However often the limit is changed, a bucket that was emptied stays empty: no change grants a request."""
+
+    async def main() -> None:
+        pacing = shared(Rate(8, 60), tmp_path)
+        while pacing.try_acquire():
+            pass
+        for n in (7, 6, 5, 6, 7):
+            pacing.set_rate(Rate(n, 60))
+            assert not pacing.try_acquire()
+        pacing.close()
+
+    virtual.run(main())
+
+
+def test_a_limit_is_left_before_it_was_looked_at(tmp_path: Path) -> None:
+    """A pacing that is closed before its first permit says nothing and leaves nothing in the file."""
+
+    async def main() -> None:
+        shared(Rate(50), tmp_path).close()
+
+    virtual.run(main())
+    with sqlite3.connect(tmp_path / NAME) as file:
+        assert file.execute("SELECT COUNT(*) FROM joint").fetchone() == (0,)
+    file.close()
+
+
 def test_cancelled_waiters_hold_up_nobody(tmp_path: Path) -> None:
     """Waiters that give up leave the queue, and those behind them get their permits."""
 
@@ -464,6 +531,9 @@ def test_a_file_that_cannot_be_used_is_a_warning_and_a_pacing_of_ones_own(
         assert not pacing.pause(5)
         assert (pacing.pauses, pacing.processes) == (1, 1)
         assert pacing.paused_s == pytest.approx(5)
+        await asyncio.sleep(6)
+        assert not pacing.pause(5, since=0)  # of a request that was sent before the pause that is over
+        assert (pacing.pauses, pacing.processes) == (1, 1)
         pacing.set_rate(Rate(20))
         assert pacing.rate == Rate(20)
         pacing.close()

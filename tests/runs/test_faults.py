@@ -5,9 +5,13 @@ from __future__ import annotations
 import asyncio
 import os
 import random
+import re
 import resource
 import shutil
+import socket
 import sqlite3
+import subprocess
+import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -18,6 +22,7 @@ import pytest
 from bulkdel.account import Counts
 from bulkdel.errors import BulkdelError, RunFileError
 from bulkdel.runs import Run, RunFile, schema
+from bulkdel.runs.lock import Holder, holder, this_process
 from tests.runs.helpers import connecting, crashed_copy, ending, handed, header, listed, planned, without_wal
 
 
@@ -240,6 +245,55 @@ def test_a_header_that_cannot_be_read_is_refused(tmp_path: Path) -> None:
         Run.open(path)
     with pytest.raises(RunFileError, match="what was asked cannot be read"):
         asyncio.run(RunFile.open(path))
+
+
+# ------------------------------------------------------------------ who holds it
+
+
+def test_a_file_in_use_names_who_uses_it(tmp_path: Path) -> None:
+    """Opened a second time it says which process of which machine has it, and what to do; who has it keeps it."""
+    path = tmp_path / "a.run"
+
+    def torn() -> None:
+        Path(f"{path}.held").write_text("torn {")
+
+    async def main() -> None:
+        async with await planned(path, 2) as run:
+            assert holder(str(path)) == this_process()
+            says = f"used by process {os.getpid()} on {re.escape(socket.gethostname())}: {path}"
+            for _ in range(2):
+                with pytest.raises(RunFileError, match=says) as caught:
+                    await RunFile.open(path)
+                assert caught.value.hint
+            assert holder(str(path)) == this_process()
+            torn()
+            with pytest.raises(RunFileError, match=f"used by another process: {path}"):
+                await RunFile.open(path)
+            await run.close("complete", 0)
+        assert holder(str(path)) is None
+
+    asyncio.run(main())
+
+
+def test_who_is_alive() -> None:
+    """This process is; one of its number that was born at another time is not; of another machine's nothing is known."""
+    me = this_process()
+    assert me.alive()
+    assert (me.pid, me.host) == (os.getpid(), socket.gethostname())
+    assert not Holder(me.pid, me.host, f"{me.born}0").alive()
+    assert Holder(me.pid, f"not {me.host}", "0").alive()
+    ended = subprocess.Popen([sys.executable, "-c", ""])
+    ended.wait()
+    assert not Holder(ended.pid, me.host, "").alive()
+
+
+@pytest.mark.parametrize(
+    "said", ["", "{", "[]", "7", "{}", '{"pid": "x", "host": "", "born": ""}', '{"pid": 1, "host": "h"}', "\x00"]
+)
+def test_a_holder_that_cannot_be_read_is_none(tmp_path: Path, said: str) -> None:
+    """What a torn or foreign file says of its holder is no holder."""
+    (tmp_path / "a.run.held").write_text(said)
+    assert holder(str(tmp_path / "a.run")) is None
 
 
 # ------------------------------------------------------------------ disks

@@ -5,14 +5,20 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import json
+import os
+import socket
+from itertools import product
 from pathlib import Path
 
 import pytest
 
 from bulkdel.account import Counts, DatasetReport
 from bulkdel.account.plan import PlannedDataset
-from bulkdel.model import Outcome, RunStatus
-from bulkdel.runs import PlannedRow, Run, RunFile
+from bulkdel.engine.timeline import Sample
+from bulkdel.errors import ConfigurationError
+from bulkdel.model import Document, Limits, Outcome, Policy, Rate, RunStatus, Selection
+from bulkdel.runs import AskedDataset, PlannedRow, Run, RunFile
+from bulkdel.runs.values import address, limits_from, policy_from, selection_from
 from tests.runs.helpers import crashed_copy, document, ending, handed, header, listed, planned, target
 
 
@@ -308,3 +314,233 @@ def test_an_age_is_counted_from_the_creation(tmp_path: Path) -> None:
     asyncio.run(main())
     with Run.open(tmp_path / "a.run", check=False) as run:
         assert run.age(1090.5) == 90.5
+
+
+# ---------------------------------------------------------------------- every word comes back
+
+
+def test_every_session_is_told_from_the_others(tmp_path: Path) -> None:
+    """Who worked on it, with which bulkdel, from when to when, and how each came out: in words, in silence, by an error."""
+    clock = [1000.0]
+
+    async def main() -> None:
+        async with await planned(tmp_path / "a.run", 2, now=lambda: clock[0]) as run:
+            assert run.session == 1
+            clock[0] = 1060.0
+            with Run.open(crashed_copy(run.path, tmp_path / "copy")) as copy:
+                assert [s.settled_at for s in copy.not_attempted()] == [1000.0, 1000.0]
+            await run.close("interrupted", 130, reason="a signal")
+        with Run.open(tmp_path / "a.run") as reader:
+            assert [s.settled_at for s in reader.not_attempted()] == [1060.0, 1060.0]
+        clock[0] = 2000.0
+        async with await RunFile.open(tmp_path / "a.run", act="retry", version="9.9", now=lambda: clock[0]) as run:
+            assert run.session == 2
+        with pytest.raises(KeyError):
+            async with await RunFile.open(tmp_path / "a.run", now=lambda: clock[0]):
+                raise KeyError("ours")
+
+    asyncio.run(main())
+    with Run.open(tmp_path / "a.run") as run:
+        sessions = run.sessions()
+        assert {(one.pid, one.host) for one in sessions} == {(os.getpid(), socket.gethostname())}
+        assert [(one.id, one.act, one.version, one.started_at, one.ended_at) for one in sessions] == [
+            (1, "purge", "0.1.0", 1000.0, 1060.0),
+            (2, "retry", "9.9", 2000.0, 2000.0),
+            (3, "resume", "0.1.0", 2000.0, 2000.0),
+        ]
+        assert [(one.status, one.exit_status, one.reason, one.clean, one.retried) for one in sessions] == [
+            ("interrupted", 130, "a signal", True, 0),
+            (None, None, "", False, 0),
+            (None, None, "KeyError", False, 0),
+        ]
+        assert run.elapsed_s == pytest.approx(sum(one.elapsed_s or 0.0 for one in sessions))
+
+
+def test_everything_that_a_listing_says_of_a_document_is_kept(tmp_path: Path) -> None:
+    """Each of its yes-and-no words by itself, its time (or none), its state and its name come back with the document."""
+    said = [
+        Document(f"doc-{n}", f"name {n}", float(n) if n % 3 else None, f"state {n % 4}" if n % 4 else "", *words)
+        for n, words in enumerate(product((False, True), repeat=5))
+    ]
+
+    async def main() -> None:
+        async with await RunFile.create(tmp_path / "a.run", header()) as run:
+            key = await run.add_dataset("dify", "ds")
+            await run.add_documents(key, [(one, "") for one in said])
+            rows = await handed(run)
+            assert sorted((row.document for row in rows if row.document), key=said.index) == said
+            assert [row.document.indexing for row in rows if row.document] == [False] * 16 + [True] * 16
+            await run.close("interrupted", 130)
+
+    asyncio.run(main())
+    with Run.open(tmp_path / "a.run") as run:
+        assert [row[1:] for row in run.listed()] == [
+            (one.name, one.created_at, one.status, one.indexing, one.archived, "") for one in said
+        ]
+        (left,) = run.plan().datasets
+        assert (left.selected, left.archived, left.indexing, left.synced) == (32, 16, 16, 16)
+
+
+def test_how_the_time_went_comes_back(tmp_path: Path) -> None:
+    """Every stretch that was measured, by session and provider and in order, number for number."""
+    one = Sample(0.0, 1.5, 3, 4, 1, 0.25, 0.75, 2, 8, 12.5, {"us": 0.5, "pause": 1.0})
+    two = Sample(1.5, 0.5)
+
+    async def main() -> None:
+        async with await planned(tmp_path / "a.run", 2) as run:
+            await run.add_samples("dify", [one, two])
+            await run.add_samples("langdock", [two])
+            with pytest.raises(ConfigurationError, match="no provider of that name: 'x'"):
+                await run.add_samples("x", [one])
+            await run.close("interrupted", 130)
+        async with await RunFile.open(tmp_path / "a.run") as run:
+            await run.add_samples("dify", [two, one])
+            await run.close("interrupted", 130)
+
+    asyncio.run(main())
+    with Run.open(tmp_path / "a.run") as run:
+        assert run.samples() == {1: {"dify": [one, two], "langdock": [two]}, 2: {"dify": [two, one]}}
+
+
+@pytest.mark.parametrize(
+    ("since", "until", "most", "stretch_s", "found"),
+    [
+        (1000.0, 1010.0, 5, 2.0, {"dify": {0: 3, 4: 1}, "langdock": {1: 1}}),
+        (1000.0, 1010.0, 4, 2.5, {"dify": {0: 3, 3: 1}, "langdock": {1: 1}}),
+        (1000.0, 1009.999, 100, 1.0, {"dify": {0: 2, 1: 1}, "langdock": {3: 1}}),
+        (1000.001, 1003.0, 100, 1.0, {"dify": {0: 2}}),
+        (2000.0, 3000.0, 5, 1.0, {}),
+    ],
+)
+def test_endings_are_counted_by_stretch(
+    tmp_path: Path, since: float, until: float, most: int, stretch_s: float, found: dict[str, dict[int, int]]
+) -> None:
+    """From the first moment on and before the last, in stretches of a second or as long as there may be so many of."""
+
+    async def main() -> None:
+        async with await RunFile.create(tmp_path / "a.run", header("delete")) as run:
+            await run.add_targets([*(target(n) for n in range(5)), target(9)._replace(provider="langdock")])
+            rows = await handed(run)
+            times = (1000.0, 1000.5, 1001.0, 1009.999)
+            await run.settled([ending(row, at=at) for row, at in zip(rows, times, strict=False)])
+            await run.settled([ending(row, at=1003.0) for row in await handed(run, "langdock")])
+            await run.close("interrupted", 130)
+
+    asyncio.run(main())
+    with Run.open(tmp_path / "a.run") as run:
+        assert run.endings_in(since, until, most) == (stretch_s, found)
+
+
+def test_what_was_asked_of_a_dataset_is_its_own(tmp_path: Path) -> None:
+    """A dataset's own selection holds for it alone, of two with one id too; for the others it is the run's."""
+    own = Selection(statuses=("TIMEOUT",), created_before=5.0)
+    asked = (AskedDataset("dify", "one"), AskedDataset("langdock", "one", own))
+
+    async def main() -> None:
+        async with await RunFile.create(tmp_path / "a.run", header("job", asked)) as run:
+            await run.add_dataset("dify", "two", selection=Selection(names=("x*",)))
+            await run.add_dataset("dify", "named", listing=False)
+            key = await run.add_dataset("dify", "one", "One")
+            await run.finish_listing(key, complete=False)
+            with Run.open(run.path) as reader:
+                assert reader.listings()["dify", "one"] == "incomplete"
+                assert not reader.begun
+            assert await run.add_dataset("dify", "one", listing=False) == key
+            with Run.open(run.path) as reader:
+                assert reader.listings()["dify", "one"] == "incomplete"
+            assert await run.add_dataset("dify", "one") == key
+            await run.add_documents(key, listed(1))
+            await handed(run)
+            await run.close("interrupted", 130)
+
+    asyncio.run(main())
+    with Run.open(tmp_path / "a.run") as run:
+        assert run.begun
+        assert run.selection_of("dify", "one") == run.header.selection == header().selection
+        assert run.selection_of("langdock", "one") == own
+        assert run.selection_of("dify", "two") == Selection(names=("x*",))
+        assert run.selection_of("dify", "nowhere") == run.header.selection
+        assert run.listings() == {
+            ("dify", "one"): "open",
+            ("langdock", "one"): "open",
+            ("dify", "two"): "open",
+            ("dify", "named"): "none",
+        }
+        assert [dataset.name for dataset in run.datasets()] == ["One", "", "", ""]
+
+
+def test_a_verification_counts_more_than_it_names(tmp_path: Path) -> None:
+    """Where more came or stayed than were looked at by name the counts are those that were given, and unknown is unknown."""
+
+    async def main() -> None:
+        async with await planned(tmp_path / "a.run", 2) as run:
+            await run.verified(
+                1,
+                remaining=None,
+                new=[f"new {n}" for n in range(25)],
+                new_count=57,
+                still_there=["old"],
+                still_there_count=3,
+            )
+            await run.close("incomplete", 1)
+
+    asyncio.run(main())
+    with Run.open(tmp_path / "a.run") as run:
+        (one,) = run.datasets()
+        assert (one.remaining, one.new_count, one.still_there, one.still_there_count) == (None, 57, ("old",), 3)
+        assert one.new == tuple(f"new {n}" for n in range(20))
+
+
+def test_every_earlier_ending_is_told(tmp_path: Path) -> None:
+    """Documents that were rejected twice and tried again twice have both endings, in input order, page after page."""
+    count = 1_100
+
+    async def main() -> None:
+        async with await RunFile.create(tmp_path / "a.run", header("delete")) as run:
+            await run.add_targets(target(n) for n in range(count))
+            await run.settled([ending(row, "refused", "first", 1, at=1.25) for row in await handed(run)])
+            await run.close("incomplete", 1)
+        for session in (2, 3):
+            async with await RunFile.open(tmp_path / "a.run") as run:
+                assert await run.retry_rejected() == count
+                await run.settled([ending(row, "gave_up", "again", session, at=2.5) for row in await handed(run)])
+                await run.close("incomplete", 1)
+
+    asyncio.run(main())
+    with Run.open(tmp_path / "a.run") as run:
+        assert [
+            (one.target, one.outcome, one.reason, one.attempts, one.settled_at, session)
+            for one, session in run.earlier_endings()
+        ] == [
+            (target(n), *ended)
+            for n in range(count)
+            for ended in (("refused", "first", 1, 1.25, 2), ("gave_up", "again", 2, 2.5, 3))
+        ]
+
+
+# ---------------------------------------------------------------------- what another bulkdel wrote
+
+
+def test_what_another_bulkdel_wrote_is_read() -> None:
+    """What it did not say is left at its default, and what it says beyond that is not asked for."""
+    assert policy_from("{}") == Policy()
+    assert policy_from('{"attempts":7,"patience":1}') == Policy(attempts=7)
+    assert selection_from("{}") == Selection()
+    assert selection_from('{"names":["a*"],"more":1}') == Selection(names=("a*",))
+    assert selection_from('{"statuses":["x"],"created_before":2}') == Selection(statuses=("x",), created_before=2)
+    assert limits_from("{}") == Limits()
+    assert limits_from('{"rate":{"n":5,"per":60,"burst":9},"concurrency":3}') == Limits(Rate(5, per=60), 3)
+
+
+@pytest.mark.parametrize(
+    ("base_url", "kept"),
+    [
+        ("https://host/v1", "https://host/v1"),
+        ("https://me:sesame@host:8443/v1/?token=sesame#sesame", "https://host:8443/v1"),
+        ("http://se@sa@me@host/", "http://host"),
+        ("http://[::1]:80/a//", "http://[::1]:80/a"),
+    ],
+)
+def test_an_address_is_kept_without_what_could_be_secret(base_url: str, kept: str) -> None:
+    """Scheme, host, port and path; no user, no query, no fragment, no slash at the end (S20)."""
+    assert address(base_url) == kept
