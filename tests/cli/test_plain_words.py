@@ -11,6 +11,7 @@ import pytest
 
 from bulkdel.evidence.rows import PLANNED
 from bulkdel.evidence.summary import ADVICE
+from bulkdel.runs import Run
 from tests.cli.inside import ENVIRON, command, last, purge
 from tests.engine.world import DATASET, Service
 
@@ -40,10 +41,10 @@ def test_what_will_be_rejected_is_not_counted_as_what_would_go(
     assert dry[0] == f"Dry run, nothing was deleted: {would}"
     assert plan[0] == f"Planned, nothing was deleted: {would}"
     assert plan[0] in report
-    assert command(service, "resume", run, "-y").stdout.count(f"{would.split()[0]} deleted") > 0
+    assert f" {would.split()[0]} deleted" in command(service, "resume", run, "-y").stdout
 
 
-@pytest.mark.parametrize("rate", ["2/s", "none"])
+@pytest.mark.parametrize("rate", ["20/s", "none"])
 def test_a_plans_report_has_the_time_that_the_plan_said(tmp_path: Path, rate: str) -> None:
     """The estimate is kept with the plan, and is none where there was none; once the plan is carried out it is gone."""
     service = Service()
@@ -54,7 +55,8 @@ def test_a_plans_report_has_the_time_that_the_plan_said(tmp_path: Path, rate: st
     assert ("unknown" in needed) == (rate == "none")
     assert needed in command(service, "report", run).stdout.splitlines()
     assert command(service, "resume", run, "-y", "--rate", "none").status == 0
-    assert "time needed" not in command(service, "report", run).stdout
+    with Run.open(run) as there:
+        assert there.plan().seconds is None
 
 
 def test_what_is_planned_has_not_failed(tmp_path: Path) -> None:
@@ -77,14 +79,14 @@ def test_a_deadline_that_is_too_short_is_told_beforehand(
 ) -> None:
     """$ bulkdel plan … --deadline 5s, or a dry run: the estimate is longer, and a warning says so; -q says nothing."""
     service = Service()
-    service.fill(30)
+    service.fill(300)
     how = ("-o", str(tmp_path / "a.run")) if act == "plan" else ("--dry-run",)
     options = ("--deadline", deadline) if deadline is not None else ()
-    seen = command(service, act, "dify", DATASET, "--rate", "2/s", *how, *options)
+    seen = command(service, act, "dify", DATASET, "--rate", "20/s", *how, *options)
     warning = "warning: at the current limits this takes about 15 s, longer than the deadline: 5 s\n"
     assert (seen.status, warning in seen.stderr) == (0, warned), seen.stderr
     assert ("longer than the deadline" in seen.stderr) == warned
-    quiet = command(service, "purge", "dify", DATASET, "--rate", "2/s", "--dry-run", *options, "-q")
+    quiet = command(service, "purge", "dify", DATASET, "--rate", "20/s", "--dry-run", *options, "-q")
     assert quiet.stderr == ""
 
 
