@@ -77,7 +77,7 @@ class Run:
             try:
                 connection = connect(schema.uri(where, query))
                 connection.execute("PRAGMA query_only = 1")
-                connection.execute(f"PRAGMA cache_size = -{schema.CACHE_KIB}")
+                connection.execute(f"PRAGMA cache_size = -{schema.READ_CACHE_KIB}")
                 schema.identify(connection, where)
                 if check:
                     schema.check(connection, where)
