@@ -28,7 +28,10 @@ class Settled:
 
 @dataclass(frozen=True, slots=True)
 class Requeued:
-    """A target will be asked again in about ``seconds``, because of ``reason`` (``cause``: indexing, trouble, unclear, pause)."""
+    """A target will be asked again in about ``seconds``, because of ``reason``.
+
+    ``cause``: document_indexing, rate_limit, blocked, server_error, lost_answer, unreachable or unclear.
+    """
 
     target: model.Target
     cause: str

@@ -26,7 +26,9 @@ WRITE_EVERY = 10.0
 LOOK_EVERY = 1.0
 """Seconds between two looks at what each provider waits for; the same as the engine's own account of it."""
 
-_REQUEUES = ("indexing", "trouble", "unclear", "pause")
+_REQUEUES = (
+    "document_indexing", "rate_limit", "blocked", "server_error", "lost_answer", "unreachable", "unclear",
+)  # fmt: skip
 _WAITS = ("rate", "pause", "indexing", "service", "backoff", "consumer", "us")
 
 Look = Callable[[], Sequence["Progress"]]

@@ -65,7 +65,7 @@ def test_every_event_ends_in_its_own_number(tmp_path: Path) -> None:
     told.hear(settled("deleted"))
     told.hear(settled("archived"))
     told.hear(settled("deleted"))
-    told.hear(events.Requeued(Target("dify", "a", "b"), "trouble", "500", 1.0))
+    told.hear(events.Requeued(Target("dify", "a", "b"), "server_error", "500", 1.0))
     told.hear(events.Paused("dify", "slow down", 12.5))
     told.look([changed(PROGRESS, wait="rate", requests=9)], 2.0)
     told.look([changed(PROGRESS, wait="", requests=12)], 0.5)
@@ -75,7 +75,7 @@ def test_every_event_ends_in_its_own_number(tmp_path: Path) -> None:
     assert {series: number for series, number in found.items() if number} == {
         'bulkdel_documents_total{provider="dify",outcome="deleted"}': 2,
         'bulkdel_documents_total{provider="dify",outcome="archived"}': 1,
-        'bulkdel_requeued_total{provider="dify",cause="trouble"}': 1,
+        'bulkdel_requeued_total{provider="dify",cause="server_error"}': 1,
         'bulkdel_waited_seconds_total{provider="dify",cause="rate"}': 2,
         'bulkdel_waited_seconds_total{provider="dify",cause="us"}': 0.5,
         'bulkdel_pauses_total{provider="dify"}': 1,
