@@ -202,7 +202,9 @@ def _way_on(act: Act, ended: Ended, world: World) -> list[str]:
         if status == "refused":
             return []
         if act.kind != "plan":
-            return [MENDED.format("this goes on") if _to_mend(ended.report) else WAY_ON, again]
+            # Where not even a listing came back the address may be what is wrong, and a run goes on at its own alone.
+            at = "" if ended.report.listed else " at the same address"
+            return [MENDED.format(f"this goes on{at}") if _to_mend(ended.report) else WAY_ON, again]
         if act.quiet:
             return []  # nothing failed, and there is nothing to go on with before somebody has looked at the plan
         shown = shlex.join(["bulkdel", "report", str(path)])

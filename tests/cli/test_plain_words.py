@@ -11,6 +11,7 @@ import pytest
 
 from bulkdel.evidence.rows import PLANNED
 from bulkdel.evidence.summary import ADVICE
+from bulkdel.exchange import Answer, Request
 from bulkdel.runs import Run
 from tests.cli.inside import ENVIRON, command, last, purge
 from tests.engine.world import DATASET, Service
@@ -116,6 +117,21 @@ def test_what_must_be_mended_first_is_said_first(kept: bool) -> None:
     assert again.startswith("bulkdel resume " if kept else "bulkdel purge ")
     assert "what is gone stays gone" not in seen.stderr
     assert command(service, *last(seen)).status == 0
+
+
+def test_an_address_that_was_wrong_is_not_mended_by_going_on() -> None:
+    """A run goes on at its own address: where nothing was listed yet the hint says so."""
+
+    class LoginPage(Service):
+        def read(self, request: Request, document: str) -> Answer:
+            return Answer(302, {"location": "/login"})
+
+    seen = purge(LoginPage())
+    _, mend, after, again = seen.stderr.splitlines()[-4:]
+    assert seen.status == 4
+    assert mend.startswith("hint: check the base URL")
+    assert after == "hint: once that is mended, this goes on at the same address:"
+    assert again.startswith("bulkdel resume ")
 
 
 def test_a_deadline_needs_no_mending() -> None:
