@@ -287,11 +287,37 @@ def test_who_is_alive() -> None:
     assert not Holder(ended.pid, me.host, "").alive()
 
 
+def test_a_birth_is_told_whatever_the_program_is_called() -> None:
+    """A program's name may hold brackets, blanks and numbers: when it was born is read behind all of it."""
+    me, name = this_process(), Path("/proc/self/comm")
+    called = name.read_text() if name.exists() else None
+    if called is None:
+        assert me.born == ""
+        return
+    try:
+        name.write_text("a) Z (b) 1 2 3")
+        assert this_process() == me
+        assert me.alive()
+    finally:
+        name.write_text(called)
+
+
 @pytest.mark.parametrize(
-    "said", ["", "{", "[]", "7", "{}", '{"pid": "x", "host": "", "born": ""}', '{"pid": 1, "host": "h"}', "\x00"]
+    "said",
+    [
+        '{"pid": 1, "born": "", "host": "' + "h" * 5000 + '"}',
+        "",
+        "{",
+        "[]",
+        "7",
+        "{}",
+        '{"pid": "x", "host": "", "born": ""}',
+        '{"pid": 1, "host": "h"}',
+        "\x00",
+    ],
 )
 def test_a_holder_that_cannot_be_read_is_none(tmp_path: Path, said: str) -> None:
-    """What a torn or foreign file says of its holder is no holder."""
+    """What a torn, foreign or endless file says of its holder is no holder."""
     (tmp_path / "a.run.held").write_text(said)
     assert holder(str(tmp_path / "a.run")) is None
 

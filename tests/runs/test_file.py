@@ -133,8 +133,9 @@ def test_its_files_are_the_owners_alone(tmp_path: Path) -> None:
 def test_a_name_is_never_used_twice(tmp_path: Path) -> None:
     """Creating a run where there is a file is refused, and the file is left as it is."""
     (tmp_path / "a.run").write_text("mine")
-    with pytest.raises(RunFileError, match=r"there is a file already: .*a\.run"):
+    with pytest.raises(RunFileError, match=r"there is a file already: .*a\.run") as caught:
         asyncio.run(RunFile.create(tmp_path / "a.run", header()))
+    assert "bulkdel resume" in caught.value.hint
     assert [(entry.name, entry.read_text()) for entry in tmp_path.iterdir()] == [("a.run", "mine")]
 
 
@@ -564,6 +565,23 @@ def test_what_has_settled_is_left_out_no_more(tmp_path: Path) -> None:
     with Run.open(tmp_path / "a.run") as run:
         assert run.counts() == Counts(2, 1, 1, deleted=1)
         assert [settled.target.document for settled in run.settled()] == ["doc-1"]
+
+
+def test_a_line_that_was_left_out_stays_so_when_it_is_listed(tmp_path: Path) -> None:
+    """A target that is being indexed, and then stands in a listing too, is two places that are both skipped."""
+
+    async def main() -> None:
+        async with await RunFile.create(tmp_path / "a.run", header("job")) as run:
+            await run.add_targets([target(1)])
+            key = await run.add_dataset("dify", "ds", "Things")
+            assert await run.describe(key, [(Document("doc-1", "one"), "being indexed")]) == 1
+            assert await run.add_documents(key, [(Document("doc-1", "one"), "")]) == Added(1, 0, 1, 1)
+            assert await handed(run) == []
+            await run.close("complete", 0)
+
+    asyncio.run(main())
+    with Run.open(tmp_path / "a.run") as run:
+        assert run.counts() == Counts(2, 0, 2)
 
 
 def test_pages_of_a_listing_add_up(tmp_path: Path) -> None:
