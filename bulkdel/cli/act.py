@@ -171,6 +171,9 @@ def finish(act: Act, ended: Ended, world: World, screen: Screen) -> int:
     except BrokenPipeError:
         output.silence(world.stdout)
     except OSError as error:
+        output.silence(
+            world.stdout
+        )  # what its buffer holds still would fail once more at the exit, with a status of its own
         screen.error(f"cannot write the result: {error.strerror or error}")
         status = status or 1
     if status != 0:

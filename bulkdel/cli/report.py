@@ -82,5 +82,7 @@ def _print(world: World, pieces: Iterable[str]) -> None:
         for piece in pieces:
             stream.write(piece)
         stream.flush()
-    except BrokenPipeError:
-        silence(stream)
+    except OSError as error:
+        silence(stream)  # what its buffer holds still would fail once more at the exit
+        if not isinstance(error, BrokenPipeError):
+            raise

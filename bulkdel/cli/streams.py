@@ -1,9 +1,11 @@
-"""Standard streams for a command whose parent closed some of them (``<&-``, a careless daemon): nothing in, nobody who reads."""
+"""Standard streams as the command needs them, whatever its parent did: closed some of them, or asked for no buffer."""
 
 from __future__ import annotations
 
+import io
 import os
 import sys
+from typing import TextIO
 
 
 def opened() -> None:
@@ -18,3 +20,16 @@ def opened() -> None:
             descriptor = os.open(os.devnull, os.O_RDWR)
             stream = open(descriptor, mode, encoding="utf-8", closefd=False)  # noqa: SIM115 - for as long as the process lives
             setattr(sys, name, stream)
+
+
+def buffered(stream: TextIO) -> TextIO:
+    """``stream`` with a buffer under it where there is none (``PYTHONUNBUFFERED``, as in many container images).
+
+    Text over a bare file takes no notice of how much was written: a terminal takes 2,048 bytes when a signal is on its way,
+    and the rest of an account was lost. Every line is still written when it ends.
+    """
+    raw = getattr(stream, "buffer", None)
+    if not isinstance(raw, io.RawIOBase):
+        return stream
+    whole = io.BufferedWriter(raw)
+    return io.TextIOWrapper(whole, encoding=stream.encoding, errors=stream.errors, line_buffering=True)
