@@ -172,7 +172,7 @@ class Concurrency:
         if self._hangs(window, now):
             return
         share = min(MOST_BACKGROUND, window.failed / window.ended)
-        if self._after_cut and share >= 0.5 * self._cut_share:
+        if self._after_cut and share > LONE and share >= 0.5 * self._cut_share:
             self._ceiling_until = now  # less does not help: it is the documents, or the service as a whole
         self._background = share if self._after_cut else self._background + 0.1 * (share - self._background)
         self._after_cut = False
@@ -351,7 +351,7 @@ class Concurrency:
         if self._after_cut:
             # The cut before this one did not help, so it was not the level: an outage leaves no long memory.
             self._ceiling_until, lasts = now, CEILING_PROVEN_S
-        self._cut_at, self._cut_share = now, self._failures / self._ended
+        self._cut_at, self._cut_share = now, _surely(self._failures, self._ended)
         self._failures = self._ended = 0
         if circulating > self._level:
             self._lower_ceiling(at - 1, now + lasts, now)  # the level has come down since
@@ -377,3 +377,9 @@ class Concurrency:
         self._look_up_at = now
         self._held_since = now
         self._go(level, now)
+
+
+def _surely(failed: int, ended: int) -> float:
+    """The share of failures that a few answers prove: two standard deviations below what was seen."""
+    likely = (failed + 1) / (ended + 2)
+    return max(0.0, failed / ended - 2 * sqrt(likely * (1 - likely) / ended))

@@ -457,3 +457,21 @@ def test_a_search_that_cannot_begin_is_refused(start: int, most: int) -> None:
     """The start lies between one and the most."""
     with pytest.raises(ValueError, match="begin"):
         Concurrency(start, most)
+
+
+@pytest.mark.parametrize("begin", [1, 3, 5])
+@pytest.mark.parametrize("seed", [1, 3, 5, 8])
+@pytest.mark.parametrize("share", [0.05, 0.1])
+def test_documents_that_fail_from_the_middle_of_the_climb_on_do_not_keep_it_low(
+    share: float, seed: int, begin: float
+) -> None:
+    """A cut after a few answers, of which some failed by chance, has not helped because fewer fail afterwards."""
+    whole, dice = slots(40, 0.2, seed=seed), random.Random(seed)
+    started = 1_000.0
+
+    def serve(now: float, in_flight: int, number: int) -> tuple[float, Kind]:
+        takes, kind = whole(now, in_flight, number)
+        return takes, "overload" if now >= started + begin and dice.random() < share else kind
+
+    loop = Loop(Concurrency(4, 64), serve).run(300)
+    assert loop.usual(100) >= 20
