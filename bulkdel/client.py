@@ -225,7 +225,7 @@ class Client:
             try:
                 await call.settle(feeds)
             except Exception as error:
-                failure = TargetsError(f"the targets could not be read on: {type(error).__name__}")
+                failure = TargetsError(f"the targets could not be read to the end: {type(error).__name__}")
                 failure.report = delete_report(call, kept.in_order())
                 raise failure from error
             return delete_report(call, kept.in_order())

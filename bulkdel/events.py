@@ -68,13 +68,14 @@ class Stopped:
 @dataclass(frozen=True, slots=True)
 class Verified:
     """A dataset was listed again after its deletes: ``remaining`` documents are still there, ``new`` of them came newly,
-    ``skipped`` of them were never to be deleted."""
+    ``skipped`` of them were never to be deleted; ``name`` is the dataset's, empty where it is not known."""
 
     provider: str
     dataset: str
     remaining: int
     new: int
     skipped: int = 0
+    name: str = ""
 
 
 @dataclass(frozen=True, slots=True)

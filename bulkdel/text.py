@@ -38,6 +38,11 @@ def safe_cell(words: str, limit: int = MAX_WORDS) -> str:
     return "'" + flat if flat.lstrip().startswith(_FORMULA) else flat
 
 
+def many(n: int, what: str) -> str:
+    """``1 request``, ``2 requests``."""
+    return f"{n} {what}" if n == 1 else f"{n} {what}s"
+
+
 def title(provider: str, dataset: str, name: str) -> str:
     """``dify / Manuals (0b7c…)``, or the id alone where there is no name."""
     called = safe(name, NAME)

@@ -203,7 +203,8 @@ class Report:
             parts.append(f"{c.not_attempted} not attempted")
         if c.skipped:
             parts.append(f"{c.skipped} skipped")
-        tail = f": {self.reason}" if self.reason else ""
+        why = self.reason.removeprefix("interrupted ")  # the status says so already
+        tail = f": {why}" if why else ""
         return f"{self.status}: {', '.join(parts)} of {c.listed} listed{tail}"
 
     def as_dict(self) -> dict[str, Any]:

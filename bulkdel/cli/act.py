@@ -18,14 +18,13 @@ from bulkdel.cli import logs, output, progress, run_files, summary
 from bulkdel.cli.confirm import confirmation, typed_line
 from bulkdel.cli.metrics import Metrics
 from bulkdel.cli.screen import Screen
-from bulkdel.cli.signals import Interrupts, watched
+from bulkdel.cli.signals import Interrupts, once_more, watched
 from bulkdel.cli.tally import Tally
 from bulkdel.cli.world import World
 from bulkdel.errors import ConfigurationError, RunFileError
 from bulkdel.evidence.planned import too_long
-from bulkdel.evidence.words import many
 from bulkdel.model import Policy, RunStatus, Settled
-from bulkdel.text import safe
+from bulkdel.text import many, safe
 
 if TYPE_CHECKING:
     from structlog.stdlib import BoundLogger
@@ -178,7 +177,7 @@ def finish(act: Act, ended: Ended, world: World, screen: Screen) -> int:
         status = status or 1
     if status != 0:
         if report.bug:
-            screen.error(f"something that should not happen happened, which is a bug: {safe(report.bug)}")
+            screen.error(f"bulkdel ran into a bug: {safe(report.bug)}")
         screen.error(_sentence(report), safe(report.hint))
     act.metrics.end(status, screen.warning)
     if plan is not None and not act.quiet and (warning := too_long(plan, act.policy)):
@@ -370,7 +369,7 @@ class _Running:
         if self._asking:
             self._screen.say("")  # the cursor stands behind the question
         lets = f"letting {many(flying, 'request')} in flight end" if flying else "no request is in flight"
-        self._screen.say(f"stopping: {lets}; again to stop at once")
+        self._screen.say(f"stopping: {lets}; {once_more(number)}")
 
     def _at_once(self) -> None:
         self._in_flight = self._flying()

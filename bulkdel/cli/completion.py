@@ -82,5 +82,5 @@ def _runs(ctx: click.Context, incomplete: str, *, only_unfinished: bool) -> list
         if only_unfinished and not one.goes_on:
             continue
         state = STATES[one.state] if one.state is not None else "unreadable"
-        found.append(CompletionItem(name_of(path), help=f"{state}, {one.counts.not_attempted} left"))
+        found.append(CompletionItem(name_of(path), help=f"{state}, {one.counts.not_attempted} to go"))
     return found or [CompletionItem(incomplete, type="file")]

@@ -44,7 +44,7 @@ Exit status: 0 all are gone, 1 something was rejected, 2 wrong command or file,
 """
 
 
-@click.command(epilog=EPILOG, short_help="Settle the targets listed in FILE or on stdin (CSV or JSONL).")
+@click.command(epilog=EPILOG, short_help="Delete the documents listed in FILE or on stdin (CSV or JSONL).")
 @click.argument("provider", shell_complete=completion.kinds)
 @click.argument("file", required=False, metavar="[FILE]", shell_complete=completion.files)
 @act_options

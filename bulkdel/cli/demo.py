@@ -10,8 +10,8 @@ import click
 
 from bulkdel.cli.options import talk_options
 from bulkdel.cli.world import World
-from bulkdel.evidence.words import many, spoken
-from bulkdel.text import safe
+from bulkdel.evidence.words import spoken
+from bulkdel.text import many, safe
 
 if TYPE_CHECKING:
     from bulkdel.account import Report
@@ -22,6 +22,9 @@ Example:
 \b
 The same on a simulated service that stays up for your own tries:
   bulkdel simulate dify
+\b
+Exit status: 0 everything is gone, 1 something is not, 2 wrong command, 70 a bug,
+130 interrupted. It keeps no run file, so there is nothing to resume or report.
 """
 
 SEED = 4
@@ -63,7 +66,7 @@ INTRODUCTION = (
     "  a Dify whose 200 documents are partly archived or still being indexed, and",
     "    some of whose deletes fail or lose their answer",
     f"  a Langdock with 200 documents that allows {LIMIT} requests a second",
-    "bulkdel now purges both at once, as `bulkdel purge` does with real ones.",
+    "bulkdel now purges both at once, as bulkdel purge does with real ones",
 )
 
 
@@ -83,7 +86,7 @@ async def _play(world: World, screen: Any, log: Any, given: dict[str, Any]) -> l
     import asyncio
 
     from bulkdel.cli import logs, progress
-    from bulkdel.cli.signals import Interrupts, watched
+    from bulkdel.cli.signals import Interrupts, once_more, watched
     from bulkdel.model import Limits, Policy, Rate
     from bulkdel.providers.dify import Dify
     from bulkdel.providers.langdock import Langdock
@@ -106,7 +109,7 @@ async def _play(world: World, screen: Any, log: Any, given: dict[str, Any]) -> l
 
             def gently(number: int) -> None:
                 client.stop(signal=number)
-                screen.say("stopping: letting requests in flight end; again to stop at once")
+                screen.say(f"stopping: letting requests in flight end; {once_more(number)}")
 
             def at_once() -> None:
                 for task in work:
@@ -161,7 +164,7 @@ def lines(outcome: Sequence[Played]) -> list[str]:
 
     grid = Table(box=box.SIMPLE_HEAD, pad_edge=False)
     grid.add_column("knowledge base", overflow="fold")
-    for heading in ("documents", "deleted", "left", "status"):
+    for heading in ("documents", "deleted", "still there", "status"):
         grid.add_column(heading, justify="right")
     for played in outcome:
         grid.add_row(Text(played.title))
@@ -191,11 +194,11 @@ def lines(outcome: Sequence[Played]) -> list[str]:
     out.append("")
     if holds == 0:
         out.append(f"All {before} documents are gone: bulkdel listed every knowledge base again and found")
-        out.append("it empty, and the simulated services themselves say that they hold none.")
+        out.append("it empty, and the simulated services themselves say that they hold none")
         out.append("")
         out.append("Next, with your own: bulkdel purge --help")
     else:
-        out.append(f"{holds} of {before} documents are still there, say the simulated services themselves.")
+        out.append(f"{holds} of {before} documents are still there, say the simulated services themselves")
     return out
 
 

@@ -58,7 +58,7 @@ def _ended(call: Callable[[], int | None], world: World, screen: Screen) -> int:
         return BROKEN_PIPE
     except Exception as error:
         _traceback(screen, world, error)
-        screen.error(f"something that should not happen happened, which is a bug: {_named(error)}", _BUG_HINT)
+        screen.error(f"bulkdel ran into a bug: {_named(error)}", _BUG_HINT)
         return BUG
 
 

@@ -155,7 +155,7 @@ def _read(file: str) -> Job:
     except OSError as error:
         raise ConfigurationError(f"cannot read the job file: {file}: {error.strerror or error}") from None
     if len(raw) > _MOST:
-        raise ConfigurationError(f"the job file is far too long for one: {file}")
+        raise ConfigurationError(f"the job file is longer than {_MOST // 1024**2} MiB: {file}")
     try:
         text = raw.decode("utf-8-sig")
     except UnicodeDecodeError as error:

@@ -113,7 +113,7 @@ class _Table:
         for key in values:
             if key == "api_key":
                 raise ConfigurationError(
-                    f"{self.of(key)}: a key does not belong into a file that is copied and committed",
+                    f"{self.of(key)}: a key does not belong in a file that is copied and committed",
                     hint="name the variable that holds it (api_key_env), or a file (api_key_file)",
                 )
             if key not in known:

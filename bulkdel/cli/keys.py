@@ -62,7 +62,7 @@ def _from_file(file: Path, warn: Callable[[str, str], None]) -> str:
     if stat.S_ISREG(mode) and mode & (stat.S_IRGRP | stat.S_IROTH):
         warn(f"others on this machine can read the key file: {file}", f"chmod 600 {file}")
     if len(raw) > _MOST:
-        raise ConfigurationError(f"the key file is far too long for a key: {file}")
+        raise ConfigurationError(f"the key file is longer than any key: {file}")
     try:
         text = raw.decode("utf-8-sig").strip()
     except UnicodeDecodeError:

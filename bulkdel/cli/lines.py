@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, MutableMapping
 from typing import Any, Final
 
 from bulkdel.evidence.words import learned, spoken
+from bulkdel.text import many
 
 _GRAVE: Final = {"warning": "33", "error": "31", "critical": "31"}
 """Levels that are named, and the colour of their word: yellow and red are readable on light and on dark."""
@@ -61,16 +62,16 @@ def _rejected(event: Mapping[str, Any]) -> str:
 
 def _listed(event: Mapping[str, Any]) -> str:
     called = event["name"] or event["dataset"]
-    return f"listed {called}: {event['documents']} documents, {event['selected']} selected"
+    return f"listed {called}: {many(event['documents'], 'document')}, {event['selected']} selected"
 
 
 def _again(event: Mapping[str, Any]) -> str:
-    left, new, skipped = event["remaining"], event["new"], event["skipped"]
-    whole = "all" if skipped == left else str(skipped)
-    parts = [f"{left} left"]
+    there, new, skipped = event["remaining"], event["new"], event["skipped"]
+    whole = "all" if skipped == there else str(skipped)
+    parts = [f"{there} still there" if there else "empty"]
     parts += [f"{new} of them new"] if new else []
     parts += [f"{whole} of them not selected"] if skipped else []
-    return f"listed again {event['dataset']}: {', '.join(parts)}"
+    return f"listed again {event.get('name') or event['dataset']}: {', '.join(parts)}"
 
 
 def _stopped(event: Mapping[str, Any]) -> str:
@@ -85,7 +86,7 @@ _WORDS: Final[Mapping[str, Callable[[Mapping[str, Any]], str]]] = {
     "settled": _settled,
     "rejected": _rejected,
     "requeued": lambda event: (
-        f"asked again in {spoken(event['seconds'])} ({event['cause']}): {event['document']}: {event['reason']}"
+        f"asked again in {spoken(event['seconds'])} ({str(event['cause']).replace('_', ' ')}): {event['document']}: {event['reason']}"
     ),
     "paused": lambda event: f"{event['provider']} pauses for {spoken(event['seconds'])}: {event['reason']}",
     "resumed": lambda event: f"{event['provider']} goes on",

@@ -142,6 +142,7 @@ def listener(log: BoundLogger) -> Callable[[events.Event], None]:
                     "listed again",
                     provider=event.provider,
                     dataset=safe(event.dataset),
+                    name=safe(event.name),
                     remaining=event.remaining,
                     new=event.new,
                     skipped=event.skipped,

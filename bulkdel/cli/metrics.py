@@ -81,7 +81,7 @@ class Metrics:
         if str(path) == "-":
             raise ConfigurationError("the metrics go into a file that a collector picks up, not to stdout: -")
         if is_run_file(os.path.realpath(path)):
-            raise ConfigurationError(f"metrics do not go over a run file: {path}", hint="give them another file")
+            raise ConfigurationError(f"the metrics would overwrite a run file: {path}", hint="give them another file")
 
     def hear(self, event: events.Event) -> None:
         """An ``on_event`` listener."""

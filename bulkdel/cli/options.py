@@ -93,7 +93,7 @@ def limit_options(function: F) -> F:
         click.option("--rate", type=RATE, metavar="N/s|N/min|none",
                      help="The provider's limit as you know it; pacing keeps below it. Default: by provider and host."),
         click.option("--concurrency", type=CONCURRENCY, metavar="N|auto",
-                     help="Attempts in flight. Default: auto."),
+                     help="Requests in flight at most. Default: auto, as many as the service bears."),
     )(function)  # fmt: skip
 
 
@@ -104,7 +104,7 @@ def policy_options(function: F) -> F:
                      help="Documents still being indexed: wait until they are ready, delete them anyway, or leave them. "
                           "Default: wait; for targets from a list: delete."),
         click.option("--indexing-timeout", type=DURATION, metavar="DURATION",
-                     help="Give up waiting for one document. Default: 15m."),
+                     help="How long to wait for one document to be indexed. Default: 15m."),
         click.option("--unarchive", is_flag=True,
                      help="Un-archive archived documents first (Dify). Default: they are rejected as archived."),
         click.option("--max-delete", type=click.IntRange(min=0), metavar="N",
@@ -113,9 +113,9 @@ def policy_options(function: F) -> F:
                      help="Not exactly N selected: refused, nothing deleted, exit 3."),
         click.option("--attempts", type=click.IntRange(min=1), metavar="N",
                      help=f"Attempts a document may cost before it is rejected; pauses and indexing waits are free. Default: {_DEFAULT.attempts}."),
-        click.option("--timeout", type=DURATION, metavar="DURATION", help="One attempt. Default: 60s."),
+        click.option("--timeout", type=DURATION, metavar="DURATION", help="How long one attempt may take. Default: 60s."),
         click.option("--deadline", type=DURATION, metavar="DURATION",
-                     help="The whole run; what is left stays not attempted, exit 5. Default: none."),
+                     help="How long the whole run may take; the rest stays not attempted, exit 5. Default: none."),
         click.option("--backoff", type=DURATION, metavar="BASE",
                      help="First retry delay; doubles with full jitter up to a cap. Default: 1s (indexing: 5s)."),
         click.option("--max-pause", type=DURATION, metavar="DURATION",
@@ -194,7 +194,7 @@ def resume_options(function: F) -> F:
         _METRICS,
         click.option("--indexing", type=click.Choice(["wait", "delete"]),
                      help="Documents still being indexed: wait until they are ready, or delete them anyway."),
-        click.option("--indexing-timeout", type=DURATION, metavar="DURATION", help="Give up waiting for one document."),
+        click.option("--indexing-timeout", type=DURATION, metavar="DURATION", help="How long to wait for one document to be indexed."),
         click.option("--unarchive", is_flag=True, help="Un-archive archived documents first (Dify)."),
         click.option("--max-delete", type=click.IntRange(min=0), metavar="N",
                      help="A plan with more selected than N: refused, nothing deleted, exit 3."),
@@ -202,9 +202,9 @@ def resume_options(function: F) -> F:
                      help="A plan with not exactly N selected: refused, nothing deleted, exit 3."),
         click.option("--attempts", type=click.IntRange(min=1), metavar="N",
                      help="Attempts a document may cost before it is rejected."),
-        click.option("--timeout", type=DURATION, metavar="DURATION", help="One attempt."),
+        click.option("--timeout", type=DURATION, metavar="DURATION", help="How long one attempt may take."),
         click.option("--deadline", type=DURATION, metavar="DURATION",
-                     help="This part of the run; what is left stays not attempted, exit 5."),
+                     help="How long this part of the run may take; the rest stays not attempted, exit 5."),
         click.option("--backoff", type=DURATION, metavar="BASE", help="First retry delay."),
         click.option("--max-pause", type=DURATION, metavar="DURATION",
                      help="The longest pause that the service may ask for."),
@@ -216,7 +216,7 @@ def talk_options(function: F) -> F:
     return _all(
         click.option("-q", "--quiet", is_flag=True, help="Say only errors on stderr; no progress."),
         click.option("-v", "--verbose", is_flag=True, help="Say everything on stderr, each retry included."),
-        click.option("--log-json", is_flag=True, help="Say it as JSON lines (the default where stderr is no terminal)."),
+        click.option("--log-json", is_flag=True, help="Log and progress as JSON lines; the log is that anyway where stderr is no terminal."),
     )(function)  # fmt: skip
 
 

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Literal, Protocol, assert_never
 
 from bulkdel.cli.screen import Screen
 from bulkdel.engine.progress import Progress, Wait
-from bulkdel.evidence.words import limit, many, rounded, spoken
-from bulkdel.text import safe
+from bulkdel.evidence.words import limit, rounded, spoken
+from bulkdel.text import many, safe
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -51,7 +51,7 @@ def counted(progress: Progress) -> str:
         case "preflight":
             return "checking key, address and datasets"
         case "listing":
-            return f"listing, {p.total} documents so far"
+            return f"listing, {many(p.total, 'document')} so far"
         case "verifying":
             return f"listing again to verify, {settled} of {p.total} deleted"
         case "done":
@@ -72,7 +72,7 @@ def extras(progress: Progress) -> list[str]:
             (p.rejected, "rejected"),
             (p.not_attempted, "not attempted"),
             (p.requeued, "requeued"),
-            (p.left, "left"),
+            (p.left, "to go"),
         )
         if n
     ]
@@ -185,7 +185,7 @@ def active(progress: Progress, shown: int = DATASETS_SHOWN) -> list[str]:
     for d in under_way[:shown]:
         rejected = f", {d.rejected} rejected" if d.rejected else ""
         lines.append(
-            f"{safe(d.name or d.dataset, _NAME)}: {d.deleted} of {d.selected} deleted{rejected}, {d.left} left"
+            f"{safe(d.name or d.dataset, _NAME)}: {d.deleted} of {d.selected} deleted{rejected}, {d.left} to go"
         )
     if len(under_way) > shown:
         lines.append(f"and {many(len(under_way) - shown, 'more dataset')}")

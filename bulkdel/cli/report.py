@@ -55,7 +55,7 @@ def report(world: World, /, run: str, form: str, output: Path | None) -> int:
 
     to_file = output is not None and str(output) != "-"
     if form == "html" and not to_file and is_terminal(world.stdout):
-        raise ConfigurationError("an HTML page is nothing for a terminal", hint="name a file for it: -o report.html")
+        raise ConfigurationError("an HTML page cannot be read on a terminal", hint="name a file for it: -o report.html")
     path = run_files.find(run, world)
     with Run.open(path) as there:
         pieces = RENDERERS[form](there)

@@ -83,7 +83,7 @@ def find(words: str, world: World) -> Path:
         return meant[0]
     if meant:
         shown = ", ".join(name_of(path) for path in meant[:5]) + (", …" if len(meant) > 5 else "")
-        raise ConfigurationError(f"more than one run begins so: {safe(words)}", hint=f"they are: {shown}")
+        raise ConfigurationError(f"more than one run begins with this: {safe(words)}", hint=f"they are: {shown}")
     raise ConfigurationError(f"there is no such run: {safe(words)}", hint="bulkdel runs lists the runs that there are")
 
 

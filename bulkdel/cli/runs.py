@@ -17,6 +17,10 @@ if TYPE_CHECKING:
     from bulkdel.evidence.overview import Overview
 
 EPILOG = """\b
+Example:
+  bulkdel runs
+  bulkdel runs --json
+\b
 The folder is $XDG_STATE_HOME/bulkdel, or ~/.local/state/bulkdel; runs that were
 kept elsewhere with --run FILE are not in it.
 \b
@@ -56,7 +60,7 @@ def as_dict(one: Overview, now: float) -> dict[str, Any]:
 def lines(found: Sequence[Overview], now: float) -> list[str]:
     """A table in plain columns, 80 of them where names are bulkdel's own; under a run that can go on the command that does it, under a broken one what is wrong."""
     wide = max(4, *(len(safe(one.name)) for one in found))
-    out = [f"{'name':<{wide}}  {'status':<11} {'age':>6} {'selected':>8} {'gone':>6} {'rejected':>8} {'left':>6}"]
+    out = [f"{'name':<{wide}}  {'status':<11} {'age':>6} {'selected':>8} {'gone':>6} {'rejected':>8} {'to go':>6}"]
     for one in found:
         c = one.counts
         if one.problem:

@@ -64,3 +64,8 @@ def _give_back(loop: asyncio.AbstractEventLoop) -> None:
     for number in _WATCHED:
         with suppress(ValueError):
             loop.remove_signal_handler(number)
+
+
+def once_more(number: int) -> str:
+    """What the next signal does, in words; ``number`` is the first one's."""
+    return f"{'Ctrl-C once more' if number == signal.SIGINT else 'a second signal'} stops at once"

@@ -29,22 +29,22 @@ COUNT = click.IntRange(min=0)
 
 @click.command(epilog=EPILOG, short_help="Serve a simulated provider on loopback.")
 @click.argument("service", type=click.Choice(SERVICES), metavar="dify|langdock")
-@click.option("--port", type=click.IntRange(0, 65535), default=0, help="Default: one that is free.")
-@click.option("--documents", type=COUNT, default=100, show_default=True, help="In each dataset.")
-@click.option("--datasets", type=COUNT, default=1, show_default=True)
+@click.option("--port", type=click.IntRange(0, 65535), default=0, help="Port on 127.0.0.1. Default: one that is free.")
+@click.option("--documents", type=COUNT, default=100, show_default=True, help="Documents in each dataset.")
+@click.option("--datasets", type=COUNT, default=1, show_default=True, help="Datasets.")
 @click.option("--seed", type=int, default=0, show_default=True, help="The same seed holds the same and fails the same.")
 @click.option("--indexing", type=COUNT, default=0, help="So many documents are still being indexed.")
-@click.option("--indexing-for", type=DURATION, default="5s", show_default=True, help="How long they are.")
-@click.option("--stuck", type=COUNT, default=0, help="So many are being indexed for ever.")
+@click.option("--indexing-for", type=DURATION, default="5s", show_default=True, help="How long they are being indexed.")
+@click.option("--stuck", type=COUNT, default=0, help="So many documents are being indexed for ever.")
 @click.option(
     "--guard",
     is_flag=True,
     help="Refuse to delete what is being indexed (old Dify); else it is deleted and leaves orphans.",
 )
 @click.option("--archived", type=COUNT, default=0, help="So many documents are archived (Dify).")
-@click.option("--synced", type=COUNT, default=0, help="So many come from a synced source (Langdock).")
+@click.option("--synced", type=COUNT, default=0, help="So many documents come from a synced source (Langdock).")
 @click.option("--nasty-names", is_flag=True, help="Some names hold terminal escapes, HTML and formulas.")
-@click.option("--ties", is_flag=True, help="A listing whose order differs from page to page.")
+@click.option("--ties", is_flag=True, help="The order of a listing differs from page to page.")
 @click.option("--rate", type=RATE, metavar="N/s|N/min|N/h", help="Refuse more than so many requests.")
 @click.option(
     "--signal",
@@ -52,15 +52,25 @@ COUNT = click.IntRange(min=0)
     type=click.Choice(SIGNALS),
     default="429",
     show_default=True,
-    help="How a refusal for the rate is said.",
+    help="How it says that the rate is too high.",
 )
 @click.option("--errors", type=SHARE, default="0%", metavar="5%", help="Share of deletes answered 500.")
 @click.option(
-    "--errors-deleted", type=SHARE, default="0%", metavar="1%", help="Share answered 500 though they were carried out."
+    "--errors-deleted",
+    type=SHARE,
+    default="0%",
+    metavar="1%",
+    help="Share of deletes answered 500 though they were carried out.",
 )
-@click.option("--lost", type=SHARE, default="0%", metavar="1%", help="Share carried out whose answer is lost.")
 @click.option(
-    "--reset", type=SHARE, default="0%", metavar="1%", help="Share whose connection breaks before they are carried out."
+    "--lost", type=SHARE, default="0%", metavar="1%", help="Share of deletes carried out whose answer is lost."
+)
+@click.option(
+    "--reset",
+    type=SHARE,
+    default="0%",
+    metavar="1%",
+    help="Share of deletes whose connection breaks before they are carried out.",
 )
 @click.option("--latency", type=DURATION, metavar="DURATION", help="How long a request takes.")
 @click.option("--keepalive", type=DURATION, metavar="DURATION", help="Close connections that are idle for so long.")

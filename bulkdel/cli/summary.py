@@ -88,15 +88,26 @@ def table(datasets: tuple[DatasetReport, ...], width: int = WIDTH) -> list[str]:
     if several:
         grid.add_column("provider")
     grid.add_column("dataset", overflow="fold")
-    for heading in ("listed", "deleted", "gone", "rejected", "left", "remaining"):
-        grid.add_column(heading, justify="right")
+    headings = [heading for heading in _COLUMNS if heading in _ALWAYS or any(_number(d, heading) for d in datasets)]
+    for heading in headings:
+        grid.add_column(heading.replace(" ", "\n"), justify="right", vertical="bottom")
     for d in datasets:
-        c = d.counts
-        numbers = (c.listed, c.deleted, c.already_gone, c.rejected, c.not_attempted + c.skipped)
-        cells = [
-            safe(d.name, 60) or safe(d.dataset),
-            *map(str, numbers),
-            "?" if d.remaining is None else str(d.remaining),
-        ]
+        cells = [safe(d.name, 60) or safe(d.dataset), *(str(_number(d, heading)) for heading in headings)]
         grid.add_row(*map(Text, [d.provider, *cells] if several else cells))
     return [line for line in drawn(grid, width).splitlines() if line]
+
+
+_COLUMNS = ("listed", "left alone", "deleted", "already gone", "rejected", "not attempted", "still there")
+_ALWAYS = ("listed", "deleted", "still there")
+"""The columns that are there though they hold nothing; the others have no room to spare for noughts."""
+
+
+def _number(dataset: DatasetReport, heading: str) -> int | str:
+    c = dataset.counts
+    match heading:
+        case "left alone":
+            return c.skipped
+        case "still there":
+            return "?" if dataset.remaining is None else dataset.remaining
+        case _:
+            return int(getattr(c, heading.replace(" ", "_")))

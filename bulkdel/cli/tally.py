@@ -8,7 +8,7 @@ from pathlib import Path
 from bulkdel import events
 from bulkdel.account import Counts, DatasetReport, Report
 from bulkdel.errors import BulkdelError
-from bulkdel.evidence.words import many
+from bulkdel.text import many
 
 
 class Tally:
@@ -56,7 +56,7 @@ class Tally:
         What had not settled counts as not attempted, since nothing is known of it; of the requests in flight the reason
         says that their end is unknown, never that they succeeded.
         """
-        lost = f"; the end of {many(in_flight, 'request')} in flight is unknown" if in_flight else ""
+        lost = f"; how {many(in_flight, 'request')} in flight ended is unknown" if in_flight else ""
         reason = f"stopped at once{lost}"
         recorded = None if path is None else _recorded(path)
         if recorded is not None:

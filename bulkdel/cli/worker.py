@@ -24,17 +24,17 @@ files that the job names. The broker's password may come from BULKDEL_BROKER_PAS
 its whole address from BULKDEL_BROKER_URL. SIGTERM lets requests in flight end and
 hands the rest to other workers; a second one stops at once.
 \b
-Exit status: 0 told to end, 2 wrong command, 1 it could not work.
+Exit status: 0 told to end, 1 it could not work, 2 wrong command.
 """
 
 
 @click.command(epilog=EPILOG, short_help="Delete what jobs submit through a broker.")
 @click.option("--broker", metavar="URL", help="The broker, redis://HOST:6379/0. Default: BULKDEL_BROKER_URL.")
 @click.option("--concurrency", type=click.IntRange(1, 1000), default=4, show_default=True, metavar="N",
-              help="Processes, each with one shard at a time.")  # fmt: skip
+              help="Processes; each works on one shard (up to 1,000 documents) at a time.")  # fmt: skip
 @click.option("--redeliver-after", type=DURATION, metavar="DURATION",
-              help="When a shard of a worker that is lost goes to another though its submitter is away, too; the same for all "
-                   "workers of a broker. Default: 1h.")  # fmt: skip
+              help="How long a lost worker keeps its shard where the job that submitted it is lost, too; the same for all workers "
+                   "of a broker. Default: 1h.")  # fmt: skip
 @ca_option
 @talk_options
 @click.pass_obj

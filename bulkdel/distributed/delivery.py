@@ -74,7 +74,7 @@ async def work(shard: Shard, url: str, *, lease_s: float, told_to_end: Callable[
             await home.end(Words(), Ending())
             return Result("done")
         if lost >= LIVES:
-            why = f"{lost} workers were lost while they worked on the shard that holds it"
+            why = f"{lost} workers were lost while they worked on the shard (batch of documents) with this one"
             await home.end(Words([Row(item.key, "gave_up", why, 0) for item in items]), Ending())
             return Result("done")
         try:

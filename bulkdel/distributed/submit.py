@@ -313,7 +313,9 @@ class Submitter:
                 if time() >= until:
                     self.down = True
                     self._stop_all(
-                        StopReason("stopped", f"the broker is away: {_words(error)}", "is Redis up? resume goes on")
+                        StopReason(
+                            "stopped", f"the broker is away: {_words(error)}", "is Redis up? bulkdel resume goes on"
+                        )
                     )
                     return None
             await asyncio.sleep(AGAIN_S)

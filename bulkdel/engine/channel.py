@@ -33,6 +33,7 @@ from bulkdel.pacing import (
 )
 from bulkdel.pacing.learned import Learned, Memory
 from bulkdel.providers.base import Provider
+from bulkdel.text import many
 
 T = TypeVar("T")
 
@@ -218,7 +219,7 @@ class Channel:
                     # What never left costs nothing; the breaker ends it where nothing leaves for long.
                     spent += not (isinstance(exchange.reply, Lost) and not exchange.reply.sent)
                     if spent >= policy.attempts:
-                        return GaveUp(f"gave up after {spent} attempts: {found.reason}")
+                        return GaveUp(f"gave up after {many(spent, 'attempt')}: {found.reason}")
                     wait = full_jitter(max(spent, 1), policy.backoff, policy.backoff_cap, self.random.random())
                     if not await stop.sleep(max(min(found.after or 0.0, policy.max_pause), wait)):
                         return self._stopped_provider()
@@ -339,7 +340,7 @@ class Channel:
                 self._trial = True
                 if not self.unwell:
                     self.unwell, self.well = True, anyio.Event()
-                self._begin_pause(seconds, f"the service is unwell: {reason}", exchange)
+                self._begin_pause(seconds, f"the service is failing: {reason}", exchange)
             case GiveUp(why):
                 self.stop(StopProvider(why, "is the service up, and is the base URL right?"))
             case None:
@@ -382,7 +383,7 @@ class Channel:
 
     def stop_for_bug(self, error: Exception) -> None:
         """The provider's own code raised, or ours did with its answers: nothing more leaves to it."""
-        words = f"a bug raised {type(error).__name__} at the provider {self.provider.name}"
+        words = f"a bug in bulkdel or in the provider {self.provider.name} raised: {type(error).__name__}"
         self.stop(StopProvider(words))
 
     def tell_of_pause(self, seconds: float, reason: str) -> None:

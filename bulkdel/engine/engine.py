@@ -51,7 +51,7 @@ class Engine:
                 self.results.lose_journal(error)
             except Exception as error:
                 failed.append(error)
-                self.stop(StopReason("incomplete", f"the targets could not be read on: {type(error).__name__}"))
+                self.stop(StopReason("incomplete", f"the targets could not be read to the end: {type(error).__name__}"))
 
         async def feeding() -> None:
             async with anyio.create_task_group() as group:

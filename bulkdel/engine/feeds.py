@@ -99,7 +99,9 @@ def from_iterable(targets: Iterable[Target] | AsyncIterable[Target], make: MakeI
             except Exception as error:
                 raised = error
                 engine.results.unread = True
-                engine.stop(StopReason("incomplete", f"the targets could not be read on: {type(error).__name__}"))
+                engine.stop(
+                    StopReason("incomplete", f"the targets could not be read to the end: {type(error).__name__}")
+                )
             finally:
                 for queue in reader.queues.values():
                     queue.close()

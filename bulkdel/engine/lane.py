@@ -33,6 +33,7 @@ from bulkdel.exchange import (
     Verdict,
 )  # fmt: skip
 from bulkdel.model import Outcome, Policy, Target
+from bulkdel.text import many
 
 WINDOW = 8_192
 """Targets that a lane holds at most: what waits for a due time included. About 400 bytes each, 3 MB in all."""
@@ -327,7 +328,7 @@ class Lane:
                 job.asks += 1
                 if job.asks <= MAX_ASKS:
                     return False
-                self._settle(job, "gave_up", f"came to no end in {MAX_ASKS} steps: {verdict.reason}")
+                self._settle(job, "gave_up", f"no clear ending in {MAX_ASKS} requests: {verdict.reason}")
             case Requeue() if verdict.cause == "indexing":
                 channel.alive(exchange)
                 self._wait_for_indexing(job, verdict, exchange)
@@ -363,7 +364,7 @@ class Lane:
         job.reason = verdict.reason
         if job.spent >= self.policy.attempts:
             job.checking, job.step = True, "check"
-            job.reason = f"gave up after {job.attempts} attempts: {verdict.reason}"
+            job.reason = f"gave up after {many(job.attempts, 'attempt')}: {verdict.reason}"
             return False
         if verdict.step is not None:
             job.step = verdict.step
@@ -378,7 +379,7 @@ class Lane:
         """Requeue on the indexing budget, which spends no attempt (S2)."""
         policy, now = self.policy, self._loop.time()
         if policy.indexing == "skip":
-            self._settle(job, "stuck_indexing", f"left, because indexing is 'skip': {verdict.reason}")
+            self._settle(job, "stuck_indexing", f"left alone, because indexing is 'skip': {verdict.reason}")
             return
         if job.indexing_since is None:
             job.indexing_since = now

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Literal
 
 from bulkdel.account import Counts
 from bulkdel.model import Rate
+from bulkdel.text import many
 
 if TYPE_CHECKING:
     from bulkdel.engine.channel import Channel
@@ -188,11 +189,11 @@ def waits_for(channel: Channel, lane: Lane | None, now: float) -> tuple[Wait, st
     if lane is not None and lane.told is not None:
         return lane.told
     if channel.in_flight >= channel.slots.limit:
-        return "service", f"{channel.in_flight} answers in flight", None
+        return "service", f"{many(channel.in_flight, 'answer')} in flight", None
     if channel.slots.in_flight > channel.in_flight:
         return "rate", f"pacing at {channel.pacing.rate}", None
     if channel.in_flight:
-        return "service", f"{channel.in_flight} answers in flight", None
+        return "service", f"{many(channel.in_flight, 'answer')} in flight", None
     if lane is not None and lane.waiting:
         due = lane.next_due()
         if lane.indexing == lane.waiting:

@@ -13,7 +13,7 @@ from bulkdel.runs import Run, State
 STATES: dict[State, str] = {
     "planned": "planned",
     "running": "running",
-    "crashed": "ended without a word",
+    "crashed": "crashed",
     "complete": "complete",
     "incomplete": "incomplete",
     "refused": "refused",

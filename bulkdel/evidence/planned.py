@@ -5,7 +5,7 @@ from __future__ import annotations
 from bulkdel.account.plan import Plan, PlannedDataset
 from bulkdel.evidence.words import day, learned, limit, spoken
 from bulkdel.model import Policy
-from bulkdel.text import safe, title
+from bulkdel.text import many, safe, title
 
 DATASETS_SHOWN = 20
 """Datasets that a question shows, so that a hundred of them do not scroll it away."""
@@ -19,9 +19,11 @@ def describe(plan: Plan, policy: Policy, *, shown: int | None = DATASETS_SHOWN) 
         lines += [f"    {words}" for words in facts(dataset, policy)]
     more = plan.datasets[shown:] if shown is not None else []
     if more:
-        lines.append(f"  and {len(more)} more datasets with {sum(d.selected for d in more)} documents to delete")
+        lines.append(
+            f"  and {many(len(more), 'more dataset')} with {many(sum(d.selected for d in more), 'document')} to delete"
+        )
     if len(plan.datasets) > 1:
-        lines.append(f"  in all: {plan.selected} of {plan.listed} documents in {len(plan.datasets)} datasets")
+        lines.append(f"  in all: {plan.selected} of {many(plan.listed, 'document')} in {len(plan.datasets)} datasets")
     if plan.selected and not all(dataset.stopped for dataset in plan.datasets):
         needed = "unknown before the first deletes" if plan.seconds is None else f"about {spoken(plan.seconds)}"
         lines.append(f"  time needed at the current limits: {needed}")
@@ -32,7 +34,7 @@ def describe(plan: Plan, policy: Policy, *, shown: int | None = DATASETS_SHOWN) 
 def forecast(plan: Plan, policy: Policy, *, selected: int, listed: int) -> str:
     """How many of how many would be deleted, without those of which it is known already that they would be rejected."""
     archived = 0 if policy.unarchive else sum(d.archived for d in plan.datasets if not d.stopped)
-    said = f"{selected - archived} of {listed} documents would be"
+    said = f"{selected - archived} of {many(listed, 'document')} would be"
     return f"{said}, {archived} would be rejected (archived)" if archived else said
 
 
@@ -50,7 +52,7 @@ def facts(dataset: PlannedDataset, policy: Policy) -> list[str]:
     """One dataset's part of a plan."""
     if dataset.stopped:
         return [f"nothing can be deleted here: {safe(dataset.stopped)}"]
-    said = [f"{dataset.selected} of {dataset.listed} documents to delete" + _ages(dataset)]
+    said = [f"{dataset.selected} of {many(dataset.listed, 'document')} to delete" + _ages(dataset)]
     said += [f"left alone: {n} ({safe(why)})" for why, n in dataset.skipped.items()]
     if dataset.archived:
         becomes = (

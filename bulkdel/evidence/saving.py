@@ -26,7 +26,7 @@ def save(path: Path, pieces: Iterable[str]) -> None:
     where = os.path.realpath(path)
     if is_run_file(where):
         raise ConfigurationError(
-            f"a report does not go over a run file: {path}", hint="give the report a name of its own"
+            f"the report would overwrite a run file: {path}", hint="give the report a name of its own"
         )
     if os.path.exists(where) and not stat.S_ISREG(os.stat(where).st_mode):
         with open(where, "w", encoding="utf-8", newline="") as stream:

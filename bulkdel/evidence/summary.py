@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from bulkdel.account import DatasetReport, Report
-from bulkdel.evidence.words import many, spoken
+from bulkdel.evidence.words import spoken
 from bulkdel.model import Outcome, RunStatus
-from bulkdel.text import safe
+from bulkdel.text import many, safe
 
 ADVICE: dict[Outcome, str] = {
     "archived": "the service keeps archived documents; --unarchive un-archives them first",
@@ -14,7 +14,7 @@ ADVICE: dict[Outcome, str] = {
     "refused": "the service refuses them; its words say why",
     "gave_up": "no clear answer in --attempts tries; run again, what is gone stays gone",
     "dataset_stopped": "their dataset does not exist, or the key may not touch it",
-    "not_attempted": "nothing was sent for them; run again to go on",
+    "not_attempted": "not reached, or no answer came before the end; run again to go on",
 }
 """What to do about each way of not being deleted, in one sentence each."""
 
@@ -34,14 +34,14 @@ HEADLINE: dict[RunStatus, str] = {
     "incomplete": "Finished, but not everything is gone",
     "refused": "Refused: nothing was deleted",
     "stopped": "Stopped by the provider",
-    "deadline": "The deadline came",
+    "deadline": "Out of time",
     "interrupted": "Interrupted",
 }
 
 
 def headline(report: Report) -> str:
     """The whole account in one line."""
-    why = safe(report.reason)
+    why = safe(report.reason).removeprefix("interrupted ")  # the headline says so already
     if report.status == "refused":
         return f"{HEADLINE['refused']}: {why}" if why else HEADLINE["refused"]
     if not report.selected and report.status != "complete":
@@ -125,5 +125,5 @@ def unverified(report: Report) -> list[str]:
         return []
     known = len(report.datasets) - report.unverified
     return [
-        f"listed again: {known} of {many(len(report.datasets), 'dataset')}; what is left in the others is not known"
+        f"listed again: {known} of {many(len(report.datasets), 'dataset')}; what is still in the others is not known"
     ]

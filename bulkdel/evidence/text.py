@@ -9,11 +9,11 @@ from bulkdel.account import Report
 from bulkdel.evidence.overview import STATES, name_of, offered, unfinished_plan
 from bulkdel.evidence.planned import describe, forecast
 from bulkdel.evidence.summary import ADVICE, costs, counted, dataset_lines, headline, spent, unverified
-from bulkdel.evidence.words import clock, day, many, spoken
+from bulkdel.evidence.words import clock, day, spoken
 from bulkdel.model import FULFILLED, Outcome, Selection, Settled
 from bulkdel.purging.recorded import recorded_report
 from bulkdel.runs import PlannedRow, Run, Session, State
-from bulkdel.text import safe, title
+from bulkdel.text import many, safe, title
 
 
 def text(run: Run) -> Iterator[str]:
@@ -55,7 +55,7 @@ def told(state: State, report: Report) -> str:
     if state == "running":
         return f"Still running: {counted(report)} of {report.selected} so far"
     if state == "crashed":
-        return f"Ended without a word (killed, or the power failed): {counted(report)} of {report.selected}"
+        return f"Crashed (it was killed, or the power failed): {counted(report)} of {report.selected}"
     return headline(report)
 
 
@@ -155,7 +155,7 @@ def _left(run: Run, report: Report) -> Iterator[str]:
         return
     several = len(report.datasets) > 1
     yield ""
-    yield f"{report.not_attempted} not attempted, so they are left:"
+    yield f"{report.not_attempted} not attempted, so they are still to go:"
     for settled in run.not_attempted():
         why = f": {safe(settled.reason)}" if settled.reason else ""
         yield f"  {_ending(settled, several)}{why}"
@@ -172,6 +172,6 @@ def _end(run: Run) -> Iterator[str]:
         yield "The plan did not come to its end, so there is nothing to carry out: make it again."
     elif offered(run):
         yield ""
-        yield "What is left is done by: bulkdel resume RUN, with this run's name or file"
+        yield "This goes on with the rest: bulkdel resume RUN, with this run's name or file"
     yield ""
     yield f"digest: sha256:{run.digest()}"

@@ -7,11 +7,6 @@ from datetime import UTC, datetime
 from bulkdel.model import Rate
 
 
-def many(n: int, what: str) -> str:
-    """``1 request``, ``2 requests``."""
-    return f"{n} {what}" if n == 1 else f"{n} {what}s"
-
-
 def spoken(seconds: float) -> str:
     """A length of time for people: ``0.4 s``, ``42 s``, ``3 min 20 s``, ``2 h 05 min``, ``3 d 4 h``; never finer than two units."""
     if seconds < 0.95:

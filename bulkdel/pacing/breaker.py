@@ -108,7 +108,7 @@ class Breaker:
 
     def _sentence(self, lasted: float) -> str:
         if self._worked:
-            return f"the service has done nothing right for {lasted:.0f} s"
+            return f"no request has succeeded for {lasted:.0f} s"
         if not self._reached:
             return f"the service could not be reached, not even once in {lasted:.0f} s"
-        return f"the service answered nothing right, not even once in {lasted:.0f} s"
+        return f"no request has succeeded, not even once in {lasted:.0f} s"

@@ -25,8 +25,8 @@ _MARKUP = re.compile(r"\s*(?:\ufeff\s*)?<")
 _LOST: Final = {
     "unreachable": "cannot connect",
     "tls": "the TLS certificate is not trusted",
-    "timeout": "no answer in time",
-    "disconnected": "the connection was lost before the answer came",
+    "timeout": "no whole answer in time",
+    "disconnected": "the connection was lost before the whole answer came",
     "garbled": "what came back is not HTTP",
 }
 

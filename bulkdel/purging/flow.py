@@ -20,7 +20,7 @@ from bulkdel.purging.ledger import Ledger, Row, Work
 from bulkdel.purging.listing import Failed, preflight, snapshot
 from bulkdel.purging.select import item, refusal, why_skipped
 from bulkdel.purging.verify import Verified, verify
-from bulkdel.text import safe
+from bulkdel.text import many, safe
 
 Confirm = Callable[[Plan], Awaitable[bool]]
 OnPlan = Callable[[Plan], None]
@@ -345,7 +345,11 @@ def _apply(call: Call, report: DatasetReport, found: Verified | Failed | None) -
             report.still_there, report.still_there_count = tuple(found.still_there), found.still_there_count
             if found.still_there_count and report.status == "complete":
                 report.status = "incomplete"
-                report.reason = f"{found.still_there_count} documents that were called deleted are still listed"
+                report.reason = (
+                    f"still listed, though the service called them deleted: {many(found.still_there_count, 'document')}"
+                )
             call.results.emit(
-                events.Verified(report.provider, report.dataset, found.remaining, found.new_count, found.skipped)
+                events.Verified(
+                    report.provider, report.dataset, found.remaining, found.new_count, found.skipped, report.name
+                )
             )

@@ -6,10 +6,10 @@ from bulkdel.engine.job import Item
 from bulkdel.model import Document, Indexing, Policy, Selection
 from bulkdel.providers.base import Provider
 from bulkdel.purging.ledger import Work
-from bulkdel.text import safe
+from bulkdel.text import many, safe
 
 INDEXING = "still being indexed"
-LEFT = "left, because indexing is 'skip': still being indexed"
+LEFT = "left alone, because indexing is 'skip': still being indexed"
 ARCHIVED = "archived; un-archiving was not asked for (--unarchive)"
 
 
@@ -46,12 +46,12 @@ def refusal(selected: int, policy: Policy) -> tuple[str, str]:
     """Why the guards refuse to delete this many, and what to do; empty where they do not."""
     if policy.max_delete is not None and selected > policy.max_delete:
         return (
-            f"{selected} documents are selected, more than --max-delete allows: {policy.max_delete}",
+            f"the selection has {many(selected, 'document')}, more than --max-delete allows: {policy.max_delete}",
             "nothing was deleted; raise --max-delete or select fewer",
         )
     if policy.expect is not None and selected != policy.expect:
         return (
-            f"{selected} documents are selected, but --expect says: {policy.expect}",
+            f"the selection has {many(selected, 'document')}, but --expect says: {policy.expect}",
             "nothing was deleted; look at the selection with --dry-run",
         )
     return "", ""

@@ -142,7 +142,7 @@ def _describe(store: Store, row: int, document: Document, flags: int) -> None:
             "INSERT OR IGNORE INTO unfinished SELECT ?1, 0, ?2 WHERE EXISTS (SELECT 1 FROM handed h"
             " JOIN session o ON o.id = h.session JOIN dataset s ON s.provider = h.provider JOIN document d ON d.dataset = s.id"
             " WHERE d.row = ?1 AND h.row >= ?1 AND h.waiting = ?3 AND h.session <> ?4 AND NOT o.clean)",
-            (row, store.word("an earlier session ended without a word"), flags & INDEXING, store.session),
+            (row, store.word("an earlier session crashed"), flags & INDEXING, store.session),
         )
     store.connection.execute(
         "UPDATE document SET name = ?, created_at = ?, status = ?, flags = ? WHERE row = ?",

@@ -280,7 +280,7 @@ def trouble(path: str, error: Exception) -> RunFileError:
     if code == sqlite3.SQLITE_READONLY:
         return RunFileError(f"the run file cannot be written, because it or its folder is read-only: {path}")
     if code == sqlite3.SQLITE_IOERR:
-        return RunFileError(f"the disk failed to read or write the run file ({error}): {path}")
+        return RunFileError(f"the disk cannot read or write the run file ({error}): {path}")
     if code == sqlite3.SQLITE_NOTADB:
         return RunFileError(f"this is not a run file of bulkdel: {path}")
     if code == sqlite3.SQLITE_CORRUPT:

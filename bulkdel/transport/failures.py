@@ -56,33 +56,33 @@ def lost(error: BaseException, *, timeout: float, connect_timeout: float) -> Los
         case TimeoutError() if CONNECTING in getattr(error.__cause__, "__notes__", ()):
             return _unreachable(f"no connection within {timeout:g} s")
         case TimeoutError():
-            return Lost("timeout", True, f"no whole answer within {timeout:g} s")
+            return Lost("timeout", True, f"more than {timeout:g} s")
         case NoConnection():
-            return _unreachable("the connection broke off while it was made")
+            return _unreachable("it broke off while it was made")
         case UncleanConnection():
-            return Lost("disconnected", False, "the connection held something that nobody had asked for")
+            return Lost("disconnected", False, "it held something that nobody had asked for")
         case aiohttp.ClientConnectorCertificateError():
-            return Lost("tls", False, _of_host(error, f"certificate does not verify: {_certificate(error)}"))
+            return Lost("tls", False, _of_host(error, _certificate(error)))
         case aiohttp.ClientConnectorDNSError():
             return _unreachable(_of_host(error, f"no such host: {_system(error.os_error)}"))
         case aiohttp.ClientProxyConnectionError():
-            return _unreachable(_of_host(error, f"cannot connect to the proxy: {_system(error.os_error)}"))
+            return _unreachable(f"the proxy {_of_host(error, _system(error.os_error))}")
         case aiohttp.ClientConnectorError():  # a failed TLS handshake that is not the certificate's fault, too
-            return _unreachable(_of_host(error, f"cannot connect: {_system(error.os_error)}"))
+            return _unreachable(_of_host(error, _system(error.os_error)))
         case aiohttp.ClientHttpProxyError():
             return _unreachable(f"the proxy opens no tunnel, it answers {error.status}")
         case aiohttp.InvalidURL():
             return _unreachable("the address cannot be used")
         case GarbledBody():
-            return Lost("garbled", True, "the answer's body is not HTTP")
+            return Lost("garbled", True, "the answer's body")
         case aiohttp.ClientPayloadError():
-            return Lost("disconnected", True, "the connection closed in the middle of the answer")
+            return Lost("disconnected", True, "it closed in the middle of the answer")
         case aiohttp.ClientConnectionError() | OSError() | EOFError():
             words = _system(error) if isinstance(error, OSError) and error.errno is not None else ""
-            detail = "the connection closed before an answer came"
+            detail = "it closed before the answer began"
             return Lost("disconnected", True, f"{detail}: {words}" if words else detail)
         case _:  # what is left are the parser's complaints: the first line, the headers, their encoding
-            return Lost("garbled", True, "what came is not HTTP")
+            return Lost("garbled", True)
 
 
 def _unreachable(detail: str) -> Lost:

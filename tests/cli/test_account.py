@@ -86,7 +86,7 @@ def test_a_bug_in_the_report_is_exit_70() -> None:
     """A promise broken on the way is told as what it is, though the run came to its end."""
     seen = purge(client=FakeClient(ends=lambda: ended("complete", bug="KeyError at read:7")))
     assert seen.status == 70
-    assert "which is a bug: KeyError at read:7" in seen.stderr
+    assert "ran into a bug: KeyError at read:7" in seen.stderr
 
 
 # ------------------------------------------------------------------ JSON
@@ -225,7 +225,7 @@ def test_the_summary_says_what_is_gone_what_is_not_and_what_to_do() -> None:
         "",
         "1 gave up: no clear answer in --attempts tries; run again, what is gone stays gone",
         "",
-        "4 not attempted: nothing was sent for them; run again to go on",
+        "4 not attempted: not reached, or no answer came before the end; run again to go on",
         "",
         "1043 requests in 12 s, 1 pause, 12 asked again (document indexing)",
     ]

@@ -130,7 +130,7 @@ def test_a_full_disk_stops_the_run_in_good_order(tmp_path: Path) -> None:
         ended = await forked.run(*argv, largest=400_000)
         first = account(ended)
         assert (ended.status, first["status"]) == (4, "stopped")
-        assert re.search(r"error: stopped: .*(the disk is full|the disk failed to read or write)", ended.stderr)
+        assert re.search(r"error: stopped: .*(the disk is full|the disk cannot read or write)", ended.stderr)
         assert 0 < len(simulator.deleted) < 400
         assert first["deleted"] == len(simulator.deleted)
         assert sorted(told(lines)) == sorted(simulator.deleted)

@@ -56,7 +56,7 @@ def test_a_key_file_goes_before_the_environment(tmp_path: Path, content: bytes) 
     ("content", "what"),
     [
         (b"", "is empty"), (b" \n\n", "is empty"), (KEY.encode() + b"\nsecond\n", "more than one line"),
-        (b"\xff\xfe\x00", "is not text"), (b"x" * 70_000, "far too long"),
+        (b"\xff\xfe\x00", "is not text"), (b"x" * 70_000, "longer than any key"),
     ],
 )  # fmt: skip
 def test_a_key_file_without_one_key_is_refused(tmp_path: Path, content: bytes, what: str) -> None:

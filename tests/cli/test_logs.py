@@ -135,12 +135,15 @@ def test_nothing_of_it_is_left_behind() -> None:
         (events.Resumed("dify"), "dify goes on"),
         (events.Stopped("dify", "", "key refused", "look"), "error: dify stopped: key refused; look"),
         (events.Stopped("dify", "ds", "no such dataset"), "error: dify / ds stopped: no such dataset"),
-        (events.Verified("dify", "ds", 0, 0), "listed again ds: 0 left"),
-        (events.Verified("dify", "ds", 3, 1), "warning: listed again ds: 3 left, 1 of them new"),
-        (events.Verified("dify", "ds", 16, 0, 16), "listed again ds: 16 left, all of them not selected"),
+        (events.Verified("dify", "ds", 0, 0), "listed again ds: empty"),
+        (
+            events.Verified("dify", "ds", 3, 1, name="na\nme"),
+            "warning: listed again na me: 3 still there, 1 of them new",
+        ),
+        (events.Verified("dify", "ds", 16, 0, 16), "listed again ds: 16 still there, all of them not selected"),
         (
             events.Verified("dify", "ds", 3, 1, 1),
-            "warning: listed again ds: 3 left, 1 of them new, 1 of them not selected",
+            "warning: listed again ds: 3 still there, 1 of them new, 1 of them not selected",
         ),
     ],
 )

@@ -21,17 +21,17 @@ from tests.cli.outside import PROGRESS, Terminal
 @pytest.mark.parametrize(
     ("changes", "elapsed", "words"),
     [
-        ({}, 12.0, "[12 s] dify: 120 of 1230 deleted (9 %), 1 rejected, 3 requeued, 1109 left, 80/s, about 14 s left"),
+        ({}, 12.0, "[12 s] dify: 120 of 1230 deleted (9 %), 1 rejected, 3 requeued, 1109 to go, 80/s, about 14 s left"),
         (
             {"rate": Rate(45, per=60), "per_second": 0.74, "eta_s": 1480.0, "wait": "rate", "requeued": 0, "rejected": 0},
             600.0,
-            "[10 min] dify: 120 of 1230 deleted (9 %), 1109 left, 44/min of 45/min, about 24 min 40 s left, "
+            "[10 min] dify: 120 of 1230 deleted (9 %), 1109 to go, 44/min of 45/min, about 24 min 40 s left, "
             "waiting for the rate limit of 45/min",
         ),
         (
             {"rate": Rate(100), "per_second": 0.0, "eta_s": None, "wait": "pause", "why": "Too many\x1b[2J requests", "wait_s": 42.0},
             61.0,
-            "[1 min 01 s] dify: 120 of 1230 deleted (9 %), 1 rejected, 3 requeued, 1109 left, 0/s of 100/s, time left unknown, "
+            "[1 min 01 s] dify: 120 of 1230 deleted (9 %), 1 rejected, 3 requeued, 1109 to go, 0/s of 100/s, time left unknown, "
             "waiting for the end of a pause (42 s more): Too many requests",
         ),
         (
@@ -49,7 +49,7 @@ from tests.cli.outside import PROGRESS, Terminal
         (
             {"complete": False, "wait": "indexing", "indexing": 2, "eta_s": 1.0},
             2.0,
-            "[2 s] dify: 120 deleted of at least 1230, 1 rejected, 3 requeued, 1109 left, 80/s, time left unknown, "
+            "[2 s] dify: 120 deleted of at least 1230, 1 rejected, 3 requeued, 1109 to go, 80/s, time left unknown, "
             "waiting for 2 documents to be indexed",
         ),
         (
@@ -62,7 +62,7 @@ from tests.cli.outside import PROGRESS, Terminal
         ({"phase": "done", "deleted": 1229, "left": 0, "requeued": 0, "per_second": 0.0}, 20.0,
          "[20 s] dify: done, 1229 of 1230 deleted, 1 rejected, done"),
         ({"wait": "backoff", "eta_s": 0.1}, 1.0,
-         "[1 s] dify: 120 of 1230 deleted (9 %), 1 rejected, 3 requeued, 1109 left, 80/s, almost done, "
+         "[1 s] dify: 120 of 1230 deleted (9 %), 1 rejected, 3 requeued, 1109 to go, 80/s, almost done, "
          "waiting for the next try after a failure"),
     ],
 )  # fmt: skip
@@ -139,8 +139,8 @@ def test_datasets_under_way_are_shown() -> None:
     ]
     gone = DatasetProgress("gone", "", 7, 7, 0, 0)
     rows = active(replace(PROGRESS, datasets=(gone, *datasets)))
-    assert rows[0] == "Manuals: 5 of 100 deleted, 95 left"
-    assert rows[1:6] == [f"id{n}: 0 of 100 deleted, 100 left" for n in range(5)]
+    assert rows[0] == "Manuals: 5 of 100 deleted, 95 to go"
+    assert rows[1:6] == [f"id{n}: 0 of 100 deleted, 100 to go" for n in range(5)]
     assert rows[6] == "and 3 more datasets"
     assert active(replace(PROGRESS, datasets=(gone,))) == []
     assert active(replace(PROGRESS, phase="verifying", datasets=(gone, *datasets))) == []

@@ -359,7 +359,10 @@ def test_a_run_is_meant_by_its_name_or_the_beginning_of_it(state: Path) -> None:
     for words in ("20260100-120000-dify-abcdef", "20260101-120000-dify-abcdef.run", "20260102"):
         assert command(service, "report", words).stdout.startswith(f"Run {words[:8]}-120000-dify-abcdef: planned\n")
     for words, said in (
-        ("2026010", "error: more than one run begins so: 2026010\nhint: they are: 20260102-120000-dify-abcdef, "),
+        (
+            "2026010",
+            "error: more than one run begins with this: 2026010\nhint: they are: 20260102-120000-dify-abcdef, ",
+        ),
         ("2027", "error: there is no such run: 2027\nhint: bulkdel runs lists the runs that there are\n"),
         ("", "error: there is no such run: "),
         ("./2026", "error: there is no such run: ./2026\n"),
@@ -481,7 +484,7 @@ def test_runs_are_listed_newest_first(state: Path) -> None:
     seen = command(service, "runs")
     assert seen.status == 0
     head, *rows = seen.stdout.splitlines()
-    assert head.split() == ["name", "status", "age", "selected", "gone", "rejected", "left"]
+    assert head.split() == ["name", "status", "age", "selected", "gone", "rejected", "to", "go"]
     assert [row.split()[:2] for row in rows if row.startswith("2")] == [
         ["20260104-120000-dify-abcdef", "complete"],
         ["20260103-120000-dify-abcdef", "unreadable"],
@@ -610,7 +613,7 @@ def test_a_plan_is_reported_for_review(tmp_path: Path) -> None:
         "Left alone:",
         f"  {document_id(4)} (keep.txt), created 2023-11-14: name does not match",
         "",
-        "What is left is done by: bulkdel resume RUN, with this run's name or file",
+        "This goes on with the rest: bulkdel resume RUN, with this run's name or file",
         "",
         f"digest: sha256:{'e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855'}",
     ]
@@ -634,7 +637,7 @@ def test_a_run_is_reported_with_everything_that_is_not_gone(tmp_path: Path) -> N
     assert lines[0] == "Run a: interrupted"
     assert lines.index("") < lines.index(f"dify / Support ({DATASET})") < len(lines) - 1
     assert [line.split()[0] for line in lines if line.endswith(": no")] == rejected
-    at = lines.index(f"{len(left)} not attempted, so they are left:")
+    at = lines.index(f"{len(left)} not attempted, so they are still to go:")
     assert [line.split()[0] for line in lines[at + 1 : at + 1 + len(left)]] == left
     assert lines[-1] == f"digest: sha256:{digest}"
 
@@ -692,7 +695,7 @@ def test_a_report_never_goes_over_a_run_file(tmp_path: Path) -> None:
     for where in (run, link):
         seen = command(service, "report", str(run), "-o", str(where))
         assert (seen.status, run.read_bytes()) == (2, before)
-        assert seen.stderr.startswith(f"error: a report does not go over a run file: {where}\n")
+        assert seen.stderr.startswith(f"error: the report would overwrite a run file: {where}\n")
     seen = command(service, "report", str(run), "-o", str(tmp_path / "missing" / "x"))
     assert (seen.status, seen.stderr.count("\n")) == (2, 1)
     assert seen.stderr.startswith("error: cannot write the report to ")

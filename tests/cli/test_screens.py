@@ -92,7 +92,7 @@ def test_waiting_for_indexing(run: Path) -> None:
         argv = ("purge", "dify", *simulator.dataset_ids, "--yes", "--run", str(run))
         async with at_a_terminal(beside, *argv) as terminal:
             await terminal.shows(display("waiting for 2 documents to be indexed"))
-            assert "2 requeued, 2 left, " in terminal.text
+            assert "2 requeued, 2 to go, " in terminal.text
             assert ", time left unknown" in terminal.text
             same(terminal.text, "indexing")
 

@@ -206,7 +206,7 @@ def test_delete_refuses_a_bad_line_before_anything_is_opened() -> None:
         (ConfigurationError("it is wrong: 5", hint="make it right"), 2, "error: it is wrong: 5\nhint: make it right\n"),
         (Refused("the guard says no", hint="ask it"), 3, "error: refused: the guard says no\nhint: ask it\n"),
         (BrokenPromise("7 in, 6 out"), 70, "error: bulkdel broke a promise, which is a bug: 7 in, 6 out\nhint: please report it"),
-        (KeyError("x"), 70, "error: something that should not happen happened, which is a bug: KeyError: 'x'\nhint: please report it"),
+        (KeyError("x"), 70, "error: bulkdel ran into a bug: KeyError: 'x'\nhint: please report it"),
         (KeyboardInterrupt(), 130, "error: interrupted\n"),
         (click.UsageError("No good."), 2, "error: no good\n"),
     ],

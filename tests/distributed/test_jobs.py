@@ -202,7 +202,7 @@ def test_a_shard_that_takes_workers_with_it_is_given_up(redis_server: RedisServe
         told = account(await job.end())
         assert told["exit_status"] == 1
         assert told["reasons"] == {"gave_up": 50}
-        lost = "3 workers were lost while they worked on the shard that holds it"
+        lost = "3 workers were lost while they worked on the shard (batch of documents) with this one"
         assert {one.reason for one in await crew.settled()} == {lost}
 
     with_crew(work, redis_server.url, tmp_path, {"BULKDEL_LEASE_S": "0.5"}, documents=50)

@@ -133,7 +133,7 @@ def test_a_report_of_a_run_without_an_end_is_honest(tmp_path: Path) -> None:
         assert (look(path).state, look(path).goes_on) == ("crashed", True)
     account = json.loads(told(path, "json"))
     assert (account["state"], account["status"], account["exit_status"]) == ("crashed", "interrupted", 130)
-    assert "Ended without a word (killed, or the power failed): 3 deleted, 4 rejected, 3 not attempted of 10" in told(
+    assert "Crashed (it was killed, or the power failed): 3 deleted, 4 rejected, 3 not attempted of 10" in told(
         path, "text"
     )
 
@@ -202,7 +202,7 @@ def test_a_run_file_is_never_written_over(state: str, tmp_path: Path) -> None:
             if state == "closed":
                 await run.close("interrupted", 130)
             before = path.read_bytes()
-            with pytest.raises(ConfigurationError, match="does not go over a run file"):
+            with pytest.raises(ConfigurationError, match="would overwrite a run file"):
                 save(path, ["words"])
             assert path.read_bytes() == before
             await run.close("interrupted", 130)

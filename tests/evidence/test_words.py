@@ -83,7 +83,7 @@ def test_what_was_not_listed_again_is_said() -> None:
     """A sum over some of the datasets is no sum over all: the others are counted, in words and in the JSON object."""
     known = DatasetReport("dify", "a", remaining=3)
     some = Report("incomplete", Counts(), datasets=(known, DatasetReport("dify", "b")), remaining=3)
-    assert unverified(some) == ["listed again: 1 of 2 datasets; what is left in the others is not known"]
+    assert unverified(some) == ["listed again: 1 of 2 datasets; what is still in the others is not known"]
     assert (some.as_dict()["remaining"], some.as_dict()["unverified"]) == (3, 1)
     for whole in (replace(some, datasets=(known,)), replace(some, remaining=None)):
         assert unverified(whole) == []

@@ -93,7 +93,7 @@ for step in ("delete", "file"):
          Requeue("trouble", 'HTTP 200: {"id": "file-x", "object": "file", "deleted": true}', doubt=True)),
         ("refused", step, refusal(400, "The file is in use."), Reject("refused", "The file is in use.")),
         ("refused", step, refusal(422, "No."), Reject("refused", "No.")),
-        ("lost", step, Lost("disconnected", True), Requeue("trouble", "the connection was lost before the answer came", doubt=True)),
+        ("lost", step, Lost("disconnected", True), Requeue("trouble", "the connection was lost before the whole answer came", doubt=True)),
         ("not sent", step, Lost("unreachable", False), Requeue("trouble", "cannot connect")),
         ("500", step, refusal(500, "Oops."), Requeue("trouble", "Oops.", doubt=True)),
         ("502 page", step, answer(502, HTML), Requeue("trouble", "HTTP 502: Sign in", doubt=True)),

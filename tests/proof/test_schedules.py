@@ -253,7 +253,7 @@ def check(
         assert service.lost[document] <= POLICY.attempts  # S2
         if not disturbed and stopped[settled.target.provider].stopped is None:
             may_fail = sum(SPENDS.get(act, 0) for act in acts) >= POLICY.attempts or set(acts) - FREE - set(SPENDS)
-            refused = settled.outcome == "not_attempted" and "nothing right" in settled.reason
+            refused = settled.outcome == "not_attempted" and "no request has succeeded" in settled.reason
             assert settled.status == "fulfilled" or may_fail or refused, (settled, acts)  # S2, S8
     mine = {target.document for target in one.asked}
     for service in services.values():

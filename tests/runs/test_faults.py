@@ -394,7 +394,7 @@ def test_a_disk_that_fails_in_the_middle_of_a_write(tmp_path: Path, wal: bool, r
             before = resource.getrlimit(resource.RLIMIT_FSIZE)
             resource.setrlimit(resource.RLIMIT_FSIZE, (_largest(tmp_path) + room, before[1]))
             try:
-                return await until_it_fails(run, "the disk failed to read or write the run file")
+                return await until_it_fails(run, "the disk cannot read or write the run file")
             finally:
                 resource.setrlimit(resource.RLIMIT_FSIZE, before)
 
