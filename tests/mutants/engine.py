@@ -106,7 +106,7 @@ MUTANTS = (
     ),
     Mutant(
         "no-last-look", "S14", LANE,
-        '            job.checking, job.step = True, "check"\n            job.reason = f"gave up after {job.attempts} attempts: {verdict.reason}"\n            return False\n',
+        '            job.checking, job.step = True, "check"\n            job.reason = f"gave up after {many(job.attempts, \'attempt\')}: {verdict.reason}"\n            return False\n',
         '            self._settle(job, "gave_up", verdict.reason)\n            return True\n',
         "a document that is gone in truth is reported as given up",
         ENGINE,
