@@ -49,13 +49,16 @@ def blocks(markdown: str) -> Iterator[Block]:
 BLOCKS = list(blocks(README))
 TESTED_HERE = {
     ("Quick start", "sh"), ("From a program", "python"), ("Architecture", ""), ("A job file", "toml"), ("A job file", "sh"),
-    ("cron", "crontab"), ("systemd", "ini"), ("GitHub Actions", "yaml"), ("A container", "dockerfile"),
+    ("cron", "crontab"), ("systemd", "ini"), ("GitHub Actions", "yaml"),
     ("A Kubernetes Job", "yaml"), ("Metrics", "sh"), ("Shell completion", "sh"), ("The account", "jsonc"),
 }  # fmt: skip
-TESTED_ELSEWHERE = {("Write a provider", language) for language in ("python", "toml", "sh")} | {
-    ("Several machines", language) for language in ("toml", "sh")
-}
-"""Word for word the tested plug-in: tests/plugin/test_readme.py. With a real Redis: tests/distributed/test_readme.py."""
+TESTED_ELSEWHERE = (
+    {("Write a provider", language) for language in ("python", "toml", "sh")}
+    | {("Several machines", language) for language in ("toml", "sh")}
+    | {("A container", language) for language in ("dockerfile", "sh")}
+)
+"""Word for word the tested plug-in: tests/plugin/test_readme.py. With a real Redis: tests/distributed/test_readme.py. The
+image: test_container.py."""
 
 
 def of(section: str, language: str) -> list[str]:
@@ -283,6 +286,11 @@ def test_the_kubernetes_job_goes_on(stage: Stage) -> None:
         if "onExitCodes" in rule
     }
     assert codes == {"FailJob": [1, 2, 3, 70], "Count": [4, 5, 143]}
+    assert {
+        rule["onExitCodes"]["containerName"]
+        for rule in job["spec"]["podFailurePolicy"]["rules"]
+        if "onExitCodes" in rule
+    } == {container["name"]}
     assert pod["restartPolicy"] == "Never"  # else the API refuses a podFailurePolicy
     assert pod["terminationGracePeriodSeconds"] > 60
     mounts = {mount["mountPath"]: mount["name"] for mount in container["volumeMounts"]}
@@ -292,8 +300,10 @@ def test_the_kubernetes_job_goes_on(stage: Stage) -> None:
     nightly(stage, stage.folder / "job")
     (script,) = container["args"]
     assert container["command"] == ["/bin/sh", "-c"]
-    for path in ("/state", "/job"):
-        script = script.replace(f" {path}/", f" {stage.folder}{path}/")
+    script = re.sub(r'(?<=[ "=])/(?=(state|job)/)', f"{stage.folder}/", script)
+    (own,) = container["env"]
+    assert own["valueFrom"]["fieldRef"]["fieldPath"] == "metadata.labels['batch.kubernetes.io/controller-uid']"
+    stage.environ[own["name"]] = "6a0f3d1c"
     good = stage.langdock.key
     stage.environ["LANGDOCK_API_KEY"] = "not-the-key-0123456789"
     first = stage.sh(script)
@@ -302,16 +312,12 @@ def test_the_kubernetes_job_goes_on(stage: Stage) -> None:
     second = stage.sh(script)
     assert second.returncode == 0, second.stderr
     assert stage.langdock.remaining == 2
-
-
-def test_the_containerfile_is_of_this_project() -> None:
-    """Every line is an instruction, the extra exists, and the entry point is what pip installs."""
-    (text,) = of("A container", "dockerfile")
-    lines = text.replace("\\\n", "").splitlines()
-    assert {line.split()[0] for line in lines} <= {"FROM", "COPY", "RUN", "USER", "ENV", "VOLUME", "ENTRYPOINT"}
-    project = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
-    assert "fast" in project["optional-dependencies"]
-    assert json.loads(lines[-1].removeprefix("ENTRYPOINT ")) == list(project["scripts"])
+    (run,) = stage.folder.glob("state/nightly-*.run")
+    assert json.loads(second.stdout)["run"] == str(run)
+    stage.environ[own["name"]] = "b2915e77"
+    another = stage.sh(script)  # the Job of the next night: a run of its own, not the old one once more
+    assert another.returncode == 0, another.stderr
+    assert json.loads(another.stdout)["run"] != str(run)
 
 
 @pytest.mark.parametrize("section", ["Metrics", "Shell completion"])
