@@ -34,6 +34,11 @@ class Counts:
     rejected: int = 0
     not_attempted: int = 0
 
+    @property
+    def settled(self) -> int:
+        """Targets that have an ending."""
+        return self.deleted + self.already_gone + self.rejected + self.not_attempted
+
     def settle(self, outcome: Outcome, n: int = 1) -> None:
         """Count ``n`` targets that ended in ``outcome``."""
         match outcome:
@@ -54,8 +59,7 @@ class Counts:
         """:raises BrokenPromise: where the counts do not conserve (S21)"""
         if self.listed != self.selected + self.skipped:
             raise BrokenPromise(f"{what}: {self.listed} listed, but {self.selected} selected + {self.skipped} skipped")
-        settled = self.deleted + self.already_gone + self.rejected + self.not_attempted
-        if self.selected != settled:
+        if self.selected != self.settled:
             raise BrokenPromise(
                 f"{what}: {self.selected} selected, but {self.deleted} deleted + {self.already_gone} already gone"
                 f" + {self.rejected} rejected + {self.not_attempted} not attempted"
@@ -112,7 +116,8 @@ class Report:
     attributes of the report, except ``rejected``, which is the list of rejected targets ("not attempted" included), as
     ``fulfilled`` is the list of the others. ``remaining`` adds up what the verification still listed, None where none was
     made; ``unverified`` datasets are not in it. ``waited_s`` says where the time went, in provider-seconds by cause: ``rate``,
-    ``pause``, ``indexing``, ``service`` (answers in flight), ``backoff``, ``consumer`` and ``us``.
+    ``pause``, ``indexing``, ``service`` (answers in flight), ``backoff``, ``consumer``,
+    ``us`` (bulkdel at work) and ``done`` (this provider was done, and another went on).
     """
 
     status: RunStatus

@@ -23,13 +23,10 @@ if TYPE_CHECKING:
 
 WRITE_EVERY = 10.0
 """Seconds between two writings: no collector looks more often than every 10 to 15 seconds."""
-LOOK_EVERY = 1.0
-"""Seconds between two looks at what each provider waits for; the same as the engine's own account of it."""
-
 _REQUEUES = (
     "document_indexing", "rate_limit", "blocked", "server_error", "lost_answer", "unreachable", "unclear",
 )  # fmt: skip
-_WAITS = ("rate", "pause", "indexing", "service", "backoff", "consumer", "us")
+_WAITS = ("rate", "pause", "indexing", "service", "backoff", "consumer", "us", "done")
 
 Look = Callable[[], Sequence["Progress"]]
 Warn = Callable[[str], None]
@@ -48,7 +45,7 @@ class Metrics:
         self._providers: list[str] = []
         self._outcomes: Counter[tuple[str, str]] = Counter()
         self._requeued: Counter[tuple[str, str]] = Counter()
-        self._waited: dict[tuple[str, str], float] = defaultdict(float)
+        self._waited: dict[tuple[str, str], float] = {}
         self._pauses: Counter[str] = Counter()
         self._paused_s: dict[str, float] = defaultdict(float)
         self._looks: dict[str, Progress] = {}
@@ -96,35 +93,25 @@ class Metrics:
             case _:
                 pass
 
-    def look(self, looks: Sequence[Progress], seconds: float) -> None:
-        """Take in what each provider does; it did so for ``seconds``."""
+    def look(self, looks: Sequence[Progress]) -> None:
+        """Take in what each provider does, and what it has waited for so far."""
         for one in looks:
             self._looks[one.provider] = one
-            self._waited[one.provider, one.wait or "us"] += seconds
+            for cause, seconds in one.waited_s.items():
+                self._waited[one.provider, cause] = round(seconds, 3)
 
     @asynccontextmanager
     async def kept(self, look: Look, warn: Warn) -> AsyncIterator[None]:
-        """Look every second and write every ten while the context lasts; ``warn`` is told once of what cannot be written."""
+        """Look and write every ten seconds while the context lasts; ``warn`` is told once of what cannot be written."""
         if self._path is None:
             yield
             return
-        clock = asyncio.get_running_loop().time
-        at = clock()
-
-        def take() -> None:
-            nonlocal at
-            now = clock()
-            self.look(look(), now - at)
-            at = now
 
         async def forever() -> None:
-            due = clock() + WRITE_EVERY
             while True:
-                await asyncio.sleep(LOOK_EVERY)
-                take()
-                if clock() >= due:
-                    self._try(warn)
-                    due += WRITE_EVERY
+                await asyncio.sleep(WRITE_EVERY)
+                self.look(look())
+                self._try(warn)
 
         task = asyncio.create_task(forever())
         try:
@@ -132,7 +119,7 @@ class Metrics:
         finally:
             task.cancel()
             await asyncio.gather(task, return_exceptions=True)
-            take()
+            self.look(look())
 
     def end(self, exit_status: int, warn: Warn) -> None:
         """Write the file for the last time."""
@@ -178,7 +165,7 @@ class Metrics:
         )  # fmt: skip
         yield from _family(
             "bulkdel_waited_seconds_total", "counter",
-            "Seconds of the run by what the provider waited for; us is time in which nothing outside held it back",
+            "Seconds of the run by what the provider waited for; us is bulkdel at work, done is over while another provider goes on",
             _by(self._providers, "cause", _WAITS, self._waited),
         )  # fmt: skip
         for name, kind, about, numbers in (

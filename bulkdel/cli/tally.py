@@ -69,8 +69,7 @@ class Tally:
         total = Counts()
         for dataset in self._datasets.values():
             counts = dataset.counts
-            settled = counts.deleted + counts.already_gone + counts.rejected + counts.not_attempted
-            unknown = max(0, counts.selected - settled)
+            unknown = max(0, counts.selected - counts.settled)
             counts.not_attempted += unknown
             if unknown:
                 self._reasons["not_attempted"] = self._reasons.get("not_attempted", 0) + unknown

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 
@@ -109,8 +110,22 @@ class Call:
         now = self._loop.time()
         span, at = now - self._looked_at, self._looked_at - self.started
         self._looked_at = now
+        idle = {name: self._idle(name) for name in self.channels}
+        one_goes_on = not all(idle.values())
         for name in self.channels:
-            self.timelines[name].add(self._sample(name, at, span, now))
+            ours = "done" if idle[name] and one_goes_on else "us"
+            self.timelines[name].add(self._sample(name, at, span, now, ours))
+
+    def _idle(self, name: str) -> bool:
+        """Whether nothing of a provider is under way, nor anything to come, as far as is known."""
+        if self.channels[name].in_flight:
+            return False
+        lane = self.engine.lanes.get(name) if self.engine is not None else None
+        if lane is None or lane.left:
+            return lane is None
+        counts = self.results.datasets.items()
+        settled = sum(c.settled for (provider, _), c in counts if provider == name)
+        return lane.over or settled >= self.totals.get(name, math.inf)
 
     def _look_again(self) -> None:
         """Look, and again later; only the timer does this, so that there is never more than one."""
@@ -119,7 +134,7 @@ class Call:
         took = self._looked_at - self.started
         self._tick = self._loop.call_later(min(TICK_S, max(FIRST_TICK_S, took / 20)), self._look_again)
 
-    def _sample(self, name: str, at: float, span: float, now: float) -> Sample:
+    def _sample(self, name: str, at: float, span: float, now: float, ours: str) -> Sample:
         channel, watch = self.channels[name], self._watches[name]
         lane = self.engine.lanes.get(name) if self.engine is not None else None
         settled, requests = self.settled_of(name), self.requests_of(name)
@@ -138,7 +153,7 @@ class Call:
             in_flight=channel.in_flight,
             concurrency=channel.slots.limit,
             rate=channel.pacing.allowed_per_second,
-            waited={waits_for(channel, lane, now)[0] or "us": span},
+            waited={waits_for(channel, lane, now)[0] or ours: span},
         )
         watch.settled, watch.requests, watch.requeued = settled, requests, requeued
         return sample
@@ -274,6 +289,7 @@ class Call:
             sizes={dataset: size for (provider, dataset), size in self.sizes.items() if provider == name},
             total=self.totals.get(name),
             requests=self.requests_of(name),
+            waited_s=self.timelines[name].waited(),
             now=self._loop.time(),
         )
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
 
 from bulkdel.account import Counts
@@ -48,6 +48,7 @@ class Progress:
     far, ``complete`` whether that is all of them. ``requeued`` wait for a due time, ``indexing`` of them for the service to
     finish indexing. ``per_second`` is settled targets over the last seconds. ``wait`` says what it waits for, ``why`` in the
     service's words, for ``wait_s`` seconds more where that is known. ``eta_s`` is None where nothing can be said honestly.
+    ``waited_s`` has the seconds so far by cause, as of the last second, as ``Report.waited_s`` has them in the end.
     """
 
     provider: str
@@ -71,6 +72,7 @@ class Progress:
     wait_s: float | None
     eta_s: float | None
     datasets: tuple[DatasetProgress, ...] = ()
+    waited_s: Mapping[str, float] = field(default_factory=dict)
 
 
 class Meter:
@@ -93,13 +95,14 @@ class Meter:
         sizes: Mapping[str, int],
         total: int | None,
         requests: int,
+        waited_s: Mapping[str, float],
         now: float,
     ) -> Progress:
         """What is so now; ``now`` is the loop's time."""
         sums = Counts()
         for c in counts.values():
             sums.add(c)
-        settled = sums.deleted + sums.already_gone + sums.rejected + sums.not_attempted
+        settled = sums.settled
         allowed = channel.pacing.allowed_per_second
         known = max(total if total is not None else sum(sizes.values()), sums.selected)
         left = known - settled
@@ -134,6 +137,7 @@ class Meter:
                 _dataset(dataset, names.get(dataset, ""), sizes.get(dataset, 0), counts.get(dataset, Counts()))
                 for dataset in {**sizes, **counts}
             ),
+            waited_s=waited_s,
         )
 
     def _speed(self, now: float, settled: int, allowed: float | None, *, paused: bool) -> float:

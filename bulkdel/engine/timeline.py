@@ -21,7 +21,7 @@ class Sample:
     ``at`` is seconds since the call began, ``span_s`` how long the stretch is. ``settled`` and ``requests`` are counts in it,
     ``p50_s`` and ``p95_s`` how long answers took in it (None without one). ``in_flight`` and ``concurrency`` are as it ended,
     ``rate`` what pacing aimed at per second then (None: no known limit). ``waited`` has seconds by cause and adds up to
-    ``span_s``; the cause ``us`` is time in which nothing outside held it back.
+    ``span_s``; the cause ``us`` is time in which nothing outside held it back, ``done`` such in which another provider went on.
     """
 
     at: float
@@ -78,8 +78,10 @@ class Timeline:
         self._every = 1  # looks that make one sample
         self._pending: Sample | None = None
         self._looks = 0
+        self._waited: Counter[str] = Counter()
 
     def add(self, sample: Sample) -> None:
+        self._waited.update(sample.waited)
         self._pending = sample if self._pending is None else merge(self._pending, sample)
         self._looks += 1
         if self._looks < self._every:
@@ -97,7 +99,4 @@ class Timeline:
 
     def waited(self) -> dict[str, float]:
         """Seconds by cause over all samples."""
-        total: Counter[str] = Counter()
-        for sample in self.all():
-            total.update(sample.waited)
-        return dict(total)
+        return dict(self._waited)

@@ -26,6 +26,7 @@ CAUSES = {
     "indexing": "waiting for indexing",
     "backoff": "waiting to ask again",
     "consumer": "waiting for the reader",
+    "done": "done, while another went on",
 }
 """What each cause of ``Report.waited_s`` means, in the order it is drawn, and so in the style sheet's colours."""
 
@@ -112,9 +113,7 @@ def spent(report: Report) -> list[str]:
     """Where every second went, the longest first: to what was waited for, or to bulkdel itself."""
     took = sorted(report.waited_s.items(), key=lambda item: -item[1])
     several = len({dataset.provider for dataset in report.datasets})
-    # One that is done while another still goes is held back by nothing, and works no more than that.
-    called = CAUSES | ({"us": "working or done"} if several > 1 else {})
-    parts = [f"{called.get(cause, safe(cause))} {spoken(seconds)}" for cause, seconds in took if seconds >= 0.05]
+    parts = [f"{CAUSES.get(cause, safe(cause))} {spoken(seconds)}" for cause, seconds in took if seconds >= 0.05]
     added = f" (of {several} providers, added up)" if several > 1 else ""
     return [f"where the time went{added}: {', '.join(parts)}"] if parts else []
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import re
 import stat
 from dataclasses import replace as changed
@@ -67,8 +68,8 @@ def test_every_event_ends_in_its_own_number(tmp_path: Path) -> None:
     told.hear(settled("deleted"))
     told.hear(events.Requeued(Target("dify", "a", "b"), "server_error", "500", 1.0))
     told.hear(events.Paused("dify", "slow down", 12.5))
-    told.look([changed(PROGRESS, wait="rate", requests=9)], 2.0)
-    told.look([changed(PROGRESS, wait="", requests=12)], 0.5)
+    told.look([changed(PROGRESS, waited_s={"rate": 2.0}, requests=9)])
+    told.look([changed(PROGRESS, waited_s={"rate": 2.0, "us": 0.5}, requests=12)])
     now[0] = 160.0
     told.end(1, lambda message: None)
     found = samples(file.read_text())
@@ -100,13 +101,13 @@ def test_any_name_is_one_label(name: str) -> None:
 
 
 def test_a_run_leaves_its_numbers(tmp_path: Path) -> None:
-    """$ bulkdel purge … --metrics-file FILE: outcomes, requests and exit status, readable for a collector, no document."""
+    """$ bulkdel purge … --metrics-file FILE: outcomes, requests, waits as in the account, and exit status; no document."""
     service = Service()
     ids = service.fill(4)
     service.fill(1, archived=True)
     service.script(ids[0], ["500"])
     file = tmp_path / "bulkdel.prom"
-    seen = purge(service, "--metrics-file", str(file), "--backoff", "10ms")
+    seen = purge(service, "--metrics-file", str(file), "--backoff", "10ms", "--json")
     assert seen.status == 1
     text = file.read_text()
     found = samples(text)
@@ -115,8 +116,8 @@ def test_a_run_leaves_its_numbers(tmp_path: Path) -> None:
     assert found['bulkdel_requests_total{provider="dify"}'] == len(service.sent)
     assert found['bulkdel_left_documents{provider="dify"}'] == 0
     assert found["bulkdel_run_exit_status"] == 1
-    waited = sum(number for series, number in found.items() if series.startswith("bulkdel_waited"))
-    assert 0 < waited <= found["bulkdel_run_seconds"]
+    waited = {series.split('"')[3]: number for series, number in found.items() if series.startswith("bulkdel_waited")}
+    assert {cause: number for cause, number in waited.items() if number} == json.loads(seen.stdout)["waited_s"]
     assert stat.S_IMODE(file.stat().st_mode) == 0o644
     assert not any(word in text for word in (*ids, "doc-0", DATASET))
     assert [path.name for path in tmp_path.glob("*prom*")] == ["bulkdel.prom"]

@@ -93,6 +93,27 @@ def test_every_second_of_a_call_is_accounted_for() -> None:
     virtual.run(main())
 
 
+def test_a_provider_that_is_done_is_not_at_work() -> None:
+    """Of two providers the fast one is done while the slow one goes on, and that is no time of bulkdel's own; a look says so, too."""
+
+    async def main() -> None:
+        fast, slow = Service(latency=0.05), Service(name="slow", latency=0.05)
+        ids, others = fast.fill(20), slow.fill(40)
+        both = [provider(), provider(name="slow", rate=Rate(1))]
+        async with client(fast, slow, providers=both) as c:
+            report = await c.delete([*targets(ids), *targets(others, "slow")])
+            ended = {look.provider: look.waited_s for look in c.progress()}
+        assert report.ok
+        assert report.elapsed_s > 30
+        assert ended["dify"]["done"] >= 0.9 * report.elapsed_s
+        assert "done" not in ended["slow"]
+        assert sum(report.waited_s.values()) == pytest.approx(2 * report.elapsed_s, abs=0.01)
+        together = {cause: sum(of.get(cause, 0.0) for of in ended.values()) for cause in report.waited_s}
+        assert report.waited_s == pytest.approx(together, abs=0.001)
+
+    virtual.run(main())
+
+
 def test_nothing_ticks_behind_a_call() -> None:
     """A call is looked at while it goes and never again: asking for its account begins no timer of its own."""
 

@@ -75,7 +75,7 @@ def test_where_the_time_went_is_said() -> None:
     assert spent(one) == ["where the time went: keeping to the rate 1 min 02 s, waiting for answers 40 s, working 1 s"]
     two = replace(one, datasets=(*one.datasets, DatasetReport("langdock", "b")))
     assert spent(two)[0].startswith("where the time went (of 2 providers, added up): keeping")
-    assert spent(two)[0].endswith("working or done 1 s")
+    assert spent(replace(two, waited_s={"done": 9.0}))[0].endswith(": done, while another went on 9 s")
     assert spent(replace(one, waited_s={})) == []
 
 
