@@ -87,6 +87,23 @@ def test_every_measured_table_is_in_its_place() -> None:
         assert "| met" in table, name
 
 
+def test_the_picture_is_the_house() -> None:
+    """It has every room of the package, and whatever the import contract puts lower does not stand higher."""
+    rows: dict[str, int] = {}
+    for number, line in enumerate(of("Architecture", "")[0].splitlines()):
+        # What a room is for takes more than one word; names stand alone, between blanks.
+        rows |= {
+            part.strip("/"): number for part in re.split(r"\s{2,}", line.strip()) if re.fullmatch("[a-z]+/?", part)
+        }
+    rooms = {path.parent.name for path in (ROOT / "bulkdel").glob("*/__init__.py")}
+    assert rooms - set(rows) == set()
+    contracts = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["tool"]["importlinter"]["contracts"]
+    (layers,) = [contract["layers"] for contract in contracts if contract["type"] == "layers"]
+    told = [[rows[name] for name in re.findall(r"bulkdel\.(\w+)", layer) if name in rows] for layer in layers]
+    heights = [number for layer in told for number in layer]
+    assert heights == sorted(heights)
+
+
 def test_every_command_and_exit_status_is_named() -> None:
     """The table of commands has each one that --help lists."""
     for name in bulkdel.commands:
