@@ -6,6 +6,9 @@ from dataclasses import dataclass, field
 
 from bulkdel.model import Rate
 
+FIRST = 10
+"""Documents of a dataset that a plan in memory names: enough to see whether they are the meant ones."""
+
 
 @dataclass(slots=True)
 class PlannedDataset:
@@ -15,7 +18,8 @@ class PlannedDataset:
     that need more than a DELETE, ``synced`` those that their source may bring back. ``oldest`` and ``newest`` are the
     selected documents' creation times in Unix seconds. ``stopped`` says why nothing in it can be deleted, empty where it can.
     ``explicit``: its documents were named one by one; the dataset is not emptied, and not listed again afterwards.
-    ``cut``: the run was stopped before it was listed whole.
+    ``cut``: the run was stopped before it was listed whole. ``first`` has the ids and names of the first ``FIRST`` selected, as the
+    service has them; empty where a run file holds them all.
     """
 
     provider: str
@@ -32,6 +36,7 @@ class PlannedDataset:
     stopped: str = ""
     explicit: bool = False
     cut: bool = False
+    first: list[tuple[str, str]] = field(default_factory=list)
 
 
 @dataclass(slots=True)

@@ -15,6 +15,9 @@ from bulkdel.evidence.planned import describe
 from bulkdel.model import Policy
 from bulkdel.text import NAME, safe
 
+NAMED = 3
+"""Documents that the question names, of a single dataset: of several its lines would scroll away."""
+
 Ask = Callable[[], Awaitable[str]]
 
 
@@ -51,7 +54,7 @@ def confirmation(
         asked = question(plan, by_name=by_name)
         with screen.still():
             screen.say("About to delete; this cannot be undone:")
-            screen.tell(*describe(plan, policy))
+            screen.tell(*describe(plan, policy, named=NAMED if len(plan.datasets) == 1 else 0))
             screen.ask(f"Type {asked.called} to delete for good ({asked.answer}): ")
             typed = await ask()
         if is_yes(asked, typed):

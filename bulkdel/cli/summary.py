@@ -6,7 +6,7 @@ import shlex
 from typing import get_args
 
 from bulkdel.account import DatasetReport, Report
-from bulkdel.account.plan import Plan
+from bulkdel.account.plan import FIRST, Plan
 from bulkdel.cli.output import Samples
 from bulkdel.cli.screen import WIDTH, drawn, folded, width
 from bulkdel.cli.world import World, is_terminal
@@ -25,7 +25,9 @@ def text(report: Report, samples: Samples, *, plan: Plan | None = None, policy: 
         how = "Planned" if report.run else "Dry run"
         by = policy or Policy()
         would = forecast(plan, by, selected=report.selected, listed=report.listed)
-        lines = [f"{how}, nothing was deleted: {would}", *describe(plan, by)]
+        lines = [f"{how}, nothing was deleted: {would}", *describe(plan, by, named=0 if report.run else FIRST)]
+        if not report.run and any(d.selected > len(d.first) > 0 for d in plan.datasets):
+            lines.append("  every document: bulkdel plan (or bulkdel job --plan), then bulkdel report")
     else:
         lines = [headline(report)]
         for dataset in report.datasets:

@@ -5,18 +5,22 @@ from __future__ import annotations
 from bulkdel.account.plan import Plan, PlannedDataset
 from bulkdel.evidence.words import day, learned, limit, spoken
 from bulkdel.model import Policy
-from bulkdel.text import many, safe, title
+from bulkdel.text import NAME, many, safe, title
 
 DATASETS_SHOWN = 20
 """Datasets that a question shows, so that a hundred of them do not scroll it away."""
 
 
-def describe(plan: Plan, policy: Policy, *, shown: int | None = DATASETS_SHOWN) -> list[str]:
-    """What is about to happen, as lines of text; names are made safe. ``shown`` datasets come one by one, None for all."""
+def describe(plan: Plan, policy: Policy, *, shown: int | None = DATASETS_SHOWN, named: int = 0) -> list[str]:
+    """What is about to happen, as lines of text; names are made safe.
+
+    ``shown`` datasets come one by one, None for all, each with the first ``named`` documents to delete where the plan knows them.
+    """
     lines: list[str] = []
     for dataset in plan.datasets[:shown]:
         lines.append(f"  {title(dataset.provider, dataset.dataset, dataset.name)}")
         lines += [f"    {words}" for words in facts(dataset, policy)]
+        lines += [f"      {words}" for words in _documents(dataset, named)]
     more = plan.datasets[shown:] if shown is not None else []
     if more:
         lines.append(
@@ -65,6 +69,13 @@ def facts(dataset: PlannedDataset, policy: Policy) -> list[str]:
     if dataset.synced:
         said.append(f"synced from a source: {dataset.synced}, and may come back at its next sync")
     return said
+
+
+def _documents(dataset: PlannedDataset, named: int) -> list[str]:
+    first = dataset.first[:named]
+    words = [f"{safe(identity)} ({safe(name, NAME)})" if name else safe(identity) for identity, name in first]
+    more = dataset.selected - len(first)
+    return [*words, f"and {more} more"] if first and more else words
 
 
 def _ages(dataset: PlannedDataset) -> str:

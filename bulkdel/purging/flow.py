@@ -9,7 +9,7 @@ import anyio
 
 from bulkdel import events
 from bulkdel.account import Counts, DatasetReport, Report
-from bulkdel.account.plan import Plan, PlannedDataset
+from bulkdel.account.plan import FIRST, Plan, PlannedDataset
 from bulkdel.engine.call import Call, dataset_status
 from bulkdel.engine.engine import Engine, Feed
 from bulkdel.engine.job import Item
@@ -75,6 +75,8 @@ async def purge(
     for name, channel in call.channels.items():
         if (learned := channel.learned) is not None:
             plan.learned[name] = (learned.rate, learned.ago_s)
+            if dry_run:
+                await ledger.learned(name, learned.rate, learned.ago_s)
     for planned in plan.datasets:
         call.totals[planned.provider] = call.totals.get(planned.provider, 0) + planned.selected
         call.names[planned.provider, planned.dataset] = planned.name
@@ -168,6 +170,7 @@ async def _drop(wish: Wish, planned: PlannedDataset, ledger: Ledger, known: Plan
     if known is None:
         planned.listed = planned.selected = planned.archived = planned.indexing = planned.synced = 0
         planned.skipped.clear()
+        planned.first.clear()
         await ledger.forget(wish.provider, wish.dataset, planned.stopped)
 
 
@@ -199,6 +202,8 @@ class _Kept:
             planned.skipped[skipped] = planned.skipped.get(skipped, 0) + 1
             return
         planned.selected += 1
+        if len(planned.first) < FIRST:
+            planned.first.append((document.id, document.name))
         planned.archived += document.archived
         planned.indexing += document.indexing
         planned.synced += document.synced

@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator, Sequence
 from typing import Literal, NamedTuple, Protocol
 
 from bulkdel.account import DatasetReport
-from bulkdel.model import Document, Outcome, Selection, Settled, Target
+from bulkdel.model import Document, Outcome, Rate, Selection, Settled, Target
 
 Fate = Literal["skipped", "selected"] | Outcome
 """What became of a listed document: left by selection, not settled yet, or how it settled."""
@@ -61,6 +61,9 @@ class Ledger(Protocol):
 
     async def estimated(self, provider: str, seconds: float) -> None:
         """How long the deletes will take, for who looks at the plan later; kept with any of the providers."""
+
+    async def learned(self, provider: str, rate: Rate, ago_s: float) -> None:
+        """The rate that the estimate counts with, as an earlier run learned it; for who looks at the plan later."""
 
     def pages(self, provider: str) -> AsyncIterator[list[Work]]:
         """The selected documents in pages: ready ones first, those being indexed last."""
@@ -121,6 +124,9 @@ class MemoryLedger:
         pass
 
     async def estimated(self, provider: str, seconds: float) -> None:
+        pass
+
+    async def learned(self, provider: str, rate: Rate, ago_s: float) -> None:
         pass
 
     async def forget(self, provider: str, dataset: str, reason: str) -> None:

@@ -11,10 +11,10 @@ from typing import overload
 
 from bulkdel.account import DatasetReport, Report
 from bulkdel.engine.timeline import Sample
-from bulkdel.model import Document, Selection, Settled, Target
+from bulkdel.model import Document, Rate, Selection, Settled, Target
 from bulkdel.purging.ledger import PAGE, Fate, Row, Work
 from bulkdel.runs import Count, Run, RunFile
-from bulkdel.runs.review import ESTIMATED
+from bulkdel.runs.review import ESTIMATED, LEARNED
 
 
 class RunLedger:
@@ -57,6 +57,9 @@ class RunLedger:
 
     async def estimated(self, provider: str, seconds: float) -> None:
         await self.run.count([Count(provider, ESTIMATED, seconds)])
+
+    async def learned(self, provider: str, rate: Rate, ago_s: float) -> None:
+        await self.run.count([Count(provider, LEARNED, ago_s, cause=f"{rate.n!r} {rate.per!r}")])
 
     async def forget(self, provider: str, dataset: str, reason: str) -> None:
         key = await self._key(provider, dataset)

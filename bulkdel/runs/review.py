@@ -7,11 +7,15 @@ from typing import Any
 
 from bulkdel.account.model import DatasetReport
 from bulkdel.account.plan import Plan, PlannedDataset
+from bulkdel.model import Rate
 from bulkdel.runs.schema import ARCHIVED, INDEXING, SYNCED
 from bulkdel.runs.values import unpack_id
 
 ESTIMATED = "estimated"
 """The counter of the seconds that a plan will take."""
+
+LEARNED = "learned"
+"""The counter of how long before the plan a rate was learned, in seconds; the rate is its cause, ``n per``."""
 
 # NOT INDEXED as in Run: by row, not by id.
 _OPEN = f"""
@@ -21,11 +25,13 @@ FROM document d NOT INDEXED CROSS JOIN dataset s ON s.id = d.dataset CROSS JOIN 
 WHERE d.skipped IS NULL AND NOT EXISTS (SELECT 1 FROM settled e WHERE e.row = d.row) GROUP BY s.id
 """
 
+_LEARNED = "SELECT p.name, c.cause, c.n FROM counter c JOIN provider p ON p.id = c.provider WHERE c.what = ?"
+
 
 def left_to_do(fetch: Callable[[str, Sequence[object]], list[Any]], datasets: Iterable[DatasetReport]) -> Plan:
     """``datasets`` as a plan: listed and skipped count all, the rest what has not settled; ``fetch`` runs a query.
 
-    The time that it takes is that of the plan, which holds as long as nothing of it has settled.
+    The time that it takes, and the rate that it counts with, are the plan's, which hold as long as nothing of it has settled.
     """
     datasets = list(datasets)
     planned = {
@@ -45,4 +51,9 @@ def left_to_do(fetch: Callable[[str, Sequence[object]], list[Any]], datasets: It
         one.archived, one.indexing, one.synced, one.oldest, one.newest = archived, indexing, synced, oldest, newest
     untouched = all(d.counts.not_attempted == d.counts.selected for d in datasets)
     seconds = fetch("SELECT SUM(n) FROM counter WHERE what = ?", (ESTIMATED,))[0][0] if untouched else None
-    return Plan(list(planned.values()), seconds)
+    learned: dict[str, tuple[Rate, float]] = {}
+    if untouched:
+        for provider, rate, ago_s in fetch(_LEARNED, (LEARNED,)):
+            n, _, per = rate.partition(" ")
+            learned[provider] = (Rate(float(n), per=float(per)), ago_s)
+    return Plan(list(planned.values()), seconds, learned)

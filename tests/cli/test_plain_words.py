@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import csv
 import io
 import json
+import time
 from pathlib import Path
 
 import pytest
@@ -12,9 +14,13 @@ import pytest
 from bulkdel.evidence.rows import PLANNED
 from bulkdel.evidence.summary import ADVICE
 from bulkdel.exchange import Answer, Request
+from bulkdel.model import Rate
+from bulkdel.pacing.learned import Memory
+from bulkdel.providers.dify import Dify
+from bulkdel.purging.flow import Wish
 from bulkdel.runs import Run
-from tests.cli.inside import ENVIRON, command, last, purge
-from tests.engine.world import DATASET, Service
+from tests.cli.inside import ENVIRON, URL, command, last, purge
+from tests.engine.world import DATASET, KEY, Service, client
 
 # ------------------------------------------------------------------ plans
 
@@ -58,6 +64,53 @@ def test_a_plans_report_has_the_time_that_the_plan_said(tmp_path: Path, rate: st
     assert command(service, "resume", run, "-y", "--rate", "none").status == 0
     with Run.open(run) as there:
         assert there.plan().seconds is None
+
+
+def test_a_dry_run_names_the_first_documents(tmp_path: Path) -> None:
+    """Ten of each dataset, how many more there are, and what lists them all; a plan's report does."""
+    service = Service()
+    ids = service.fill(12)
+    seen = command(service, "purge", "dify", DATASET, "--dry-run").stdout.splitlines()
+    named = [line.strip() for line in seen if line.startswith("      ")]
+    newest = [f"{one} (doc-{n}.md)" for n, one in enumerate(ids)][::-1]  # the order in which the service lists them
+    assert named == [*newest[:10], "and 2 more"]
+    assert "  every document: bulkdel plan (or bulkdel job --plan), then bulkdel report" in seen
+    run = str(tmp_path / "a.run")
+    assert ids[0] not in command(service, "plan", "dify", DATASET, "-o", run).stdout
+    report = command(service, "report", run).stdout
+    assert all(f"{one} (doc-{n}.md)" in report for n, one in enumerate(ids))
+
+
+def test_a_dry_run_of_few_names_each() -> None:
+    """Where all are named nothing is said of more; what is left alone is not named, and what is named is made safe."""
+    service = Service()
+    ids = service.fill(2, name="a\x1b[2Jb.md")
+    service.fill(3, created_at=1_900_000_000)
+    seen = command(service, "purge", "dify", DATASET, "--dry-run", "--created-before", "2026-01-01").stdout
+    assert all(f"      {one} (ab.md)\n" in seen for one in ids)
+    assert ("more" in seen, "every document" in seen, "doc-" in seen) == (False, False, False)
+
+
+def test_a_plans_report_says_where_its_rate_is_from(tmp_path: Path) -> None:
+    """The time that a plan needs counts with the learned rate, so who reads the plan later is told of it; not once it has begun."""
+    service = Service()
+    ids = service.fill(6)
+    dify = Dify(api_key=KEY, base_url=URL)
+    Memory(tmp_path, dify.fingerprint).remember(Rate(100), True, time.time() - 7200)
+    run = tmp_path / "a.run"
+    said = "  dify: pacing at 100/s, learned 2 h ago; --rate overrides"
+
+    async def plan() -> None:
+        async with client(service, providers=[dify], state=tmp_path) as c:
+            await c.carry_out([Wish("dify", DATASET)], act="plan", dry_run=True, run=run)
+
+    asyncio.run(plan())
+    assert said in command(service, "report", str(run)).stdout.splitlines()
+    service.script(ids[3], ["401"])
+    assert command(service, "resume", str(run), "-y", "--concurrency", "1").status == 4
+    assert "learned" not in command(service, "report", str(run)).stdout
+    with Run.open(run) as begun:
+        assert begun.plan().learned == {}
 
 
 def test_what_is_planned_has_not_failed(tmp_path: Path) -> None:
