@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import traceback
 from collections.abc import Callable
+from pathlib import Path
 
 import click
 
@@ -22,11 +23,29 @@ def guard(call: Callable[[], int | None], world: World) -> int:
     """Run ``call`` and turn whatever it raises into a sentence on stderr and an exit status; raises nothing."""
     screen = Screen(world)
     status = _ended(call, world, screen)
+    if status == WRONG and world.metrics is None:
+        _find_metrics(world)
     if world.metrics is not None and status:
         world.metrics.broke_off(status, screen.warning)
     for words in world.last_words:
         screen.say(words)
     return status
+
+
+def _find_metrics(world: World) -> None:
+    """The file of ``--metrics-file`` on a command line that click gave up on before it came to that option, as at an unknown one;
+    of commands that have the option, so that nothing is written for the others."""
+    if not world.argv or world.argv[0] not in ("purge", "delete", "job", "resume"):
+        return
+    words = world.argv[: world.argv.index("--")] if "--" in world.argv else world.argv
+    for word, following in zip(words, (*words[1:], ""), strict=True):
+        option, equals, value = word.partition("=")
+        file = value if equals else following
+        if option == "--metrics-file" and file and not file.startswith("-"):
+            from bulkdel.cli.metrics import Metrics
+
+            world.metrics = Metrics(Path(file))
+            return
 
 
 def _ended(call: Callable[[], int | None], world: World, screen: Screen) -> int:

@@ -167,8 +167,11 @@ class Call:
         )
 
     def account_for_time(self) -> dict[str, dict[str, float]]:
-        """Seconds by cause of each provider up to now; they add up to the time that the call took."""
+        """Seconds by cause of each provider up to now, the last look: they add up to the time that the call took, whatever is
+        written down afterwards."""
         self._look()
+        if self._tick is not None:
+            self._tick.cancel()
         return {name: timeline.waited() for name, timeline in self.timelines.items()}
 
     # ------------------------------------------------------------------ stopping and settling

@@ -143,7 +143,7 @@ def test_a_resumed_run_counts_its_own_part(tmp_path: Path) -> None:
     assert samples(first.read_text())[done] + samples(second.read_text())[done] == 6
 
 
-@pytest.mark.parametrize("wrong", [(), ("--attempts", "none"), ("--settled", "-", "--json")])
+@pytest.mark.parametrize("wrong", [(), ("--attempts", "none"), ("--settled", "-", "--json"), ("--atempts", "3")])
 def test_a_command_that_is_wrong_does_not_leave_the_success_of_yesterday(
     tmp_path: Path, wrong: tuple[str, ...]
 ) -> None:
@@ -155,6 +155,25 @@ def test_a_command_that_is_wrong_does_not_leave_the_success_of_yesterday(
     found = samples(file.read_text())
     assert found["bulkdel_run_exit_status"] == 2
     assert 0 < found["bulkdel_run_start_time_seconds"] <= found["bulkdel_run_end_time_seconds"]
+
+
+@pytest.mark.parametrize(
+    ("argv", "status"),
+    [
+        (("purge", "dify", DATASET, "--metrics-file=FILE", "--nonsense"), 2),
+        (("job", "--nonsense", "--metrics-file", "FILE", "a.toml"), 2),
+        (("report", "a.run", "--metrics-file", "FILE"), None),
+        (("purge", "dify", "--", DATASET, "--metrics-file", "FILE"), None),
+        (("purge", "dify", "--nonsense", "--metrics-file"), None),
+        (("purge", "dify", "--nonsense", "--metrics-file", "--json", "FILE"), None),
+    ],
+)
+def test_an_option_that_nobody_knows_is_told_too(tmp_path: Path, argv: tuple[str, ...], status: int | None) -> None:
+    """The command line is not understood, but what it says of the file is; what is no such option is not obeyed."""
+    file = tmp_path / "bulkdel.prom"
+    assert invoke(*(word.replace("FILE", str(file)) for word in argv)).status == 2
+    assert file.exists() == (status is not None)
+    assert status is None or samples(file.read_text())["bulkdel_run_exit_status"] == status
 
 
 def test_a_bug_ends_in_the_file(tmp_path: Path) -> None:
