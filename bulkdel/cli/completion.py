@@ -61,7 +61,7 @@ def runs(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[Co
 
 
 def unfinished(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
-    """As ``runs``, but only those that can go on."""
+    """As ``runs``, but only those that can go on, behind ``--retry-rejected`` also those with something rejected."""
     return _runs(ctx, incomplete, only_unfinished=True)
 
 
@@ -79,7 +79,8 @@ def _runs(ctx: click.Context, incomplete: str, *, only_unfinished: bool) -> list
     found = []
     for path in [path for path in there if path.name.startswith(incomplete)][:MOST]:
         one = look(path)
-        if only_unfinished and not one.goes_on:
+        again = one.goes_on or (one.counts.rejected and ctx.params.get("retry_rejected"))
+        if only_unfinished and not again:
             continue
         state = STATES[one.state] if one.state is not None else "unreadable"
         found.append(CompletionItem(name_of(path), help=f"{state}, {one.counts.not_attempted} to go"))

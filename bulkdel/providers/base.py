@@ -70,8 +70,8 @@ class Provider(Protocol):
         Called once for each target, so it is one compiled pattern and never raises, whatever is given.
         """
 
-    def start(self, document: Document | None, *, unarchive: bool) -> str:
-        """The step that a delete begins at; ``document`` is its row in the listing, None where there was no listing."""
+    def start(self, document: Document, *, unarchive: bool) -> str:
+        """The step that the delete of a listed ``document`` begins at; one that was not listed begins at ``delete``."""
 
     def request(self, target: Target, step: str) -> Request:
         """What to send for this step. The ids were found good by ``invalid``.

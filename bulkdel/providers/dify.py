@@ -120,9 +120,9 @@ class Dify(Bearer):
             return "an id must be text"
         return ""
 
-    def start(self, document: Document | None, *, unarchive: bool) -> str:
+    def start(self, document: Document, *, unarchive: bool) -> str:
         """Un-archiving an enabled document starts an embedding that races the delete, so such a one is disabled first."""
-        if document is None or not unarchive or not document.archived:
+        if not unarchive or not document.archived:
             return "delete"
         # Only a completed document can be disabled; one that is not is not embedded again either.
         return "disable" if document.enabled and document.ready else "un_archive"

@@ -101,7 +101,7 @@ class Langdock(Bearer):
             return "an id must be text"
         return ""
 
-    def start(self, document: Document | None, *, unarchive: bool) -> str:
+    def start(self, document: Document, *, unarchive: bool) -> str:
         return "delete"
 
     def request(self, target: Target, step: str) -> Request:

@@ -69,6 +69,15 @@ def test_runs_are_offered_by_name(state: Path, two_runs: Seen) -> None:
     assert [name for name, _ in offered(state, "report", unfinished[0][:-1])] == [unfinished[0]]
 
 
+def test_a_run_with_rejections_is_offered_where_they_are_to_be_asked_again(state: Path, two_runs: Seen) -> None:
+    """$ bulkdel resume --retry-rejected TAB: a run that is finished has something to do again."""
+    service = Service()
+    service.fill(1, archived=True)
+    assert purge(service).status == 1
+    assert len(offered(state, "resume", "")) == 1
+    assert len(offered(state, "resume", "--retry-rejected", "")) == 2
+
+
 def test_a_state_folder_that_cannot_be_read_offers_files(tmp_path: Path) -> None:
     """No error can be told there, so none is raised."""
     (tmp_path / "bulkdel").write_text("in the way")

@@ -136,7 +136,6 @@ def questions(provider: Any, steps: tuple[str, ...]) -> Iterator[str]:
         yield f"{provider.name} | datasets {cursor} | {provider.datasets(cursor)}"
     yield f"{provider.name} | document | {provider.document(target)}"
     for document in (
-        None,
         Document(DOCUMENT),
         Document(DOCUMENT, archived=True),
         Document(DOCUMENT, archived=True, ready=False),

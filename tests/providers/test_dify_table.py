@@ -227,7 +227,6 @@ def test_an_archived_document_is_un_archived_where_the_user_asked() -> None:
 @pytest.mark.parametrize(
     ("document", "unarchive", "step"),
     [
-        (None, True, "delete"),
         (Document(DOC), True, "delete"),
         (Document(DOC, archived=True), False, "delete"),
         (Document(DOC, archived=True), True, "disable"),
@@ -235,7 +234,7 @@ def test_an_archived_document_is_un_archived_where_the_user_asked() -> None:
         (Document(DOC, archived=True, indexing=True, ready=False), True, "un_archive"),
     ],
 )
-def test_a_delete_starts_where_the_document_needs_it(document: Document | None, unarchive: bool, step: str) -> None:
+def test_a_delete_starts_where_the_document_needs_it(document: Document, unarchive: bool, step: str) -> None:
     """Only what is archived, and only where the user asked, begins with un-archiving."""
     assert DIFY.start(document, unarchive=unarchive) == step
 

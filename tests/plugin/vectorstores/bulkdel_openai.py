@@ -36,7 +36,7 @@ class VectorStores(Bearer):
         good = STORE.fullmatch(str(dataset)) and (document is None or FILE.fullmatch(str(document)))
         return "" if good else "not the ids of a vector store (vs_…) and a file (file-…)"
 
-    def start(self, document: Document | None, *, unarchive: bool) -> str:
+    def start(self, document: Document, *, unarchive: bool) -> str:
         return "delete"
 
     def request(self, target: Target, step: str) -> ex.Request:
