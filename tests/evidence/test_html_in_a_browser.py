@@ -81,6 +81,21 @@ def test_it_renders_and_nothing_leaves(within: Within, file: Path) -> None:
     within(act)
 
 
+def test_the_reason_has_the_widest_column(within: Within) -> None:
+    """What a reader came for is not broken into a word a line, and a column that says the same in every row is not there."""
+
+    async def act(tab: Page) -> None:
+        widths: Any = await tab.ask(
+            "[...document.querySelectorAll('[data-list=rejected] thead th')].map(head => [head.dataset.word, head.offsetWidth])"
+        )
+        by_word = dict(widths)
+        assert list(by_word) == ["document", "name", "dataset", "outcome", "reason", "attempts", "settled (UTC)"]
+        assert by_word["dataset"] == 0
+        assert by_word["reason"] == max(by_word.values()) >= 200
+
+    within(act)
+
+
 def test_the_policy_is_obeyed(within: Within) -> None:
     """What a hostile page would try is refused by the browser: text that becomes markup, an image from elsewhere."""
 

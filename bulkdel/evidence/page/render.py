@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, fields
 from importlib import resources
@@ -11,7 +12,7 @@ from itertools import chain, islice
 from typing import TypedDict, get_args
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
-from markupsafe import Markup
+from markupsafe import Markup, escape
 
 from bulkdel.account import Report
 from bulkdel.evidence.overview import STATES, name_of, offered
@@ -83,7 +84,8 @@ def page(run: Run, *, most: int = MOST) -> Iterator[str]:
         lstrip_blocks=True,
         keep_trailing_newline=True,
     )
-    environment.filters |= {"spoken": spoken, "number": lambda n: f"{n:,}", "safe_words": safe}
+    environment.filters |= {"spoken": spoken, "number": lambda n: f"{n:,}"}
+    environment.filters |= {"safe_words": safe, "whole_options": _whole_options}
     template = environment.get_template("report.html.jinja")
     yield from template.generate(
         policy=_policy(style, script),
@@ -169,6 +171,14 @@ def _lists(run: Run, report: Report, most: int) -> list[Listing]:
         )
         lists.insert(1, Listing("again", "Rejected before, and asked again on request", again, earlier, datasets, most))
     return lists
+
+
+def _whole_options(words: str) -> Markup:
+    """The words as text, with an option such as ``--unarchive`` kept on one line: a browser breaks it behind its hyphens."""
+    return Markup(_OPTION.sub(r'<span class="option">\g<0></span>', str(escape(words))))
+
+
+_OPTION = re.compile("--[a-z]+(-[a-z]+)*")
 
 
 def _words(outcome: Outcome) -> str:

@@ -5,10 +5,11 @@ const PRINTED = 5000;
 const collator = new Intl.Collator("en", { numeric: true });
 
 function rowsOf(data) {
+  const several = new Set(data.places.map(([provider]) => provider)).size > 1;
   return data.blocks.flatMap(({ words, rows }) => rows.map(([place, id, name, outcome, reason, attempts, at]) => {
     const [provider, dataset, called] = data.places[place];
     const cells = [
-      id, name, called || dataset, words[outcome], words[reason], attempts,
+      id, name, (several ? `${provider} / ` : "") + (called || dataset), words[outcome], words[reason], attempts,
       at === null ? "" : new Date(at).toISOString().slice(0, 19).replace("T", " "),
     ];
     return { cells, at, all: [...cells, provider, dataset].join("\n").toLowerCase() };
@@ -30,6 +31,7 @@ function list(section) {
   const [table, tools, search, shown, back, on, printed] =
     ["table", ".tools", "input", "output", ".back", ".on", ".printed"].map((find) => section.querySelector(find));
   const body = table.tBodies[0];
+  table.classList.toggle("alone", data.places.length === 1);  // one dataset: its column would say the same in every row
   let found = rows;
   let page = 0;
   let sorted = null;
@@ -75,6 +77,7 @@ function list(section) {
   ["document", "name", "dataset", "outcome", "reason", "attempts", data.when].forEach((word, place) => {
     const head = element("th", "", table.tHead.rows[0]);
     head.scope = "col";
+    head.dataset.word = word;
     if (place === 5) head.className = "n";
     const button = element("button", word, head);
     button.type = "button";
