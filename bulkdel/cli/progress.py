@@ -152,7 +152,7 @@ def picture(looks: Sequence[Progress], elapsed: float, *, stopping: bool = False
 
     def bar(called: str, done: int, total: int, words: str) -> None:
         head = Table.grid(padding=(0, 1))
-        # Colours of the terminal's own sixteen, which its owner can read on light and on dark.
+        # Of the terminal's own sixteen; dim, which vanishes on some light backgrounds, is for no word.
         line = ProgressBar(
             total=max(1, total), completed=done, width=24, style="dim", complete_style="green", finished_style="green"
         )
@@ -167,11 +167,11 @@ def picture(looks: Sequence[Progress], elapsed: float, *, stopping: bool = False
         bar(look.provider, settled, look.total, counted(look))
         numbers = ", ".join([*extras(look), *pace(look, stopping=stopping)])
         rows.append(Text(f"  {numbers}", no_wrap=True, overflow="ellipsis"))
-        rows.append(Text(f"  {waiting(look)}", style="dim", no_wrap=True, overflow="ellipsis"))
+        rows.append(Text(f"  {waiting(look)}", no_wrap=True, overflow="ellipsis"))
         shown = DATASETS_SHOWN // len(looks) if len(looks) < 5 else 0
         rows += [Text(f"  {words}", no_wrap=True, overflow="ellipsis") for words in active(look, shown)]
     key = "once more stops at once" if stopping else "stops gently"
-    rows.append(Text(f"  {spoken(elapsed)} so far; Ctrl-C {key}", style="dim"))
+    rows.append(Text(f"  {spoken(elapsed)} so far; Ctrl-C {key}"))
     return Group(*rows)
 
 

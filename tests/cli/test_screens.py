@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from bulkdel.cli.lines import GRAVE
 from bulkdel.simulator import DifySimulator, Faults
 from tests.cli.service import Beside, no_echo, with_dify
 from tests.cli.terminal import at_a_terminal, same
@@ -101,18 +102,53 @@ def test_waiting_for_indexing(run: Path) -> None:
 
 @pytest.mark.parametrize("more", [{}, {"NO_COLOR": "1"}])
 def test_colours_are_readable_on_light_and_on_dark(more: dict[str, str], run: Path) -> None:
-    """Green, yellow, red, bold and dim of the terminal's own, never black, white, a background or a colour of ours."""
+    """Of the terminal's own sixteen green, magenta, bright red and bold, dim for the bar alone; never a background, or a colour of ours."""
 
     async def work(simulator: DifySimulator, beside: Beside) -> None:
         argv = ("purge", "dify", *simulator.dataset_ids, "--yes", "--run", str(run))
         async with at_a_terminal(beside, *argv, **more) as terminal:
             await terminal.shows(display("waiting for 1 document to be indexed"))
             used = {code for found in COLOUR.findall(terminal.bytes) for code in found.decode().split(";")}
-            assert used <= ({"", "0", "1", "2", "31", "32", "33", "39"} if not more else set())
+            assert used <= ({"", "0", "1", "2", "32", "35", "39", "91"} if not more else set())
+            dim = re.findall(rb"\x1b\[2(?:;\d+)*m([^\x1b]*)", terminal.bytes)
+            assert set(b"".join(dim).decode()) <= set("━╺╸")
             assert bool(used) is not bool(more)
             assert b"\x1b[" in terminal.bytes  # the display moves the cursor, with colours or without
 
     with_dify(work, documents=5, faults=Faults(indexing=1, indexing_for=3600.0, archived=1))
+
+
+PALETTES = {  # background, text, red, green, magenta and bright red as each terminal comes with
+    "xterm": ("ffffff 000000", "000000 e5e5e5", "cd0000 00cd00 cd00cd ff0000"),
+    "macOS Terminal, Basic and Pro": ("ffffff 000000", "000000 f2f2f2", "990000 00a600 b200b2 e50000"),
+    "GNOME": ("ffffff 171421", "1e1e1e d0cfcc", "c01c28 26a269 a347ba f66151"),
+    "Solarized": ("fdf6e3 657b83", "002b36 839496", "dc322f 859900 d33682 cb4b16"),
+}
+
+
+def contrast(one: str, other: str) -> float:
+    """Of two colours, as WCAG 2.2 counts it: 1 is none, 21 is black on white."""
+
+    def luminance(colour: str) -> float:
+        parts = (int(colour[at : at + 2], 16) / 255 for at in (0, 2, 4))
+        red, green, blue = (part / 12.92 if part <= 0.04045 else ((part + 0.055) / 1.055) ** 2.4 for part in parts)
+        return 0.2126 * red + 0.7152 * green + 0.0722 * blue
+
+    dark, light = sorted((luminance(one), luminance(other)))
+    return (light + 0.05) / (dark + 0.05)
+
+
+@pytest.mark.parametrize("palette", PALETTES)
+def test_each_coloured_word_stands_out_from_white_and_from_black(palette: str) -> None:
+    """A contrast of 3, which WCAG asks of bold words, in the palettes that terminals come with; every such word is bold."""
+    light, dark, colours = (words.split() for words in PALETTES[palette])
+    by_code = dict(zip(("31", "32", "35", "91"), colours, strict=True))
+    for code in GRAVE.values():
+        bold, colour = code.split(";")
+        assert bold == "1"
+        for background, text in (light, dark):
+            assert contrast(by_code[colour], background) >= 2.99, (code, background)
+            assert contrast(text, background) >= 2.99
 
 
 def test_a_dumb_terminal_gets_lines(run: Path) -> None:
