@@ -91,7 +91,7 @@ def test_the_reason_has_the_widest_column(within: Within) -> None:
         by_word = dict(widths)
         assert list(by_word) == ["document", "name", "dataset", "outcome", "reason", "attempts", "settled (UTC)"]
         assert by_word["dataset"] == 0
-        assert by_word["reason"] == max(by_word.values()) >= 200
+        assert by_word["reason"] >= 1.5 * max(width for word, width in by_word.items() if word != "reason")
 
     within(act)
 
