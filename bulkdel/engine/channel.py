@@ -277,10 +277,10 @@ class Channel:
         if self.search is not None:
             done = exchange.deletes and isinstance(exchange.reply, Answer) and 200 <= exchange.reply.status < 300
             self._sample(exchange, "ok" if done else "neutral")
-        for _ in range(self.pacing.processes):  # what the others let through counts, too; their shares are about ours
-            rate = self.rates.passed(exchange.sent_at, exchange.ended_at)
-            if rate is not self.pacing.rate:  # hardly ever
-                self._keep(rate)
+        # What the others let through counts, too; their shares are about ours.
+        rate = self.rates.passed(exchange.sent_at, exchange.ended_at, self.pacing.processes)
+        if rate is not self.pacing.rate:  # hardly ever
+            self._keep(rate)
         self._blocks = self._refusals = 0
         self.breaker.success(exchange.ended_at)
         if self._trial:

@@ -168,8 +168,9 @@ class _Reader:
 
     def _settle_unknown(self, item: Item) -> None:
         results = self._engine.results
-        results.accept(item.target)
-        results.settle(Job(item), "invalid_id", f"no provider of this call is named {item.target.provider!r}")
+        counts = results.counts(item.target.provider, item.target.dataset)
+        counts.selected += 1
+        results.settle(Job(item, counts), "invalid_id", f"no provider of this call is named {item.target.provider!r}")
 
     async def _room(self) -> None:
         for queue in self.queues.values():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+from bulkdel.account import Counts
 from bulkdel.model import Outcome, Target
 
 
@@ -33,15 +34,16 @@ class Job:
     """What the engine remembers of a target until it settles."""
 
     __slots__ = (
-        "also", "asks", "attempts", "checking", "doubt", "indexing_since", "key", "listed", "looks", "name", "reason",
+        "also", "asks", "attempts", "checking", "counts", "doubt", "indexing_since", "key", "listed", "looks", "name", "reason",
         "spent", "step", "target",
     )  # fmt: skip
 
-    def __init__(self, item: Item) -> None:
+    def __init__(self, item: Item, counts: Counts) -> None:
         self.key, self.target, self.name, self.step, _, self.doubt, self.listed, _, self.reason, also = item
         self.also: list[int] | None = (
             list(also) if also else None
         )  # further occurrences of the same target: they settle with it
+        self.counts = counts  # its dataset's
         self.attempts = 0  # DELETEs sent
         self.spent = 0  # attempts that counted against Policy.attempts
         self.asks = 0  # steps gone through at once, to bound a provider that never comes to an end

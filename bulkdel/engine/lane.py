@@ -126,9 +126,13 @@ class Lane:
                 self._room = anyio.Event()
             await self._room.wait()
         here, results, fresh = self._here, self.results, self._fresh
+        dataset = counts = None
         for item in items:
             target = item.target
-            results.accept(target, 1 + len(item.also))
+            if counts is None or target.dataset != dataset:
+                dataset = target.dataset
+                counts = results.counts(target.provider, dataset)
+            counts.selected += 1 + len(item.also)
             known = here.get(target)
             if known is not None:
                 if known.also is None:
@@ -136,7 +140,7 @@ class Lane:
                 known.also += (item.key, *item.also)
                 self._repeats += 1 + len(item.also)
                 continue
-            job = Job(item)
+            job = Job(item, counts)
             self._repeats += len(item.also)
             here[target] = job
             if self.stop.reason is not None:

@@ -22,15 +22,19 @@ class Pacing:
     has charged nothing, and no permit ages between the limiter and the caller.
     """
 
+    processes = 1  # that want permits of this limit: this one alone
+
     def __init__(self, rate: Rate | None) -> None:
-        self._rate = rate
+        self.rate = rate  # the limit that is kept, as it was asked for; None for none; ``set_rate`` changes it
         self._bucket: Bucket | None = None
         self._limiter: AsyncLimiter | None = None
         if rate is not None:
             self._bucket, self._limiter = _start(rate)
         self._hand = 0  # permits left of the last lease: at most lease - 1
         self._until = 0.0  # when the pause ends, in the loop's time; 0 is none
-        self._pauses = 0
+        self.pauses = (
+            0  # that have begun so far; note it when a request is sent, and give it to ``pause`` with its complaint
+        )
         self._waiting = 0
         self._turn = asyncio.Lock()  # fair: first come, first served
         self._inside: asyncio.Timeout | None = None  # around the one that stands in the limiter's queue
@@ -114,12 +118,12 @@ class Pacing:
         """
         if not math.isfinite(seconds):
             raise ValueError(f"a pause must be a finite number of seconds: {seconds!r}")
-        known = self.paused_s > 0 or (since is not None and since < self._pauses)
+        known = self.paused_s > 0 or (since is not None and since < self.pauses)
         self._until = max(self._until, asyncio.get_running_loop().time() + max(0.0, seconds))
         self._call_out()
         if known:
             return False
-        self._pauses += 1
+        self.pauses += 1
         return True
 
     @property
@@ -133,27 +137,12 @@ class Pacing:
         self._until = 0.0
         return 0.0
 
-    @property
-    def pauses(self) -> int:
-        """Pauses that have begun so far; note it when a request is sent, and give it to ``pause`` with its complaint."""
-        return self._pauses
-
     # ------------------------------------------------------------------ the rate
-
-    @property
-    def rate(self) -> Rate | None:
-        """The limit that is kept, as it was asked for; None for none."""
-        return self._rate
 
     @property
     def allowed_per_second(self) -> float | None:
         """Permits a second that leave under demand (a little below ``rate``); None without a rate."""
         return None if self._bucket is None else self._bucket.per_second
-
-    @property
-    def processes(self) -> int:
-        """How many processes want permits of this limit; this one alone."""
-        return 1
 
     def set_rate(self, rate: Rate | None) -> None:
         """Keep this limit from now on; who waits obeys it at once.
@@ -161,10 +150,10 @@ class Pacing:
         What the old bucket held moves to the new one as far as it fits, so a change neither grants a burst nor costs what
         was waited for. Where there was no limit before, the new bucket starts empty.
         """
-        if rate == self._rate:
+        if rate == self.rate:
             return
         held = 0.0 if self._bucket is None or self._limiter is None else _held(self._limiter, self._bucket.size)
-        self._rate = rate
+        self.rate = rate
         if rate is None:
             self._bucket, self._limiter, self._hand = None, None, 0
         else:

@@ -57,10 +57,13 @@ class RateControl:
         """What to remember of this key: the rate where answers made it another than it was given; None where not."""
         return None if self.rate == self._given else self.rate
 
-    def passed(self, sent_at: float, now: float) -> Rate | None:
-        """A request was not refused; returns ``rate``."""
+    def passed(self, sent_at: float, now: float, times: int = 1) -> Rate | None:
+        """A request was not refused, or several were that left at about the same time; returns ``rate``."""
         self._passed.append(sent_at)
-        self._last = max(self._last, sent_at)
+        for _ in range(1, times):
+            self._passed.append(sent_at)
+        if sent_at > self._last:
+            self._last = sent_at
         if self._clean_since is None:
             self._clean_since = now
         elif self.rate is not None and now - self._clean_since >= self._wait():

@@ -15,7 +15,7 @@ class Slots:
     def __init__(self, limit: int) -> None:
         """:raises ValueError: where ``limit`` is below 1"""
         self._limit = _whole(limit)
-        self._in_flight = 0
+        self.in_flight = 0  # how many slots are taken
         # One future for each that waits, in order; it gets its result together with the slot.
         self._waiters: deque[asyncio.Future[None]] = deque()
 
@@ -30,20 +30,15 @@ class Slots:
         self._hand_out()
 
     @property
-    def in_flight(self) -> int:
-        """How many slots are taken."""
-        return self._in_flight
-
-    @property
     def waiting(self) -> int:
         """How many wait for a slot."""
         return len(self._waiters)
 
     def try_take(self) -> bool:
         """Take a slot if one is free; never waits. While somebody waits none is free: who waits is given it first."""
-        if self._in_flight >= self._limit:
+        if self.in_flight >= self._limit:
             return False
-        self._in_flight += 1
+        self.in_flight += 1
         return True
 
     async def take(self) -> None:
@@ -66,17 +61,18 @@ class Slots:
 
         :raises RuntimeError: where none is taken
         """
-        if self._in_flight <= 0:
+        if self.in_flight <= 0:
             raise RuntimeError("a slot was released that nobody had taken")
-        self._in_flight -= 1
-        self._hand_out()
+        self.in_flight -= 1
+        if self._waiters:
+            self._hand_out()
 
     def _hand_out(self) -> None:
         # A waiter is given its slot here, not when it runs: nobody can slip in between.
-        while self._waiters and self._in_flight < self._limit:
+        while self._waiters and self.in_flight < self._limit:
             turn = self._waiters.popleft()
             if not turn.done():  # else cancelled in this very moment
-                self._in_flight += 1
+                self.in_flight += 1
                 turn.set_result(None)
 
 

@@ -311,8 +311,9 @@ def test_a_cancellation_between_two_commits_loses_no_ending() -> None:
 
     async def main() -> None:
         results = Results(journal=journal)
+        counts = results.counts("dify", DATASET)
         for n in range(3_000):
-            results.settle(Job(Item(n, Target("dify", DATASET, str(n)))), "deleted")
+            results.settle(Job(Item(n, Target("dify", DATASET, str(n))), counts), "deleted")
         going = asyncio.create_task(deliver(results))
         await asyncio.sleep(0.01)
         going.cancel()

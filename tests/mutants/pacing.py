@@ -115,7 +115,7 @@ MUTANTS = (
     ),
     Mutant(
         "pace-each-complaint-a-strike", "S8", PACE,
-        "known = self.paused_s > 0 or (since is not None and since < self._pauses)",
+        "known = self.paused_s > 0 or (since is not None and since < self.pauses)",
         "known = False",
         "eight workers told 429 at once are eight strikes, and the rate collapses",
         (*PACES, "tests/engine/test_engine.py"),
@@ -143,7 +143,7 @@ MUTANTS = (
     ),
     Mutant(
         "slots-over-the-limit", "S18", SLOTS,
-        "while self._waiters and self._in_flight < self._limit:",
+        "while self._waiters and self.in_flight < self._limit:",
         "while self._waiters:",
         "everybody who waits gets a slot when one is given back",
         ("tests/pacing/test_slots.py",),
