@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from typing import Any
 
@@ -54,6 +54,18 @@ class Counts:
     def add(self, other: Counts) -> None:
         for f in fields(self):
             setattr(self, f.name, getattr(self, f.name) + getattr(other, f.name))
+
+    @classmethod
+    def of(cls, datasets: Iterable[DatasetReport]) -> Counts:
+        """The sum of the datasets' own.
+
+        :raises BrokenPromise: where it does not conserve (S21)
+        """
+        total = cls()
+        for dataset in datasets:
+            total.add(dataset.counts)
+        total.check("the run")
+        return total
 
     def check(self, what: str) -> None:
         """:raises BrokenPromise: where the counts do not conserve (S21)"""

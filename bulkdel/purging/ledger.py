@@ -45,10 +45,10 @@ class Ledger(Protocol):
         """Keep rows that are not known yet, and return those; the same id again is the same document."""
 
     async def add_targets(self, targets: Sequence[Target]) -> None:
-        """Keep explicit targets, every occurrence."""
+        """Keep explicit targets, every occurrence; the last page may be kept only when ``took_targets`` returns."""
 
-    async def took_targets(self) -> None:
-        """All explicit targets were kept."""
+    async def took_targets(self, *, whole: bool) -> None:
+        """Explicit targets were given as far as they were read; ``whole``: there are no more."""
 
     async def describe(self, provider: str, dataset: str, documents: Sequence[Document]) -> int:
         """Keep what a listing shows of explicit targets; the other documents are none of ours. Returns how many were."""
@@ -108,7 +108,7 @@ class MemoryLedger:
                 self._also.setdefault(first, []).append(place)
                 self._rows.append(None)
 
-    async def took_targets(self) -> None:
+    async def took_targets(self, *, whole: bool) -> None:
         pass
 
     async def describe(self, provider: str, dataset: str, documents: Sequence[Document]) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections import Counter
 from collections.abc import AsyncIterator, Generator, Mapping, Sequence
 from contextlib import closing
@@ -9,11 +10,11 @@ from itertools import islice
 from pathlib import Path
 from typing import overload
 
-from bulkdel.account import DatasetReport, Report
+from bulkdel.account import Counts, DatasetReport, Report
 from bulkdel.engine.timeline import Sample
 from bulkdel.model import Document, Rate, Selection, Settled, Target
 from bulkdel.purging.ledger import PAGE, Fate, Row, Work
-from bulkdel.runs import Count, Run, RunFile
+from bulkdel.runs import Added, Count, Run, RunFile
 from bulkdel.runs.review import ESTIMATED, LEARNED
 
 
@@ -23,6 +24,7 @@ class RunLedger:
     def __init__(self, run: RunFile) -> None:
         self.run = run
         self._keys: dict[tuple[str, str], int] = {}
+        self._writing: asyncio.Future[Added] | None = None
 
     async def begin(self, provider: str, dataset: str, name: str, select: Selection) -> None:
         key = await self.run.add_dataset(provider, dataset, name, selection=select)
@@ -43,10 +45,16 @@ class RunLedger:
         return list(new.values())
 
     async def add_targets(self, targets: Sequence[Target]) -> None:
-        await self.run.add_targets(targets)
+        # One page is written while the next is read.
+        before, self._writing = self._writing, self.run.begin_targets(targets)
+        if before is not None:
+            await before
 
-    async def took_targets(self) -> None:
-        await self.run.finish_targets()
+    async def took_targets(self, *, whole: bool) -> None:
+        if self._writing is not None:
+            await self._writing
+        if whole:
+            await self.run.finish_targets()
 
     async def describe(self, provider: str, dataset: str, documents: Sequence[Document]) -> int:
         key = await self._key(provider, dataset)
@@ -153,8 +161,8 @@ def recorded_report(run: Run, *, report: Report | None = None) -> Report:
     """
     counters, sessions = run.counters(), run.sessions()
     last = sessions[-1]
-    counts = run.counts()
-    datasets = tuple(run.datasets())
+    datasets, reasons = run.account()
+    counts = Counts.of(datasets)
     known = [d.remaining for d in datasets if d.remaining is not None]
     status = report.status if report is not None else (last.status or "interrupted")
     signal = report.signal if report is not None else _signal(last.exit_status)
@@ -170,11 +178,11 @@ def recorded_report(run: Run, *, report: Report | None = None) -> Report:
         status=status,
         counts=counts,
         settled=RecordedSettled(run.path),
-        datasets=datasets,
+        datasets=tuple(datasets),
         elapsed_s=run.elapsed_s + (report.elapsed_s if report is not None and last.ended_at is None else 0.0),
         requests=counters.requests,
         remaining=sum(known) if known else None,
-        reasons=run.reasons(),
+        reasons=reasons,
         requeued=dict(counters.requeued),
         pauses=counters.pauses,
         waited_s={cause: round(seconds, 3) for cause, seconds in counters.waited_s.items()},

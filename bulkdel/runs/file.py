@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import os
 import time
@@ -208,8 +209,16 @@ class RunFile:
         """
         total = Added()
         for chunk in _chunks(targets):
-            total += await self._do(partial(planning.add_targets, targets=chunk), len(chunk))
+            total += await self.begin_targets(chunk)
         return total
+
+    def begin_targets(self, targets: Sequence[Target]) -> asyncio.Future[Added]:
+        """``add_targets`` of one page without waiting for the disk; awaited by the caller, who may read the next
+        page meanwhile."""
+        writing = self._writer.begin(partial(planning.add_targets, targets=targets), len(targets))
+        # Whoever gives up meanwhile does not await it; the next word to the file says the same.
+        writing.add_done_callback(lambda done: done.cancelled() or done.exception())
+        return writing
 
     async def finish_targets(self) -> None:
         """All explicit targets were added; without this a run that resumes cannot know whether there were more."""

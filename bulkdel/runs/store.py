@@ -9,7 +9,7 @@ import sqlite3
 from bulkdel.errors import ConfigurationError, RunFileError
 from bulkdel.model import RunStatus
 from bulkdel.runs.lock import Lock, this_process
-from bulkdel.runs.values import pack_id
+from bulkdel.runs.values import pack_id, unpack_id
 from bulkdel.text import safe
 
 KEPT = 4096  # words and datasets remembered; a million distinct reasons must not become a million strings in memory
@@ -35,6 +35,7 @@ class Store:
         self._providers: dict[str, int] = {}
         self._words: dict[str, int] = {}
         self._datasets: dict[tuple[int, str], int] = {}
+        self._names: dict[int, str] = {}
 
     # ------------------------------------------------------------------ the file
 
@@ -61,6 +62,7 @@ class Store:
         self._providers.clear()
         self._words.clear()
         self._datasets.clear()
+        self._names.clear()
 
     def close(self) -> None:
         """Let go of the file, leaving one plain file where it can be done: it can be read from any disk, read-only too."""
@@ -130,6 +132,16 @@ class Store:
                 self._datasets.clear()
             self._datasets[number, dataset] = key
         return key
+
+    def dataset_at(self, key: int) -> str:
+        """The id of the dataset with this key."""
+        dataset = self._names.get(key)
+        if dataset is None:
+            stored = self.connection.execute("SELECT dataset FROM dataset WHERE id = ?", (key,)).fetchone()[0]
+            if len(self._names) >= KEPT:
+                self._names.clear()
+            dataset = self._names[key] = unpack_id(stored)
+        return dataset
 
     def word(self, word: str) -> int:
         """The number of a state or a reason, made safe."""

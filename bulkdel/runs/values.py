@@ -198,6 +198,8 @@ def milliseconds(seconds: float) -> int:
 
 def pack_id(id: str) -> str | bytes:
     """An id as SQLite takes it: text, or bytes where it is not Unicode (half a surrogate pair out of a JSON escape)."""
+    if id.isascii():
+        return id
     try:
         id.encode()
     except UnicodeEncodeError:

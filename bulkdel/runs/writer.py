@@ -92,10 +92,17 @@ class Writer:
         :raises RunFileError: where the file could not be written, now or earlier, or is closed
         :raises BrokenPromise: where ``act`` would have broken a promise of the file; it left no trace
         """
+        result: T = await self.begin(act, rows)
+        return result
+
+    def begin(self, act: Callable[[Store], T], rows: int = 1) -> asyncio.Future[T]:
+        """Have ``act`` done after what was asked before, without waiting: the future is what ``do`` would bring.
+
+        :raises RunFileError: where the file is closed
+        """
         if self._closed:
             raise RunFileError(f"the run file is closed: {self._path}")
-        result: T = await self._put(act, rows, last=False)
-        return result
+        return self._put(act, rows, last=False)
 
     async def stop(self, act: Callable[[Store], None]) -> None:
         """Do one last thing, let go of the file, and end the thread. The second time, nothing.

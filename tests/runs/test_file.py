@@ -7,6 +7,7 @@ import os
 import stat
 import threading
 import tracemalloc
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -815,5 +816,20 @@ def test_a_provider_that_was_not_asked_for_is_refused(tmp_path: Path) -> None:
                 run.pages("dify", 0)
             assert await run.add_targets([target(1)]) == Added(1, 1, 0)
             assert run.header.providers[0] == DIFY
+
+    asyncio.run(main())
+
+
+def test_a_listed_time_comes_back_as_it_was(tmp_path: Path) -> None:
+    """A page of documents carries each creation time to the last bit, as the listing gave it; None stays None."""
+    times = [None, 0.0, 0.1, 1763770000.0, 1763770000.123, 1763770000.123456, 1e-9, -1.5, 4102444799.9999995]
+    documents = [replace(document(number), created_at=at) for number, at in enumerate(times)]
+
+    async def main() -> None:
+        async with await RunFile.create(tmp_path / "a.run", header()) as run:
+            key = await run.add_dataset("dify", "ds")
+            await run.add_documents(key, [(one, "") for one in documents])
+            assert [row.document for row in await handed(run)] == documents
+            await run.close(None, None)
 
     asyncio.run(main())
