@@ -71,8 +71,7 @@ class Call:
         for name, channel in self.channels.items():
             channel.attach(self.stops[name], self._heard)
         if self.policy.deadline is not None:
-            reason = StopReason("deadline", f"the deadline of {self.policy.deadline:g} s came")
-            self._deadline = self._loop.call_later(self.policy.deadline, self.stop, reason)
+            self._deadline = self._loop.call_later(self.policy.deadline, self._deadline_came)
         self._tick = self._loop.call_later(FIRST_TICK_S, self._look_again)
         return self
 
@@ -90,6 +89,15 @@ class Call:
             self.pauses += 1
             self._resume_later(event.provider, event.seconds)
         self.results.emit(event)
+
+    def _deadline_came(self) -> None:
+        """Stop, and say what held a lone provider back then: whoever reads of the deadline asks for that next."""
+        words = f"the deadline of {self.policy.deadline:g} s came"
+        if len(self.channels) == 1:
+            (channel,) = self.channels.values()
+            if channel.pacing.paused_s > 0:
+                words += f" in a pause: {channel.pause_reason}"
+        self.stop(StopReason("deadline", words))
 
     def _resume_later(self, name: str, seconds: float) -> None:
         if name in self._resumes:

@@ -252,7 +252,7 @@ def _dataset_report(call: Call, planned: PlannedDataset, counts: Counts) -> Data
         dataset=planned.dataset,
         name=planned.name,
         status=status,
-        reason=planned.stopped,
+        reason=planned.stopped or ("not listed: the run ended before that" if planned.cut else ""),
         counts=counts,
         skipped_reasons=dict(planned.skipped),
     )

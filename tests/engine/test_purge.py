@@ -495,3 +495,21 @@ def test_explicit_targets_wait_only_where_asked(wait: bool) -> None:
         assert report.remaining is None
 
     virtual.run(main())
+
+
+def test_a_deadline_in_a_pause_says_what_the_pause_was_for() -> None:
+    """At three in the morning "the deadline came" is no answer: the service could not be reached, and nothing was listed."""
+
+    async def main() -> None:
+        service = Service()
+        service.fill(5)
+        service.down = True
+        async with client(service, policy=Policy(deadline=3.0)) as c:
+            report = await c.purge("dify", DATASET)
+        assert report.status == "deadline"
+        assert report.reason == (
+            "the deadline of 3 s came in a pause: the service is failing: cannot connect: connection refused"
+        )
+        assert report.datasets[0].reason == "not listed: the run ended before that"
+
+    virtual.run(main())
