@@ -197,7 +197,7 @@ def lines(outcome: Sequence[Played]) -> list[str]:
         out.append("it empty, and the simulated services themselves say that they hold none")
         out.append("")
         out.append("Next, with your own: bulkdel purge --help")
-        out.append("The demo keeps no run file; runs of your own are kept, and bulkdel runs lists them")
+        out.append("The demo keeps no run file; your own runs are kept: bulkdel runs lists them")
     else:
         out.append(f"{holds} of {before} documents are still there, say the simulated services themselves")
     return out
