@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Sequence
+from itertools import repeat
 from operator import itemgetter
 from typing import Any
 
@@ -20,9 +21,12 @@ SCAN = (
 )
 
 # CROSS JOIN keeps the order of the tables: documents by row, never by a dataset's index. One step for the page (see ``rows``), so it
-# comes as JSON, which has no bytes (ids that are not Unicode) and 15 digits for a number: those go as text.
+# comes as JSON, column by column (a list for each row would set the garbage collector off). JSON has no bytes (ids that are not
+# Unicode) and 15 digits for a number: those go as text.
 _OPEN = """
-SELECT json_group_array(json_array(row, key, id, bytes, name, created_at, status, flags, {columns})) FROM (
+SELECT json_group_array(row), json_group_array(key), json_group_array(id), json_group_array(bytes), json_group_array(name),
+    json_group_array(created_at), json_group_array(status), json_group_array(flags), {columns}
+FROM (
     SELECT d.row AS row, d.dataset AS key, iif(typeof(d.document) = 'blob', NULL, d.document) AS id,
         iif(typeof(d.document) = 'blob', hex(d.document), NULL) AS bytes, d.name AS name,
         iif(d.created_at IS NULL, NULL, printf('%!.17g', d.created_at)) AS created_at, w.word AS status, d.flags AS flags{more}
@@ -31,9 +35,9 @@ SELECT json_group_array(json_array(row, key, id, bytes, name, created_at, status
         AND NOT EXISTS (SELECT 1 FROM settled e WHERE e.row = d.row)
     ORDER BY d.row LIMIT ?6)
 """
-_NEVER_ASKED = _OPEN.format(columns="0, NULL, NULL, 0", more="", joins="")
+_NEVER_ASKED = _OPEN.format(columns="NULL, NULL, NULL, NULL", more="", joins="")
 _ASKED_BEFORE = _OPEN.format(
-    columns="further, attempts, retried, gave_up",
+    columns="json_group_array(further), json_group_array(attempts), json_group_array(retried), json_group_array(gave_up)",
     more=f""", (SELECT COUNT(*) FROM duplicate x WHERE x.document = d.row) AS further, u.attempts AS attempts,
         (SELECT MAX(h.session) FROM history h WHERE h.row = d.row) AS retried,
         EXISTS (SELECT 1 FROM history h WHERE h.row = d.row AND h.outcome = {OUTCOMES["gave_up"]}) AS gave_up""",
@@ -60,9 +64,9 @@ def hand_over(store: Store, provider: str, waiting: bool, size: int) -> tuple[li
     until = after + SCAN
     statement = _ASKED_BEFORE if store.connection.execute(_ANY_BEFORE).fetchone()[0] else _NEVER_ASKED
     page = store.connection.execute(statement, (after, until, number, INDEXING, INDEXING if waiting else 0, size))
-    found = json.loads(page.fetchone()[0])
-    found.sort(key=itemgetter(0))  # an aggregate's order is nobody's promise
-    last = int(found[-1][0]) if len(found) == size else min(until, store.next_row - 1)
+    columns: list[Any] = [repeat(None) if column is None else json.loads(column) for column in page.fetchone()]
+    found = columns[0]
+    last = max(found) if len(found) == size else min(until, store.next_row - 1)
     if last > after:
         store.connection.execute(
             "INSERT INTO handed VALUES (?, ?, ?, ?)"
@@ -74,9 +78,11 @@ def hand_over(store: Store, provider: str, waiting: bool, size: int) -> tuple[li
         " WHERE h.provider = ? AND h.waiting = ? AND h.session <> ? AND NOT o.clean",
         (number, waiting, store.session),
     ).fetchall()
-    datasets = {key: store.dataset_at(key) for key in {row[1] for row in found}}
+    datasets = {key: store.dataset_at(key) for key in set(columns[1])}
     given = []
-    for row, key, id, odd, name, created_at, status, flags, further, attempts, retried, gave_up in found:
+    for row, key, id, odd, name, created_at, status, flags, further, attempts, retried, gave_up in zip(
+        *columns, strict=False
+    ):
         if id is None:
             id = unpack_id(bytes.fromhex(odd))
         document = None
@@ -87,7 +93,10 @@ def hand_over(store: Store, provider: str, waiting: bool, size: int) -> tuple[li
         handed = attempts is not None or bool(gave_up)
         if crashed and not handed:
             handed = any(row <= n and session >= (retried or 0) for session, n in crashed)
-        given.append(Row(row, key, Target(provider, datasets[key], id), document, 1 + further, handed, attempts or 0))
+        given.append(
+            Row(row, key, Target(provider, datasets[key], id), document, 1 + (further or 0), handed, attempts or 0)
+        )
+    given.sort(key=itemgetter(0))  # an aggregate's order is nobody's promise
     return given, last >= store.next_row - 1
 
 
