@@ -473,3 +473,45 @@ def test_success_in_any_words_is_success() -> None:
         assert report.deleted == 9
 
     virtual.run(main())
+
+
+def test_each_dataset_has_its_own_account() -> None:
+    """S21: targets of several datasets in any order, on one page, are counted to the dataset that each is in."""
+    other = "22222222-2222-4222-8222-222222222222"
+
+    async def main() -> None:
+        service = Service()
+        ids = service.fill(9)
+        for document in ids[2::3]:
+            service.script(document, ["400"])
+        asked = [Target("dify", other if place % 3 else DATASET, document) for place, document in enumerate(ids)]
+        async with client(service) as c:
+            report = await c.delete(asked)
+        counts = {of.dataset: of.counts for of in report.datasets}
+        assert (counts[DATASET].selected, counts[DATASET].deleted, counts[DATASET].rejected) == (3, 3, 0)
+        assert (counts[other].selected, counts[other].deleted, counts[other].rejected) == (6, 3, 3)
+
+    virtual.run(main())
+
+
+def test_one_ending_alone_is_told_at_once() -> None:
+    """Who listens hears of a settled target within a moment, though it is the only one for a long time."""
+
+    async def main() -> None:
+        service = Service()
+        first, later = service.fill(2)
+        service.script(later, ["503 day"])
+        heard: dict[str, float] = {}
+        loop = asyncio.get_running_loop()
+        began = loop.time()
+
+        def listen(event: events.Event) -> None:
+            if isinstance(event, events.Settled):
+                heard[event.settled.target.document] = loop.time() - began
+
+        async with client(service, policy=Policy(max_pause=60.0)) as c:
+            assert (await c.delete(targets([first, later]), on_event=listen)).ok
+        assert heard[first] < 1.0
+        assert heard[later] >= 60.0
+
+    virtual.run(main())

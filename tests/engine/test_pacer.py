@@ -87,3 +87,37 @@ def test_what_was_learned_is_what_a_pacer_begins_with(tmp_path: Path) -> None:
     virtual.run(main())
     assert rates == [Rate(40)]
     assert sorted(path.name for path in tmp_path.rglob("*")) == before
+
+
+def test_what_the_others_let_through_counts_when_a_rate_is_derived() -> None:
+    """S6: one of three processes that is refused derives the rate that all three had together; its pacer shares it out."""
+
+    class Shared(Pacing):
+        def __init__(self, rate: Rate | None, processes: int) -> None:
+            super().__init__(rate)
+            self.processes = processes
+            self.kept: list[Rate | None] = []
+
+        def set_rate(self, rate: Rate | None) -> None:
+            self.kept.append(rate)
+            super().set_rate(rate)
+
+    def derived(processes: int) -> float:
+        service = Service()
+        ids = service.fill(60)
+        service.script(ids[40], ["429"])
+        made: list[Shared] = []
+
+        def make(_: Provider, pace: Rate | None) -> Shared:
+            made.append(Shared(pace, processes))
+            return made[-1]
+
+        async def main() -> None:
+            async with client(service, pacer=make) as opened:
+                assert (await opened.delete(targets(ids))).ok
+
+        virtual.run(main())
+        rates = [rate for rate in made[0].kept if rate is not None]
+        return rates[0].per_second
+
+    assert derived(3) == pytest.approx(3 * derived(1))

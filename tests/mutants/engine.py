@@ -182,6 +182,27 @@ MUTANTS = (
         ("tests/proof/test_recorded_first.py", *RECORDED),
     ),
     Mutant(
+        "account-of-another-dataset", "S21", LANE,
+        "            if counts is None or target.dataset != dataset:\n",
+        "            if counts is None:\n",
+        "of a page with several datasets all is counted to the first",
+        ENGINE,
+    ),
+    Mutant(
+        "full-for-ever", "S1", RESULTS,
+        "        self._ripe = self.full = False\n",
+        "        self._ripe = False\n",
+        "workers that waited once for a slow reader wait for ever",
+        ("tests/proof/test_schedules.py::test_a_reader_that_stands_still_holds_the_workers_back",),
+    ),
+    Mutant(
+        "few-endings-never-ripen", "S1", RESULTS,
+        "        elif self._ripens is None:\n            self._ripens = self._loop",
+        "        elif self._ripens is None and len(self._buffer) > 1:\n            self._ripens = self._loop",
+        "one ending alone waits until the run is over before anybody hears of it",
+        ENGINE,
+    ),
+    Mutant(
         "listener-kills-the-run", "S13", RESULTS,
         "        try:\n            self._on_event(event)\n        except Exception as error:\n",
         "        try:\n            self._on_event(event)\n        except ZeroDivisionError as error:\n",

@@ -172,4 +172,11 @@ MUTANTS = (
         "a run that has ended holds back the others with its slower limit and its share for a minute",
         JOINTS,
     ),
+    Mutant(
+        "others-answers-unheard", "S6", "bulkdel/engine/channel.py",
+        "self.rates.passed(exchange.sent_at, exchange.ended_at, self.pacing.processes)",
+        "self.rates.passed(exchange.sent_at, exchange.ended_at)",
+        "one of several processes takes its own share for all that the service let through",
+        ("tests/engine/test_pacer.py",),
+    ),
 )  # fmt: skip

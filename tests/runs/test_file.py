@@ -16,6 +16,7 @@ from bulkdel.account import Counts
 from bulkdel.errors import BrokenPromise, ConfigurationError, RunFileError
 from bulkdel.model import Document, Limits, Selection, Settled, Target
 from bulkdel.runs import Added, AskedDataset, Count, Known, ProviderHeader, Run, RunFile, RunHeader, schema
+from bulkdel.text import safe
 from tests.runs.helpers import (
     DIFY,
     connecting,
@@ -464,6 +465,50 @@ def test_what_was_not_attempted_stays_open(tmp_path: Path) -> None:
             await run.close("complete", 0)
 
     asyncio.run(main())
+
+
+def test_a_mixed_batch_keeps_each_reason(tmp_path: Path) -> None:
+    """Reasons that were new in a batch of endings and of what was not attempted come back as they were given."""
+
+    async def main() -> None:
+        async with await planned(tmp_path / "a.run", 4) as run:
+            rows = await handed(run)
+            await run.settled(
+                [
+                    ending(rows[0], "refused", "too large"),
+                    ending(rows[1], "not_attempted", "503", 2),
+                    ending(rows[2], "refused", "read-only"),
+                ]
+            )
+            await run.settled([ending(rows[3], "refused", "too large")])
+            await run.close("stopped", 4)
+
+    asyncio.run(main())
+    with Run.open(tmp_path / "a.run") as run:
+        assert [s.reason for s in run.settled()] == ["too large", "read-only", "too large"]
+        assert [s.reason for s in run.not_attempted()] == ["503"]
+
+
+def test_a_name_that_came_with_the_ending_is_kept(tmp_path: Path) -> None:
+    """Of a document that nobody listed the account has the name that its ending brings, made safe; a listed name stays."""
+
+    async def main() -> None:
+        async with await RunFile.create(tmp_path / "a.run", header("delete")) as run:
+            await run.add_targets([target(1), target(2), target(3)])
+            key = await run.add_dataset("dify", "ds", listing=False)
+            await run.describe(key, [(Document("doc-3", "listed"), "")])
+            batch = [ending(row) for row in await handed(run)]
+            names = {"doc-1": "one\x1b[31m", "doc-2": "", "doc-3": "another"}
+            await run.settled([(row, s._replace(name=names[s.target.document])) for row, s in batch])
+            await run.close("complete", 0)
+
+    asyncio.run(main())
+    with Run.open(tmp_path / "a.run") as run:
+        assert {s.target.document: s.name for s in run.settled()} == {
+            "doc-1": safe("one\x1b[31m"),
+            "doc-2": "",
+            "doc-3": "listed",
+        }
 
 
 def test_a_session_that_ended_without_a_word_leaves_doubt(tmp_path: Path) -> None:
