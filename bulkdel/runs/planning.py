@@ -70,7 +70,8 @@ def add_documents(store: Store, key: int, rows: Sequence[tuple[Document, str]]) 
 
 
 _TARGETS = """
-INSERT INTO document SELECT column1, column2, column3, '', NULL, NULL, 0, NULL FROM (VALUES {rows}) WHERE true
+WITH line (row, dataset, document) AS (VALUES {rows})
+INSERT INTO document SELECT row, dataset, document, '', NULL, NULL, 0, NULL FROM line WHERE true
 ON CONFLICT (dataset, document) DO NOTHING
 """
 
@@ -78,7 +79,8 @@ ON CONFLICT (dataset, document) DO NOTHING
 def add_targets(store: Store, targets: Sequence[Target]) -> Added:
     """Lines of targets in their order; the second line of one document is a duplicate of the first."""
     first = store.next_row
-    keys = {place: store.dataset(*place) for place in {target[:2] for target in targets}}
+    # A dict and no set: datasets are accounted for in the order in which they were named.
+    keys = {place: store.dataset(*place) for place in dict.fromkeys(target[:2] for target in targets)}
     values: list[Any] = []
     for row, (provider, dataset, document) in enumerate(targets, first):
         values += (row, keys[provider, dataset], pack_id(document))

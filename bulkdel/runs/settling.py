@@ -27,9 +27,10 @@ _OPEN = """
 SELECT json_group_array(row), json_group_array(key), json_group_array(id), json_group_array(bytes), json_group_array(name),
     json_group_array(created_at), json_group_array(status), json_group_array(flags), {columns}
 FROM (
-    SELECT d.row AS row, d.dataset AS key, iif(typeof(d.document) = 'blob', NULL, d.document) AS id,
-        iif(typeof(d.document) = 'blob', hex(d.document), NULL) AS bytes, d.name AS name,
-        iif(d.created_at IS NULL, NULL, printf('%!.17g', d.created_at)) AS created_at, w.word AS status, d.flags AS flags{more}
+    SELECT d.row AS row, d.dataset AS key, CASE typeof(d.document) WHEN 'text' THEN d.document END AS id,
+        CASE typeof(d.document) WHEN 'blob' THEN hex(d.document) END AS bytes, d.name AS name,
+        CASE WHEN d.created_at IS NOT NULL THEN printf('%!.17g', d.created_at) END AS created_at, w.word AS status,
+        d.flags AS flags{more}
     FROM document d CROSS JOIN dataset s ON s.id = d.dataset LEFT JOIN word w ON w.id = d.status{joins}
     WHERE d.row > ?1 AND d.row <= ?2 AND s.provider = ?3 AND d.skipped IS NULL AND (d.flags & ?4) = ?5
         AND NOT EXISTS (SELECT 1 FROM settled e WHERE e.row = d.row)
@@ -102,9 +103,10 @@ def hand_over(store: Store, provider: str, waiting: bool, size: int) -> tuple[li
 
 # First endings of selected documents whose names are known already, or are not known now either.
 _FIRST = f"""
-INSERT INTO settled SELECT d.row, v.column3, v.column4, v.column5, v.column6
-FROM (VALUES {{rows}}) v CROSS JOIN document d ON d.row = v.column1
-WHERE d.document = v.column2 AND d.skipped IS NULL AND (v.column7 = '' OR d.flags & {SEEN})
+WITH ending (row, document, outcome, reason, attempts, settled_at, name) AS (VALUES {{rows}})
+INSERT INTO settled SELECT d.row, e.outcome, e.reason, e.attempts, e.settled_at
+FROM ending e CROSS JOIN document d ON d.row = e.row
+WHERE d.document = e.document AND d.skipped IS NULL AND (e.name = '' OR d.flags & {SEEN})
 ON CONFLICT (row) DO NOTHING
 """
 

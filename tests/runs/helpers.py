@@ -91,6 +91,23 @@ def connecting(*pragmas: str) -> Callable[[str], sqlite3.Connection]:
     return connect
 
 
+def of_sqlite_3_24(uri: str) -> sqlite3.Connection:
+    """What SQLite 3.24 (2018) takes: its functions and its limits; ``iif`` came with 3.32, and more variables than 999."""
+
+    def allowed(action: int, _one: str | None, name: str | None, *_more: str | None) -> int:
+        new = action == sqlite3.SQLITE_FUNCTION and name not in _FUNCTIONS
+        return sqlite3.SQLITE_DENY if new else sqlite3.SQLITE_OK
+
+    connection = schema.connect(uri)
+    connection.setlimit(sqlite3.SQLITE_LIMIT_VARIABLE_NUMBER, 999)
+    connection.setlimit(sqlite3.SQLITE_LIMIT_COMPOUND_SELECT, 500)
+    connection.set_authorizer(allowed)
+    return connection
+
+
+_FUNCTIONS = ("coalesce", "count", "hex", "json_group_array", "max", "min", "printf", "sum", "typeof")
+
+
 def without_wal(uri: str) -> sqlite3.Connection:
     """As on a file system without shared memory: SQLite's dot-file locking has none."""
     return sqlite3.connect(f"{uri}&vfs=unix-dotfile", uri=True, isolation_level=None, check_same_thread=False)

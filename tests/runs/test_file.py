@@ -26,6 +26,7 @@ from tests.runs.helpers import (
     handed,
     header,
     listed,
+    of_sqlite_3_24,
     planned,
     target,
 )
@@ -247,6 +248,49 @@ def test_repeated_targets_settle_together(tmp_path: Path) -> None:
         ]
         assert run.counts() == Counts(7, 7, 0, deleted=3, already_gone=1, rejected=2, not_attempted=1)
         assert [s.target.document for s in run.not_attempted()] == ["doc-3"]
+
+
+def test_datasets_of_targets_stand_in_the_order_of_the_lines(tmp_path: Path) -> None:
+    """Datasets that lines of targets name are accounted for in the order in which they were named first."""
+
+    async def main() -> None:
+        async with await RunFile.create(tmp_path / "a.run", header("delete")) as run:
+            await run.add_targets([target(n, f"ds-{n % 20}") for n in range(40)])
+            await run.close("interrupted", 130)
+
+    asyncio.run(main())
+    with Run.open(tmp_path / "a.run") as run:
+        assert [dataset.dataset for dataset in run.datasets()] == [f"ds-{n}" for n in range(20)]
+
+
+def test_a_sqlite_of_2018_is_enough(tmp_path: Path) -> None:
+    """A run is planned, deleted, left and gone on with by the functions and within the limits of SQLite 3.24."""
+
+    async def main() -> None:
+        run = await planned(tmp_path / "a.run", 1500, connect=of_sqlite_3_24)
+        async with run:
+            assert await run.add_targets([*(target(n) for n in range(1500)), target(1), target(2)]) == Added(
+                1502, 1502, 0, 2
+            )
+            rows = await handed(run)
+            assert len(rows) == 3000
+            await run.settled([ending(row) for row in rows[:1499]])
+            await run.settled([ending(rows[1499], "refused", "no"), ending(rows[1500], "not_attempted")])
+            await run.close("interrupted", 130)
+        async with await RunFile.open(tmp_path / "a.run", connect=of_sqlite_3_24) as run:
+            assert await run.retry_rejected() == 1
+            key = await run.add_dataset("dify", "ds", "Things")
+            assert await run.describe(key, listed(3, 1500)) == 1
+            rows = await handed(run)
+            assert len(rows) == 1501
+            await run.settled([ending(row) for row in rows])
+            await run.verified(key, remaining=0)
+            await run.close("complete", 0)
+
+    asyncio.run(main())
+    with Run.open(tmp_path / "a.run", connect=of_sqlite_3_24) as run:
+        assert run.counts() == Counts(3002, 3002, 0, deleted=3002)
+        assert len(run.digest()) == 64
 
 
 def test_a_document_listed_and_named(tmp_path: Path) -> None:
