@@ -70,8 +70,8 @@ def add_documents(store: Store, key: int, rows: Sequence[tuple[Document, str]]) 
 
 
 _TARGETS = """
-WITH line (row, dataset, document) AS (VALUES {rows})
-INSERT INTO document SELECT row, dataset, document, '', NULL, NULL, 0, NULL FROM line WHERE true
+INSERT INTO document WITH line (row, dataset, document) AS (VALUES {rows})
+SELECT row, dataset, document, '', NULL, NULL, 0, NULL FROM line WHERE true
 ON CONFLICT (dataset, document) DO NOTHING
 """
 

@@ -19,7 +19,7 @@ prepared once."""
 def insert(connection: sqlite3.Connection, statement: str, width: int, values: Sequence[Any]) -> int:
     """Run ``statement``, where ``{rows}`` stands for the list of its rows, for ``values``, ``width`` of them a row.
 
-    Returns how many rows were written.
+    Returns how many rows were written. The statement begins with INSERT: of one that begins with WITH, Python counts none.
     """
     written = place = 0
     for block in BLOCKS:

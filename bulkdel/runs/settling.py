@@ -103,8 +103,8 @@ def hand_over(store: Store, provider: str, waiting: bool, size: int) -> tuple[li
 
 # First endings of selected documents whose names are known already, or are not known now either.
 _FIRST = f"""
-WITH ending (row, document, outcome, reason, attempts, settled_at, name) AS (VALUES {{rows}})
-INSERT INTO settled SELECT d.row, e.outcome, e.reason, e.attempts, e.settled_at
+INSERT INTO settled WITH ending (row, document, outcome, reason, attempts, settled_at, name) AS (VALUES {{rows}})
+SELECT d.row, e.outcome, e.reason, e.attempts, e.settled_at
 FROM ending e CROSS JOIN document d ON d.row = e.row
 WHERE d.document = e.document AND d.skipped IS NULL AND (e.name = '' OR d.flags & {SEEN})
 ON CONFLICT (row) DO NOTHING

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import sqlite3
 import stat
 import threading
 import tracemalloc
@@ -291,6 +292,27 @@ def test_a_sqlite_of_2018_is_enough(tmp_path: Path) -> None:
     with Run.open(tmp_path / "a.run", connect=of_sqlite_3_24) as run:
         assert run.counts() == Counts(3002, 3002, 0, deleted=3002)
         assert len(run.digest()) == 64
+
+
+def test_many_rows_take_few_statements(tmp_path: Path) -> None:
+    """A thousand lines, a thousand rows handed over and a thousand first endings take a step of SQL for many, not one each."""
+    steps: list[str] = []
+
+    def traced(uri: str) -> sqlite3.Connection:
+        connection = schema.connect(uri)
+        connection.set_trace_callback(steps.append)
+        return connection
+
+    async def main() -> None:
+        async with await RunFile.create(tmp_path / "a.run", header("delete"), connect=traced) as run:
+            steps.clear()
+            await run.add_targets([target(n) for n in range(1000)])
+            rows = await handed(run)
+            await run.settled([ending(row) for row in rows])
+            await run.close("complete", 0)
+
+    asyncio.run(main())
+    assert len(steps) < 150
 
 
 def test_a_document_listed_and_named(tmp_path: Path) -> None:
