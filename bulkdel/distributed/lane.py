@@ -122,12 +122,12 @@ class RemoteLane(Lane):
 
     def _ready(self) -> bool:
         """Whether it is time for another shard."""
-        enough = len(self._fresh) >= self._size() or self._fed or len(self._here) >= self.window
-        return bool(self._fresh) and enough and len(self.out) < self._worth
+        enough = len(self._queue.fresh) >= self._size() or self._fed or len(self._here) >= self.window
+        return bool(self._queue.fresh) and enough and len(self.out) < self._worth
 
     def _pack(self) -> list[Job]:
         """Documents for a new shard, without those that an earlier submitter queued."""
-        fresh, most = self._fresh, self._size()
+        fresh, most = self._queue.fresh, self._size()
         jobs: list[Job] = []
         while fresh and len(jobs) < most:
             job = fresh.popleft()
@@ -191,7 +191,7 @@ class RemoteLane(Lane):
         self._again(out)
 
     def _again(self, out: Out) -> None:
-        self._fresh.extend(job for job in out.jobs.values() if job.target in self._here)
+        self._queue.fresh.extend(job for job in out.jobs.values() if job.target in self._here)
         self.stir()
 
     def _drop(self, out: Out) -> None:

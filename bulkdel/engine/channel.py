@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import random
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from time import time as unix_time
 from typing import NamedTuple, TypeVar
@@ -15,7 +14,7 @@ import anyio
 from bulkdel import events
 from bulkdel.backoff import full_jitter
 from bulkdel.engine.stop import Stop, StopReason
-from bulkdel.exchange import Answer, Failure, Lost, Pause, Reply, Request, Requeue, StopDataset, StopProvider, Wire
+from bulkdel.exchange import Answer, Lost, Pause, Reply, Request, Requeue, StopProvider, Wire
 from bulkdel.model import Policy, Rate
 from bulkdel.pacing import (
     Breaker,
@@ -33,7 +32,6 @@ from bulkdel.pacing import (
 )
 from bulkdel.pacing.learned import Learned, Memory
 from bulkdel.providers.base import Provider
-from bulkdel.text import many
 
 T = TypeVar("T")
 
@@ -54,13 +52,6 @@ class Exchange(NamedTuple):
     in_flight: int
     overtook: int
     deletes: bool
-
-
-@dataclass(frozen=True, slots=True)
-class GaveUp:
-    """A question got no answer of use in ``Policy.attempts`` attempts."""
-
-    reason: str
 
 
 def most_concurrency(provider: Provider) -> int:
@@ -199,44 +190,6 @@ class Channel:
             if taken and not had:
                 self.slots.release()
         return had
-
-    async def question(
-        self, request: Request, read: Callable[[Reply], T | Failure], stop: Stop, policy: Policy
-    ) -> T | StopDataset | StopProvider | GaveUp | None:
-        """Ask until there is an answer of use: the value, why there will be none, or None where a stop came first."""
-        spent = 0
-        while True:
-            exchange = await self.ask(request, stop, policy)
-            if exchange is None:
-                return None
-            found = read(exchange.reply)
-            match found:
-                case Requeue():
-                    if found.cause == "trouble":
-                        self.trouble(found.reason, exchange)
-                    else:
-                        self.alive(exchange)
-                    # What never left costs nothing; the breaker ends it where nothing leaves for long.
-                    spent += not (isinstance(exchange.reply, Lost) and not exchange.reply.sent)
-                    if spent >= policy.attempts:
-                        return GaveUp(f"gave up after {many(spent, 'attempt')}: {found.reason}")
-                    wait = full_jitter(max(spent, 1), policy.backoff, policy.backoff_cap, self.random.random())
-                    if not await stop.sleep(max(min(found.after or 0.0, policy.max_pause), wait)):
-                        return self._stopped_provider()
-                case Pause():
-                    self.pause(found, exchange, policy)
-                case StopProvider():
-                    self.stop(found)
-                    return found
-                case StopDataset():
-                    self.alive(exchange)
-                    return found
-                case _:
-                    self.alive(exchange)
-                    return found
-
-    def _stopped_provider(self) -> StopProvider | None:
-        return None if self.stopped is None else StopProvider(self.stopped.reason, self.stopped.hint)
 
     # ------------------------------------------------------------------ what answers mean for the provider
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import heapq
 from collections import deque
 from collections.abc import Sequence
 from typing import assert_never
@@ -16,6 +15,7 @@ from bulkdel.backoff import full_jitter, next_look
 from bulkdel.engine.channel import Channel, Exchange
 from bulkdel.engine.job import Item, Job
 from bulkdel.engine.progress import Wait
+from bulkdel.engine.queue import Queue
 from bulkdel.engine.refused import Refused
 from bulkdel.engine.results import Results
 from bulkdel.engine.stop import Stop
@@ -72,15 +72,10 @@ class Lane:
         self._repeats = 0  # occurrences that wait for the ending of their first one: they count for the window, too
         self.sizes: dict[str, int] = {}  # documents listed in each dataset, where a listing was made
         self.stopped_datasets: dict[str, str] = {}
-        self._fresh: deque[Job] = deque()
-        self._due: list[tuple[float, int, Job]] = []  # min-heap with (due time, order, job): what waits holds no worker
-        self._order = 0
+        self._queue = Queue()
         self._here: dict[Target, Job] = {}  # every job that has not settled: a second occurrence joins the first (S4)
-        self._idle: deque[asyncio.Future[None]] = deque()
         self._room: anyio.Event | None = None
         self._fed = False
-        self._timer: asyncio.TimerHandle | None = None
-        self._rings_at = 0.0  # uvloop's handle of a time that has come does not say when() it was for
         self._unarchive = policy.unarchive
         self._loop = asyncio.get_running_loop()
         stop.listen(self._wake_all)
@@ -95,7 +90,7 @@ class Lane:
     @property
     def waiting(self) -> int:
         """Targets that wait for a due time."""
-        return len(self._due) + self.indexing
+        return self._queue.waiting + self.indexing
 
     @property
     def indexing(self) -> int:
@@ -105,7 +100,7 @@ class Lane:
     @property
     def look_share(self) -> int:
         """Looks at what is being indexed may take one part in so many of the provider's time: fewer while there is other work."""
-        return 10 if self._fresh or not self._fed else 4
+        return 10 if self._queue.fresh or not self._fed else 4
 
     @property
     def over(self) -> bool:
@@ -114,18 +109,18 @@ class Lane:
 
     def next_due(self) -> float | None:
         """Loop time at which the next waiting target is due."""
-        dues = [due for due in (self._due[0][0] if self._due else None, self.refused.due) if due is not None]
+        dues = [due for due in (self._queue.next_due, self.refused.due) if due is not None]
         return min(dues, default=None)
 
     async def offer(self, items: Sequence[Item]) -> None:
         """Take a page in; waits while the window is full. After a stop its targets settle at once."""
-        while (len(self._fresh) >= FRESH or len(self._here) + self._repeats >= self.window) and (
+        while (len(self._queue.fresh) >= FRESH or len(self._here) + self._repeats >= self.window) and (
             self.stop.reason is None
         ):
             if self._room is None:
                 self._room = anyio.Event()
             await self._room.wait()
-        here, results, fresh = self._here, self.results, self._fresh
+        here, results, queue = self._here, self.results, self._queue
         dataset = counts = None
         for item in items:
             target = item.target
@@ -159,8 +154,8 @@ class Lane:
                 self.held_changed.set()
                 self._requeued(job, "document_indexing", "still being indexed", self.policy.indexing_backoff)
             else:
-                fresh.append(job)
-        self._wake(len(fresh))
+                queue.fresh.append(job)
+        queue.wake(len(queue.fresh))
         if results.full:
             await results.room()
 
@@ -190,8 +185,7 @@ class Lane:
         async with anyio.create_task_group() as pool:
             for _ in range(self.channel.workers):
                 pool.start_soon(self._work)
-        if self._timer is not None:
-            self._timer.cancel()
+        self._queue.close()
         # Workers have ended: nothing is in flight. What is left waits for a due time or was never begun.
         for job in list(self._here.values()):
             self._settle_not_attempted(job)
@@ -204,41 +198,21 @@ class Lane:
                 await results.room()
 
     async def _next(self) -> Job | None:
-        """The next job: what is due, then what is fresh; waits for either; None when there will be no more."""
-        due = self._due
+        """The next job, waited for; None when there will be no more."""
+        queue = self._queue
         while self.stop.reason is None:
-            if due and due[0][0] <= self._loop.time():
-                job = heapq.heappop(due)[2]
-                if due and self._idle:
-                    self._arm()
-                return job
-            if self._fresh:
-                job = self._fresh.popleft()
-                if self._room is not None and len(self._fresh) < FRESH // 2:
+            job = queue.pop()
+            if job is not None:
+                if self._room is not None and len(queue.fresh) < FRESH // 2:
                     self._make_room()
                 return job
             if self._fed and not self._here:
                 return None
-            idle = self._loop.create_future()
-            self._idle.append(idle)
-            self._arm()
-            try:
-                await idle
-            except asyncio.CancelledError:
-                if idle.done() and not idle.cancelled():
-                    self._wake(1)  # the wake-up that this worker cannot use is another's
-                raise
+            await queue.idle()
         return None
 
-    def _wake(self, n: int) -> None:
-        while n > 0 and self._idle:
-            idle = self._idle.popleft()
-            if not idle.done():
-                idle.set_result(None)
-                n -= 1
-
     def _wake_all(self) -> None:
-        self._wake(len(self._idle))
+        self._queue.wake()
         self.held_changed.set()
         if self._room is not None:
             self._room.set()
@@ -249,30 +223,9 @@ class Lane:
             self._room.set()
             self._room = None
 
-    def _arm(self) -> None:
-        """One timer, at the earliest due time, however many workers are idle."""
-        if not self._due:
-            return
-        due = self._due[0][0]
-        if self._timer is not None:
-            if self._rings_at <= due:
-                return
-            self._timer.cancel()
-        self._timer, self._rings_at = self._loop.call_at(due, self._ring), due
-
-    def _ring(self) -> None:
-        self._timer = None
-        self._wake(1)  # the worker that takes the due job arms the timer for the next one
-
     def push(self, job: Job, seconds: float = 0.0) -> None:
         """Put a job where it waits for its due time; before all fresh targets then."""
-        self._order += 1
-        heapq.heappush(self._due, (self._loop.time() + seconds, self._order, job))
-        if self._idle:
-            if seconds <= 0.0:
-                self._wake(1)
-            else:
-                self._arm()
+        self._queue.push(job, seconds)
 
     # ------------------------------------------------------------------ one attempt, and what becomes of it
 
@@ -423,11 +376,7 @@ class Lane:
             return
         self.stopped_datasets[dataset] = reason
         self.results.emit(events.Stopped(self.provider.name, dataset, reason))
-        waiting = [job for _, _, job in self._due if job.target.dataset == dataset]
-        self._due[:] = [entry for entry in self._due if entry[2].target.dataset != dataset]
-        heapq.heapify(self._due)
-        waiting += [job for job in self._fresh if job.target.dataset == dataset]
-        self._fresh = deque(job for job in self._fresh if job.target.dataset != dataset)
+        waiting = self._queue.drop(dataset)
         waiting += [job for target, job in self.held.items() if target.dataset == dataset]
         waiting += self.refused.drop(dataset)
         for job in waiting:
@@ -467,7 +416,7 @@ class Lane:
         if self.held:
             self.held.pop(job.target, None)
         self.results.settle(job, outcome, reason)
-        if self._room is not None and len(self._fresh) < FRESH // 2:
+        if self._room is not None and len(self._queue.fresh) < FRESH // 2:
             self._make_room()
         if not self._here and self._fed:
             self._wake_all()

@@ -7,10 +7,9 @@ import asyncio
 import anyio
 
 from bulkdel.backoff import next_look
-from bulkdel.engine.channel import GaveUp
 from bulkdel.engine.job import Job
 from bulkdel.engine.lane import Lane
-from bulkdel.engine.questions import ask_document, ask_page
+from bulkdel.engine.questions import GaveUp, ask_document, ask_page
 from bulkdel.exchange import Gone, Page, StopDataset, StopProvider
 from bulkdel.model import Document
 

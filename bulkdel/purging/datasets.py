@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from bulkdel.engine.call import Call
-from bulkdel.engine.channel import Channel, GaveUp
-from bulkdel.engine.questions import ask_datasets
+from bulkdel.engine.channel import Channel
+from bulkdel.engine.questions import GaveUp, ask_datasets
 from bulkdel.exchange import Page, StopDataset, StopProvider
 from bulkdel.model import Dataset, RunStatus
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 
-from bulkdel.engine.channel import Channel, GaveUp
-from bulkdel.engine.questions import ask_page, ask_preflight
+from bulkdel.engine.channel import Channel
+from bulkdel.engine.questions import GaveUp, ask_page, ask_preflight
 from bulkdel.engine.stop import Stop
 from bulkdel.exchange import Page, StopDataset, StopProvider
 from bulkdel.model import Dataset, Document, Policy

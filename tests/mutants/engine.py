@@ -5,6 +5,7 @@ from __future__ import annotations
 from tests.mutants.planted import Mutant
 
 LANE = "bulkdel/engine/lane.py"
+QUEUE = "bulkdel/engine/queue.py"
 CHANNEL = "bulkdel/engine/channel.py"
 RESULTS = "bulkdel/engine/results.py"
 FEEDS = "bulkdel/engine/feeds.py"
@@ -68,9 +69,9 @@ MUTANTS = (
         ENGINE,
     ),
     Mutant(
-        "fresh-before-due", "S5", LANE,
-        "            if due and due[0][0] <= self._loop.time():",
-        "            if not self._fresh and due and due[0][0] <= self._loop.time():",
+        "fresh-before-due", "S5", QUEUE,
+        "        if due and due[0][0] <= self._loop.time():",
+        "        if not self.fresh and due and due[0][0] <= self._loop.time():",
         "what is due waits behind thousands of fresh targets",
         ENGINE,
     ),
@@ -79,7 +80,7 @@ MUTANTS = (
         "S4",
         LANE,
         '            if known is not None:\n                if known.also is None:',
-        '            if known is not None and known in fresh:\n                if known.also is None:',
+        '            if known is not None and known in queue.fresh:\n                if known.also is None:',
         "an occurrence that comes while the first one is in flight is a job of its own",
         CORNERS,
     ),
@@ -253,7 +254,7 @@ MUTANTS = (
     ),
     Mutant(
         "looks-without-bound", "S6", LANE,
-        "        return 10 if self._fresh or not self._fed else 4\n",
+        "        return 10 if self._queue.fresh or not self._fed else 4\n",
         "        return 1\n",
         "looks at documents that are not ready take the whole rate from the others",
         LOOKS,
