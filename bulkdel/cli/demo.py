@@ -62,7 +62,7 @@ def demo(world: World, /, **given: Any) -> int:
 
 
 INTRODUCTION = (
-    "Two knowledge services are simulated on this machine, and nothing else is touched:",
+    "Two knowledge services are simulated on this machine; nothing else is touched:",
     "  a Dify whose 200 documents are partly archived or still being indexed, and",
     "    some of whose deletes fail or lose their answer",
     f"  a Langdock with 200 documents that allows {LIMIT} requests a second",

@@ -410,6 +410,8 @@ def test_the_demo_empties_both() -> None:
     ended = asyncio.run(plain("demo"))
     assert ended.status == 0
     assert "All 400 documents are gone" in ended.stdout
-    assert max(map(len, ended.stdout.splitlines())) <= 80
+    introduction = ended.stderr.splitlines()[:5]
+    assert introduction[0].startswith("Two knowledge services are simulated")
+    assert max(map(len, (*introduction, *ended.stdout.splitlines()))) <= 80
     assert "langdock: " in ended.stderr
     assert "Traceback" not in ended.stderr
