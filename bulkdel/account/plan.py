@@ -19,7 +19,7 @@ class PlannedDataset:
     selected documents' creation times in Unix seconds. ``stopped`` says why nothing in it can be deleted, empty where it can.
     ``explicit``: its documents were named one by one; the dataset is not emptied, and not listed again afterwards.
     ``cut``: the run was stopped before it was listed whole. ``first`` has the ids and names of the first ``FIRST`` selected, as the
-    service has them; empty where a run file holds them all.
+    service has them; empty where they were named one by one, and in a plan that is read from a run file.
     """
 
     provider: str

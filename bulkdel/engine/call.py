@@ -246,11 +246,9 @@ class Call:
 
         :raises BrokenPromise: where the counts do not conserve (S21)
         """
-        total = Counts()
         for dataset in datasets:
             dataset.counts.check(f"{dataset.provider}/{dataset.dataset}")
-            total.add(dataset.counts)
-        total.check("the run")
+        total = Counts.of(datasets)
         why = self.stop_reason()
         status: RunStatus = "complete"
         if any(dataset.status != "complete" for dataset in datasets):

@@ -32,9 +32,8 @@ class Pacing:
             self._bucket, self._limiter = _start(rate)
         self._hand = 0  # permits left of the last lease: at most lease - 1
         self._until = 0.0  # when the pause ends, in the loop's time; 0 is none
-        self.pauses = (
-            0  # that have begun so far; note it when a request is sent, and give it to ``pause`` with its complaint
-        )
+        # That have begun so far; note it when a request is sent, and give it to ``pause`` with its complaint.
+        self.pauses = 0
         self._waiting = 0
         self._turn = asyncio.Lock()  # fair: first come, first served
         self._inside: asyncio.Timeout | None = None  # around the one that stands in the limiter's queue

@@ -37,7 +37,7 @@ class RunFile:
     """One run's plan, journal and evidence, held by this process until it is closed.
 
     Begin with ``await RunFile.create(...)`` or ``await RunFile.open(...)``, use it as an async context manager, and end with
-    ``close``; leaving the block without having closed it is a session that ended without a word. All of it belongs to one
+    ``close``; leaving the block without having closed it is a session that crashed. All of it belongs to one
     event loop; every method may be called while others wait, and those that wait together share a commit.
 
     Every method raises RunFileError where the file cannot be written, now or earlier in this session: after such an error

@@ -240,7 +240,7 @@ def identify(connection: sqlite3.Connection, path: str) -> None:
 
 
 def check(connection: sqlite3.Connection, path: str) -> None:
-    """Look through the file's structure for damage, about 0.3 s per million documents.
+    """Look through the file's structure for damage, 0.3 s a million documents.
 
     :raises RunFileError: where something is torn, cut off or missing
     """

@@ -90,8 +90,7 @@ class Row(NamedTuple):
     ``row`` is its number for ``RunFile.settled``, and the order of the input; ``key`` is its dataset's. ``document`` is
     its row in the listing, None where no listing showed it; its name is safe to show. ``occurrences`` of it settle
     together (S4). ``handed``: an earlier session may have had it deleted without our knowing (it was handed over and the
-    session ended without a word, or asked for and not settled), so a "not found" now means deleted. ``attempts`` were
-    spent on it before.
+    session crashed, or asked for and not settled), so a "not found" now means deleted. ``attempts`` were spent on it before.
     """
 
     row: int
@@ -137,7 +136,7 @@ class PlannedRow(NamedTuple):
 
 
 class Session(NamedTuple):
-    """One process that worked on the run: ``status`` and ``exit_status`` are None where it ended without a word."""
+    """One process that worked on the run: ``status`` and ``exit_status`` are None where it crashed."""
 
     id: int
     act: str
