@@ -110,6 +110,12 @@ ROWS: list[tuple[str, Reply, type, dict[str, Any]]] = [
     ("18", error(500, "unknown", "Internal Server Error"), Requeue, {"cause": "trouble", "doubt": True, "after": None}),
     ("19: 502", dify_answer(502, HTML, own=False), Requeue, {"cause": "trouble", "doubt": True}),
     ("19: 503", dify_answer(503, retry_after="9"), Requeue, {"cause": "trouble", "doubt": True, "after": 9.0}),
+    (
+        "19: 503, an HTTP date",
+        dify_answer(503, retry_after="Fri, 31 Dec 1999 23:59:59 GMT", date=FRI),
+        Requeue,
+        {"after": 30.0},
+    ),
     ("19: 503, much later", dify_answer(503, retry_after="86400"), Requeue, {"after": 300.0}),
     ("19: 504", dify_answer(504), Requeue, {"cause": "trouble", "doubt": True}),
     ("20", Lost("unreachable", sent=False, detail="no such host"), Requeue, {"cause": "trouble", "doubt": False}),

@@ -71,6 +71,12 @@ ROWS: list[tuple[str, Reply, type, dict[str, Any]]] = [
     ),
     ("429 without a wish", langdock_answer(429, date=DATE), Pause, {"after": 31.0, "stop_after": None}),
     ("429 without a date", langdock_answer(429, b"slow down"), Pause, {"after": 60.0, "reason": "slow down"}),
+    (
+        "503, an HTTP date",
+        langdock_answer(503, date=DATE, retry_after="Sat, 01 Jan 2000 00:00:09 GMT"),
+        Requeue,
+        {"after": 40.0},
+    ),
     ("529", langdock_answer(529, date=DATE), Pause, {"after": 31.0, "slower": True}),
     ("500 not found", langdock_answer(500, {"message": "Attachment not found"}), Gone, {}),
     ("500 not found, nested", langdock_answer(500, {"error": {"message": "Attachment not found"}}), Gone, {}),
@@ -134,8 +140,8 @@ def test_a_404_after_a_good_listing_is_gone_only_where_it_is_about_the_attachmen
 STEPS: list[tuple[str, str, Reply, type, dict[str, Any]]] = [
     ("no folder", "listing", NO_FOLDER, StopDataset, {"reason": "Knowledge folder not found"}),
     ("no route", "listing", langdock_answer(404, HTML), StopDataset, {}),
-    ("not in it", "listing", listed("other"), Gone, {}),
-    ("empty", "listing", listed(), Gone, {}),
+    ("not in it", "listing", listed("other"), Gone, {"listed": True}),
+    ("empty", "listing", listed(), Gone, {"listed": True}),
     ("in it", "listing", listed("other", FILE), Requeue, {"cause": "unclear", "step": "delete"}),
     ("a login page", "listing", langdock_answer(200, HTML), StopProvider, {}),
     ("broken off", "listing", langdock_answer(200, b'{"status":"success","result":['), Requeue, {"cause": "trouble"}),
@@ -185,6 +191,7 @@ def test_an_answer_to_another_step_leads_on(step: str, reply: Reply, kind: type,
         ({"x-ratelimit-reset": "nonsense"}, 31.0),
         ({"x-ratelimit-reset": "86400"}, 31.0),
         ({"retry-after": "soon"}, 31.0),
+        ({"retry-after": "Sat, 01 Jan 2000 00:00:09 GMT"}, 40.0),
     ],
 )
 def test_a_rate_limit_pauses_as_long_as_the_service_asks(headers: dict[str, str], seconds: float) -> None:

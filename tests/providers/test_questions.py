@@ -183,6 +183,7 @@ def test_a_row_needs_only_an_id() -> None:
     assert one() == Document(DOC)
     row = one(name=None, created_at="soon", indexing_status=7, display_status=[], archived="yes", enabled=None)
     assert row == Document(DOC)
+    assert (one(enabled=False).enabled, one(enabled=True).enabled) == (False, True)
 
 
 @pytest.mark.parametrize(
@@ -357,6 +358,19 @@ def test_a_cursor_that_goes_round_in_a_circle_ends() -> None:
 def test_folders_are_found_in_any_usual_envelope(body: Any) -> None:
     """The public page names the rows and the cursor, not what holds them."""
     assert LANGDOCK.read_datasets(None, langdock_answer(200, body)) == Page((Dataset("a"),))
+
+
+@pytest.mark.parametrize("body", [
+    {"folders": [{"id": "a"}], "nextCursor": "c1"},
+    {"result": {"folders": [{"id": "a"}], "nextCursor": "c1"}},
+    {"result": {"folders": [{"id": "a"}]}, "nextCursor": "c1"},
+])  # fmt: skip
+def test_the_next_page_is_found_in_any_usual_envelope(body: Any) -> None:
+    """A cursor beside the rows or beside what holds them is followed: a page that was taken for the last would hide folders."""
+    found = LANGDOCK.read_datasets(None, langdock_answer(200, body))
+    assert isinstance(found, Page)
+    assert found.next is not None
+    assert LANGDOCK.datasets(found.next).path.endswith("cursor=c1")
 
 
 def test_a_key_without_the_scope_stops_the_provider() -> None:

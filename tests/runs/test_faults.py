@@ -408,6 +408,48 @@ def test_a_disk_that_is_full_at_the_start(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
+class _Stuck(sqlite3.Connection):
+    """Closes, and says that it could not."""
+
+    def close(self) -> None:
+        super().close()
+        raise sqlite3.OperationalError("disk I/O error")
+
+
+def test_a_file_that_cannot_be_closed_says_so(tmp_path: Path) -> None:
+    """What was written is there all the same; where something worse was said already, that stays said."""
+
+    def stuck(uri: str) -> sqlite3.Connection:
+        return sqlite3.connect(uri, uri=True, isolation_level=None, check_same_thread=False, factory=_Stuck)
+
+    async def main() -> None:
+        run = await planned(tmp_path / "a.run", 3, connect=stuck)
+        await run.settled([ending(row) for row in await handed(run)])
+        with pytest.raises(RunFileError, match="disk I/O error"):
+            await run.close("complete", 0)
+
+    asyncio.run(main())
+    with Run.open(tmp_path / "a.run") as reader:
+        assert reader.counts() == Counts(3, 3, 0, deleted=3)
+
+
+def test_a_file_that_is_refused_is_let_go(tmp_path: Path) -> None:
+    """The connection to a file that is no run is closed before its user hears of it: it can be moved or deleted then."""
+    _other_database(tmp_path / "a.run")
+    made: list[sqlite3.Connection] = []
+
+    def connect(uri: str) -> sqlite3.Connection:
+        made.append(schema.connect(uri))
+        return made[-1]
+
+    with pytest.raises(RunFileError):
+        asyncio.run(RunFile.open(tmp_path / "a.run", connect=connect))
+    for connection in made:
+        with pytest.raises(sqlite3.ProgrammingError, match="closed"):
+            connection.execute("SELECT 1")
+    assert made
+
+
 def test_a_file_that_became_read_only(tmp_path: Path) -> None:
     """It says so, and goes on saying so."""
     path = tmp_path / "a.run"

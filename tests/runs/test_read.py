@@ -17,6 +17,7 @@ from bulkdel.account.plan import PlannedDataset
 from bulkdel.engine.timeline import Sample
 from bulkdel.errors import ConfigurationError
 from bulkdel.model import Document, Limits, Outcome, Policy, Rate, RunStatus, Selection
+from bulkdel.purging.recorded import RunLedger
 from bulkdel.runs import AskedDataset, PlannedRow, Run, RunFile
 from bulkdel.runs.values import address, limits_from, policy_from, selection_from
 from tests.runs.helpers import crashed_copy, document, ending, handed, header, listed, planned, target
@@ -100,6 +101,9 @@ def test_a_plan_is_shown_for_review(tmp_path: Path) -> None:
             ]
             await run.add_documents(key, rows)
             await run.finish_listing(key, complete=True)
+            ledger = RunLedger(run)
+            await ledger.estimated("dify", 90.5)
+            await ledger.learned("dify", Rate(2.5, per=60), 7200.0)
             await run.close("complete", 0)
 
     asyncio.run(main())
@@ -110,6 +114,8 @@ def test_a_plan_is_shown_for_review(tmp_path: Path) -> None:
         assert shown == PlannedDataset(
             "dify", "ds", "Things", 5, 4, {"created too late": 1}, 1, 1, 0, 1_600_000_001.0, 1_600_000_005.0
         )
+        assert run.plan().seconds == 90.5
+        assert run.plan().learned == {"dify": (Rate(2.5, per=60), 7200.0)}
         rows = list(run.listed())
         assert rows[2] == PlannedRow(
             rows[2].target, "name 3", 1_600_000_003.0, "available", False, False, "created too late"
