@@ -64,9 +64,8 @@ class Lane:
         self.stop = stop
         self.held: dict[Target, Job] = {}  # still being indexed; the watch moves them on
         self.held_changed = anyio.Event()
-        self.refused = (
-            Refused()
-        )  # refused, for they are still being indexed; the watch brings them back when they are due
+        # Refused, for they are still being indexed; the watch brings them back when they are due.
+        self.refused = Refused()
         self.took: deque[float] = deque(maxlen=1024)  # seconds that answers took, until the timeline takes them
         self._listed: set[str] = set()  # datasets that a listing in this call showed to be there
         self._repeats = 0  # occurrences that wait for the ending of their first one: they count for the window, too

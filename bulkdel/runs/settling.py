@@ -16,9 +16,8 @@ from bulkdel.runs.store import Store
 from bulkdel.runs.values import Count, Row, document_of, milliseconds, pack_id, unpack_id
 from bulkdel.text import safe
 
-SCAN = (
-    20_000  # rows looked at for one page: about 10 ms, so that looking for a page never keeps a commit waiting for long
-)
+SCAN = 20_000
+"""Rows looked at for one page: about 10 ms, so that looking for a page never keeps a commit waiting for long."""
 
 # CROSS JOIN keeps the order of the tables: documents by row, never by a dataset's index. One step for the page (see ``rows``), so it
 # comes as JSON, column by column (a list for each row would set the garbage collector off). JSON has no bytes (ids that are not
