@@ -125,6 +125,7 @@ def test_a_given_concurrency_is_the_sum() -> None:
         service = Service.of(provider, KeyPlace(env="K"))
         assert (service.limits, service.concurrency) == (None, each)
     assert spread(Dify(KEY, "http://127.0.0.1:9/v1")) == (OUT, None)
+    assert spread(Dify(KEY, "http://127.0.0.1:9/v1").with_concurrency(1)) == (1, 1)
     free = Service.of(Dify(KEY, "http://127.0.0.1:9/v1"), KeyPlace(env="K"))
     assert (free.limits, free.concurrency) == (None, None)
     paced = Service.of(Dify(KEY, "http://127.0.0.1:9/v1", limits=Limits(Rate(5), 4)), KeyPlace(env="K"))
