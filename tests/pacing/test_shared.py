@@ -291,6 +291,9 @@ def test_a_pause_is_everybodys_and_only_lengthens(tmp_path: Path) -> None:
         await asyncio.gather(one.acquire(), other.acquire())
         assert now() >= begun + 30
         assert one.pause(1)
+        for _ in range(20):
+            await other.acquire()
+        assert (one.pauses, other.pauses) == (2, seen + 2)  # a new complaint is told from one of before it
         one.close()
         other.close()
 
