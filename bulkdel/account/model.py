@@ -129,7 +129,9 @@ class Report:
     ``fulfilled`` is the list of the others. ``remaining`` adds up what the verification still listed, None where none was
     made; ``unverified`` datasets are not in it. ``waited_s`` says where the time went, in provider-seconds by cause: ``rate``,
     ``pause``, ``indexing``, ``service`` (answers in flight), ``backoff``, ``consumer``,
-    ``us`` (bulkdel at work) and ``done`` (this provider was done, and another went on).
+    ``us`` (bulkdel at work) and ``done`` (this provider was done, and another went on). ``uncounted_sessions`` of the run were
+    killed or broken off before they could write down what they cost: it is missing in ``requests``, ``requeued``, ``pauses``,
+    ``waited_s`` and, of a killed one, ``elapsed_s``.
     """
 
     status: RunStatus
@@ -143,6 +145,7 @@ class Report:
     requeued: dict[str, int] = field(default_factory=dict)
     pauses: int = 0
     waited_s: dict[str, float] = field(default_factory=dict)
+    uncounted_sessions: int = 0
     run: str | None = None
     reason: str = ""
     hint: str = ""
@@ -242,6 +245,8 @@ class Report:
         out["requeued"] = dict(self.requeued)
         out["pauses"] = self.pauses
         out["waited_s"] = dict(self.waited_s)
+        if self.uncounted_sessions:
+            out["uncounted_sessions"] = self.uncounted_sessions
         if self.reason:
             out["reason"] = self.reason
         out["datasets"] = [d.as_dict() for d in self.datasets]

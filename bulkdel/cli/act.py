@@ -179,6 +179,7 @@ def finish(act: Act, ended: Ended, world: World, screen: Screen) -> int:
         if report.bug:
             screen.error(f"bulkdel ran into a bug: {safe(report.bug)}")
         screen.error(_sentence(report), safe(report.hint))
+    act.metrics.account(report)
     act.metrics.end(status, screen.warning)
     if plan is not None and not act.quiet and (warning := too_long(plan, act.policy)):
         screen.warning(warning)

@@ -19,6 +19,7 @@ from bulkdel.model import Outcome
 from bulkdel.text import safe
 
 if TYPE_CHECKING:
+    from bulkdel.account import Report
     from bulkdel.engine.progress import Progress
 
 WRITE_EVERY = 10.0
@@ -100,6 +101,14 @@ class Metrics:
             for cause, seconds in one.waited_s.items():
                 self._waited[one.provider, cause] = round(seconds, 3)
 
+    def account(self, report: Report) -> None:
+        """Take in what only the account knows: how many were not attempted without ever having been offered."""
+        left = Counter[str]()
+        for dataset in report.datasets:
+            left[dataset.provider] += dataset.counts.not_attempted
+        for provider, n in left.items():
+            self._outcomes[provider, "not_attempted"] = n
+
     @asynccontextmanager
     async def kept(self, look: Look, warn: Warn) -> AsyncIterator[None]:
         """Look and write every ten seconds while the context lasts; ``warn`` is told once of what cannot be written."""
@@ -156,37 +165,40 @@ class Metrics:
     def _lines(self) -> Iterator[str]:
         outcomes = get_args(Outcome)
         yield from _family(
-            "bulkdel_documents_total", "counter", "Documents settled, by how they ended",
+            "bulkdel_documents_total", "counter", "Documents settled in this session, by how they ended",
             _by(self._providers, "outcome", outcomes, self._outcomes),
         )  # fmt: skip
         yield from _family(
-            "bulkdel_requeued_total", "counter", "Times that a document had to be asked for again, by cause",
+            "bulkdel_requeued_total", "counter", "Times that a document had to be asked for again in this session, by cause",
             _by(self._providers, "cause", _REQUEUES, self._requeued),
         )  # fmt: skip
         yield from _family(
             "bulkdel_waited_seconds_total", "counter",
-            "Seconds of the run by what the provider waited for; us is bulkdel at work, done is over while another provider goes on",
+            "Seconds of this session by what the provider waited for; us is bulkdel at work, done is over while another provider goes on",
             _by(self._providers, "cause", _WAITS, self._waited),
         )  # fmt: skip
         for name, kind, about, numbers in (
-            ("bulkdel_pauses_total", "counter", "Pauses that the service asked for", self._pauses),
+            ("bulkdel_pauses_total", "counter", "Pauses that the service asked for in this session", self._pauses),
             ("bulkdel_pause_seconds_total", "counter", "Seconds of those pauses, as they were asked for", self._paused_s),
-            ("bulkdel_requests_total", "counter", "Requests sent", self._seen("requests")),
+            ("bulkdel_requests_total", "counter", "Requests sent in this session", self._seen("requests")),
             ("bulkdel_selected_documents", "gauge", "Documents to delete that are known so far", self._seen("total")),
             ("bulkdel_left_documents", "gauge", "Documents that have not settled yet", self._seen("left")),
             ("bulkdel_in_flight_requests", "gauge", "Requests that wait for their answer", self._seen("in_flight")),
         ):  # fmt: skip
             yield from _family(name, kind, about, [({"provider": p}, numbers.get(p, 0)) for p in self._providers])
         yield from _family(
-            "bulkdel_run_start_time_seconds", "gauge", "When the run began, in Unix time", [({}, self._began)]
+            "bulkdel_run_start_time_seconds",
+            "gauge",
+            "When this session of the run began, in Unix time",
+            [({}, self._began)],
         )
         until = self._wall() if self._ended is None else self._ended
         yield from _family(
-            "bulkdel_run_seconds", "gauge", "How long the run takes or took", [({}, max(0.0, until - self._began))]
+            "bulkdel_run_seconds", "gauge", "How long this session takes or took", [({}, max(0.0, until - self._began))]
         )
         if self._ended is not None and self._exit_status is not None:
             yield from _family(
-                "bulkdel_run_end_time_seconds", "gauge", "When the run ended, in Unix time; not there before",
+                "bulkdel_run_end_time_seconds", "gauge", "When this session ended, in Unix time; not there before",
                 [({}, self._ended)],
             )  # fmt: skip
             yield from _family(

@@ -113,12 +113,16 @@ class SettledLines:
             self._failed(error)
 
 
+def _private(path: str, flags: int) -> int:
+    return os.open(path, flags, 0o600)
+
+
 @contextmanager
 def settled_stream(path: str | None, world: World) -> Iterator[TextIO | None]:
     """The stream for ``--settled``: None where it was not given, stdout for ``-``, else the file, made or added to.
 
     It is added to and not begun anew, because the lines of an earlier part of the same work are evidence, and cannot be
-    had again.
+    had again. Where it is made it is its owner's alone (0600), as reports and run files are; one that is there keeps its mode.
 
     :raises ConfigurationError: where the file cannot be written
     """
@@ -129,7 +133,7 @@ def settled_stream(path: str | None, world: World) -> Iterator[TextIO | None]:
         yield world.stdout
         return
     try:
-        stream = open(path, "a", encoding="utf-8")  # noqa: SIM115 - closed below; the with would also catch the body's errors
+        stream = open(path, "a", encoding="utf-8", opener=_private)  # noqa: SIM115 - closed below; the with would also catch the body's errors
     except (OSError, ValueError) as error:
         why = error.strerror if isinstance(error, OSError) and error.strerror else error
         raise ConfigurationError(f"cannot write the settled lines to {path}: {why}") from None

@@ -43,6 +43,8 @@ def text(report: Report, samples: Samples, *, plan: Plan | None = None, policy: 
 def _rejections(report: Report, samples: Samples) -> list[str]:
     lines: list[str] = []
     outcomes: list[Outcome] = [o for o in get_args(Outcome) if o not in FULFILLED and report.reasons.get(o)]
+    if report.status == "refused":  # the headline says why; running it again would be refused again
+        outcomes = [outcome for outcome in outcomes if outcome != "not_attempted"]
     for outcome in outcomes:
         lines += ["", f"{report.reasons[outcome]} {outcome.replace('_', ' ')}: {ADVICE[outcome]}"]
         if outcome != "not_attempted":

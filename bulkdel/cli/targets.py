@@ -65,6 +65,9 @@ def read(source: BinaryIO, name: str, provider: str, among: Container[str] = ())
 _HINT = 'give a CSV whose header has dataset and document, or JSONL lines such as {"dataset": "…", "document": "…"}'
 
 
+_WHOSE = "write the name of one of the job's providers into each line, or give the [[delete]] a provider"
+
+
 class _Lines:
     """The lines of a file with their numbers: UTF-8 with or without a byte-order mark, any line ending, one line back."""
 
@@ -102,8 +105,8 @@ class _Lines:
         except UnicodeDecodeError:
             raise self.wrong("not UTF-8 text") from None
 
-    def wrong(self, what: str, line: int | None = None) -> TargetFileError:
-        return TargetFileError(f"{self._name}, line {line or self.number}: {what}", hint=_HINT)
+    def wrong(self, what: str, line: int | None = None, hint: str = _HINT) -> TargetFileError:
+        return TargetFileError(f"{self._name}, line {line or self.number}: {what}", hint=hint)
 
 
 def _csv(lines: _Lines, build: Build) -> Iterator[Target]:
@@ -174,12 +177,13 @@ def _builder(lines: _Lines, provider: str, among: Container[str]) -> Build:
             raise lines.wrong("the document is empty", number)
         if not provider:
             if not named:
-                raise lines.wrong("the provider is missing", number)
+                raise lines.wrong("the provider is missing", number, _WHOSE)
             if named not in among:
-                raise lines.wrong(f"for a provider that the job does not have: {_short(named)}", number)
+                raise lines.wrong(f"for a provider that the job does not have: {_short(named)}", number, _WHOSE)
             return Target(sys.intern(named), sys.intern(dataset), document)
         if named and named != provider:
-            raise lines.wrong(f"for another provider than {provider!r}: {_short(named)}", number)
+            hint = f"leave the provider out of the file, or write {safe(provider)} there, if the targets are its"
+            raise lines.wrong(f"for another provider than {provider!r}: {_short(named)}", number, hint)
         return Target(provider, sys.intern(dataset), document)
 
     return build

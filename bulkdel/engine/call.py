@@ -260,6 +260,10 @@ class Call:
         reason, hint = _first_reason(datasets) if status == "incomplete" else "", ""
         if why is not None and stopped:
             reason, hint = self._stopped_by(why)
+        # What a guard or a stop kept from being offered at all was never settled, and is not gone either.
+        reasons = {word: n for word, n in self.results.reasons.items() if word != "not_attempted"}
+        if total.not_attempted:
+            reasons["not_attempted"] = total.not_attempted
         bugs = self.results.bugs
         waited: Counter[str] = Counter()
         for seconds in self.account_for_time().values():
@@ -272,7 +276,7 @@ class Call:
             elapsed_s=self._loop.time() - self.started,
             requests=self.requests,
             remaining=_sum(dataset.remaining for dataset in datasets) if verified else None,
-            reasons=dict(self.results.reasons),
+            reasons=reasons,
             requeued=dict(self.results.requeued),
             pauses=self.pauses,
             waited_s={cause: round(seconds, 3) for cause, seconds in waited.items()},

@@ -6,6 +6,7 @@ import csv
 import io
 import json
 from collections.abc import Iterator
+from typing import Any
 
 from bulkdel.model import Settled
 from bulkdel.runs import Run
@@ -15,7 +16,7 @@ COLUMNS = ("provider", "dataset", "document", "name", "status", "outcome", "reas
 """The keys of a settled line, in its order."""
 
 PLANNED = "planned, not carried out yet"
-"""The reason of what a plan holds: the words of a settled line have an ending for it, and none that says so."""
+"""The reason of what a plan holds."""
 
 _BLOCK = 1000  # rows written at a time
 
@@ -31,10 +32,18 @@ def endings(run: Run) -> Iterator[Settled]:
         yield left._replace(reason=left.reason or PLANNED) if planned else left
 
 
+def rows(run: Run) -> Iterator[dict[str, Any]]:
+    """``endings`` as settled lines have them; in a plan's the ``status`` is ``planned``, for nobody rejected anything yet."""
+    planned = run.state == "planned"
+    for settled in endings(run):
+        row = settled.as_dict()
+        yield row | {"status": "planned"} if planned and settled.outcome == "not_attempted" else row
+
+
 def jsonl(run: Run) -> Iterator[str]:
     """The lines that ``--settled`` writes, one for each selected target."""
-    for settled in endings(run):
-        yield json.dumps(settled.as_dict()) + "\n"
+    for row in rows(run):
+        yield json.dumps(row) + "\n"
 
 
 def as_csv(run: Run) -> Iterator[str]:
@@ -42,8 +51,7 @@ def as_csv(run: Run) -> Iterator[str]:
     block = io.StringIO()
     writer = csv.writer(block)
     writer.writerow(COLUMNS)
-    for number, settled in enumerate(endings(run), 1):
-        row = settled.as_dict()
+    for number, row in enumerate(rows(run), 1):
         writer.writerow([value if isinstance(value := row[column], int) else safe_cell(value) for column in COLUMNS])
         if number % _BLOCK == 0:
             yield block.getvalue()

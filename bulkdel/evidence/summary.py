@@ -9,7 +9,10 @@ from bulkdel.text import many, safe
 
 ADVICE: dict[Outcome, str] = {
     "archived": "the service keeps archived documents; --unarchive un-archives them first",
-    "stuck_indexing": "still being indexed when the waiting ended; run again later, or with --indexing delete",
+    "stuck_indexing": (
+        "still being indexed when the waiting ended; ask again later with resume --retry-rejected, which waits once more, or"
+        " with --indexing delete, which an old Dify refuses, too"
+    ),
     "invalid_id": "the id would reach another route, so nothing was sent; correct the id",
     "refused": "the service refuses them; its words say why",
     "gave_up": "no clear answer in --attempts tries; run again, what is gone stays gone",
@@ -103,6 +106,9 @@ def _named(names: tuple[str, ...], count: int) -> list[str]:
 def costs(report: Report) -> str:
     """What it took: requests, time, pauses, and what was asked again."""
     parts = [f"{many(report.requests, 'request')} in {spoken(report.elapsed_s)}"]
+    if n := report.uncounted_sessions:
+        were = "was" if n == 1 else "were"
+        parts = [f"{parts[0]} without what {many(n, 'session')} took that {were} killed or broken off"]
     if report.pauses:
         parts.append(many(report.pauses, "pause"))
     parts += [f"{n} asked again ({safe(cause).replace('_', ' ')})" for cause, n in report.requeued.items() if n]

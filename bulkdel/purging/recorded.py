@@ -161,6 +161,8 @@ def recorded_report(run: Run, *, report: Report | None = None) -> Report:
     """
     counters, sessions = run.counters(), run.sessions()
     last = sessions[-1]
+    # A session writes down what it cost when it ends; this one is about to, or is still at work.
+    over = sessions[:-1] if report is not None or run.state == "running" else sessions
     datasets, reasons = run.account()
     counts = Counts.of(datasets)
     known = [d.remaining for d in datasets if d.remaining is not None]
@@ -172,6 +174,11 @@ def recorded_report(run: Run, *, report: Report | None = None) -> Report:
         for dataset in datasets:
             if dataset.status == "incomplete" and listings[dataset.provider, dataset.dataset] in ("complete", "none"):
                 dataset.status = "complete"
+    if status == "refused":
+        # A refused session writes no end of a dataset that it listed: all of it is still to go, for that one reason.
+        for dataset in datasets:
+            if dataset.status == "incomplete" and not dataset.reason and not dataset.counts.rejected:
+                dataset.status = "refused"
     if status == "complete" and any(d.status != "complete" for d in datasets):
         status = "incomplete"
     return Report(
@@ -186,6 +193,7 @@ def recorded_report(run: Run, *, report: Report | None = None) -> Report:
         requeued=dict(counters.requeued),
         pauses=counters.pauses,
         waited_s={cause: round(seconds, 3) for cause, seconds in counters.waited_s.items()},
+        uncounted_sessions=sum(session.status is None for session in over),
         run=str(run.path),
         reason=report.reason if report is not None else last.reason,
         hint=report.hint if report is not None else "",

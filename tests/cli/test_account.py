@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import shlex
+import stat
 from pathlib import Path
 from typing import Any
 
@@ -132,6 +133,16 @@ def test_settled_lines_go_to_the_file(tmp_path: Path) -> None:
         "provider": "dify", "dataset": DATASET, "document": "d1", "name": "a name", "status": "fulfilled", "outcome": "deleted",
         "reason": "", "attempts": 1, "settled_at": "2023-11-14T22:13:20.000+00:00",
     }  # fmt: skip
+
+
+def test_settled_lines_are_their_owners_alone(tmp_path: Path) -> None:
+    """Names of documents are nobody else's business: made as 0600, as reports and run files; a file that is there keeps its mode."""
+    made, there = tmp_path / "made.jsonl", tmp_path / "there.jsonl"
+    there.touch()
+    there.chmod(0o640)
+    for file in (made, there):
+        assert purge("--settled", str(file)).status == 0
+    assert [stat.S_IMODE(file.stat().st_mode) for file in (made, there)] == [0o600, 0o640]
 
 
 def test_settled_lines_of_an_earlier_part_are_kept(tmp_path: Path) -> None:

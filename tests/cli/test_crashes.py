@@ -88,6 +88,7 @@ def test_killed_at_any_moment_a_run_goes_on_and_asks_for_nothing_twice(act: str,
         assert len(told(lines)) == len(set(told(lines)))
         with Run.open(run) as there:
             sessions = there.sessions()
+        assert account_of["uncounted_sessions"] == 10
         assert (len(sessions), [session.status for session in sessions[:-1]]) == (11, [None] * 10)
 
     faults = Faults(error_500=0.03, lost=0.03, archived=2, latency=0.002, jitter=0.004, lock_for=0.02)

@@ -379,6 +379,24 @@ def test_work_that_makes_no_sense_is_refused_before_anything_is_sent(
 
 
 @pytest.mark.parametrize(
+    ("work", "targets", "hint"),
+    [
+        (LIST_WEST, "dataset,document,provider\na,b,dify\n",
+         "leave the provider out of the file, or write west there, if the targets are its"),
+        ('[[delete]]\nfrom = "targets.csv"', "dataset,document,provider\na,b,north\n",
+         "write the name of one of the job's providers into each line, or give the [[delete]] a provider"),
+    ],
+)  # fmt: skip
+def test_a_list_of_another_provider_is_told_what_to_do(folder: Folder, work: str, targets: str, hint: str) -> None:
+    """A plan's CSV names the provider as the plan called it; the hint is about that column, and what it says helps."""
+    folder.write(PROVIDERS, work, targets=targets)
+    assert f"hint: {hint}" in folder.job("-y").stderr.splitlines()
+    named = targets.replace("north", "west") if "north" in targets else targets.replace("dify", "west")
+    folder.write(PROVIDERS, work, targets=named)
+    assert folder.job("--dry-run").status == 0
+
+
+@pytest.mark.parametrize(
     ("was", "now", "told"),
     [
         ('kind = "dify"', 'kind = "nobody"', "provider[0]: unknown provider: nobody"),

@@ -130,6 +130,17 @@ def test_a_refused_run_says_so_too(tmp_path: Path) -> None:
     assert samples(file.read_text())["bulkdel_run_exit_status"] == 3
 
 
+@pytest.mark.parametrize("kept", [("--no-run",), ()])
+def test_what_a_guard_refused_is_counted_as_not_attempted(tmp_path: Path, kept: tuple[str, ...]) -> None:
+    """The file and the account agree, though not one of the documents was ever offered."""
+    service = Service()
+    service.fill(4)
+    file = tmp_path / "bulkdel.prom"
+    seen = purge(service, "--max-delete", "3", "--metrics-file", str(file), "--json", *kept)
+    assert (seen.status, json.loads(seen.stdout)["not_attempted"]) == (3, 4)
+    assert samples(file.read_text())['bulkdel_documents_total{provider="dify",outcome="not_attempted"}'] == 4
+
+
 def test_a_resumed_run_counts_its_own_part(tmp_path: Path) -> None:
     """Counters are the process's: what the session before deleted is not counted twice."""
     service = Service()

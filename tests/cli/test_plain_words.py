@@ -114,16 +114,19 @@ def test_a_plans_report_says_where_its_rate_is_from(tmp_path: Path) -> None:
 
 
 def test_what_is_planned_has_not_failed(tmp_path: Path) -> None:
-    """CSV and JSONL of a plan: their words have no ending for it, so the reason says that it is only planned."""
+    """CSV and JSONL of a plan: status and reason say that it is only planned; once it is carried out they are those of any run."""
     service = Service()
     service.fill(3)
     run = str(tmp_path / "a.run")
     command(service, "plan", "dify", DATASET, "-o", run)
     lines = [json.loads(line) for line in command(service, "report", run, "--format", "jsonl").stdout.splitlines()]
     rows = list(csv.DictReader(io.StringIO(command(service, "report", run, "--format", "csv").stdout, newline="")))
-    told = [(line["outcome"], line["reason"], line["attempts"]) for line in lines]
-    assert told == [("not_attempted", PLANNED, 0)] * 3
-    assert [row["reason"] for row in rows] == [PLANNED] * 3
+    told = [(line["status"], line["outcome"], line["reason"], line["attempts"]) for line in lines]
+    assert told == [("planned", "not_attempted", PLANNED, 0)] * 3
+    assert [(row["status"], row["reason"]) for row in rows] == [("planned", PLANNED)] * 3
+    assert command(service, "resume", run, "-y").status == 0
+    done = command(service, "report", run, "--format", "jsonl").stdout.splitlines()
+    assert [json.loads(line)["status"] for line in done] == ["fulfilled"] * 3
 
 
 @pytest.mark.parametrize(("deadline", "warned"), [("5s", True), ("1h", False), (None, False)])
