@@ -23,6 +23,8 @@ MAY = (
     ("bulkdel/pacing/learned.py", "note"),  # and once for each rate that was learned
     ("bulkdel/pacing/learned.py", "remember"),
     ("bulkdel/pacing/shared.py", "__init__"),  # the shared limit's file, once a client
+    ("bulkdel/process.py", "_born"),  # a line of /proc for each process that shares a limit, every five seconds
+    ("bulkdel/process.py", "process_space"),
     ("redis/asyncio/connection.py", "__init__"),  # Redis' client looks its own version up, once a connection
     ("tests/distributed/direct.py", "look"),  # a test's own way to Redis, at once on a virtual clock
     ("tests/engine/test_recorded.py", "main"),  # what a test reads for itself

@@ -126,7 +126,10 @@ def _cause(wait: Wait, progress: Progress) -> str:
         case "":
             return ""
         case "rate":
-            return "the rate limit" if progress.rate is None else f"the rate limit of {limit(progress.rate)}"
+            if progress.rate is None:
+                return "the rate limit"
+            whose = ", which another process with this key wants" if progress.rate_is_anothers else ""
+            return f"the rate limit of {limit(progress.rate)}{whose}"
         case "pause":
             return "the end of a pause"
         case "indexing":

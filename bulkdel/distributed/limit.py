@@ -190,6 +190,11 @@ class RedisPacer:
         return self._rate
 
     @property
+    def rate_is_anothers(self) -> bool:
+        """Whether the limit in force is slower than this process asked for, because another one wants that."""
+        return self._rate is not None and self._rate != self._asked
+
+    @property
     def allowed_per_second(self) -> float | None:
         """Permits a second that can be expected here under demand: a share of the limit; None without a rate."""
         return None if self._bucket is None else self._bucket.per_second / self._active

@@ -49,6 +49,7 @@ class Progress:
     finish indexing. ``per_second`` is settled targets over the last seconds. ``wait`` says what it waits for, ``why`` in the
     service's words, for ``wait_s`` seconds more where that is known. ``eta_s`` is None where nothing can be said honestly.
     ``waited_s`` has the seconds so far by cause, as of the last second, as ``Report.waited_s`` has them in the end.
+    ``rate_is_anothers``: another process with the same key wants the ``rate``, which is slower than this one's own.
     """
 
     provider: str
@@ -73,6 +74,7 @@ class Progress:
     eta_s: float | None
     datasets: tuple[DatasetProgress, ...] = ()
     waited_s: Mapping[str, float] = field(default_factory=dict)
+    rate_is_anothers: bool = False
 
 
 class Meter:
@@ -138,6 +140,7 @@ class Meter:
                 for dataset in {**sizes, **counts}
             ),
             waited_s=waited_s,
+            rate_is_anothers=channel.pacing.rate_is_anothers,
         )
 
     def _speed(self, now: float, settled: int, allowed: float | None, *, paused: bool) -> float:
@@ -195,7 +198,8 @@ def waits_for(channel: Channel, lane: Lane | None, now: float) -> tuple[Wait, st
     if channel.in_flight >= channel.slots.limit:
         return "service", f"{many(channel.in_flight, 'answer')} in flight", None
     if channel.slots.in_flight > channel.in_flight:
-        return "rate", f"pacing at {channel.pacing.rate}", None
+        whose = ", as another process with this key wants" if channel.pacing.rate_is_anothers else ""
+        return "rate", f"pacing at {channel.pacing.rate}{whose}", None
     if channel.in_flight:
         return "service", f"{many(channel.in_flight, 'answer')} in flight", None
     if lane is not None and lane.waiting:

@@ -64,6 +64,10 @@ class Pacer(Protocol):
         """The limit that is in force; None for none."""
 
     @property
+    def rate_is_anothers(self) -> bool:
+        """Whether the limit in force is slower than what was asked for here, because somebody else who shares it wants that."""
+
+    @property
     def allowed_per_second(self) -> float | None:
         """Permits a second that can be expected here under demand; None without a rate."""
 

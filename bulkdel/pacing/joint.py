@@ -20,7 +20,8 @@ of how many processes there are, and it is also the time that writing a lease do
 LEAST_HOLD_S = 0.005
 """The same in seconds, at least: a busy machine takes some milliseconds to get from the file to the wire."""
 ABSENT_S = 60.0
-"""Seconds of silence after which a process no longer takes part. One that waits looks every ``LOOK_S``."""
+"""Seconds of silence after which a process no longer takes part, where it is not known sooner that it has ended. One that waits
+looks every ``LOOK_S``."""
 LOOK_S = 5.0
 """Seconds after which a process that waits looks again, however long the wait: the limit or the pause may have changed."""
 ACTIVE_S = 15.0

@@ -23,6 +23,7 @@ class Pacing:
     """
 
     processes = 1  # that want permits of this limit: this one alone
+    rate_is_anothers = False
 
     def __init__(self, rate: Rate | None) -> None:
         self.rate = rate  # the limit that is kept, as it was asked for; None for none; ``set_rate`` changes it

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import logging
 import math
-import os
 import secrets
 import time
 from collections.abc import Callable
@@ -26,6 +26,7 @@ from bulkdel.pacing.joint import (
 )
 from bulkdel.pacing.jointfile import Busy, JointFile, Unusable
 from bulkdel.pacing.pace import Pacing
+from bulkdel.process import Process, process_space, this_process
 
 Clock = Callable[[], float]
 
@@ -64,7 +65,9 @@ class Shared:
         self._asked = rate
         self._fingerprint = fingerprint
         self._ticks, self._wall = ticks, wall
-        self._name = f"{os.getpid()}-{secrets.token_hex(4)}"
+        self._space = process_space()
+        self._name = _name_of(this_process(), self._space)
+        self._census_at = -math.inf  # when to look next who is dead; ticks
         self._alone: Pacing | None = None
         self._file: JointFile | None = None
         self._rate = rate  # in force at the last look
@@ -207,6 +210,11 @@ class Shared:
         return self._rate if self._alone is None else self._alone.rate
 
     @property
+    def rate_is_anothers(self) -> bool:
+        """Whether the limit in force is slower than this process asked for, because another one wants that."""
+        return self._alone is None and self._rate is not None and self._rate != self._asked
+
+    @property
     def allowed_per_second(self) -> float | None:
         """Permits a second that this process can expect under demand: its share of the limit; None without a rate."""
         if self._alone is not None:
@@ -244,6 +252,11 @@ class Shared:
                 wall = self._wall()
                 joint = elapse(change.before or Joint(now, wall), now, wall)
                 theirs = joint.pauses
+                if now >= self._census_at:
+                    self._census_at = now + LOOK_S
+                    for name, _ in joint.members:
+                        if _is_dead(name, self._space):
+                            joint = leave(joint, name)
                 joint = take_part(joint, self._name, self._asked)
                 if told is not None:
                     joint = pause(joint, max(0.0, told - now), new=told_new)
@@ -334,6 +347,23 @@ class Shared:
     def _wake(self) -> None:
         if self._woken is not None:
             _wake(self._woken)
+
+
+def _name_of(process: Process, space: str) -> str:
+    """What one limit is known by in the file: by chance, and by what tells others whether its process still runs."""
+    return json.dumps([secrets.token_hex(4), process.pid, process.born, process.host, space])
+
+
+def _is_dead(name: str, space: str) -> bool:
+    """Whether the process of that ``name`` is known to have ended: what it wants lapses at once, not after ``ABSENT_S``.
+
+    Of another machine, of another ``space`` of process numbers or of a name that says nothing it is not known.
+    """
+    try:
+        _, pid, born, host, its = json.loads(name)
+        return bool(its == space) and not Process(int(pid), str(host), str(born)).alive()
+    except (ValueError, TypeError):
+        return False
 
 
 def _wake(future: asyncio.Future[None]) -> None:

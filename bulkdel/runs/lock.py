@@ -5,11 +5,11 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import socket
 import sys
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 
 from bulkdel.errors import RunFileError
+from bulkdel.process import Process, this_process
 from bulkdel.text import safe
 
 if sys.platform == "win32":
@@ -23,56 +23,12 @@ SUFFIX = ".held"  # not .lock: SQLite locks with that name itself where a file s
 _BYTE = 1 << 30  # Windows locks are mandatory: lock a byte that nobody reads
 
 
-@dataclass(frozen=True, slots=True)
-class Holder:
-    """A process: its number, its machine, and when it was born (in the system's own count, empty where unknown)."""
-
-    pid: int
-    host: str
-    born: str
-
-    def alive(self) -> bool:
-        """Whether it still runs; a process of another machine is believed to."""
-        if self.host != socket.gethostname():
-            return True
-        if sys.platform == "win32":  # os.kill(pid, 0) would end it there
-            import ctypes
-
-            handle = ctypes.windll.kernel32.OpenProcess(0x1000, False, self.pid)
-            if handle:
-                ctypes.windll.kernel32.CloseHandle(handle)
-            return bool(handle)
-        try:
-            os.kill(self.pid, 0)
-        except ProcessLookupError:
-            return False
-        except OSError:
-            pass  # somebody else's process, so there is one
-        # In a container every first process is number 1: the birth tells yesterday's from today's.
-        return self.born == _born(self.pid)
-
-
-def this_process() -> Holder:
-    return Holder(os.getpid(), socket.gethostname(), _born(os.getpid()))
-
-
-def _born(pid: int) -> str:
-    try:
-        with open(f"/proc/{pid}/stat", "rb") as stat:
-            # Fields 3, state, and 22, starttime; field 2 is the program's name in brackets and may hold anything.
-            found = stat.read().rpartition(b")")[2].split()
-            # One that has ended and whose parent has not asked for its status is dead: in a container it stays for ever.
-            return "" if found[0] in (b"Z", b"X") else found[19].decode()
-    except (OSError, IndexError):
-        return ""
-
-
-def holder(path: str) -> Holder | None:
+def holder(path: str) -> Process | None:
     """The process that says it uses the run file at ``path``, None where none says so. Takes no lock."""
     try:
         with open(path + SUFFIX, "rb") as file:
             said = json.loads(file.read(4096))
-        return Holder(int(said["pid"]), str(said["host"]), str(said["born"]))
+        return Process(int(said["pid"]), str(said["host"]), str(said["born"]))
     except (OSError, ValueError, KeyError, TypeError):
         return None
 

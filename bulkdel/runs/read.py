@@ -17,10 +17,11 @@ from bulkdel.account.plan import Plan
 from bulkdel.engine.timeline import Sample
 from bulkdel.errors import RunFileError
 from bulkdel.model import FULFILLED, Outcome, RunStatus, Selection, Settled, Target
+from bulkdel.process import Process
 from bulkdel.runs import schema
 from bulkdel.runs.evidence import digest
 from bulkdel.runs.header import read_header
-from bulkdel.runs.lock import Holder, holder
+from bulkdel.runs.lock import holder
 from bulkdel.runs.review import left_to_do
 from bulkdel.runs.samples import endings_in, samples_of
 from bulkdel.runs.schema import ARCHIVED, INDEXING, OUTCOMES, WORDS, Connect
@@ -132,7 +133,7 @@ class Run:
             "SELECT act, pid, host, born, ended_at, status FROM session ORDER BY id DESC LIMIT 1"
         )[0]
         if ended_at is None:
-            its = Holder(pid, host, born)
+            its = Process(pid, host, born)
             return "running" if holder(str(self._path)) == its and its.alive() else "crashed"
         if status is None:
             return "crashed"

@@ -8,7 +8,8 @@ import sqlite3
 
 from bulkdel.errors import ConfigurationError, RunFileError
 from bulkdel.model import RunStatus
-from bulkdel.runs.lock import Lock, this_process
+from bulkdel.process import this_process
+from bulkdel.runs.lock import Lock
 from bulkdel.runs.values import pack_id, unpack_id
 from bulkdel.text import safe
 

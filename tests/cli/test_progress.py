@@ -29,6 +29,12 @@ from tests.cli.outside import PROGRESS, Terminal
             "waiting for the rate limit of 45/min",
         ),
         (
+            {"rate": Rate(1), "per_second": 1.0, "eta_s": 60.0, "wait": "rate", "rate_is_anothers": True, "requeued": 0},
+            60.0,
+            "[1 min] dify: 120 of 1230 deleted (9 %), 1 rejected, 1109 to go, 60/min of 60/min, about 1 min left, "
+            "waiting for the rate limit of 1/s, which another process with this key wants",
+        ),
+        (
             {"rate": Rate(100), "per_second": 0.0, "eta_s": None, "wait": "pause", "why": "Too many\x1b[2J requests", "wait_s": 42.0},
             61.0,
             "[1 min 01 s] dify: 120 of 1230 deleted (9 %), 1 rejected, 3 requeued, 1109 to go, 0/s of 100/s, time left unknown, "

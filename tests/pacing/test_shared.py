@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import logging
 import os
 import signal
@@ -33,8 +34,9 @@ from bulkdel.pacing.joint import (
     take_part,
     to_text,
 )
-from bulkdel.pacing.jointfile import NAME
+from bulkdel.pacing.jointfile import NAME, JointFile
 from bulkdel.pacing.shared import Shared
+from bulkdel.process import process_space, this_process
 from tests import virtual
 from tests.pacing.departures import now, worst
 
@@ -680,6 +682,54 @@ def test_real_processes_keep_one_limit_between_them(rate: int, tmp_path: Path) -
     assert [process.returncode for process in children] == [0, 0, 0]
     times = sorted(float(word) for words in said for word in words.split())
     assert worst(times, 1.0) <= rate
+
+
+def test_what_a_killed_process_wanted_lapses_at_once(tmp_path: Path) -> None:
+    """After kill -9 of one that wanted 2 a second nobody keeps to that any more: its number and birth tell that it has ended."""
+    slow = child(tmp_path, 2, 60, "told")
+    begin([slow])
+    assert slow.stdout is not None
+    slow.stdout.readline()
+
+    async def begun() -> tuple[Rate | None, bool]:
+        pacing = shared(Rate(100), tmp_path)
+        pacing.try_acquire()
+        found = pacing.rate, pacing.rate_is_anothers
+        pacing.close()
+        return found
+
+    assert virtual.run(begun()) == (Rate(2), True)
+    os.kill(slow.pid, signal.SIGKILL)
+    slow.communicate()
+    assert virtual.run(begun()) == (Rate(100), False)
+
+
+@pytest.mark.parametrize(
+    ("host", "space", "lapses"),
+    [("", "", True), ("elsewhere", "", False), ("", "elsewhere", False), (None, "", False)],
+)
+def test_only_who_is_known_to_have_ended_is_forgotten(
+    tmp_path: Path, host: str | None, space: str, lapses: bool
+) -> None:
+    """A process of another machine or of another container may run: no number of ours says anything about it."""
+    ended = subprocess.Popen([sys.executable, "-c", ""])
+    ended.wait()
+    words = ["00", ended.pid, "", host or this_process().host, space or process_space()]
+    name = f"{ended.pid}-0011aabb" if host is None else json.dumps(words)
+    file = JointFile(tmp_path)
+
+    async def begun() -> Rate | None:
+        loop = asyncio.get_running_loop()
+        with file.locked(KEY) as change:
+            change.after = take_part(Joint(loop.time(), loop.time()), name, Rate(2))
+        file.close()
+        pacing = shared(Rate(100), tmp_path)
+        pacing.try_acquire()
+        rate = pacing.rate
+        pacing.close()
+        return rate
+
+    assert virtual.run(begun()) == (Rate(100) if lapses else Rate(2))
 
 
 def test_a_killed_process_takes_nothing_with_it(tmp_path: Path) -> None:

@@ -21,8 +21,9 @@ import pytest
 
 from bulkdel.account import Counts
 from bulkdel.errors import BulkdelError, RunFileError
+from bulkdel.process import Process, this_process
 from bulkdel.runs import Run, RunFile, schema
-from bulkdel.runs.lock import Holder, holder, this_process
+from bulkdel.runs.lock import holder
 from tests.runs.helpers import connecting, crashed_copy, ending, handed, header, listed, planned, without_wal
 
 
@@ -280,11 +281,11 @@ def test_who_is_alive() -> None:
     me = this_process()
     assert me.alive()
     assert (me.pid, me.host) == (os.getpid(), socket.gethostname())
-    assert not Holder(me.pid, me.host, f"{me.born}0").alive()
-    assert Holder(me.pid, f"not {me.host}", "0").alive()
+    assert not Process(me.pid, me.host, f"{me.born}0").alive()
+    assert Process(me.pid, f"not {me.host}", "0").alive()
     ended = subprocess.Popen([sys.executable, "-c", ""])
     ended.wait()
-    assert not Holder(ended.pid, me.host, "").alive()
+    assert not Process(ended.pid, me.host, "").alive()
 
 
 def test_a_birth_is_told_whatever_the_program_is_called() -> None:

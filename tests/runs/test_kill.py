@@ -19,8 +19,9 @@ import pytest
 
 from bulkdel.account import Counts
 from bulkdel.errors import RunFileError
+from bulkdel.process import this_process
 from bulkdel.runs import AskedDataset, Run, RunFile
-from bulkdel.runs.lock import Lock, this_process
+from bulkdel.runs.lock import Lock
 from tests.cli.forked import CONTEXT
 from tests.runs.child import write_until_killed
 from tests.runs.helpers import handed, planned
