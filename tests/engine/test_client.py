@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from bulkdel import Client, Dify, Target
+from bulkdel import Client, Dify, Report, Target
 from bulkdel.errors import ConfigurationError
 from bulkdel.exchange import Answer, Page, Reply, Request
 from bulkdel.providers.base import Provider
@@ -176,3 +176,30 @@ def test_a_client_whose_second_wire_cannot_be_opened_leaves_the_first_closed() -
         assert open_now == set()
 
     virtual.run(main())
+
+
+@pytest.mark.parametrize("gracefully", [True, False])
+def test_a_stream_that_is_stopped_early_has_a_report_and_one_that_is_left_has_none(gracefully: bool) -> None:
+    """``client.stop()`` and reading on: every target settles, and the account comes; ``break``: there is none to print."""
+    service = Service(latency=0.1)
+    ids = service.fill(30)
+
+    async def main() -> tuple[int, Report | None]:
+        seen = 0
+        async with client(service, providers=[provider(concurrency=2)]) as opened:
+            async with opened.settle([Target("dify", DATASET, one) for one in ids]) as outcomes:
+                async for _ in outcomes:
+                    seen += 1
+                    if seen == 5:
+                        if not gracefully:
+                            break
+                        opened.stop()
+            return seen, outcomes.report
+
+    seen, report = virtual.run(main())
+    if gracefully:
+        assert report is not None
+        assert (seen, report.status, report.selected) == (30, "interrupted", 30)
+        assert report.deleted == 30 - len(service.held)
+    else:
+        assert (seen, report) == (5, None)
