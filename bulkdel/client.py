@@ -321,7 +321,8 @@ class Client:
     ) -> Report:
         """Carry out a plan, or go on with a run that did not come to its end; the report is the whole run's.
 
-        Deletes only what the run holds. ``confirm`` is asked where nothing was deleted yet.
+        Deletes only what the run holds. ``confirm`` is asked where nobody has said yes yet to all of it: before the first
+        delete, and where a dataset was still to be listed. The guards count the whole run, with what has settled.
 
         :param policy: None for the run's own
         :param retry_rejected: ask again for what was rejected
@@ -347,9 +348,9 @@ class Client:
                     held.wishes,
                     recorded,
                     on_plan=on_plan,
-                    confirm=None if held.begun else confirm,
-                    guarded=not held.begun,
+                    confirm=None if held.agreed else confirm,
                     before=held.before,
+                    settled_before=held.settled,
                 )
                 return await session.close(file, recorded, call, report)
 

@@ -187,7 +187,7 @@ def resume_options(function: F) -> F:
     """Whether to ask, what to write, and what of the run's own policy to change; what is not given stays as it was."""
     return _all(
         click.option("-y", "--yes", is_flag=True,
-                     help="Do not ask before a plan's first delete. A run that has begun does not ask again."),
+                     help="Do not ask. A run is asked about before its first delete, and again where more has to be listed."),
         click.option("--retry-rejected", is_flag=True, help="Ask again for what was rejected."),
         _JSON,
         _SETTLED,

@@ -49,7 +49,7 @@ def resume(world: World, /, run: str, **given: Any) -> int:
     check_streams(given["settled"], as_json=given["as_json"])
     path = run_files.find(run, world)
     with Run.open(path, check=False) as there:
-        header, begun = there.header, there.begun
+        header, agreed = there.header, there.agreed
     providers = opening.open_again(header, given, world, Screen(world))
     policy = policy_from(given, header.policy)
     crew = broker.again(header, given, world)
@@ -72,7 +72,7 @@ def resume(world: World, /, run: str, **given: Any) -> int:
         place=lambda: path,
         again=again,
         by_name=not header.targets,
-        asks=not begun,
+        asks=not agreed,
         crew=crew,
         **act.shared(given),
     )

@@ -96,11 +96,11 @@ def resuming(path: Path, more: Iterable[str] = ()) -> str:
         with Run.open(path, check=False) as run:
             if not goes_on(run):
                 return ""
-            begun = run.begun
+            agreed = run.agreed
     except BulkdelError:
         return ""
-    # Whoever has said yes to a run that has begun is not asked again; to one that has not, the yes was for this run, too.
-    words = [word for word in more if not (begun and word in ("-y", "--yes"))]
+    # Whoever has said yes to all of a run is not asked again; else the yes was for what is still to be listed, too.
+    words = [word for word in more if not (agreed and word in ("-y", "--yes"))]
     return shlex.join(["bulkdel", "resume", os.path.realpath(path), *words])
 
 

@@ -47,16 +47,16 @@ async def purge(
     on_plan: OnPlan | None = None,
     confirm: Confirm | None = None,
     dry_run: bool = False,
-    guarded: bool = True,
     settled: Callable[[], Sequence[Settled]] = tuple,
     before: Sequence[PlannedDataset] = (),
+    settled_before: int = 0,
 ) -> Report:
     """Empty the wished datasets and prove it, and settle explicit targets; ``settled`` gives the report's list at the end.
 
     Whatever the services do ends in the report. Nothing but GET is sent before the guards and ``confirm`` said yes.
     ``before`` are datasets that the ledger holds from an earlier session: what is left of them is carried out, they are not
-    listed for it again. ``guarded`` is whether the guards are asked. ``on_plan``
-    is called with everything that was listed and selected, a dry run's too.
+    listed for it again. ``settled_before`` is how many selected documents have
+    settled in it: the guards count the whole run. ``on_plan`` is called with everything that was listed and selected, a dry run's too.
 
     :raises ConfigurationError: where a target is no target, or names a provider that is not the call's; nothing was sent
     """
@@ -82,16 +82,17 @@ async def purge(
         call.names[planned.provider, planned.dataset] = planned.name
         call.sizes[planned.provider, planned.dataset] = planned.selected
 
-    why, hint = refusal(plan.selected, call.policy) if guarded else ("", "")
+    why, hint = refusal(plan.selected + settled_before, call.policy, begun=settled_before > 0)
     if on_plan is not None:
         on_plan(plan)
     # Where everything was stopped there is nobody to ask any more, and what nobody was asked for must not count as begun.
     halted = confirm is not None and all(stop.reason is not None for stop in call.stops.values())
     ask = not why and not dry_run and plan.selected > 0 and not halted
     if ask and confirm is not None and not await confirm(plan):
-        why, hint = "not confirmed", "nothing was deleted"
+        why, hint = "not confirmed", f"nothing{' more' if settled_before else ''} was deleted"
     if why or dry_run or halted:
         return await _undone(call, plan, ledger, why, hint)
+    await ledger.agreed(next(iter(call.channels)), plan.selected + settled_before)
 
     await call.settle([_feed(call, plan, ledger, name) for name in call.channels])
     lanes = call.engine.lanes if call.engine is not None else {}

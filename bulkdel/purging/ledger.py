@@ -59,6 +59,9 @@ class Ledger(Protocol):
     async def forget(self, provider: str, dataset: str, reason: str) -> None:
         """Drop a dataset's rows: its listing was not completed, so nothing of it may be deleted (S15)."""
 
+    async def agreed(self, provider: str, selected: int) -> None:
+        """The guards and the user said yes to all ``selected`` of the run; kept with any of the providers."""
+
     async def estimated(self, provider: str, seconds: float) -> None:
         """How long the deletes will take, for who looks at the plan later; kept with any of the providers."""
 
@@ -121,6 +124,9 @@ class MemoryLedger:
         pass
 
     async def whole(self, provider: str, dataset: str) -> None:
+        pass
+
+    async def agreed(self, provider: str, selected: int) -> None:
         pass
 
     async def estimated(self, provider: str, seconds: float) -> None:

@@ -15,7 +15,7 @@ from bulkdel.engine.timeline import Sample
 from bulkdel.model import Document, Rate, Selection, Settled, Target
 from bulkdel.purging.ledger import PAGE, Fate, Row, Work
 from bulkdel.runs import Added, Count, Run, RunFile
-from bulkdel.runs.review import ESTIMATED, LEARNED
+from bulkdel.runs.review import AGREED, ESTIMATED, LEARNED
 
 
 class RunLedger:
@@ -62,6 +62,9 @@ class RunLedger:
 
     async def whole(self, provider: str, dataset: str) -> None:
         await self.run.finish_listing(await self._key(provider, dataset), complete=True)
+
+    async def agreed(self, provider: str, selected: int) -> None:
+        await self.run.count([Count(provider, AGREED, 1, str(selected))])
 
     async def estimated(self, provider: str, seconds: float) -> None:
         await self.run.count([Count(provider, ESTIMATED, seconds)])

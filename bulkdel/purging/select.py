@@ -42,16 +42,17 @@ def item(work: Work, provider: Provider, policy: Policy, indexing: Indexing) -> 
     )
 
 
-def refusal(selected: int, policy: Policy) -> tuple[str, str]:
-    """Why the guards refuse to delete this many, and what to do; empty where they do not."""
+def refusal(selected: int, policy: Policy, *, begun: bool = False) -> tuple[str, str]:
+    """Why the guards refuse to delete this many, and what to do; empty where they do not. ``begun``: some are gone already."""
+    nothing = "nothing more was deleted" if begun else "nothing was deleted"
     if policy.max_delete is not None and selected > policy.max_delete:
         return (
             f"the selection has {many(selected, 'document')}, more than --max-delete allows: {policy.max_delete}",
-            "nothing was deleted; raise --max-delete or select fewer",
+            f"{nothing}; raise --max-delete or select fewer",
         )
     if policy.expect is not None and selected != policy.expect:
         return (
             f"the selection has {many(selected, 'document')}, but --expect says: {policy.expect}",
-            "nothing was deleted; look at the selection with --dry-run",
+            f"{nothing}; look at the selection with --dry-run",
         )
     return "", ""

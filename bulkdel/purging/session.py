@@ -10,7 +10,7 @@ from typing import Any
 
 import anyio.to_thread
 
-from bulkdel.account import Report
+from bulkdel.account import Counts, Report
 from bulkdel.account.plan import PlannedDataset
 from bulkdel.engine.call import Call
 from bulkdel.errors import ConfigurationError, RunFileError
@@ -24,12 +24,14 @@ from bulkdel.runs.values import Act, AskedDataset, address
 
 @dataclass(slots=True)
 class Session:
-    """What a resumed run holds: what is left to list, what was listed, and whether deletes have begun."""
+    """What a resumed run holds: what is left to list, what was listed, whether somebody said yes to all of it, and how many
+    of its selected documents have settled."""
 
     header: RunHeader
     wishes: list[Wish]
     before: list[PlannedDataset]
-    begun: bool
+    agreed: bool
+    settled: int
 
 
 async def create(
@@ -76,7 +78,9 @@ def _read(path: str | Path, providers: Mapping[str, Provider]) -> Session:
             _same(asked, providers)
         listings = run.listings()
         plan = {(planned.provider, planned.dataset): planned for planned in run.plan().datasets}
-        ended = {(d.provider, d.dataset) for d in run.datasets() if d.status == "complete" and d.remaining is not None}
+        datasets = run.datasets()
+        ended = {(d.provider, d.dataset) for d in datasets if d.status == "complete" and d.remaining is not None}
+        counts = Counts.of(datasets)
         if run.targets == "open":
             raise RunFileError(
                 f"the run ended before all of its targets were read, and asked for none of them: {run.path}"
@@ -104,7 +108,7 @@ def _read(path: str | Path, providers: Mapping[str, Provider]) -> Session:
                 f"the plan did not come to its end, so there is nothing to carry out: {run.path}",
                 hint="make the plan again",
             )
-        return Session(run.header, wishes, before, run.begun)
+        return Session(run.header, wishes, before, run.agreed, counts.selected - counts.not_attempted)
 
 
 def _same(asked: ProviderHeader, providers: Mapping[str, Provider]) -> None:

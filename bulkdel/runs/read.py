@@ -22,7 +22,7 @@ from bulkdel.runs import schema
 from bulkdel.runs.evidence import digest
 from bulkdel.runs.header import read_header
 from bulkdel.runs.lock import holder
-from bulkdel.runs.review import left_to_do
+from bulkdel.runs.review import AGREED, left_to_do
 from bulkdel.runs.samples import endings_in, samples_of
 from bulkdel.runs.schema import ARCHIVED, INDEXING, OUTCOMES, WORDS, Connect
 from bulkdel.runs.values import (
@@ -274,8 +274,18 @@ class Run:
 
     @property
     def begun(self) -> bool:
-        """Whether documents were handed over to be deleted: somebody has said yes to this run."""
+        """Whether documents were handed over to be deleted."""
         return bool(self._all("SELECT 1 FROM handed LIMIT 1"))
+
+    @property
+    def agreed(self) -> bool:
+        """Whether somebody said yes to all that it may delete: to as many as are selected, and nothing is still to be listed."""
+        said = "SELECT 1 FROM counter WHERE what = ? AND cause = (SELECT COALESCE(SUM(selected), 0) FROM dataset)"
+        if not self._all(said, (AGREED,)):
+            return False
+        # A plan deletes what it holds: what it could not list is no part of it.
+        unlisted = "SELECT 1 FROM dataset WHERE listing NOT IN ('none', 'complete') LIMIT 1"
+        return self._header.act == "plan" or not self._all(unlisted)
 
     def selection_of(self, provider: str, dataset: str) -> Selection:
         """Which of the dataset's documents the user wished for."""

@@ -11,6 +11,9 @@ from bulkdel.model import Rate
 from bulkdel.runs.schema import ARCHIVED, INDEXING, SYNCED
 from bulkdel.runs.values import unpack_id
 
+AGREED = "agreed"
+"""The counter of how often the guards and a user said yes; its cause is how many documents the run had selected by then."""
+
 ESTIMATED = "estimated"
 """The counter of the seconds that a plan will take."""
 

@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from bulkdel import Dify, Policy, Run, RunFileError, Target
 from bulkdel.account.plan import Plan
 from bulkdel.errors import ConfigurationError
+from bulkdel.purging.flow import Wish
 from bulkdel.purging.recorded import RunLedger
 from bulkdel.runs import RunFile
 from tests import virtual
@@ -327,3 +328,87 @@ def test_a_page_that_could_not_be_planned_is_told_to_whoever_gave_it(tmp_path: P
             await run.close("stopped", 4)
 
     asyncio.run(main())
+
+
+@pytest.mark.parametrize("requests", range(1, 8))
+def test_a_guard_holds_over_an_interrupted_listing(requests: int) -> None:
+    """A stop at any request of the listing leaves no yes behind: going on asks again, and the guard counts all."""
+
+    async def main(path: Path) -> None:
+        service = Service(latency=1.0)
+        service.fill(450)
+        policy = Policy(max_delete=100)
+        asked: list[int] = []
+
+        async def confirm(plan: Plan) -> bool:
+            asked.append(plan.selected)
+            return True
+
+        async with client(service) as c:
+            service.when[requests] = c.stop
+            first = await c.purge("dify", DATASET, run=path, policy=policy)
+            assert first.status in ("interrupted", "refused")
+            second = await c.resume(path, confirm=confirm)
+            assert (second.status, second.exit_status) == ("refused", 3)
+            assert "450 documents" in second.reason
+            assert len(service.held) == 450
+            assert not asked
+            third = await c.resume(path, policy=Policy(max_delete=450), confirm=confirm)
+        assert third.ok
+        assert asked == [450]
+
+    with folder() as at:
+        virtual.run(main(at / "a.run"))
+
+
+def test_a_guard_counts_what_was_deleted_before_and_what_is_listed_now() -> None:
+    """A dataset that could not be listed at first is guarded, and asked about, together with what is gone already."""
+
+    async def main(path: Path) -> None:
+        service, other = Service(), Service(name="other")
+        service.fill(60)
+        other.fill(200)
+        other.dataset_gone = True
+        both = client(service, other)
+        asked: list[int] = []
+
+        async def confirm(plan: Plan) -> bool:
+            asked.append(plan.selected)
+            return len(asked) > 1
+
+        async with both as c:
+            wishes = [Wish("dify", DATASET), Wish("other", DATASET)]
+            first = await c.carry_out(wishes, policy=Policy(max_delete=100), run=path)
+            assert (first.deleted, first.exit_status) == (60, 1)
+            other.dataset_gone = False
+            unconfirmed = await c.resume(path, policy=Policy(max_delete=260), confirm=confirm)
+            assert (unconfirmed.exit_status, unconfirmed.deleted, len(other.held)) == (3, 60, 200)
+            refused = await c.resume(path)
+            assert (refused.exit_status, len(other.held)) == (3, 200)
+            assert "260 documents" in refused.reason
+            assert "nothing more was deleted" in refused.hint
+            last = await c.resume(path, policy=Policy(max_delete=260), confirm=confirm)
+        assert (last.exit_status, last.deleted) == (0, 260)
+        assert asked == [200, 200]
+
+    with folder() as at:
+        virtual.run(main(at / "a.run"))
+
+
+def test_a_guard_that_is_given_when_a_run_goes_on_counts_the_whole_run() -> None:
+    """A lower guard than before refuses the rest, the run's own lets it go on: what is gone already counts in both."""
+
+    async def main(path: Path) -> None:
+        service = Service(latency=1.0)
+        service.fill(80)
+        async with client(service) as c:
+            service.when[30] = c.stop
+            first = await c.purge("dify", DATASET, run=path, policy=Policy(expect=80))
+            assert 0 < first.deleted < 80
+            lower = await c.resume(path, policy=Policy(max_delete=79))
+            assert (lower.exit_status, lower.deleted) == (3, first.deleted)
+            last = await c.resume(path)
+        assert last.ok
+
+    with folder() as at:
+        virtual.run(main(at / "a.run"))

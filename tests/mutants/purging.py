@@ -9,6 +9,7 @@ FLOW = "bulkdel/purging/flow.py"
 VERIFY = "bulkdel/purging/verify.py"
 SELECT = "bulkdel/purging/select.py"
 LEDGER = "bulkdel/purging/ledger.py"
+READ = "bulkdel/runs/read.py"
 EXPLICIT = "bulkdel/purging/explicit.py"
 MODEL = "bulkdel/model.py"
 
@@ -108,10 +109,31 @@ MUTANTS = (
     ),
     Mutant(
         "guards-never-asked", "S17", FLOW,
-        'refusal(plan.selected, call.policy) if guarded else ("", "")',
-        'refusal(plan.selected, call.policy) if not guarded else ("", "")',
+        "refusal(plan.selected + settled_before, call.policy, begun=settled_before > 0)",
+        '("", "")',
         "--max-delete and --expect refuse nothing",
         PURGE,
+    ),
+    Mutant(
+        "guard-forgets-what-is-gone", "S17", FLOW,
+        "refusal(plan.selected + settled_before,",
+        "refusal(plan.selected,",
+        "a run that goes on may delete as many again as its guard allows in all",
+        ("tests/engine/test_recorded.py",),
+    ),
+    Mutant(
+        "yes-to-what-was-not-listed", "S17", READ,
+        'return self._header.act == "plan" or not self._all(unlisted)',
+        "return True",
+        "a yes to one dataset holds for another that could not be listed then",
+        ("tests/engine/test_recorded.py",),
+    ),
+    Mutant(
+        "yes-to-any-number", "S17", READ,
+        " AND cause = (SELECT COALESCE(SUM(selected), 0) FROM dataset)",
+        "",
+        "a yes to sixty documents holds for two hundred that were listed later",
+        ("tests/engine/test_recorded.py",),
     ),
     Mutant(
         "guard-off-by-one", "S17", SELECT,
