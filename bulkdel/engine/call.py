@@ -158,7 +158,7 @@ class Call:
             requeued=requeued - watch.requeued,
             p50_s=p50,
             p95_s=p95,
-            in_flight=channel.in_flight,
+            in_flight=channel.take_peak(),
             concurrency=channel.slots.limit,
             rate=channel.pacing.allowed_per_second,
             waited={waits_for(channel, lane, now)[0] or ours: span},

@@ -105,6 +105,7 @@ class Channel:
         self.requests = 0  # requests that left, of every kind
         self.elsewhere = 0  # requests in flight that other processes sent for us, as they said last
         self._under_way: dict[int, None] = {}  # requests by their number, in the order in which they left
+        self._peak = 0  # the most in flight since somebody took it last
         self.stopped: StopReason | None = None
         self.pause_reason = ""
         self.random = rng or random.Random()
@@ -121,6 +122,11 @@ class Channel:
     def in_flight(self) -> int:
         """Requests that left and have not come back."""
         return len(self._under_way) + self.elsewhere
+
+    def take_peak(self) -> int:
+        """The most requests that were in flight at once since this was asked last."""
+        peak, self._peak = max(self._peak, self.in_flight), self.in_flight
+        return peak
 
     # ------------------------------------------------------------------ calls come and go
 
@@ -163,6 +169,8 @@ class Channel:
             self.requests += 1
             number = self.requests
             self._under_way[number] = None
+            if (flying := self.in_flight) > self._peak:
+                self._peak = flying
             # A slot that is handed on is never seen free; but where slots wait for a permit, the wire is what counts.
             in_flight = slots.in_flight if at_once else self.in_flight
             sent_at = time()

@@ -19,8 +19,8 @@ class Sample:
     """A stretch of a provider's time.
 
     ``at`` is seconds since the call began, ``span_s`` how long the stretch is. ``settled`` and ``requests`` are counts in it,
-    ``p50_s`` and ``p95_s`` how long answers took in it (None without one). ``in_flight`` and ``concurrency`` are as it ended,
-    ``rate`` what pacing aimed at per second then (None: no known limit). ``waited`` has seconds by cause and adds up to
+    ``p50_s`` and ``p95_s`` how long answers took in it (None without one). ``in_flight`` is the most at once, ``concurrency``
+    is as it ended, ``rate`` what pacing aimed at per second then (None: no known limit). ``waited`` has seconds by cause and adds up to
     ``span_s``; the cause ``us`` is time in which nothing outside held it back, ``done`` such in which another provider went on.
     """
 
@@ -38,7 +38,7 @@ class Sample:
 
 
 def merge(first: Sample, second: Sample) -> Sample:
-    """Two neighbouring stretches as one: counts and waits add up, the slower latency stands, the later state holds."""
+    """Two neighbouring stretches as one: counts and waits add up, the slower latency and the most in flight stand, the later state holds."""
     waited = Counter(first.waited)
     waited.update(second.waited)
     weight = first.requests + second.requests
@@ -53,7 +53,7 @@ def merge(first: Sample, second: Sample) -> Sample:
         requeued=first.requeued + second.requeued,
         p50_s=p50,
         p95_s=max((p for p in (first.p95_s, second.p95_s) if p is not None), default=None),
-        in_flight=second.in_flight,
+        in_flight=max(first.in_flight, second.in_flight),
         concurrency=second.concurrency,
         rate=second.rate,
         waited=dict(waited),

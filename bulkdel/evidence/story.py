@@ -84,8 +84,8 @@ def _from_endings(run: Run, session: Session, until: float) -> dict[str, list[Sa
 def equal(samples: Sequence[Sample], most: int = STRETCHES) -> tuple[Stretch, ...]:
     """The same time in at most ``most`` equal stretches, never finer than what was measured on average.
 
-    Counts and waits are shared out by time, so that they add up; the median is weighed by requests, the slowest p95 stands
-    and the latest state holds.
+    Counts and waits are shared out by time, so that they add up; the median is weighed by requests, the slowest p95 and
+    the most in flight stand, and the latest state holds.
     """
     end = max((s.at + s.span_s for s in samples), default=0.0)
     many = min(most, len(samples))
@@ -123,7 +123,7 @@ def _one(at: float, width: float, part: Sequence[tuple[Sample, float]]) -> Stret
         requeued=sum(s.requeued * share for s, share in part),
         p50_s=sum(p50 * n for p50, n in answers) / sum(n for _, n in answers) if answers else None,
         p95_s=max((s.p95_s for s, _ in part if s.p95_s is not None), default=None),
-        in_flight=latest.in_flight,
+        in_flight=max(s.in_flight for s, _ in part),
         concurrency=latest.concurrency,
         rate=latest.rate,
         waited=dict(waited),

@@ -52,6 +52,24 @@ def test_a_merged_stretch_shows_the_slower_latency() -> None:
     assert both.p50_s == pytest.approx(0.2)
 
 
+def test_a_stretch_shows_the_most_that_was_in_flight(tmp_path: Path) -> None:
+    """Not what is left at its end, which for a run of a second is nothing: so it is measured, merged and kept in the run file."""
+    assert merge(Sample(0, 1, in_flight=3), Sample(1, 1, in_flight=1)).in_flight == 3
+    service = Service(latency=0.001)  # over before anybody looks
+    service.fill(40)
+    path = tmp_path / "a.run"
+
+    async def main() -> None:
+        async with client(service, providers=[provider(concurrency=4)]) as c:
+            await c.purge("dify", DATASET, run=path)
+
+    virtual.run(main())
+    with Run.open(path) as run:
+        (kept,) = run.samples().values()
+    assert max(sample.in_flight for sample in kept["dify"]) == service.most_in_flight == 4
+    assert all(sample.in_flight for sample in kept["dify"] if sample.requests)
+
+
 @pytest.mark.parametrize(
     ("values", "expected"),
     [([], (None, None)), ([2.0], (2.0, 2.0)), ([float(n) for n in range(101)], (50.0, 95.0))],

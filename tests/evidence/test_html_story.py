@@ -49,10 +49,11 @@ def test_equal_stretches_add_up(given_looks: list[tuple[float, int, int, str, fl
 
 
 def test_a_stretch_takes_its_share_of_what_lies_across_its_edge() -> None:
-    """A sample over two stretches is shared out by time; the median is weighed by requests, the latest state holds."""
+    """A sample over two stretches is shared out by time; the median is weighed by requests, the latest state and the most
+    in flight hold."""
     first, second = equal(
         [
-            Sample(0.0, 3.0, settled=30, requests=30, p50_s=1.0, p95_s=2.0, in_flight=1, concurrency=4, rate=9.0),
+            Sample(0.0, 3.0, settled=30, requests=30, p50_s=1.0, p95_s=2.0, in_flight=3, concurrency=4, rate=9.0),
             Sample(3.0, 1.0, settled=4, requests=10, p50_s=3.0, p95_s=5.0, in_flight=2, concurrency=2, rate=4.5),
         ]
     )
@@ -60,7 +61,7 @@ def test_a_stretch_takes_its_share_of_what_lies_across_its_edge() -> None:
     assert (first.settled, second.settled) == pytest.approx((20, 14))
     assert (first.p50_s, second.p50_s) == pytest.approx((1.0, 2.0))
     assert (first.p95_s, second.p95_s) == (2.0, 5.0)
-    assert (second.in_flight, second.concurrency, second.rate) == (2, 2, 4.5)
+    assert (second.in_flight, second.concurrency, second.rate) == (3, 2, 4.5)
 
 
 def test_no_time_is_no_stretch() -> None:

@@ -63,7 +63,8 @@ def figures(story: Story) -> list[Figure]:
         rates["allowed"] = line(lambda s: s.rate)
     drawn.append(draw("Requests", "a second", rates, note="" if len(rates) > 1 else "no limit known"))
     lines = {"in flight": line(lambda s: s.in_flight), "at most": line(lambda s: s.concurrency)}
-    drawn.append(draw("Requests at the same time", "requests", lines))
+    most = "in flight: the most at once in each stretch"
+    drawn.append(draw("Requests at the same time", "requests", lines, note=most))
     drawn.append(_waits(story.stretches, unit, word))
     if any(s.requeued for s in story.stretches):
         drawn.append(draw("Asked again", "a second", {"asked again": line(lambda s: s.requeued / s.span_s)}))
