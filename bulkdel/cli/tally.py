@@ -61,7 +61,12 @@ class Tally:
         recorded = None if path is None else _recorded(path)
         if recorded is not None:
             recorded.status, recorded.signal, recorded.reason = "interrupted", signal, reason
-            recorded.requests += requests  # those of this session are counted at its end, which it did not have
+            # What this session took is written down at its end, which it did not have; but here it is known.
+            recorded.uncounted_sessions = max(0, recorded.uncounted_sessions - 1)
+            recorded.requests += requests
+            recorded.pauses += self._pauses
+            for cause, n in self._requeued.items():
+                recorded.requeued[cause] = recorded.requeued.get(cause, 0) + n
             for dataset in recorded.datasets:
                 if dataset.counts.not_attempted and dataset.status in ("complete", "incomplete"):
                     dataset.status = "interrupted"
