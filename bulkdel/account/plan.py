@@ -19,7 +19,8 @@ class PlannedDataset:
     selected documents' creation times in Unix seconds. ``stopped`` says why nothing in it can be deleted, empty where it can.
     ``explicit``: its documents were named one by one; the dataset is not emptied, and not listed again afterwards.
     ``cut``: the run was stopped before it was listed whole. ``first`` has the ids and names of the first ``FIRST`` selected, as the
-    service has them; empty where they were named one by one, and in a plan that is read from a run file.
+    service has them; empty where they were named one by one, and in a plan that is read from a run file. ``invalid`` counts the explicit targets whose ids
+    are never sent, ``first_invalid`` has the first of them and why.
     """
 
     provider: str
@@ -37,6 +38,8 @@ class PlannedDataset:
     explicit: bool = False
     cut: bool = False
     first: list[tuple[str, str]] = field(default_factory=list)
+    invalid: int = 0
+    first_invalid: str = ""
 
 
 @dataclass(slots=True)

@@ -178,7 +178,7 @@ def finish(act: Act, ended: Ended, world: World, screen: Screen) -> int:
     if status != 0:
         if report.bug:
             screen.error(f"bulkdel ran into a bug: {safe(report.bug)}")
-        screen.error(_sentence(report), safe(report.hint))
+        screen.error(_sentence(report), safe(report.hint) or _where_to_look(act, report))
     act.metrics.account(report)
     act.metrics.end(status, screen.warning)
     if plan is not None and not act.quiet and (warning := too_long(plan, act.policy)):
@@ -194,6 +194,16 @@ def _sentence(report: Report) -> str:
     if not report.selected and report.reason:
         return f"{report.status}: nothing was deleted: {safe(report.reason)}"
     return safe(report.summary(), 2000)
+
+
+def _where_to_look(act: Act, report: Report) -> str:
+    """How to find the right id, where the service does not know a dataset; a job's providers have no command of their own."""
+    unknown = any(d.status == "stopped" and not d.counts.listed for d in report.datasets) or report.reasons.get(
+        "dataset_stopped"
+    )
+    if report.status != "incomplete" or act.kind not in ("purge", "plan", "delete") or not unknown:
+        return ""
+    return f"this lists the datasets that the key sees: {shlex.join(['bulkdel', 'datasets', act.providers[0].name])}"
 
 
 def _way_on(act: Act, ended: Ended, world: World) -> list[str]:
@@ -230,12 +240,15 @@ def _to_mend(report: Report) -> bool:
 
 def _retry(act: Act, ended: Ended) -> list[str]:
     """How to ask again for what was rejected, which nothing does by itself; the command comes last, whole, to be copied."""
-    if ended.path is None or not act.deletes or not ended.report.counts.rejected:
+    reasons = ended.report.reasons
+    # An invalid id is never sent, however often it is asked for.
+    if ended.path is None or not act.deletes or ended.report.counts.rejected <= reasons.get("invalid_id", 0):
         return []
-    words = ["bulkdel", "resume", os.path.realpath(ended.path), "--retry-rejected"]
-    if "archived" in ended.report.reasons and not act.policy.unarchive:
-        words.append("--unarchive")
-    return ["hint: this asks again for what was rejected:", shlex.join(words)]
+    again = shlex.join(["bulkdel", "resume", os.path.realpath(ended.path), "--retry-rejected"])
+    # The command deletes no more than was asked for: un-archiving is a choice of its own.
+    archived = "archived" in reasons and not act.policy.unarchive
+    choice = ["hint: archived documents stay; to un-archive and delete them, add: --unarchive"] if archived else []
+    return [*choice, "hint: this asks again for what was rejected:", again]
 
 
 def go_on(argv: Sequence[str]) -> str:

@@ -75,7 +75,7 @@ def installed() -> None:
         if name not in sys.modules and find_spec(name) is None:  # what is loaded may have no spec
             raise ConfigurationError(
                 f"work on several machines needs packages that are not installed: {name}",
-                hint="pip install 'bulkdel[celery]'",
+                hint="in bulkdel's checkout: pip install '.[celery]'",
             )
 
 

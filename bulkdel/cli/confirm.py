@@ -11,7 +11,7 @@ from typing import TextIO
 
 from bulkdel.account.plan import Plan
 from bulkdel.cli.screen import Screen
-from bulkdel.evidence.planned import describe
+from bulkdel.evidence.planned import describe, to_delete
 from bulkdel.model import Policy
 from bulkdel.text import NAME, safe
 
@@ -29,13 +29,13 @@ class Question:
     called: str
 
 
-def question(plan: Plan, *, by_name: bool) -> Question:
-    """One dataset with a name is confirmed by its name, everything else by the number of documents."""
+def question(plan: Plan, policy: Policy, *, by_name: bool) -> Question:
+    """One dataset with a name is confirmed by its name, everything else by the number of documents to delete."""
     if by_name and len(plan.datasets) == 1:
         name = safe(plan.datasets[0].name, NAME).strip()  # of blanks alone, an empty line would be a yes
         if name:
             return Question(name, "the dataset's name")
-    return Question(str(plan.selected), "the number of documents")
+    return Question(str(sum(to_delete(dataset, policy) for dataset in plan.datasets)), "the number of documents")
 
 
 def is_yes(asked: Question, typed: str) -> bool:
@@ -51,7 +51,7 @@ def confirmation(
     async def confirm(plan: Plan) -> bool:
         if plan.selected == 0:
             return True  # there is nothing to say yes to
-        asked = question(plan, by_name=by_name)
+        asked = question(plan, policy, by_name=by_name)
         with screen.still():
             screen.say("About to delete; this cannot be undone:")
             screen.tell(*describe(plan, policy, named=NAMED if len(plan.datasets) == 1 else 0))

@@ -28,7 +28,7 @@ json   the account as one JSON object
 jsonl  every document with its ending, one JSON object a line, as of --settled
 csv    the same for a spreadsheet
 html   one page with plots and searchable lists, in a file that needs no network
-       (up to 100,000 documents; needs: pip install 'bulkdel[report]')
+       (up to 100,000 documents; needs, in bulkdel's checkout: pip install '.[report]')
 \b
 text, json and html end with a digest: the SHA-256 of every ending, counted from the run
 file, so that a report can be matched to its run later.

@@ -34,7 +34,13 @@ COUNT = click.IntRange(min=0)
 @click.option("--datasets", type=COUNT, default=1, show_default=True, help="Datasets.")
 @click.option("--seed", type=int, default=0, show_default=True, help="The same seed holds the same and fails the same.")
 @click.option("--indexing", type=COUNT, default=0, help="So many documents are still being indexed.")
-@click.option("--indexing-for", type=DURATION, default="5s", show_default=True, help="How long they are being indexed.")
+@click.option(
+    "--indexing-for",
+    type=DURATION,
+    default="5s",
+    show_default=True,
+    help="How long they are being indexed, from the simulator's start on.",
+)
 @click.option("--stuck", type=COUNT, default=0, help="So many documents are being indexed for ever.")
 @click.option(
     "--guard",

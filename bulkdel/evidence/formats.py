@@ -25,7 +25,7 @@ def html(run: Run) -> Iterator[str]:
             raise
         raise ConfigurationError(
             f"the HTML report needs a package that is not installed: {error.name}",
-            hint="pip install 'bulkdel[report]'",
+            hint="in bulkdel's checkout: pip install '.[report]'",
         ) from None
     return page(run)
 

@@ -17,7 +17,7 @@ ADVICE: dict[Outcome, str] = {
     "refused": "the service refuses them; its words say why",
     "gave_up": "no clear answer in --attempts tries; run again, what is gone stays gone",
     "dataset_stopped": "their dataset does not exist, or the key may not touch it",
-    "not_attempted": "not reached, or no answer came before the end; run again to go on",
+    "not_attempted": "not reached, or no answer came before the end; resume the run to go on",
 }
 """What to do about each way of not being deleted, in one sentence each."""
 

@@ -64,6 +64,11 @@ async def take_targets(
                 of = planned[provider, dataset] = PlannedDataset(provider, dataset, explicit=True)
             of.listed += n
             of.selected += n
+        for target in page:
+            if why := call.channels[target.provider].provider.invalid(target.dataset, target.document):
+                of = planned[target[:2]]
+                of.invalid += 1
+                of.first_invalid = of.first_invalid or f"{target.document} ({why})"
         await ledger.add_targets(page)
     await ledger.took_targets(whole=not call.results.unread)
     return list(planned.values())

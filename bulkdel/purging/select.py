@@ -47,12 +47,12 @@ def refusal(selected: int, policy: Policy, *, begun: bool = False) -> tuple[str,
     nothing = "nothing more was deleted" if begun else "nothing was deleted"
     if policy.max_delete is not None and selected > policy.max_delete:
         return (
-            f"the selection has {many(selected, 'document')}, more than --max-delete allows: {policy.max_delete}",
-            f"{nothing}; raise --max-delete or select fewer",
+            f"the selection has {many(selected, 'document')}, more than max_delete allows: {policy.max_delete}",
+            f"{nothing}; raise max_delete or select fewer",
         )
     if policy.expect is not None and selected != policy.expect:
         return (
-            f"the selection has {many(selected, 'document')}, but --expect says: {policy.expect}",
-            f"{nothing}; look at the selection with --dry-run",
+            f"the selection has {many(selected, 'document')}, but expect says: {policy.expect}",
+            f"{nothing}; a dry run shows the selection",
         )
     return "", ""

@@ -23,14 +23,15 @@ def test_the_plan_is_told_with_all_that_matters() -> None:
     stopped = PlannedDataset("dify", OTHER, stopped="Dataset not found.")
     assert describe(Plan([FULL, stopped], 1330.0), Policy()) == [
         f"  dify / Manuals ({DATASET})",
-        "    998 of 1000 documents to delete, created 2024-01-02 to 2025-03-04",
+        "    998 of 1000 documents selected: 986 to delete, 12 archived (will be rejected)",
+        "    created: 2024-01-02 to 2025-03-04",
         "    left alone: 2 (name does not match)",
-        "    archived: 12, will be rejected (--unarchive un-archives them first)",
+        "    archived: 12, deleted only with --unarchive",
         "    still being indexed: 5, are waited for",
         "    synced from a source: 3, and may come back at its next sync",
         f"  dify / {OTHER}",
         "    nothing can be deleted here: Dataset not found.",
-        "  in all: 998 of 1000 documents in 2 datasets",
+        "  in all, of 2 datasets: 998 of 1000 documents selected: 986 to delete, 12 archived (will be rejected)",
         "  time needed at the current limits: about 22 min 10 s",
     ]
 
@@ -48,7 +49,7 @@ def test_a_plan_of_many_datasets_is_cut_but_counted() -> None:
     told = describe(Plan([PlannedDataset("dify", f"ds{n}", listed=2, selected=2) for n in range(100)]), Policy())
     assert len(told) < 50
     assert "  and 80 more datasets with 160 documents to delete" in told
-    assert "  in all: 200 of 200 documents in 100 datasets" in told
+    assert "  in all, of 100 datasets: 200 of 200 documents selected: 200 to delete" in told
 
 
 @pytest.mark.parametrize(
@@ -70,13 +71,44 @@ def test_one_dataset_is_confirmed_by_its_name_and_everything_else_by_its_number(
     datasets: list[PlannedDataset], by_name: bool, answer: str
 ) -> None:
     """What to type can be typed, and says what is about to go."""
-    assert question(Plan(datasets), by_name=by_name).answer == answer
+    assert question(Plan(datasets), Policy(), by_name=by_name).answer == answer
+
+
+@pytest.mark.parametrize(("unarchive", "answer"), [(False, "8"), (True, "11")])
+def test_the_number_to_type_stands_in_the_question(unarchive: bool, answer: str) -> None:
+    """What is known to be rejected is not counted as about to go, and the number to type is the one that the lines above it show."""
+    archived = PlannedDataset("dify", DATASET, "A", listed=9, selected=7, archived=3)
+    plan, policy = (
+        Plan([archived, PlannedDataset("dify", OTHER, "B", listed=4, selected=4)]),
+        Policy(unarchive=unarchive),
+    )
+    assert question(plan, policy, by_name=True).answer == answer
+    (in_all,) = [line for line in describe(plan, policy) if line.startswith("  in all")]
+    assert f"11 of 13 documents selected: {answer} to delete" in in_all
+
+
+def test_the_documents_to_delete_stand_under_a_heading_of_their_own() -> None:
+    """Below "left alone" they would read as those that are left; where some will be rejected the heading says selected."""
+    kept = {"created too late": 3}
+    planned = PlannedDataset(
+        "dify", DATASET, listed=8, selected=5, skipped=kept, first=[("d1", "a.md"), ("d2", ""), ("d3", "")]
+    )
+    told = describe(Plan([planned]), Policy(), named=2)
+    assert told[2:6] == [
+        "    left alone: 3 (created too late)",
+        "    the first 2 of 5 to delete:",
+        "      d1 (a.md)",
+        "      d2",
+    ]
+    planned.archived = 4
+    assert "    the first 2 of 5 selected:" in describe(Plan([planned]), Policy(), named=2)
+    assert "    the first 2 of 5 to delete:" in describe(Plan([planned]), Policy(unarchive=True), named=2)
 
 
 @given(st.text(max_size=40), st.text(max_size=40))
 def test_only_the_answer_itself_is_a_yes(name: str, typed: str) -> None:
     """Nothing else that is typed is a yes, and an empty line never is."""
-    asked = question(Plan([PlannedDataset("dify", DATASET, name, selected=5)]), by_name=True)
+    asked = question(Plan([PlannedDataset("dify", DATASET, name, selected=5)]), Policy(), by_name=True)
     assert is_yes(asked, asked.answer + "\n")
     assert is_yes(asked, typed) == (typed.strip() == asked.answer)
     assert not is_yes(asked, "\n")
@@ -156,4 +188,4 @@ def test_a_dry_run_needs_nobody() -> None:
     assert seen.status == 0
     assert client.calls[1][2]["dry_run"] is True
     assert client.deleted == []
-    assert seen.stdout.startswith("Dry run, nothing was deleted: 3 of 3 documents would be")
+    assert seen.stdout.startswith("Dry run, nothing was deleted: 3 of 3 documents selected: 3 to delete")

@@ -137,7 +137,7 @@ def test_a_dry_run_sends_only_get() -> None:
     async def work(simulator: DifySimulator, beside: Beside) -> None:
         ended = await beside.run("purge", "dify", *simulator.dataset_ids, "--dry-run", "--name", "*.md")
         assert ended.status == 0
-        assert re.match(r"Dry run, nothing was deleted: \d+ of 120 documents would be\n", ended.stdout)
+        assert re.match(r"Dry run, nothing was deleted: \d+ of 120 documents selected: \d+ to delete\n", ended.stdout)
         assert {logged.method for logged in simulator.requests} == {"GET"}
         assert simulator.remaining == 120
 

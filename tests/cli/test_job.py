@@ -272,7 +272,7 @@ def test_a_dry_run_deletes_nothing_and_keeps_nothing(folder: Folder, state: Path
     seen = folder.job("--dry-run")
     assert (seen.status, len(folder.east.held), len(folder.west.held)) == (0, 5, 2)
     assert {sent.method for sent in folder.east.sent + folder.west.sent} <= {"GET"}
-    assert seen.stdout.startswith("Dry run, nothing was deleted: 6 of 6 documents would be\n")
+    assert seen.stdout.startswith("Dry run, nothing was deleted: 6 of 6 documents selected: 6 to delete\n")
     assert not list(state.glob("*.run"))
 
 

@@ -14,13 +14,14 @@ import pytest
 from bulkdel.evidence.rows import PLANNED
 from bulkdel.evidence.summary import ADVICE
 from bulkdel.exchange import Answer, Request
-from bulkdel.model import Rate
+from bulkdel.model import Policy, Rate
 from bulkdel.pacing.learned import Memory
 from bulkdel.providers.dify import Dify
 from bulkdel.purging.flow import Wish
+from bulkdel.purging.select import refusal
 from bulkdel.runs import Run
 from tests.cli.inside import ENVIRON, URL, command, last, purge
-from tests.engine.world import DATASET, KEY, Service, client
+from tests.engine.world import DATASET, KEY, Service, client, document_id
 
 # ------------------------------------------------------------------ plans
 
@@ -28,8 +29,8 @@ from tests.engine.world import DATASET, KEY, Service, client
 @pytest.mark.parametrize(
     ("options", "would"),
     [
-        ((), "30 of 45 documents would be, 10 would be rejected (archived)"),
-        (("--unarchive",), "40 of 45 documents would be"),
+        ((), "40 of 45 documents selected: 30 to delete, 10 archived (will be rejected)"),
+        (("--unarchive",), "40 of 45 documents selected: 40 to delete"),
     ],
 )
 def test_what_will_be_rejected_is_not_counted_as_what_would_go(
@@ -48,7 +49,7 @@ def test_what_will_be_rejected_is_not_counted_as_what_would_go(
     assert dry[0] == f"Dry run, nothing was deleted: {would}"
     assert plan[0] == f"Planned, nothing was deleted: {would}"
     assert plan[0] in report
-    assert f" {would.split()[0]} deleted" in command(service, "resume", run, "-y").stdout
+    assert f" {would.partition(': ')[2].split()[0]} deleted" in command(service, "resume", run, "-y").stdout
 
 
 @pytest.mark.parametrize("rate", ["20/s", "none"])
@@ -67,13 +68,14 @@ def test_a_plans_report_has_the_time_that_the_plan_said(tmp_path: Path, rate: st
 
 
 def test_a_dry_run_names_the_first_documents(tmp_path: Path) -> None:
-    """Ten of each dataset, how many more there are, and what lists them all; a plan's report does."""
+    """Ten of each dataset under a heading of their own, of how many they are, and what lists them all; a plan's report does."""
     service = Service()
     ids = service.fill(12)
     seen = command(service, "purge", "dify", DATASET, "--dry-run").stdout.splitlines()
     named = [line.strip() for line in seen if line.startswith("      ")]
     newest = [f"{one} (doc-{n}.md)" for n, one in enumerate(ids)][::-1]  # the order in which the service lists them
-    assert named == [*newest[:10], "and 2 more"]
+    assert named == newest[:10]
+    assert "    the first 10 of 12 to delete:" in seen
     assert "  every document: bulkdel plan (or bulkdel job --plan), then bulkdel report" in seen
     run = str(tmp_path / "a.run")
     assert ids[0] not in command(service, "plan", "dify", DATASET, "-o", run).stdout
@@ -246,3 +248,56 @@ def test_documents_that_were_not_selected_are_no_surprise_afterwards() -> None:
     assert seen.status == 0
     (again,) = [event for line in seen.stderr.splitlines() if (event := json.loads(line))["event"] == "listed again"]
     assert (again["level"], again["remaining"], again["skipped"]) == ("info", 3, 3)
+
+
+# ------------------------------------------------------------------ what a newcomer stumbled over
+
+
+def test_a_dry_run_names_invalid_ids_and_nobody_offers_to_ask_for_them_again(tmp_path: Path) -> None:
+    """$ bulkdel delete dify FILE --dry-run: an id that is never sent does not count as about to go; nor is --retry-rejected named for it."""
+    service = Service()
+    service.fill(1)
+    targets = tmp_path / "targets.csv"
+    targets.write_text(f"dataset,document\n{DATASET},{document_id(0)}\n{DATASET},../datasets\n{DATASET},x\n")
+    dry = command(service, "delete", "dify", str(targets), "--dry-run").stdout
+    split = "3 of 3 documents selected: 1 to delete, 2 with an invalid id (will be rejected)"
+    first = "    invalid ids: 2, never sent, the first of them: ../datasets (the document's id is not a dashed UUID)"
+    assert dry.startswith(f"Dry run, nothing was deleted: {split}\n")
+    assert first in dry.splitlines()
+    done = command(service, "delete", "dify", str(targets), "-y")
+    assert (done.status, len(service.held)) == (1, 0)
+    assert "--retry-rejected" not in done.stderr
+
+
+def test_a_guard_speaks_so_that_it_is_true_of_every_way_to_set_it() -> None:
+    """An option, a key of a job file and a field of Policy have one name but for the dashes, and a job has no such option."""
+    assert refusal(51, Policy(max_delete=50)) == (
+        "the selection has 51 documents, more than max_delete allows: 50",
+        "nothing was deleted; raise max_delete or select fewer",
+    )
+    assert refusal(51, Policy(expect=50)) == (
+        "the selection has 51 documents, but expect says: 50",
+        "nothing was deleted; a dry run shows the selection",
+    )
+
+
+@pytest.mark.parametrize("act", ["purge", "plan"])
+def test_a_dataset_that_is_not_there_is_answered_with_where_to_look(act: str) -> None:
+    """$ bulkdel purge dify WRONG: the hint is the command that lists the right ones."""
+    more = ("-y",) if act == "purge" else ()
+    seen = command(Service(), act, "dify", "99999999-9999-4999-8999-999999999999", *more)
+    assert seen.status == 1
+    assert "hint: this lists the datasets that the key sees: bulkdel datasets dify" in seen.stderr
+
+
+@pytest.mark.parametrize(
+    ("command_name", "words"),
+    [
+        ("job", 'variable of the provider\'s kind, whatever its name: DIFY_API_KEY for kind = "dify"'),
+        ("report", "in bulkdel's checkout: pip install '.[report]'"),
+        ("simulate", "from the simulator's start on"),
+    ],
+)
+def test_help_says_what_is_so(command_name: str, words: str) -> None:
+    """$ bulkdel COMMAND --help: which variable, which package and which beginning are meant."""
+    assert words in " ".join(command(Service(), command_name, "--help").stdout.split())

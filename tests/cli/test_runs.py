@@ -41,12 +41,13 @@ def test_a_plan_says_what_would_go_and_the_command_that_does_it(tmp_path: Path) 
     run = tmp_path / "a plan.run"
     seen = command(service, "plan", "dify", DATASET, "-o", str(run), "--rate", "10/s", "--created-before", "2026-01-01")
     assert (seen.status, gets_only(service), len(service.held)) == (0, True, 45)
-    assert seen.stdout.splitlines()[:5] == [
-        "Planned, nothing was deleted: 30 of 45 documents would be, 10 would be rejected (archived)",
+    assert seen.stdout.splitlines()[:6] == [
+        "Planned, nothing was deleted: 40 of 45 documents selected: 30 to delete, 10 archived (will be rejected)",
         f"  dify / Support ({DATASET})",
-        "    40 of 45 documents to delete, created 2023-11-14",
+        "    40 of 45 documents selected: 30 to delete, 10 archived (will be rejected)",
+        "    created: 2023-11-14",
         "    left alone: 5 (created too late)",
-        "    archived: 10, will be rejected (--unarchive un-archives them first)",
+        "    archived: 10, deleted only with --unarchive",
     ]
     assert re.search(r"^  time needed at the current limits: about \d s$", seen.stdout, re.MULTILINE)
     assert last(seen) == ["resume", str(run)]
@@ -437,9 +438,10 @@ def test_what_was_rejected_is_asked_again_on_request(state: Path) -> None:
     seen = purge(service)
     (run,) = kept(state)
     assert (seen.status, len(service.held)) == (1, 2)
-    hint, told = seen.stderr.splitlines()[-2:]
+    choice, hint, told = seen.stderr.splitlines()[-3:]
+    assert choice == "hint: archived documents stay; to un-archive and delete them, add: --unarchive"
     assert hint == "hint: this asks again for what was rejected:"
-    assert told == f"bulkdel resume {run} --retry-rejected --unarchive"
+    assert told == f"bulkdel resume {run} --retry-rejected"  # no more than was asked for
     plain = command(service, "resume", str(run))
     assert (plain.status, len(service.held)) == (1, 2)
     assert "  2 archived: " not in plain.stderr
@@ -449,7 +451,7 @@ def test_what_was_rejected_is_asked_again_on_request(state: Path) -> None:
     account = json.loads(command(service, "report", str(run), "--format", "json").stdout)
     assert (listed["status"], account["status"], account["state"], account["exit_status"]) == (*["incomplete"] * 3, 1)
     assert f"Run {run.stem}: incomplete" in command(service, "report", str(run)).stdout
-    again = command(service, *told.split()[1:], "--json")
+    again = command(service, *told.split()[1:], "--unarchive", "--json")
     assert (again.status, json.loads(again.stdout)["deleted"], service.held) == (0, 5, {})
 
 

@@ -40,11 +40,11 @@ def test_a_purge_from_the_question_to_the_command_that_goes_on(run: Path) -> Non
     async def work(simulator: DifySimulator, beside: Beside) -> None:
         argv = ("purge", "dify", *simulator.dataset_ids, "--concurrency", "1", "--rate", "none", "--run", str(run))
         async with at_a_terminal(beside, *argv) as terminal:
-            await terminal.shows("to delete for good (154):")
+            await terminal.shows("to delete for good (140):")
             same(terminal.text, "question")
             # So many requests, which delete one dataset and the beginning of another, and then a pause.
             simulator.set_faults(rate_limit=25, rate_window=3600.0, rate_style="429-retry-after")
-            terminal.type("154\r")
+            terminal.type("140\r")
             await terminal.shows(display("waiting for the end of a pause"))
             same(picture(terminal.text), "paused")
             terminal.resize(50, 24)

@@ -68,7 +68,7 @@ def test_without_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
     assert seen.status == 2
     assert seen.stderr.splitlines() == [
         "error: work on several machines needs packages that are not installed: celery",
-        "hint: pip install 'bulkdel[celery]'",
+        "hint: in bulkdel's checkout: pip install '.[celery]'",
     ]
 
 

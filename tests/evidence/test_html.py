@@ -164,7 +164,7 @@ def test_a_plan_is_shown_for_review(tmp_path: Path) -> None:
     (planned,) = parts.data()
     told = Counter((row[3], row[4]) for row in rows(planned))
     assert told == {("to delete", ""): 5, ("left alone", "created too late"): 2}
-    assert "Planned, nothing was deleted: 5 of 7 documents would be" in parts.text
+    assert "Planned, nothing was deleted: 5 of 7 documents selected: 5 to delete" in parts.text
 
 
 def test_the_command_writes_the_page(run: Path, tmp_path: Path) -> None:
@@ -192,7 +192,7 @@ def test_what_is_missing_is_named(run: Path, tmp_path: Path, monkeypatch: pytest
     monkeypatch.setitem(sys.modules, "pygal", None)
     with Run.open(run) as opened, pytest.raises(ConfigurationError, match="not installed: pygal") as caught:
         FORMATS["html"](opened)
-    assert caught.value.hint == "pip install 'bulkdel[report]'"
+    assert caught.value.hint == "in bulkdel's checkout: pip install '.[report]'"
     seen = command(Service(), "report", str(run), "--format", "html", "-o", str(tmp_path / "a.html"))
     assert seen.status == 2
     assert list(tmp_path.iterdir()) == []
