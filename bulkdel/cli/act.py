@@ -170,9 +170,8 @@ def finish(act: Act, ended: Ended, world: World, screen: Screen) -> int:
     except BrokenPipeError:
         output.silence(world.stdout)
     except OSError as error:
-        output.silence(
-            world.stdout
-        )  # what its buffer holds still would fail once more at the exit, with a status of its own
+        # What its buffer holds still would fail once more at the exit, with a status of its own.
+        output.silence(world.stdout)
         screen.error(f"cannot write the result: {error.strerror or error}")
         status = status or 1
     if status != 0:
@@ -198,9 +197,8 @@ def _sentence(report: Report) -> str:
 
 def _where_to_look(act: Act, report: Report) -> str:
     """How to find the right id, where the service does not know a dataset; a job's providers have no command of their own."""
-    unknown = any(d.status == "stopped" and not d.counts.listed for d in report.datasets) or report.reasons.get(
-        "dataset_stopped"
-    )
+    unknown = "dataset_stopped" in report.reasons
+    unknown |= any(dataset.status == "stopped" and not dataset.counts.listed for dataset in report.datasets)
     if report.status != "incomplete" or act.kind not in ("purge", "plan", "delete") or not unknown:
         return ""
     return f"this lists the datasets that the key sees: {shlex.join(['bulkdel', 'datasets', act.providers[0].name])}"

@@ -29,6 +29,8 @@ def describe(plan: Plan, policy: Policy, *, shown: int | None = DATASETS_SHOWN, 
     if len(plan.datasets) > 1:
         in_all = forecast(plan, policy, selected=plan.selected, listed=plan.listed)
         lines.append(f"  in all, of {len(plan.datasets)} datasets: {in_all}")
+    if any(_rejected(dataset, policy)[0] for dataset in plan.datasets):
+        lines.append("  archived documents are deleted only with --unarchive")
     if plan.selected and not all(dataset.stopped for dataset in plan.datasets):
         needed = "unknown before the first deletes" if plan.seconds is None else f"about {spoken(plan.seconds)}"
         lines.append(f"  time needed at the current limits: {needed}")
@@ -63,9 +65,8 @@ def facts(dataset: PlannedDataset, policy: Policy) -> list[str]:
         return [f"nothing can be deleted here: {safe(dataset.stopped)}"]
     said = [_split(dataset.selected, dataset.listed, *_rejected(dataset, policy)), *_ages(dataset)]
     said += [f"left alone: {n} ({safe(why)})" for why, n in dataset.skipped.items()]
-    if dataset.archived:
-        becomes = "will be un-archived first" if policy.unarchive else "deleted only with --unarchive"
-        said.append(f"archived: {dataset.archived}, {becomes}")
+    if dataset.archived and policy.unarchive:
+        said.append(f"archived: {dataset.archived}, will be un-archived first")
     if dataset.invalid:
         said.append(f"invalid ids: {dataset.invalid}, never sent, the first of them: {safe(dataset.first_invalid)}")
     if dataset.indexing:

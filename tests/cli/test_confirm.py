@@ -26,12 +26,12 @@ def test_the_plan_is_told_with_all_that_matters() -> None:
         "    998 of 1000 documents selected: 986 to delete, 12 archived (will be rejected)",
         "    created: 2024-01-02 to 2025-03-04",
         "    left alone: 2 (name does not match)",
-        "    archived: 12, deleted only with --unarchive",
         "    still being indexed: 5, are waited for",
         "    synced from a source: 3, and may come back at its next sync",
         f"  dify / {OTHER}",
         "    nothing can be deleted here: Dataset not found.",
         "  in all, of 2 datasets: 998 of 1000 documents selected: 986 to delete, 12 archived (will be rejected)",
+        "  archived documents are deleted only with --unarchive",
         "  time needed at the current limits: about 22 min 10 s",
     ]
 

@@ -298,6 +298,7 @@ def test_a_dataset_that_is_not_there_is_answered_with_where_to_look(act: str) ->
         ("simulate", "from the simulator's start on"),
     ],
 )
-def test_help_says_what_is_so(command_name: str, words: str) -> None:
+def test_help_says_what_is_so(capsys: pytest.CaptureFixture[str], command_name: str, words: str) -> None:
     """$ bulkdel COMMAND --help: which variable, which package and which beginning are meant."""
-    assert words in " ".join(command(Service(), command_name, "--help").stdout.split())
+    assert command(Service(), command_name, "--help").status == 0
+    assert words in " ".join(capsys.readouterr().out.split())

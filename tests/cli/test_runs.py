@@ -47,7 +47,7 @@ def test_a_plan_says_what_would_go_and_the_command_that_does_it(tmp_path: Path) 
         "    40 of 45 documents selected: 30 to delete, 10 archived (will be rejected)",
         "    created: 2023-11-14",
         "    left alone: 5 (created too late)",
-        "    archived: 10, deleted only with --unarchive",
+        "  archived documents are deleted only with --unarchive",
     ]
     assert re.search(r"^  time needed at the current limits: about \d s$", seen.stdout, re.MULTILINE)
     assert last(seen) == ["resume", str(run)]
