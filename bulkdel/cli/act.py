@@ -237,9 +237,8 @@ def _to_mend(report: Report) -> bool:
 
 
 def _retry(act: Act, ended: Ended) -> list[str]:
-    """How to ask again for what was rejected, which nothing does by itself; the command comes last, whole, to be copied."""
+    """How to ask again for what was rejected, which nothing does by itself and which helps no invalid id; the command comes last, whole, to be copied."""
     reasons = ended.report.reasons
-    # An invalid id is never sent, however often it is asked for.
     if ended.path is None or not act.deletes or ended.report.counts.rejected <= reasons.get("invalid_id", 0):
         return []
     again = shlex.join(["bulkdel", "resume", os.path.realpath(ended.path), "--retry-rejected"])

@@ -65,13 +65,20 @@ async def take_targets(
             of.listed += n
             of.selected += n
         for target in page:
-            if why := call.channels[target.provider].provider.invalid(target.dataset, target.document):
+            if why := _why_invalid(call, target):
                 of = planned[target[:2]]
                 of.invalid += 1
                 of.first_invalid = of.first_invalid or f"{target.document} ({why})"
         await ledger.add_targets(page)
     await ledger.took_targets(whole=not call.results.unread)
     return list(planned.values())
+
+
+def _why_invalid(call: Call, target: Target) -> str:
+    try:
+        return call.channels[target.provider].provider.invalid(target.dataset, target.document)
+    except Exception:
+        return ""  # a bug of the provider's: the engine meets it again when the target's turn comes, and reports it
 
 
 async def _pages(call: Call, targets: Iterable[Target] | AsyncIterable[Target]) -> AsyncIterator[list[Target]]:
