@@ -22,8 +22,8 @@ def add_dataset(store: Store, provider: str, dataset: str, name: str, listing: b
     """The dataset's key. One that is there already keeps its documents."""
     key = store.dataset(provider, dataset)
     store.connection.execute(
-        "UPDATE dataset SET name = CASE WHEN ?1 = '' THEN name ELSE ?1 END, selection = COALESCE(?2, selection),"
-        " listing = CASE WHEN ?3 AND listing IN ('none', 'incomplete') THEN 'open' ELSE listing END WHERE id = ?4",
+        "UPDATE dataset SET name = COALESCE(NULLIF(?, ''), name), selection = COALESCE(?, selection),"
+        " listing = CASE WHEN ? AND listing IN ('none', 'incomplete') THEN 'open' ELSE listing END WHERE id = ?",
         (safe(name), selection, listing, key),
     )
     return key
@@ -153,10 +153,10 @@ def _describe(store: Store, row: int, document: Document, flags: int) -> None:
         # A crashed session's mark says for waiting and for ready documents how far it got; one that changes sides would
         # lose its doubt.
         store.connection.execute(
-            "INSERT OR IGNORE INTO unfinished SELECT ?1, 0, ?2 WHERE EXISTS (SELECT 1 FROM handed h"
+            "INSERT OR IGNORE INTO unfinished SELECT ?, 0, ? WHERE EXISTS (SELECT 1 FROM handed h"
             " JOIN session o ON o.id = h.session JOIN dataset s ON s.provider = h.provider JOIN document d ON d.dataset = s.id"
-            " WHERE d.row = ?1 AND h.row >= ?1 AND h.waiting = ?3 AND h.session <> ?4 AND NOT o.clean)",
-            (row, store.word("an earlier session crashed"), flags & INDEXING, store.session),
+            " WHERE d.row = ? AND h.row >= d.row AND h.waiting = ? AND h.session <> ? AND NOT o.clean)",
+            (row, store.word("an earlier session crashed"), row, flags & INDEXING, store.session),
         )
     store.connection.execute(
         "UPDATE document SET name = ?, created_at = ?, status = ?, flags = ? WHERE row = ?",

@@ -40,10 +40,10 @@ PAGE = 1000
 
 # One row for each place in the input: a document, or a further occurrence of one.
 _PLACES = """
-SELECT d.row AS place, {columns} FROM document d {joins} WHERE d.row > ?1 {condition}
+SELECT d.row AS place, {columns} FROM document d {joins} WHERE d.row > ? {condition}
 UNION ALL
-SELECT x.row AS place, {columns} FROM duplicate x CROSS JOIN document d ON d.row = x.document {joins} WHERE x.row > ?1 {condition}
-ORDER BY place LIMIT ?2
+SELECT x.row AS place, {columns} FROM duplicate x CROSS JOIN document d ON d.row = x.document {joins} WHERE x.row > ? {condition}
+ORDER BY place LIMIT ?
 """
 _OF = "CROSS JOIN dataset s ON s.id = d.dataset CROSS JOIN provider p ON p.id = s.provider"
 _ENDING = f"{_OF} CROSS JOIN settled e ON e.row = d.row CROSS JOIN word r ON r.id = e.reason"
@@ -373,7 +373,7 @@ class Run:
     def _places(self, columns: str, joins: str, condition: str) -> Iterator[tuple[Any, ...]]:
         sql = _PLACES.format(columns=columns, joins=joins, condition=condition)
         after = 0
-        while rows := self._all(sql, (after, PAGE)):
+        while rows := self._all(sql, (after, after, PAGE)):
             after = rows[-1][0]
             for row in rows:
                 yield row[1:]

@@ -63,15 +63,15 @@ def endings_in(
 ) -> tuple[float, Mapping[str, Mapping[int, int]]]:
     """What ``Run.endings_in`` gives; ``fetch`` runs a query."""
     begin, end = int(since * 1000), int(until * 1000)  # milliseconds, as they are stored
-    within = "settled_at >= ?1 AND settled_at < ?2"
-    last = fetch(f"SELECT COALESCE(MAX(settled_at), ?1) FROM settled WHERE {within}", (begin, end))[0][0]
+    within = "settled_at >= ? AND settled_at < ?"
+    last = fetch(f"SELECT COALESCE(MAX(settled_at), ?) FROM settled WHERE {within}", (begin, begin, end))[0][0]
     width = max(1000, -(-(last - begin + 1) // most))
     found: dict[str, dict[int, int]] = {}
     for provider, stretch, n in fetch(
-        "SELECT p.name, (e.settled_at - ?1) / ?3 AS stretch, COUNT(*) FROM settled e JOIN document d ON d.row = e.row"
+        "SELECT p.name, (e.settled_at - ?) / ? AS stretch, COUNT(*) FROM settled e JOIN document d ON d.row = e.row"
         f" JOIN dataset s ON s.id = d.dataset JOIN provider p ON p.id = s.provider WHERE {within}"
         " GROUP BY p.name, stretch ORDER BY p.name, stretch",
-        (begin, end, width),
+        (begin, width, begin, end),
     ):
         found.setdefault(provider, {})[stretch] = n
     return width / 1000, found

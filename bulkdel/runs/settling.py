@@ -31,9 +31,9 @@ FROM (
         CASE WHEN d.created_at IS NOT NULL THEN printf('%!.17g', d.created_at) END AS created_at, w.word AS status,
         d.flags AS flags{more}
     FROM document d CROSS JOIN dataset s ON s.id = d.dataset LEFT JOIN word w ON w.id = d.status{joins}
-    WHERE d.row > ?1 AND d.row <= ?2 AND s.provider = ?3 AND d.skipped IS NULL AND (d.flags & ?4) = ?5
+    WHERE d.row > ? AND d.row <= ? AND s.provider = ? AND d.skipped IS NULL AND (d.flags & ?) = ?
         AND NOT EXISTS (SELECT 1 FROM settled e WHERE e.row = d.row)
-    ORDER BY d.row LIMIT ?6)
+    ORDER BY d.row LIMIT ?)
 """
 _NEVER_ASKED = _OPEN.format(columns="NULL, NULL, NULL, NULL", more="", joins="")
 _ASKED_BEFORE = _OPEN.format(
