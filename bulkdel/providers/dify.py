@@ -8,10 +8,9 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import ClassVar, Final, NamedTuple
+from typing import ClassVar, Final
 from urllib.parse import urlsplit
 
-from bulkdel.backoff import retry_after
 from bulkdel.exchange import (
     LISTING_BYTES,
     Answer,
@@ -21,7 +20,6 @@ from bulkdel.exchange import (
     Gone,
     Lost,
     Page,
-    Pause,
     Reject,
     Reply,
     Request,
@@ -34,6 +32,7 @@ from bulkdel.model import Dataset, Document, Limits, Rate, Target
 from bulkdel.providers import words
 from bulkdel.providers.base import Next
 from bulkdel.providers.bearer import Bearer
+from bulkdel.providers.dify_answers import Said, is_404, is_success, not_dify, take_apart, usual_meaning, why_unanswered
 from bulkdel.providers.dify_rows import dataset_of, document_of, next_page, page_rows, the_one
 
 # Written out: a third faster than with a group that repeats, and every target passes here twice.
@@ -43,31 +42,6 @@ _CLOUD_HOST: Final = "api.dify.ai"
 # The smallest plan allows 10 requests a minute, shared with the workspace's own apps: 80 % of it.
 _UNKNOWN_PLAN: Final = Rate(8, per=60)
 _SHARE: Final = 0.8
-# A refused call counts against the same window, so nothing is asked before the whole window has passed.
-_CLOUD_WINDOW: Final = 60.0
-
-_PROXY_PAUSES: Final = 3  # a proxy that blocks three times in a row, with nothing else in between, means it
-_EARLY_PAUSES: Final = 10  # a 408 or 425 that never ends is no rate limit, and would pause for ever
-# Seconds that a Retry-After on a server error may hold one document: its own wish is no limit on the others.
-_LONGEST_REQUEUE: Final = 300.0
-
-_WRONG_ADDRESS: Final = "check the base URL: a self-hosted Dify's ends in /v1, and no login page may stand before it"
-_WRONG_KEY: Final = "give a dataset API key of this workspace (dataset-…), from Knowledge > Service API"
-
-
-class _Said(NamedTuple):
-    """An answer taken apart: its JSON value, Dify's ``code`` and ``message`` (raw), and the words to show."""
-
-    answer: Answer
-    value: object
-    code: str
-    message: str
-    shown: str
-
-    @property
-    def reason(self) -> str:
-        """What people are told: the service's own words, or the status with whatever was said instead."""
-        return self.shown if self.message else words.http(self.answer.status, self.shown)
 
 
 @dataclass(frozen=True, init=False)
@@ -177,11 +151,11 @@ class Dify(Bearer):
         if reply.status == 200 and isinstance(said.value, dict):
             found = dataset_of(said.value)
             if found is None:
-                return self._not_dify(said)
+                return not_dify(said)
             if found.id.casefold() != dataset.casefold():
                 return words.unreadable("the dataset", f"another one came: {self.words(found.id)}")
             return found
-        return self._failure(said, "the dataset")
+        return why_unanswered(said, "the dataset")
 
     def listing(self, dataset: str, cursor: str | None) -> Request:
         return Request("GET", f"/datasets/{dataset}/documents?page={cursor or 1}&limit=100", max_body=LISTING_BYTES)
@@ -192,7 +166,7 @@ class Dify(Bearer):
             return words.lost(reply, doubt=False)
         said = self._said(reply)
         if reply.status != 200 or said.value is words.NOT_JSON:
-            return self._failure(said, "the listing")
+            return why_unanswered(said, "the listing")
         try:
             rows, total = page_rows(said.value, cursor)
             items = tuple(document_of(row) for row in words.dicts(rows))
@@ -208,17 +182,17 @@ class Dify(Bearer):
         if isinstance(reply, Lost):
             return words.lost(reply, doubt=False)
         said = self._said(reply)
-        usual = self._usual(said, doubt=False)
+        usual = usual_meaning(said, doubt=False)
         if usual is not None:
             return usual
-        if _is_404(said, "Document"):
+        if is_404(said, "Document"):
             return Gone(said.reason)
-        if _is_404(said, "Dataset") or reply.status == 403:
+        if is_404(said, "Dataset") or reply.status == 403:
             return StopDataset(said.reason)
         if reply.status == 200 and (found := the_one(said.value, target.document)) is not None:
             return document_of(found)
         if 200 <= reply.status < 300 and not isinstance(said.value, dict):
-            return self._failure(said, "the document")
+            return why_unanswered(said, "the document")
         return Requeue("unclear", f"the document's state could not be read: {said.reason}")
 
     def datasets(self, cursor: str | None) -> Request:
@@ -231,7 +205,7 @@ class Dify(Bearer):
         said = self._said(reply)
         try:
             if reply.status != 200 or said.value is words.NOT_JSON:
-                failure = self._failure(said, "the list of datasets")
+                failure = why_unanswered(said, "the list of datasets")
             else:
                 rows, total = page_rows(said.value, cursor)
                 found = [dataset_of(row) for row in words.dicts(rows)]
@@ -243,20 +217,16 @@ class Dify(Bearer):
 
     # ------------------------------------------------------------------ reading
 
-    def _said(self, answer: Answer) -> _Said:
-        value = words.parse(answer)
-        code = message = ""
-        if isinstance(value, dict):
-            code, message = words.text(value, "code"), words.text(value, "message")
-        return _Said(answer, value, code, message, self.words(message or code or words.page(answer)))
+    def _said(self, answer: Answer) -> Said:
+        return take_apart(answer, self.words)
 
-    def _read_delete(self, asked: Asked, said: _Said) -> Verdict:
+    def _read_delete(self, asked: Asked, said: Said) -> Verdict:
         status = said.answer.status
-        if status == 200 and _is_success(said.value):
+        if status == 200 and is_success(said.value):
             return words.DELETED  # 2
         if status == 403 and said.code == "archived_document_immutable":  # 9
             return Ask("disable", said.reason) if asked.unarchive else Reject("archived", said.reason)
-        usual = self._usual(said, doubt=True)
+        usual = usual_meaning(said, doubt=True)
         if usual is not None:
             return usual
         match status:
@@ -264,57 +234,57 @@ class Dify(Bearer):
                 return Requeue("indexing", said.reason)
             case 400 | 403 | 405 | 415 | 422:  # 7, 12
                 return Reject("refused", said.reason)
-            case 404 if _is_404(said, "Document"):  # 13
+            case 404 if is_404(said, "Document"):  # 13
                 return Gone(said.reason)
-            case 404 if _is_404(said, "Dataset"):  # 14
+            case 404 if is_404(said, "Dataset"):  # 14
                 return Ask("dataset", said.reason)
             case 404:  # 15
                 return Ask("check", said.reason)
             case _ if 200 <= status < 300:  # 3
-                return self._not_dify(said)
+                return not_dify(said)
             case _:
                 return Requeue("unclear", said.reason)
 
-    def _read_check(self, target: Target, said: _Said) -> Verdict:
+    def _read_check(self, target: Target, said: Said) -> Verdict:
         """15, and the last question before a document is given up."""
-        usual = self._usual(said, doubt=False)
+        usual = usual_meaning(said, doubt=False)
         if usual is not None:
             return usual
         status = said.answer.status
-        if _is_404(said, "Document"):
+        if is_404(said, "Document"):
             return Gone(said.reason)
-        if _is_404(said, "Dataset"):
+        if is_404(said, "Dataset"):
             return Ask("dataset", said.reason)
         if status == 200 and the_one(said.value, target.document) is not None:
             return Requeue("unclear", "still there", step="delete")
         if 200 <= status < 300 and not isinstance(said.value, dict):
-            return self._not_dify(said)
+            return not_dify(said)
         return Requeue("unclear", said.reason, step="delete")
 
-    def _read_dataset(self, target: Target, said: _Said) -> Verdict:
+    def _read_dataset(self, target: Target, said: Said) -> Verdict:
         """14: the dataset itself says whether it is there."""
-        usual = self._usual(said, doubt=False)
+        usual = usual_meaning(said, doubt=False)
         if usual is not None:
             return usual
         status = said.answer.status
-        if _is_404(said, "Dataset") or status == 403:
+        if is_404(said, "Dataset") or status == 403:
             return StopDataset(said.reason)
         if status == 200 and the_one(said.value, target.dataset) is not None:
             return Requeue("unclear", "the service said that the dataset is not there, but it is", step="delete")
         if 200 <= status < 300 and not isinstance(said.value, dict):
-            return self._not_dify(said)
+            return not_dify(said)
         return Requeue("unclear", said.reason, step="delete")
 
-    def _read_status(self, step: str, said: _Said) -> Verdict:
+    def _read_status(self, step: str, said: Said) -> Verdict:
         """Un-archive safely: disable (completed documents only), un_archive until it is accepted, then DELETE."""
         status = said.answer.status
         following = Ask("un_archive" if step == "disable" else "delete")
-        if status == 204 or (status == 200 and _is_success(said.value)):
+        if status == 204 or (status == 200 and is_success(said.value)):
             return following
         if status == 404 and not said.code and "x-version" in said.answer.headers:
             # Dify's own router: releases before 1.4 have no such route. The base URL is right.
             return Reject("archived", f"this Dify cannot un-archive: {said.reason}")
-        usual = self._usual(said, doubt=False)
+        usual = usual_meaning(said, doubt=False)
         if usual is not None:
             return usual
         match status:
@@ -322,84 +292,18 @@ class Dify(Bearer):
                 return Requeue("indexing", said.reason)
             case 400 if step == "disable" and "not completed" in said.message:
                 return following
-            case 404 if _is_404(said, "Document"):
+            case 404 if is_404(said, "Document"):
                 return Gone(said.reason)
-            case 404 if _is_404(said, "Dataset"):
+            case 404 if is_404(said, "Dataset"):
                 return Ask("dataset", said.reason)
             case _ if 200 <= status < 300:
-                return self._not_dify(said)
+                return not_dify(said)
             case 400 | 403 | 404 | 405 | 415 | 422:
                 return Reject("archived", said.reason)
             case _:
                 return Requeue("unclear", said.reason)
 
-    def _usual(self, said: _Said, *, doubt: bool) -> Failure | None:
-        """What an answer means whatever was asked; None where that depends on the question.
-
-        ``doubt``: it was a delete, which a server error may have carried out all the same.
-        """
-        answer, message = said.answer, said.message
-        status, headers = answer.status, answer.headers
-        if status == 400 and said.code == "invalid_param":
-            if message.startswith(("Dataset does not exist", "Dataset is not exist")):  # 5
-                return StopDataset(said.reason)
-            if message.startswith("Unable to retrieve billing information"):  # 6: asked before anything is deleted
-                return Requeue("trouble", said.reason)
-        elif status == 401:  # 8
-            return StopProvider(said.reason, _WRONG_KEY)
-        elif status == 403:
-            if said.code == "forbidden" and "request rate limit" in message:  # 10
-                return Pause(said.reason, after=_CLOUD_WINDOW, slower=True)
-            if said.code == "forbidden" and message.startswith("Dataset api access is not enabled"):  # 11
-                return StopDataset(said.reason)
-            if not isinstance(said.value, dict) or "x-version" not in headers:  # 12: a proxy, not Dify
-                return Pause(f"blocked before Dify: {said.reason}", slower=False, stop_after=_PROXY_PAUSES)
-        elif status == 404 and not said.code:  # 16
-            return StopProvider(f"no such route: {said.reason}", _WRONG_ADDRESS)
-        elif status in (408, 425, 429):  # 17
-            after = retry_after(headers.get("retry-after"), headers.get("date"))
-            if status == 429:
-                return Pause(said.reason, after=after, slower=True)
-            return Pause(said.reason, after=after, slower=False, stop_after=_EARLY_PAUSES)
-        elif 300 <= status < 400:  # 22
-            where = self.words(headers.get("location", ""))
-            return StopProvider(f"redirected, HTTP {status}: {where}" if where else said.reason, _WRONG_ADDRESS)
-        elif status >= 500 or status < 200:  # 18, 19, and what is no HTTP status at all
-            wait = retry_after(headers.get("retry-after"), headers.get("date"))
-            after = None if wait is None else min(wait, _LONGEST_REQUEUE)
-            return Requeue("trouble", said.reason, doubt=doubt, after=after)
-        return None
-
-    def _failure(self, said: _Said, what: str) -> Failure:
-        """Why a question (``what`` was asked for) has no answer."""
-        usual = self._usual(said, doubt=False)
-        if usual is not None:
-            return usual
-        answer = said.answer
-        if 200 <= answer.status < 300:
-            if answer.cut:
-                return words.unreadable(what, f"longer than {len(answer.body)} bytes")
-            if said.value is words.NOT_JSON and words.broken_off(answer):
-                return Requeue("trouble", f"{what} could not be read: it broke off")
-            return self._not_dify(said)
-        if answer.status in (400, 403, 404, 405, 415, 422):
-            return StopDataset(said.reason) if said.code else self._not_dify(said)
-        return Requeue("unclear", said.reason)
-
-    def _not_dify(self, said: _Said) -> StopProvider:
-        return StopProvider(f"this is not Dify's answer: {words.http(said.answer.status, said.shown)}", _WRONG_ADDRESS)
-
 
 @lru_cache(maxsize=64)  # a thousand documents have one dataset; what is no text is a TypeError here, too
 def _is_dataset(id: str) -> bool:
     return _UUID.fullmatch(id) is not None
-
-
-def _is_success(value: object) -> bool:
-    """The two bodies of a 200 that mean success: up to 1.3.0 an object, from 1.4.0 to 1.12.1 a number."""
-    return value == {"result": "success"} or (type(value) is int and value == 204)
-
-
-def _is_404(said: _Said, whose: str) -> bool:
-    # A suffix may follow ("… You have requested this URI … but did you mean …").
-    return said.answer.status == 404 and said.code == "not_found" and said.message.startswith(whose)

@@ -24,8 +24,9 @@ AREAS = {
     "backoff": Area(("bulkdel/backoff.py",), ("tests/test_backoff.py",)),
     "readers": Area(
         (
-            "bulkdel/providers/dify.py", "bulkdel/providers/dify_rows.py", "bulkdel/providers/langdock.py",
-            "bulkdel/providers/langdock_rows.py", "bulkdel/providers/words.py", "bulkdel/providers/bearer.py",
+            "bulkdel/providers/dify.py", "bulkdel/providers/dify_answers.py", "bulkdel/providers/dify_rows.py",
+            "bulkdel/providers/langdock.py", "bulkdel/providers/langdock_rows.py", "bulkdel/providers/words.py",
+            "bulkdel/providers/bearer.py",
         ),
         ("tests/providers", "tests/proof/test_readers.py"),
     ),

@@ -5,6 +5,7 @@ from __future__ import annotations
 from tests.mutants.planted import Mutant
 
 DIFY = "bulkdel/providers/dify.py"
+ANSWERS = "bulkdel/providers/dify_answers.py"
 ROWS = "bulkdel/providers/dify_rows.py"
 LANGDOCK = "bulkdel/providers/langdock.py"
 WORDS = "bulkdel/providers/words.py"
@@ -26,20 +27,20 @@ MUTANTS = (
     ),
     Mutant(
         "any-2xx-deleted", "S12", DIFY,
-        "if status == 200 and _is_success(said.value):\n            return words.DELETED",
+        "if status == 200 and is_success(said.value):\n            return words.DELETED",
         "if 200 <= status < 300:\n            return words.DELETED",
         "a login page that says 200 is taken for a delete",
         DIFY_TABLE,
     ),
     Mutant(
         "dify-500-certain", "S2", DIFY,
-        "usual = self._usual(said, doubt=True)",
-        "usual = self._usual(said, doubt=False)",
+        "usual = usual_meaning(said, doubt=True)",
+        "usual = usual_meaning(said, doubt=False)",
         "a server error is taken for proof that nothing was deleted",
         DIFY_TABLE,
     ),
     Mutant(
-        "dify-404-exact-words", "S12", DIFY,
+        "dify-404-exact-words", "S12", ANSWERS,
         "said.message.startswith(whose)",
         'said.message == f"{whose} not found."',
         "a 404 with a suffix, or in an older release's words, is not understood",
@@ -47,20 +48,20 @@ MUTANTS = (
     ),
     Mutant(
         "dify-dataset-unconfirmed", "S12", DIFY,
-        'case 404 if _is_404(said, "Dataset"):  # 14\n                return Ask("dataset", said.reason)',
-        'case 404 if _is_404(said, "Dataset"):  # 14\n                return Gone(said.reason)',
+        'case 404 if is_404(said, "Dataset"):  # 14\n                return Ask("dataset", said.reason)',
+        'case 404 if is_404(said, "Dataset"):  # 14\n                return Gone(said.reason)',
         "the 404 of a vanished dataset counts N times as already gone",
         DIFY_TABLE,
     ),
     Mutant(
-        "dify-401-goes-on", "S11", DIFY,
+        "dify-401-goes-on", "S11", ANSWERS,
         "return StopProvider(said.reason, _WRONG_KEY)",
         'return Requeue("unclear", said.reason)',
         "a refused key is tried again for every document",
         DIFY_TABLE,
     ),
     Mutant(
-        "dify-cloud-short-pause", "S7", DIFY,
+        "dify-cloud-short-pause", "S7", ANSWERS,
         "_CLOUD_WINDOW: Final = 60.0",
         "_CLOUD_WINDOW: Final = 6.0",
         "Dify Cloud is asked again before its window has passed, which locks the workspace out",
@@ -74,9 +75,9 @@ MUTANTS = (
         BEARERS,
     ),
     Mutant(
-        "dify-429-a-failure", "S8", DIFY,
-        "                return Pause(said.reason, after=after, slower=True)",
-        '                return Requeue("unclear", said.reason)',
+        "dify-429-a-failure", "S8", ANSWERS,
+        "            return Pause(said.reason, after=after, slower=True)",
+        '            return Requeue("unclear", said.reason)',
         "a rate limit costs the document an attempt",
         DIFY_TABLE,
     ),
