@@ -58,7 +58,7 @@ def as_dict(one: Overview, now: float) -> dict[str, Any]:
 
 
 def lines(found: Sequence[Overview], now: float) -> list[str]:
-    """A table in plain columns, 80 of them where names are bulkdel's own; under a run that can go on the command that does it, under a broken one what is wrong."""
+    """A table in plain columns, 80 of them where names are bulkdel's own; under a run that can go on the command that does it, under a refused or a broken one why."""
     wide = max(4, *(len(safe(one.name)) for one in found))
     out = [f"{'name':<{wide}}  {'status':<11} {'age':>6} {'selected':>8} {'gone':>6} {'rejected':>8} {'to go':>6}"]
     for one in found:
@@ -68,9 +68,13 @@ def lines(found: Sequence[Overview], now: float) -> list[str]:
             continue
         age = rough(_age(one, now))
         gone = c.deleted + c.already_gone
+        over = one.state == "refused" and not one.goes_on
+        left = "-" if over else str(c.not_attempted)  # nobody waits for what was refused
         out.append(
-            f"{safe(one.name):<{wide}}  {one.state:<11} {age:>6} {c.selected:>8} {gone:>6} {c.rejected:>8} {c.not_attempted:>6}"
+            f"{safe(one.name):<{wide}}  {one.state:<11} {age:>6} {c.selected:>8} {gone:>6} {c.rejected:>8} {left:>6}"
         )
+        if over:
+            out.append(f"  nothing was deleted{f': {safe(one.reason)}' if one.reason else ''}")
         if one.goes_on:
             out.append(f"  {command(one)}")
     return out

@@ -28,7 +28,8 @@ STATES: dict[State, str] = {
 class Overview:
     """One run file. ``problem`` says why it could not be read, and then the rest is empty.
 
-    ``created_at`` is in Unix seconds. ``goes_on``: resuming it has something to do, and nobody said no.
+    ``created_at`` is in Unix seconds. ``goes_on``: resuming it has something to do, and nobody said no. ``reason`` is why its last
+    session ended as it did, where there is more to say than ``state``.
     """
 
     path: Path
@@ -37,6 +38,7 @@ class Overview:
     created_at: float | None = None
     counts: Counts = field(default_factory=Counts)
     goes_on: bool = False
+    reason: str = ""
     problem: str = ""
     hint: str = ""
 
@@ -66,7 +68,8 @@ def look(path: Path) -> Overview:
     """The run file at ``path``; whatever is wrong with it is said in the answer, never raised."""
     try:
         with Run.open(path, check=False) as run:
-            return Overview(path, run.state, run.header.act, run.header.created_at, run.counts(), offered(run))
+            reason = run.sessions()[-1].reason
+            return Overview(path, run.state, run.header.act, run.header.created_at, run.counts(), offered(run), reason)
     except (BulkdelError, OSError) as error:
         return Overview(path, problem=str(error), hint=getattr(error, "hint", ""))
 
@@ -79,8 +82,15 @@ def goes_on(run: Run) -> bool:
 
 
 def offered(run: Run) -> bool:
-    """Whether going on is worth naming: what a guard or a person refused would be refused again, as it is."""
-    return run.state != "refused" and goes_on(run)
+    """Whether going on is worth naming: what a guard or a person refused would be refused again, as it is.
+
+    A refusal ends no run whose deletes had begun, nor a plan, which waits for whoever carries it out.
+    """
+    if run.state != "refused":
+        return goes_on(run)
+    first = run.sessions()[0]
+    kept = run.begun or (first.act == "plan" and first.status != "refused")
+    return kept and goes_on(run)
 
 
 def unfinished_plan(run: Run) -> bool:

@@ -155,7 +155,8 @@ def _left(run: Run, report: Report) -> Iterator[str]:
         return
     several = len(report.datasets) > 1
     yield ""
-    yield f"{report.not_attempted} not attempted, so they are still to go:"
+    over = report.status == "refused" and not offered(run)
+    yield f"{report.not_attempted} not attempted, {'for the run was refused' if over else 'so they are still to go'}:"
     for settled in run.not_attempted():
         why = f": {safe(settled.reason)}" if settled.reason else ""
         yield f"  {_ending(settled, several)}{why}"

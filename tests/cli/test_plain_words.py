@@ -202,16 +202,49 @@ def test_a_deadline_needs_no_mending() -> None:
 
 
 def test_a_run_that_a_guard_refused_is_not_offered(tmp_path: Path, state: Path) -> None:
-    """$ bulkdel runs: it would be refused again; its row stays, and so does what a report says of it."""
+    """$ bulkdel runs: it would be refused again; its row stays with why, nothing of it is to go, and a report says so, too."""
     service = Service()
     service.fill(5)
     assert purge(service, "--max-delete", "4").status == 3
     seen = command(service, "runs")
-    assert [row.split()[1] for row in seen.stdout.splitlines()[1:]] == ["refused"]
-    assert "bulkdel resume" not in seen.stdout
+    _, row, why = seen.stdout.splitlines()
+    assert (row.split()[1], row.split()[-1]) == ("refused", "-")
+    assert why == "  nothing was deleted: the selection has 5 documents, more than max_delete allows: 4"
     (told,) = json.loads(command(service, "runs", "--json").stdout)
     assert (told["status"], told["command"]) == ("refused", None)
-    assert "bulkdel resume" not in command(service, "report", told["name"]).stdout
+    report = command(service, "report", told["name"]).stdout
+    assert "bulkdel resume" not in report
+    assert "5 not attempted, for the run was refused:" in report
+
+
+def test_a_refusal_takes_no_run_away_that_was_begun(state: Path) -> None:
+    """$ bulkdel resume RUN --max-delete N: refused, but what was deleted before is gone, and the rest can still be done."""
+    service = Service(latency=0.02)
+    ids = service.fill(30)
+    service.script(ids[20], ["401"])
+    assert purge(service, "--concurrency", "1").status == 4
+    (run,) = state.glob("*.run")
+    gone = 30 - len(service.held)
+    seen = command(service, "resume", str(run), "-y", "--max-delete", "3")
+    said = "Refused: nothing more was deleted: the selection has 30 documents, more than max_delete allows: 3"
+    assert (seen.status, seen.stdout.splitlines()[0]) == (3, said)
+    _, row, again = command(service, "runs").stdout.splitlines()
+    assert (row.split()[1], row.split()[-1]) == ("refused", str(30 - gone))
+    assert again == f"  bulkdel resume {run.name.removesuffix('.run')}"
+    report = command(service, "report", str(run)).stdout
+    assert said in report.splitlines()
+    assert f"{30 - gone} not attempted, so they are still to go:" in report
+    assert command(service, "resume", str(run), "-y").status == 0
+
+
+def test_a_plan_waits_for_whoever_says_yes(tmp_path: Path) -> None:
+    """$ bulkdel resume PLAN; no: the plan is as good as before, and is named again."""
+    service = Service()
+    service.fill(3)
+    run = tmp_path / "a.run"
+    command(service, "plan", "dify", DATASET, "-o", str(run))
+    assert command(service, "resume", str(run), terminal=True, typed="no\n").status == 3
+    assert "This goes on with the rest: bulkdel resume RUN" in command(service, "report", str(run)).stdout
 
 
 # ------------------------------------------------------------------ endings
