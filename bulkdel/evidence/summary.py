@@ -48,7 +48,9 @@ def headline(report: Report) -> str:
     why = safe(report.reason).removeprefix("interrupted ")  # the headline says so already
     if report.status == "refused":
         # A run that goes on can be refused, too, and what is gone by then is gone.
-        words = "Refused: nothing more was deleted" if report.counts.settled > report.not_attempted else HEADLINE["refused"]
+        words = (
+            "Refused: nothing more was deleted" if report.counts.settled > report.not_attempted else HEADLINE["refused"]
+        )
         return f"{words}: {why}" if why else words
     if not report.selected and report.status != "complete":
         return f"{HEADLINE[report.status]}: nothing was deleted{f': {why}' if why else ''}"
