@@ -26,9 +26,10 @@ LINGER_S = 0.005
 """Seconds that a settled target waits for others, to be handed on with them: a hand-over costs 20 µs, and at 10,000 answers a
 second only two or three come in one turn of the loop."""
 
-LINGER_TO_DISK_S = 0.025
-"""The same with a journal: a commit is 0.1 ms of CPU in two threads, 2 µs a target with 50 of them, 0.4 µs with 250. A crash leaves
-as many endings unsaid, and they are asked again."""
+LINGER_TO_DISK_S = 0.1
+PAGE_TO_DISK = 1_000
+"""The same with a journal: at each commit the two threads wait for each other a dozen times, which costs more than the commit.
+A crash leaves as many endings unsaid, and they are asked again; no screen is drawn as often."""
 
 Batch = list[tuple[int, Settled]]
 """Settled targets with their occurrence's key."""
@@ -69,7 +70,7 @@ class Results:
         self.adrift = False  # another process may have requests in flight for targets that settled as not attempted
         self.on_journal_lost: Callable[[str], None] | None = None
         self._journal = journal
-        self._linger_s = LINGER_S if journal is None else LINGER_TO_DISK_S
+        self._linger_s, self._page = (LINGER_S, PAGE) if journal is None else (LINGER_TO_DISK_S, PAGE_TO_DISK)
         self._consumer = consumer
         self._on_event = on_event
         self.full = False  # whoever settles is to wait for ``room``
@@ -108,7 +109,7 @@ class Results:
             self.fulfilled += n
         else:
             self.reasons[outcome] += n
-        if len(self._buffer) >= PAGE:
+        if len(self._buffer) >= self._page:
             self.full = len(self._buffer) >= BUFFER
             if not self._ripe:
                 self._ripen()

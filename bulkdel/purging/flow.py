@@ -282,7 +282,7 @@ def _feed(call: Call, plan: Plan, ledger: Ledger, name: str) -> Feed:
                 return item(work, provider, policy, indexing)
             except Exception as error:
                 lane.bug(error)  # what is offered after that settles as not attempted
-                return Item(work.key, work.target, also=work.also)
+                return Item(work.row, work.target, also=work.also)
 
         async for page in ledger.pages(name):
             await lane.offer([item_of(work) for work in page if work.target.dataset not in left_alone])

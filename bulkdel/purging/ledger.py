@@ -21,18 +21,32 @@ class Row(NamedTuple):
     skipped: str
 
 
-class Work(NamedTuple):
-    """A selected target that has not settled.
+class Work(Protocol):
+    """A selected target that has not settled, in any class: a run file's row is one.
 
-    ``document`` is its row in a listing, None where no listing showed it. ``handed``: a session before this one may have
-    had it in flight. ``also`` are the keys of further occurrences of the same target.
+    ``row`` is the key of its occurrence. ``document`` is its row in a listing, None where no listing showed it.
+    ``handed``: a session before this one may have had it in flight. ``also`` are the keys of further occurrences of the
+    same target.
     """
 
-    key: int
+    @property
+    def row(self) -> int: ...
+    @property
+    def target(self) -> Target: ...
+    @property
+    def document(self) -> Document | None: ...
+    @property
+    def handed(self) -> bool: ...
+    @property
+    def also(self) -> tuple[int, ...]: ...
+
+
+class _Work(NamedTuple):
+    row: int
     target: Target
     document: Document | None
+    also: tuple[int, ...]
     handed: bool = False
-    also: tuple[int, ...] = ()
 
 
 class Ledger(Protocol):
@@ -68,7 +82,7 @@ class Ledger(Protocol):
     async def learned(self, provider: str, rate: Rate, ago_s: float) -> None:
         """The rate that the estimate counts with, as an earlier run learned it; for who looks at the plan later."""
 
-    def pages(self, provider: str) -> AsyncIterator[list[Work]]:
+    def pages(self, provider: str) -> AsyncIterator[Sequence[Work]]:
         """The selected documents in pages: ready ones first, those being indexed last."""
 
     async def fates(self, provider: str, dataset: str, ids: Sequence[str]) -> list[Fate | None]:
@@ -139,7 +153,7 @@ class MemoryLedger:
         for key in self._keys.pop((provider, dataset), {}).values():
             self._rows[key] = None
 
-    async def pages(self, provider: str) -> AsyncIterator[list[Work]]:
+    async def pages(self, provider: str) -> AsyncIterator[Sequence[Work]]:
         for indexing in (False, True):
             page: list[Work] = []
             for key, entry in enumerate(self._rows):
@@ -148,7 +162,7 @@ class MemoryLedger:
                 document = entry[1] or self._shown.get(entry[0])
                 if (document is not None and document.indexing) is not indexing:
                     continue
-                page.append(Work(key, entry[0], document, also=tuple(self._also.get(key, ()))))
+                page.append(_Work(key, entry[0], document, tuple(self._also.get(key, ()))))
                 if len(page) == PAGE:
                     yield page
                     page = []

@@ -13,7 +13,7 @@ from typing import overload
 from bulkdel.account import Counts, DatasetReport, Report
 from bulkdel.engine.timeline import Sample
 from bulkdel.model import Document, Rate, Selection, Settled, Target
-from bulkdel.purging.ledger import PAGE, Fate, Row, Work
+from bulkdel.purging.ledger import Fate, Row, Work
 from bulkdel.runs import Added, Count, Run, RunFile
 from bulkdel.runs.review import AGREED, ESTIMATED, LEARNED
 
@@ -77,11 +77,8 @@ class RunLedger:
         await self.run.drop_documents(key)
         await self.run.finish_listing(key, complete=False, reason=reason)
 
-    async def pages(self, provider: str) -> AsyncIterator[list[Work]]:
-        async for page in self.run.pages(provider, PAGE):
-            yield [
-                Work(row.row, row.target, row.document, row.handed, (row.row,) * (row.occurrences - 1)) for row in page
-            ]
+    def pages(self, provider: str) -> AsyncIterator[Sequence[Work]]:
+        return self.run.pages(provider)
 
     async def fates(self, provider: str, dataset: str, ids: Sequence[str]) -> list[Fate | None]:
         known = await self.run.known(await self._key(provider, dataset), ids)

@@ -25,11 +25,11 @@ def item(work: Work, provider: Provider, policy: Policy, indexing: Indexing) -> 
     """How the engine is to go about a selected target."""
     document = work.document
     if document is None:
-        return Item(work.key, work.target, doubt=work.handed, also=work.also)
+        return Item(work.row, work.target, doubt=work.handed, also=work.also)
     archived = document.archived and not policy.unarchive
     left = document.indexing and indexing == "skip" and not archived
     return Item(
-        key=work.key,
+        key=work.row,
         target=work.target,
         name=safe(document.name),
         step=provider.start(document, unarchive=policy.unarchive),

@@ -71,7 +71,7 @@ def add_documents(store: Store, key: int, rows: Sequence[tuple[Document, str]]) 
 
 _TARGETS = """
 INSERT INTO document WITH line (row, dataset, document) AS (VALUES {rows})
-SELECT row, dataset, document, '', NULL, NULL, 0, NULL FROM line WHERE true
+SELECT row, dataset, document, '', NULL, NULL, 0, NULL FROM line WHERE row IS NOT NULL
 ON CONFLICT (dataset, document) DO NOTHING
 """
 

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from itertools import repeat
 from operator import itemgetter
-from typing import Any
+from typing import Any, NamedTuple
 
 from bulkdel.errors import BrokenPromise, ConfigurationError
 from bulkdel.model import Settled, Target
@@ -23,7 +23,8 @@ SCAN = 20_000
 # comes as JSON, column by column (a list for each row would set the garbage collector off). JSON has no bytes (ids that are not
 # Unicode) and 15 digits for a number: those go as text.
 _OPEN = """
-SELECT json_group_array(row), json_group_array(key), json_group_array(id), json_group_array(bytes), json_group_array(name),
+SELECT COUNT(*), MAX(row), json_group_array(DISTINCT key),
+    json_group_array(row), json_group_array(key), json_group_array(id), json_group_array(bytes), json_group_array(name),
     json_group_array(created_at), json_group_array(status), json_group_array(flags), {columns}
 FROM (
     SELECT d.row AS row, d.dataset AS key, CASE typeof(d.document) WHEN 'text' THEN d.document END AS id,
@@ -43,61 +44,77 @@ _ASKED_BEFORE = _OPEN.format(
         EXISTS (SELECT 1 FROM history h WHERE h.row = d.row AND h.outcome = {OUTCOMES["gave_up"]}) AS gave_up""",
     joins=" LEFT JOIN unfinished u ON u.row = d.row",
 )
-# Most runs have no repeats and no earlier session: then a page costs half as much.
-_ANY_BEFORE = (
-    "SELECT EXISTS (SELECT 1 FROM duplicate) OR EXISTS (SELECT 1 FROM unfinished) OR EXISTS (SELECT 1 FROM history)"
-)
+# Where this session got to, whether anything stands twice or was asked for before (most runs have none of it, then a page costs
+# half as much), and how far sessions got that crashed: JSON of [session, row] pairs, or null.
+_BEFORE = """
+SELECT (SELECT row FROM handed WHERE session = ? AND provider = ? AND waiting = ?),
+    EXISTS (SELECT 1 FROM duplicate) OR EXISTS (SELECT 1 FROM unfinished) OR EXISTS (SELECT 1 FROM history),
+    (SELECT json_group_array(json_array(h.session, h.row)) FROM handed h JOIN session o ON o.id = h.session
+        WHERE h.provider = ? AND h.waiting = ? AND h.session <> ? AND NOT o.clean)
+"""
 
 
-def hand_over(store: Store, provider: str, waiting: bool, size: int) -> tuple[list[Row], bool]:
-    """The next page of what is open, marked as handed over; and whether that was the last of it for now.
+class Handed(NamedTuple):
+    """A page as it was read: its columns in JSON, the ids of its datasets by their keys, and in JSON [session, row] for sessions
+    that crashed.
+
+    ``over``: it was the last page for now.
+    """
+
+    columns: Sequence[str | None]
+    datasets: Mapping[int, str]
+    crashed: str
+    over: bool
+
+    def rows(self, provider: str) -> list[Row]:
+        """The page's documents in their order."""
+        given = []
+        crashed, datasets = json.loads(self.crashed), self.datasets
+        columns: list[Any] = [repeat(None) if column is None else json.loads(column) for column in self.columns]
+        for row, key, id, odd, name, created_at, status, flags, further, attempts, retried, gave_up in zip(
+            *columns, strict=False
+        ):
+            if id is None:
+                id = unpack_id(bytes.fromhex(odd))
+            document = None
+            if flags & SEEN:
+                created = None if created_at is None else float(created_at)
+                document = document_of(id, name, created, status or "", flags)
+            # What had settled when it was opened again was in flight in no session before.
+            handed = attempts is not None or bool(gave_up)
+            if crashed and not handed:
+                handed = any(row <= n and session >= (retried or 0) for session, n in crashed)
+            also = (row,) * further if further else ()
+            given.append(Row(row, key, Target(provider, datasets[key], id), document, handed, also, attempts or 0))
+        given.sort(key=itemgetter(0))  # an aggregate's order is nobody's promise
+        return given
+
+
+def hand_over(store: Store, provider: str, waiting: bool, size: int) -> Handed:
+    """The next page of what is open, marked as handed over.
 
     ``waiting`` asks for documents that are being indexed, else for the others. Pages go upward, so one number per session,
-    provider and kind marks all that was handed over.
+    provider and kind marks all that was handed over. Rows are made of it by whoever asked: this thread would keep Python's lock
+    from the event loop meanwhile.
     """
     store.handing.add(provider)
     number = store.provider(provider)
-    mark = store.connection.execute(
-        "SELECT row FROM handed WHERE session = ? AND provider = ? AND waiting = ?", (store.session, number, waiting)
-    ).fetchone()
-    after = 0 if mark is None else int(mark[0])
+    here = (store.session, number, waiting, number, waiting, store.session)
+    mark, before, crashed = store.connection.execute(_BEFORE, here).fetchone()
+    after = 0 if mark is None else int(mark)
     until = after + SCAN
-    statement = _ASKED_BEFORE if store.connection.execute(_ANY_BEFORE).fetchone()[0] else _NEVER_ASKED
-    page = store.connection.execute(statement, (after, until, number, INDEXING, INDEXING if waiting else 0, size))
-    columns: list[Any] = [repeat(None) if column is None else json.loads(column) for column in page.fetchone()]
-    found = columns[0]
-    last = max(found) if len(found) == size else min(until, store.next_row - 1)
+    statement = _ASKED_BEFORE if before else _NEVER_ASKED
+    sought = (after, until, number, INDEXING, INDEXING if waiting else 0, size)
+    n, highest, keys, *columns = store.connection.execute(statement, sought).fetchone()
+    last = highest if n == size else min(until, store.next_row - 1)
     if last > after:
         store.connection.execute(
             "INSERT INTO handed VALUES (?, ?, ?, ?)"
             " ON CONFLICT (session, provider, waiting) DO UPDATE SET row = excluded.row",
             (store.session, number, waiting, last),
         )
-    crashed = store.connection.execute(
-        "SELECT h.session, h.row FROM handed h JOIN session o ON o.id = h.session"
-        " WHERE h.provider = ? AND h.waiting = ? AND h.session <> ? AND NOT o.clean",
-        (number, waiting, store.session),
-    ).fetchall()
-    datasets = {key: store.dataset_at(key) for key in set(columns[1])}
-    given = []
-    for row, key, id, odd, name, created_at, status, flags, further, attempts, retried, gave_up in zip(
-        *columns, strict=False
-    ):
-        if id is None:
-            id = unpack_id(bytes.fromhex(odd))
-        document = None
-        if flags & SEEN:
-            created = None if created_at is None else float(created_at)
-            document = document_of(id, name, created, status or "", flags)
-        # What had settled when it was opened again was in flight in no session before.
-        handed = attempts is not None or bool(gave_up)
-        if crashed and not handed:
-            handed = any(row <= n and session >= (retried or 0) for session, n in crashed)
-        given.append(
-            Row(row, key, Target(provider, datasets[key], id), document, 1 + (further or 0), handed, attempts or 0)
-        )
-    given.sort(key=itemgetter(0))  # an aggregate's order is nobody's promise
-    return given, last >= store.next_row - 1
+    datasets = {key: store.dataset_at(key) for key in json.loads(keys)}
+    return Handed(columns, datasets, crashed, last >= store.next_row - 1)
 
 
 # First endings of selected documents whose names are known already, or are not known now either.
@@ -115,23 +132,23 @@ def settle(store: Store, batch: Sequence[tuple[int, Settled]]) -> None:
 
     :raises BrokenPromise: where a document has ended otherwise before, was left out, or is not in the run at that row
     """
-    # Nearly every batch is nothing but first endings: one statement for many.
-    store.connection.execute("SAVEPOINT firsts")
+    # Nearly every batch is nothing but first endings: one statement for all of them.
     word = store.word
     firsts: list[Any] = []
     for row, (target, outcome, reason, attempts, name, settled_at) in batch:
-        if outcome != "not_attempted":
-            firsts += (
-                row, pack_id(target.document), OUTCOMES[outcome], word(reason), attempts, milliseconds(settled_at), name
-            )  # fmt: skip
-    if insert(store.connection, _FIRST, 7, firsts) != len(batch):
-        store.connection.execute("ROLLBACK TO firsts")
-        store.forget()
-        _settle_each(store, batch)
-    store.connection.execute("RELEASE firsts")
+        if outcome == "not_attempted":
+            break  # is no ending: what the file says of it decides
+        firsts += (
+            row, pack_id(target.document), OUTCOMES[outcome], word(reason), attempts, milliseconds(settled_at), name
+        )  # fmt: skip
+    else:
+        if insert(store.connection, _FIRST, 7, firsts) == len(batch):
+            return
+    _settle_each(store, batch)
 
 
 def _settle_each(store: Store, batch: Sequence[tuple[int, Settled]]) -> None:
+    """Endings one by one, those that were written down already among them: the same ending again changes nothing."""
     cursor = store.connection.cursor()
     for row, settled in batch:
         there = cursor.execute(

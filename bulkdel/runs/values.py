@@ -88,17 +88,18 @@ class Row(NamedTuple):
     """One document to delete, as it is handed over.
 
     ``row`` is its number for ``RunFile.settled``, and the order of the input; ``key`` is its dataset's. ``document`` is
-    its row in the listing, None where no listing showed it; its name is safe to show. ``occurrences`` of it settle
-    together (S4). ``handed``: an earlier session may have had it deleted without our knowing (it was handed over and the
-    session crashed, or asked for and not settled), so a "not found" now means deleted. ``attempts`` were spent on it before.
+    its row in the listing, None where no listing showed it; its name is safe to show. ``handed``: an earlier
+    session may have had it deleted without our knowing (it was handed over and the session crashed, or asked for and not
+    settled), so a "not found" now means deleted. ``also`` has its row once more for each further occurrence: they settle
+    together (S4). ``attempts`` were spent on it before.
     """
 
     row: int
     key: int
     target: Target
     document: Document | None
-    occurrences: int
     handed: bool
+    also: tuple[int, ...]
     attempts: int
 
     @property

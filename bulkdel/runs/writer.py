@@ -156,8 +156,13 @@ class Writer:
         connection = store.connection
         try:
             connection.execute("BEGIN IMMEDIATE")
-            done = [self._one(store, job) for job in group]
-            connection.execute("COMMIT")
+            if len(group) == 1:
+                # The transaction is its savepoint: a step of SQL less, before and after.
+                done = [self._one(store, group[0], "ROLLBACK")]
+            else:
+                done = [self._among_others(store, job) for job in group]
+            if connection.in_transaction:
+                connection.execute("COMMIT")
             store.still_there()
         except Exception as error:
             self._failure = trouble(self._path, error)
@@ -169,9 +174,14 @@ class Writer:
             return self._fail(group)
         return done
 
-    def _one(self, store: Store, job: _Job) -> _Done:
-        connection = store.connection
-        connection.execute("SAVEPOINT job")
+    def _among_others(self, store: Store, job: _Job) -> _Done:
+        store.connection.execute("SAVEPOINT job")
+        done = self._one(store, job, "ROLLBACK TO job")
+        store.connection.execute("RELEASE job")
+        return done
+
+    def _one(self, store: Store, job: _Job, undo: str) -> _Done:
+        """Do one job; what breaks a promise is undone by the statement ``undo``, alone."""
         try:
             done = _Done(job, job.act(store))
         except (sqlite3.OperationalError, sqlite3.InternalError, RunFileError, OSError):
@@ -185,9 +195,8 @@ class Writer:
         except Exception as error:
             done = _Done(job, error=error)
         if done.error is not None:
-            connection.execute("ROLLBACK TO job")
+            store.connection.execute(undo)
             store.forget()
-        connection.execute("RELEASE job")
         return done
 
     def _fail(self, group: list[_Job]) -> list[_Done]:

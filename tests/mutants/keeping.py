@@ -22,8 +22,8 @@ RESUME = ("tests/engine/test_recorded.py",)
 MUTANTS = (
     Mutant(
         "acknowledged-before-commit", "S10", WRITER,
-        '            done = [self._one(store, job) for job in group]\n            connection.execute("COMMIT")\n',
-        '            done = [self._one(store, job) for job in group]\n            _hand_back(done)\n            connection.execute("COMMIT")\n',
+        "            if connection.in_transaction:\n                connection.execute(\"COMMIT\")\n",
+        "            _hand_back(done)\n            if connection.in_transaction:\n                connection.execute(\"COMMIT\")\n",
         "a caller is told that a row is on disk before it is",
         ("tests/runs/test_faults.py", "tests/runs/test_kill.py"),
     ),
@@ -79,16 +79,23 @@ MUTANTS = (
     ),
     Mutant(
         "page-forgets-earlier-asks", "S2", SETTLING,
-        "_ASKED_BEFORE if store.connection.execute(_ANY_BEFORE).fetchone()[0] else _NEVER_ASKED",
+        "_ASKED_BEFORE if before else _NEVER_ASKED",
         "_NEVER_ASKED",
         "a resumed run takes what an earlier session asked for, and what stands twice, for fresh",
         (*FILE, *RESUME),
     ),
     Mutant(
-        "rolled-back-reasons-remembered", "S10", SETTLING,
-        '        store.connection.execute("ROLLBACK TO firsts")\n        store.forget()\n',
-        '        store.connection.execute("ROLLBACK TO firsts")\n',
-        "a reason that was new in a batch which is written row by row after all has a number that stands for nothing",
+        "rolled-back-reasons-remembered", "S10", WRITER,
+        "            store.connection.execute(undo)\n            store.forget()\n",
+        "            store.connection.execute(undo)\n",
+        "a reason that was new in a batch which broke a promise has a number that stands for nothing",
+        FILE,
+    ),
+    Mutant(
+        "broken-promise-kept", "S9", WRITER,
+        "            store.connection.execute(undo)\n            store.forget()\n",
+        "            store.forget()\n",
+        "what a batch wrote before it broke a promise stays in the file",
         FILE,
     ),
     Mutant(
@@ -156,8 +163,8 @@ MUTANTS = (
     ),
     Mutant(
         "clean-end-leaves-doubt", "S2", SETTLING,
-        " AND h.session <> ? AND NOT o.clean",
-        " AND h.session <> ?",
+        " AND h.session <> ? AND NOT o.clean)",
+        " AND h.session <> ?)",
         "a graceful stop puts everything that it had handed over in doubt",
         FILE,
     ),
@@ -218,8 +225,8 @@ MUTANTS = (
         RESUME,
     ),
     Mutant(
-        "occurrences-forgotten", "S21", RECORDED,
-        "(row.row,) * (row.occurrences - 1)",
+        "occurrences-forgotten", "S21", SETTLING,
+        "(row,) * further if further else ()",
         "()",
         "of a target that stands twice in a run file one occurrence is not counted",
         (*RESUME, "tests/proof/test_recorded_first.py"),

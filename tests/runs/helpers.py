@@ -105,7 +105,19 @@ def of_sqlite_3_24(uri: str) -> sqlite3.Connection:
     return connection
 
 
-_FUNCTIONS = ("coalesce", "count", "hex", "json_group_array", "max", "min", "nullif", "printf", "sum", "typeof")
+_FUNCTIONS = (
+    "coalesce",
+    "count",
+    "hex",
+    "json_array",
+    "json_group_array",
+    "max",
+    "min",
+    "nullif",
+    "printf",
+    "sum",
+    "typeof",
+)
 
 
 def without_wal(uri: str) -> sqlite3.Connection:

@@ -162,10 +162,10 @@ def test_ready_documents_are_handed_over_first(tmp_path: Path) -> None:
             assert numbers == [[1, 2, 3], [6, 7, 9], [10], [4, 8]]
             third = pages[0][2]
             assert third.document == document(3, archived=True)
-            assert (third.key, third.target.dataset, third.occurrences, third.handed, third.attempts) == (
+            assert (third.key, third.target.dataset, third.also, third.handed, third.attempts) == (
                 key,
                 "ds",
-                1,
+                (),
                 False,
                 0,
             )
@@ -227,7 +227,7 @@ def test_repeated_targets_settle_together(tmp_path: Path) -> None:
             lines = [target(1), target(2), target(1), target(1, "other"), target(2), target(3), target(1)]
             assert await run.add_targets(lines) == Added(7, 7, 0, 3)
             rows = await handed(run)
-            assert [(row.target.dataset, row.target.document, row.occurrences) for row in rows] == [
+            assert [(row.target.dataset, row.target.document, 1 + len(row.also)) for row in rows] == [
                 ("ds", "doc-1", 3),
                 ("ds", "doc-2", 2),
                 ("other", "doc-1", 1),
@@ -326,11 +326,11 @@ def test_a_document_listed_and_named(tmp_path: Path) -> None:
             await handed(run)
             assert await run.add_targets([Target("dify", "ds", id)] * 2) == Added(2, 2, 0, 2)
             (again,) = await handed(run)
-            assert (again.target.document, again.occurrences, again.document) == (id, 3, document(1))
+            assert (again.target.document, again.also, again.document) == (id, (again.row,) * 2, document(1))
             assert await run.add_targets([target(9)]) == Added(1, 1, 0)
             assert await run.add_documents(key, [(Document("doc-9", "nine"), "too young")]) == Added(1, 1, 0, 1)
             (nine,) = await handed(run)
-            assert nine.occurrences == 2
+            assert nine.also == (nine.row,)
             await run.settled([ending(again)])
             await run.close("interrupted", 130)
 
@@ -355,7 +355,7 @@ def test_a_listing_that_did_not_end_is_forgotten(tmp_path: Path) -> None:
             await run.drop_documents(key)
             assert await run.finish_listing(key, complete=False, reason="page 3 answered 500") == Added(4, 4, 0)
             (one, two, *others) = await handed(run)
-            assert [(row.target.document, row.occurrences) for row in (one, two)] == [
+            assert [(row.target.document, 1 + len(row.also)) for row in (one, two)] == [
                 ("doc-1", 2),
                 (document(2).id, 2),
             ]

@@ -90,7 +90,7 @@ class Machine(RuleBasedStateMachine):
                 assert id not in self.ended
                 assert id not in self.skipped
                 assert id not in self.handed
-                assert row.occurrences <= self.places.count(id)
+                assert 1 + len(row.also) <= self.places.count(id)
                 assert (row.handed, row.attempts) == (id in self.doubt, self.doubt.get(id, 0))
                 self.handed[id] = row
 
