@@ -27,7 +27,7 @@ WRITE_EVERY = 10.0
 _REQUEUES = (
     "document_indexing", "rate_limit", "blocked", "server_error", "lost_answer", "unreachable", "unclear",
 )  # fmt: skip
-_WAITS = ("rate", "pause", "indexing", "service", "backoff", "consumer", "us", "done")
+_WAITS = ("rate", "pause", "indexing", "service", "backoff", "consumer", "confirm", "us", "done")
 
 Look = Callable[[], Sequence["Progress"]]
 Warn = Callable[[str], None]

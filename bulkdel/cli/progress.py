@@ -140,6 +140,8 @@ def _cause(wait: Wait, progress: Progress) -> str:
             return "the next try after a failure"
         case "consumer":
             return "whoever reads the outcomes"
+        case "confirm":
+            return "the answer to the question"
         case _:
             assert_never(wait)
 

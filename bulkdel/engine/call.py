@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import math
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 
 from bulkdel import events
 from bulkdel.account import Counts, DatasetReport, Report
@@ -66,6 +67,7 @@ class Call:
         self._looked_at = self.started
         self._tick: asyncio.TimerHandle | None = None
         self._resumes: dict[str, asyncio.TimerHandle] = {}
+        self._asking = False  # somebody is asked whether to delete
 
     def __enter__(self) -> Call:
         for name, channel in self.channels.items():
@@ -124,6 +126,17 @@ class Call:
             ours = "done" if idle[name] and one_goes_on else "us"
             self.timelines[name].add(self._sample(name, at, span, now, ours))
 
+    @contextmanager
+    def asking(self) -> Iterator[None]:
+        """While somebody is asked whether to delete: how long that takes is nobody's work, and no provider's speed."""
+        self._look()
+        self._asking = True
+        try:
+            yield
+        finally:
+            self._look()
+            self._asking = False
+
     def _idle(self, name: str) -> bool:
         """Whether nothing of a provider is under way, nor anything to come, as far as is known."""
         if self.channels[name].in_flight:
@@ -161,7 +174,7 @@ class Call:
             in_flight=channel.take_peak(),
             concurrency=channel.slots.limit,
             rate=channel.pacing.allowed_per_second,
-            waited={waits_for(channel, lane, now)[0] or ours: span},
+            waited={waits_for(channel, lane, now, asking=self._asking)[0] or ours: span},
         )
         watch.settled, watch.requests, watch.requeued = settled, requests, requeued
         return sample
@@ -304,6 +317,7 @@ class Call:
             requests=self.requests_of(name),
             waited_s=self.timelines[name].waited(),
             now=self._loop.time(),
+            asking=self._asking,
         )
 
 

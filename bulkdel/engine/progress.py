@@ -15,9 +15,9 @@ if TYPE_CHECKING:
     from bulkdel.engine.channel import Channel
     from bulkdel.engine.lane import Lane
 
-Wait = Literal["", "rate", "pause", "indexing", "service", "backoff", "consumer"]
-"""What a provider waits for now: its rate, a pause it asked for, documents being indexed, answers in flight, a retry's
-due time, or the reader of the outcomes; empty where it waits for nothing."""
+Wait = Literal["", "rate", "pause", "indexing", "service", "backoff", "consumer", "confirm"]
+"""What a provider waits for now: its rate, a pause, documents being indexed, answers in flight, a retry's due time, the reader
+of the outcomes, or somebody's yes; empty where it waits for nothing."""
 
 
 SETTLED = 20
@@ -99,8 +99,9 @@ class Meter:
         requests: int,
         waited_s: Mapping[str, float],
         now: float,
+        asking: bool = False,
     ) -> Progress:
-        """What is so now; ``now`` is the loop's time."""
+        """What is so now; ``now`` is the loop's time, ``asking`` whether somebody is asked whether to delete."""
         sums = Counts()
         for c in counts.values():
             sums.add(c)
@@ -108,9 +109,9 @@ class Meter:
         allowed = channel.pacing.allowed_per_second
         known = max(total if total is not None else sum(sizes.values()), sums.selected)
         left = known - settled
-        wait, why, wait_s = waits_for(channel, lane, now)
+        wait, why, wait_s = waits_for(channel, lane, now, asking=asking)
         # What is left behind at a stop settles thousands a second, and is no speed.
-        per_second = self._speed(now, settled - sums.not_attempted, allowed, paused=wait == "pause")
+        per_second = self._speed(now, settled - sums.not_attempted, allowed, paused=wait in ("pause", "confirm"))
         # Only the service knows how long its indexing takes; a look at it is no progress.
         unknowable = wait == "indexing" or (lane is not None and 0 < left <= lane.indexing)
         eta = None if unknowable else estimate(left, self._going, allowed, channel.pacing.paused_s)
@@ -185,8 +186,12 @@ def estimate(left: int, per_second: float, allowed: float | None, paused_s: floa
     return None if not speed else paused_s + left / speed
 
 
-def waits_for(channel: Channel, lane: Lane | None, now: float) -> tuple[Wait, str, float | None]:
-    """What holds the provider back now, the gravest first."""
+def waits_for(
+    channel: Channel, lane: Lane | None, now: float, *, asking: bool = False
+) -> tuple[Wait, str, float | None]:
+    """What holds the provider back now, the gravest first; ``asking`` is whether somebody is asked whether to delete."""
+    if asking:
+        return "confirm", "nobody has said yes yet", None
     if (paused := channel.pacing.paused_s) > 0:
         return "pause", channel.pause_reason, paused
     if lane is not None and lane.results.full:

@@ -30,6 +30,7 @@ CAUSES = {
     "backoff": "waiting to ask again",
     "consumer": "waiting for the reader",
     "done": "done, while another went on",
+    "confirm": "waiting to be confirmed",
 }
 """What each cause of ``Report.waited_s`` means, in the order it is drawn, and so in the style sheet's colours."""
 

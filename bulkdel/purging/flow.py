@@ -88,8 +88,11 @@ async def purge(
     # Where everything was stopped there is nobody to ask any more, and what nobody was asked for must not count as begun.
     halted = confirm is not None and all(stop.reason is not None for stop in call.stops.values())
     ask = not why and not dry_run and plan.selected > 0 and not halted
-    if ask and confirm is not None and not await confirm(plan):
-        why, hint = "not confirmed", f"nothing{' more' if settled_before else ''} was deleted"
+    if ask and confirm is not None:
+        with call.asking():
+            agreed = await confirm(plan)
+        if not agreed:
+            why, hint = "not confirmed", f"nothing{' more' if settled_before else ''} was deleted"
     if why or dry_run or halted:
         return await _undone(call, plan, ledger, why, hint)
     await ledger.agreed(next(iter(call.channels)), plan.selected + settled_before)

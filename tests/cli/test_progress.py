@@ -90,7 +90,7 @@ def test_a_line_says_rate_time_left_and_why_it_waits(changes: dict[str, Any], el
         indexing=st.integers(0, 100),
         per_second=st.floats(0, 1e5),
         rate=st.none() | st.builds(Rate, st.floats(0.01, 1e5), per=st.sampled_from([1.0, 60.0, 3600.0])),
-        wait=st.sampled_from(["", "rate", "pause", "indexing", "service", "backoff", "consumer"]),
+        wait=st.sampled_from(["", "rate", "pause", "indexing", "service", "backoff", "consumer", "confirm"]),
         why=st.text(max_size=300),
         wait_s=st.none() | st.floats(0, 1e6),
         eta_s=st.none() | st.floats(0, 1e9),

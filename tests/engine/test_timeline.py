@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bulkdel import Policy, Rate, Report, Run
+from bulkdel.account.plan import Plan
 from bulkdel.engine.timeline import MOST, Sample, Timeline, merge, percentiles
 from bulkdel.purging.recorded import recorded_report
 from tests import virtual
@@ -107,6 +108,44 @@ def test_every_second_of_a_call_is_accounted_for() -> None:
         assert report.ok
         assert report.waited_s["indexing"] >= 95
         assert sum(report.waited_s.values()) == pytest.approx(report.elapsed_s, abs=0.01)
+
+    virtual.run(main())
+
+
+def test_who_is_asked_takes_time_of_their_own() -> None:
+    """An hour at the question is no work of bulkdel's and no slowness of the service's: its cause is ``confirm``."""
+
+    async def main() -> None:
+        service = Service(latency=0.05)
+        service.fill(200)
+        seen: list[float] = []
+
+        async with client(service, providers=[provider(concurrency=2)]) as c:
+
+            async def confirm(_: Plan) -> bool:
+                for _ in range(60):
+                    await asyncio.sleep(60.0)
+                    (look,) = c.progress()
+                    assert (look.wait, look.per_second) == ("confirm", 0.0)
+                return True
+
+            async def watch() -> None:
+                while True:
+                    await asyncio.sleep(0.5)
+                    (look,) = c.progress()
+                    if look.phase == "deleting" and look.deleted:
+                        seen.append(look.per_second)
+
+            watching = asyncio.create_task(watch())
+            report = await c.purge("dify", DATASET, confirm=confirm)
+            watching.cancel()
+        assert report.ok
+        assert report.waited_s["confirm"] == pytest.approx(3600.0, abs=0.01)
+        assert report.waited_s["us"] < 5
+        assert sum(report.waited_s.values()) == pytest.approx(report.elapsed_s, abs=0.01)
+        assert (
+            seen[1] > 30
+        )  # two at a time, 50 ms each: 40 a second, and not those seconds shared out over the question
 
     virtual.run(main())
 
