@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
-from typing import Any
 
-from bulkdel.runs.schema import WORDS
+from bulkdel.runs.schema import WORDS, Fetch
 from bulkdel.runs.values import unpack_id
 
 PAGE = 1000  # rows fetched at a time
@@ -24,7 +22,7 @@ WHERE d.dataset = ? AND d.document {beyond} ? ORDER BY d.document LIMIT ?
 """
 
 
-def digest(fetch: Callable[[str, Sequence[object]], list[Any]]) -> str:
+def digest(fetch: Fetch) -> str:
     """The canonical SHA-256 of ``Run.digest``, where its form is written; ``fetch`` runs a query."""
     sha = hashlib.sha256()
     for key, provider, packed in fetch(_DATASETS, ()):

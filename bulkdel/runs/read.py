@@ -1,11 +1,9 @@
-"""A run file read back: its state, its counts from its rows, its evidence; never in the way of a process that writes it."""
+"""A run file open to be read: its state and every question to it; never in the way of a process that writes it."""
 
 from __future__ import annotations
 
-import json
 import os
 import sqlite3
-from collections import Counter
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -16,15 +14,16 @@ from bulkdel.account.model import Counts, DatasetReport
 from bulkdel.account.plan import Plan
 from bulkdel.engine.timeline import Sample
 from bulkdel.errors import RunFileError
-from bulkdel.model import FULFILLED, Outcome, RunStatus, Selection, Settled, Target
+from bulkdel.model import FULFILLED, Outcome, RunStatus, Selection, Settled
 from bulkdel.process import Process
-from bulkdel.runs import schema
+from bulkdel.runs import places, schema
+from bulkdel.runs.counting import account_of, counters_of
 from bulkdel.runs.evidence import digest
 from bulkdel.runs.header import read_header
 from bulkdel.runs.lock import holder
 from bulkdel.runs.review import AGREED, left_to_do
 from bulkdel.runs.samples import endings_in, samples_of
-from bulkdel.runs.schema import ARCHIVED, INDEXING, OUTCOMES, WORDS, Connect
+from bulkdel.runs.schema import OUTCOMES, Connect
 from bulkdel.runs.values import (
     Counters,
     PlannedRow,
@@ -34,19 +33,6 @@ from bulkdel.runs.values import (
     selection_from,
     unpack_id,
 )
-
-PAGE = 1000
-"""Rows fetched at a time: a reader holds SQLite's lock for a few milliseconds, never while its caller works."""
-
-# One row for each place in the input: a document, or a further occurrence of one.
-_PLACES = """
-SELECT d.row AS place, {columns} FROM document d {joins} WHERE d.row > ? {condition}
-UNION ALL
-SELECT x.row AS place, {columns} FROM duplicate x CROSS JOIN document d ON d.row = x.document {joins} WHERE x.row > ? {condition}
-ORDER BY place LIMIT ?
-"""
-_OF = "CROSS JOIN dataset s ON s.id = d.dataset CROSS JOIN provider p ON p.id = s.provider"
-_ENDING = f"{_OF} CROSS JOIN settled e ON e.row = d.row CROSS JOIN word r ON r.id = e.reason"
 
 
 class Run:
@@ -171,23 +157,7 @@ class Run:
 
     def counters(self, provider: str | None = None) -> Counters:
         """What it cost over all sessions, in all or at one provider."""
-        totals: dict[tuple[str, str], float] = {}
-        for name, what, cause, n in self._all(
-            "SELECT p.name, c.what, c.cause, c.n FROM counter c JOIN provider p ON p.id = c.provider"
-        ):
-            if provider is None or provider == name:
-                totals[what, cause] = totals.get((what, cause), 0) + n
-
-        def sort(kind: str) -> dict[str, float]:
-            return {cause: n for (what, cause), n in totals.items() if what == kind}
-
-        return Counters(
-            requests=int(sum(sort("requests").values())),
-            pauses=int(sum(sort("pauses").values())),
-            requeued={cause: int(n) for cause, n in sort("requeued").items()},
-            waited_s=sort("waited"),
-            other={key: n for key, n in totals.items() if key[0] not in ("requests", "pauses", "requeued", "waited")},
-        )
+        return counters_of(self._all, provider)
 
     def samples(self) -> Mapping[int, Mapping[str, list[Sample]]]:
         """How its time went, by session and provider; a session that crashed left none."""
@@ -222,47 +192,7 @@ class Run:
     def account(self) -> tuple[list[DatasetReport], dict[str, int]]:
         """``datasets`` and ``reasons`` from one pass over the rows: 0.6 s a million."""
         with self._snapshot():
-            listed = self._all(
-                "SELECT s.id, p.name, s.dataset, s.name, s.status, s.reason, s.remaining, s.new, s.new_count, s.still_there,"
-                " s.still_there_count, s.listed, s.selected, s.skipped FROM dataset s JOIN provider p ON p.id = s.provider"
-                " ORDER BY s.id"
-            )
-            grouped = self._grouped()
-        reports: dict[int, DatasetReport] = {}
-        for key, provider, dataset, name, status, reason, remaining, new, news, still, stills, *_ in listed:
-            reports[key] = DatasetReport(
-                provider=provider,
-                dataset=unpack_id(dataset),
-                name=name,
-                status=status or "incomplete",
-                reason=reason,
-                remaining=remaining,
-                new=tuple(json.loads(new)),
-                new_count=news,
-                still_there=tuple(json.loads(still)),
-                still_there_count=stills,
-            )
-        reasons: Counter[str] = Counter()
-        for key, _, why_not, number, n in grouped:
-            report = reports[key]
-            report.counts.listed += n
-            if why_not is not None:
-                report.counts.skipped += n
-                report.skipped_reasons[why_not] = report.skipped_reasons.get(why_not, 0) + n
-                continue
-            outcome: Outcome = "not_attempted" if number is None else WORDS[number]
-            report.counts.selected += n
-            report.counts.settle(outcome, n)
-            if outcome not in FULFILLED:
-                reasons[outcome] += n
-        for key, _, dataset, *_, counted, selected, skipped in listed:
-            counts = reports[key].counts
-            if (counts.listed, counts.selected, counts.skipped) != (counted, selected, skipped):
-                raise schema.damaged(str(self._path), f"{counted} documents were listed, and {counts.listed} are there")
-            counts.check(f"dataset {unpack_id(dataset)}")
-            if reports[key].status == "complete" and counts.rejected:
-                reports[key].status = "incomplete"  # whichever session rejected it
-        return list(reports.values()), dict(reasons.most_common())
+            return account_of(self._all, str(self._path))
 
     def listings(self) -> dict[tuple[str, str], str]:
         """How far each dataset's listing got, by provider and dataset: ``none`` (explicit targets), ``open``, ``complete``,
@@ -309,14 +239,7 @@ class Run:
 
     def settled(self, outcomes: Collection[Outcome] | None = None) -> Iterator[Settled]:
         """Every target that has settled, in input order, occurrences one by one; ``outcomes`` picks some of them."""
-        chosen = OUTCOMES if outcomes is None else [outcome for outcome in outcomes if outcome in OUTCOMES]
-        numbers = ", ".join(str(OUTCOMES[outcome]) for outcome in chosen)
-        columns = "p.name, s.dataset, d.document, e.outcome, r.word, e.attempts, d.name, e.settled_at"
-        for provider, dataset, document, outcome, reason, attempts, name, at in self._places(
-            columns, _ENDING, f"AND e.outcome IN ({numbers})"
-        ):
-            target = Target(provider, unpack_id(dataset), unpack_id(document))
-            yield Settled(target, WORDS[outcome], reason, attempts, name, at / 1000)
+        return places.settled(self._all, outcomes)
 
     def rejected(self) -> Iterator[Settled]:
         """Every target that was rejected, in input order."""
@@ -325,36 +248,15 @@ class Run:
     def not_attempted(self) -> Iterator[Settled]:
         """Every selected target that has not settled, in input order, as the endings they have so far; ``settled_at`` is
         the end of the last session that ended."""
-        ended = self._all("SELECT COALESCE(MAX(ended_at), MAX(started_at)) FROM session")[0][0]
-        columns = "p.name, s.dataset, d.document, d.name, u.attempts, r.word"
-        joins = f"{_OF} LEFT JOIN unfinished u ON u.row = d.row LEFT JOIN word r ON r.id = u.reason"
-        condition = "AND d.skipped IS NULL AND NOT EXISTS (SELECT 1 FROM settled e WHERE e.row = d.row)"
-        for provider, dataset, document, name, attempts, reason in self._places(columns, joins, condition):
-            target = Target(provider, unpack_id(dataset), unpack_id(document))
-            yield Settled(target, "not_attempted", reason or "", attempts or 0, name, ended)
+        return places.not_attempted(self._all)
 
     def earlier_endings(self) -> Iterator[tuple[Settled, int]]:
         """Rejections that a user asked to try again, in input order, each with the number of the session that did."""
-        after = (0, 0)
-        while rows := self._all(
-            "SELECT h.row, h.session, p.name, s.dataset, d.document, h.outcome, r.word, h.attempts, d.name, h.settled_at"
-            f" FROM history h CROSS JOIN document d ON d.row = h.row {_OF} CROSS JOIN word r ON r.id = h.reason"
-            " WHERE (h.row, h.session) > (?, ?) ORDER BY h.row, h.session LIMIT ?",
-            (*after, PAGE),
-        ):
-            for row, session, provider, dataset, document, outcome, reason, attempts, name, at in rows:
-                target = Target(provider, unpack_id(dataset), unpack_id(document))
-                yield Settled(target, WORDS[outcome], reason, attempts, name, at / 1000), session
-                after = (row, session)
+        return places.earlier_endings(self._all)
 
     def listed(self) -> Iterator[PlannedRow]:
         """Everything that was listed or named, in input order, each with why it is left out."""
-        columns = "p.name, s.dataset, d.document, d.name, d.created_at, t.word, d.flags, k.word"
-        joins = f"{_OF} LEFT JOIN word t ON t.id = d.status LEFT JOIN word k ON k.id = d.skipped"
-        for provider, dataset, document, name, created_at, status, flags, why_not in self._places(columns, joins, ""):
-            target = Target(provider, unpack_id(dataset), unpack_id(document))
-            indexing, archived = bool(flags & INDEXING), bool(flags & ARCHIVED)
-            yield PlannedRow(target, name, created_at, status or "", indexing, archived, why_not or "")
+        return places.listed(self._all)
 
     def digest(self) -> str:
         """SHA-256, in hex, over what has settled, so that a report can be matched to its run.
@@ -369,24 +271,6 @@ class Run:
         return digest(self._all)
 
     # ------------------------------------------------------------------ how it is read
-
-    def _places(self, columns: str, joins: str, condition: str) -> Iterator[tuple[Any, ...]]:
-        sql = _PLACES.format(columns=columns, joins=joins, condition=condition)
-        after = 0
-        while rows := self._all(sql, (after, after, PAGE)):
-            after = rows[-1][0]
-            for row in rows:
-                yield row[1:]
-
-    def _grouped(self) -> list[tuple[int, int, str | None, int | None, int]]:
-        """Occurrences by dataset, reason to skip and outcome."""
-        # NOT INDEXED: by the index of ids a million documents take 4 s (each is looked up), by row 0.6 s.
-        select = "SELECT d.dataset, {kind}, k.word, e.outcome, COUNT(*)"
-        joins = "LEFT JOIN word k ON k.id = d.skipped LEFT JOIN settled e ON e.row = d.row GROUP BY d.dataset, d.skipped, e.outcome"
-        return self._all(
-            f"{select.format(kind=0)} FROM document d NOT INDEXED {joins} UNION ALL"
-            f" {select.format(kind=1)} FROM duplicate x CROSS JOIN document d ON d.row = x.document {joins}"
-        )
 
     def _all(self, sql: str, values: Sequence[object] = ()) -> list[Any]:
         try:

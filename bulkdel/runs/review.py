@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
-from typing import Any
+from collections.abc import Iterable
 
 from bulkdel.account.model import DatasetReport
 from bulkdel.account.plan import Plan, PlannedDataset
 from bulkdel.model import Rate
-from bulkdel.runs.schema import ARCHIVED, INDEXING, SYNCED
+from bulkdel.runs.schema import ARCHIVED, INDEXING, SYNCED, Fetch
 from bulkdel.runs.values import unpack_id
 
 AGREED = "agreed"
@@ -20,7 +19,7 @@ ESTIMATED = "estimated"
 LEARNED = "learned"
 """The counter of how long before the plan a rate was learned, in seconds; the rate is its cause, ``n per``."""
 
-# NOT INDEXED as in Run: by row, not by id.
+# NOT INDEXED as in ``counting``: by row, not by id.
 _OPEN = f"""
 SELECT p.name, s.dataset, SUM(d.flags & {ARCHIVED} <> 0), SUM(d.flags & {INDEXING} <> 0), SUM(d.flags & {SYNCED} <> 0),
     MIN(d.created_at), MAX(d.created_at)
@@ -31,7 +30,7 @@ WHERE d.skipped IS NULL AND NOT EXISTS (SELECT 1 FROM settled e WHERE e.row = d.
 _LEARNED = "SELECT p.name, c.cause, c.n FROM counter c JOIN provider p ON p.id = c.provider WHERE c.what = ?"
 
 
-def left_to_do(fetch: Callable[[str, Sequence[object]], list[Any]], datasets: Iterable[DatasetReport]) -> Plan:
+def left_to_do(fetch: Fetch, datasets: Iterable[DatasetReport]) -> Plan:
     """``datasets`` as a plan: listed and skipped count all, the rest what has not settled; ``fetch`` runs a query.
 
     The time that it takes, and the rate that it counts with, are the plan's, which hold as long as nothing of it has settled.

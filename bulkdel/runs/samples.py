@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from collections.abc import Mapping, Sequence
 
 from bulkdel.engine.timeline import Sample
+from bulkdel.runs.schema import Fetch
 from bulkdel.runs.store import Store
 
 _COLUMNS = "at, span, settled, requests, requeued, p50, p95, in_flight, concurrency, rate, waited"
@@ -30,7 +30,7 @@ def add_samples(store: Store, provider: str, samples: Sequence[Sample]) -> None:
     )
 
 
-def samples_of(fetch: Callable[[str, Sequence[object]], list[Any]]) -> Mapping[int, Mapping[str, list[Sample]]]:
+def samples_of(fetch: Fetch) -> Mapping[int, Mapping[str, list[Sample]]]:
     """What ``Run.samples`` gives; ``fetch`` runs a query."""
     found: dict[int, dict[str, list[Sample]]] = {}
     rows = fetch(
@@ -58,9 +58,7 @@ def samples_of(fetch: Callable[[str, Sequence[object]], list[Any]]) -> Mapping[i
     return found
 
 
-def endings_in(
-    fetch: Callable[[str, Sequence[object]], list[Any]], since: float, until: float, most: int
-) -> tuple[float, Mapping[str, Mapping[int, int]]]:
+def endings_in(fetch: Fetch, since: float, until: float, most: int) -> tuple[float, Mapping[str, Mapping[int, int]]]:
     """What ``Run.endings_in`` gives; ``fetch`` runs a query."""
     begin, end = int(since * 1000), int(until * 1000)  # milliseconds, as they are stored
     within = "settled_at >= ? AND settled_at < ?"

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import os
 import sqlite3
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from bulkdel.errors import RunFileError
 from bulkdel.model import FULFILLED, Outcome
@@ -183,6 +184,9 @@ END;
 
 Connect = Callable[[str], sqlite3.Connection]
 """Opens the SQLite database that a ``file:`` URI names, with ``isolation_level=None``."""
+
+Fetch = Callable[[str, Sequence[object]], list[Any]]
+"""Runs a query with its values, and gives all of its rows; RunFileError where the file turns out to be damaged."""
 
 
 def connect(uri: str) -> sqlite3.Connection:

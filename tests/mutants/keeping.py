@@ -10,7 +10,7 @@ WRITER = "bulkdel/runs/writer.py"
 SCHEMA = "bulkdel/runs/schema.py"
 OPENING = "bulkdel/runs/opening.py"
 LOCK = "bulkdel/runs/lock.py"
-READ = "bulkdel/runs/read.py"
+COUNTING = "bulkdel/runs/counting.py"
 RECORDED = "bulkdel/purging/recorded.py"
 SESSION = "bulkdel/purging/session.py"
 
@@ -183,9 +183,9 @@ MUTANTS = (
         FAULTS,
     ),
     Mutant(
-        "missing-rows-unnoticed", "S10", READ,
-        "            if (counts.listed, counts.selected, counts.skipped) != (counted, selected, skipped):\n",
-        "            if False:\n",
+        "missing-rows-unnoticed", "S10", COUNTING,
+        "        if (counts.listed, counts.selected, counts.skipped) != (counted, selected, skipped):\n",
+        "        if False:\n",
         "a file that lost rows shows smaller numbers as if they were right",
         FAULTS,
     ),
