@@ -72,7 +72,7 @@ class Job:
 def read(text: str, now: float) -> Job:
     """The job that ``text`` describes; ages count back from ``now`` (Unix seconds).
 
-    :raises ConfigurationError: at the first thing that is wrong; the message begins with the path of its key
+    :raises ConfigurationError: at the first thing that is wrong, unknown keys all at once; the message begins with the path of its key
     """
     try:
         whole = tomllib.loads(text + "\n")  # a last line without an end would be told as the end of the file
@@ -80,17 +80,18 @@ def read(text: str, now: float) -> Job:
         raise ConfigurationError(_toml(str(error)), hint=_bare(text, str(error))) from None
     except RecursionError:
         raise ConfigurationError("not TOML that can be read: nested too deeply") from None
-    top = _Table("", whole, ("policy", "provider", "purge", "delete"))
-    policy = _policy(top.table("policy", _POLICY))
-    providers = tuple(_provider(one) for one in top.tables("provider", _PROVIDER))
+    _check_keys(whole)
+    top = _Table("", whole)
+    policy = _policy(top.table("policy"))
+    providers = tuple(_provider(one) for one in top.tables("provider"))
     if not providers:
         raise ConfigurationError("provider: there is none", hint="begin one with [[provider]]")
     names = [provider.name for provider in providers]
     for place, name in enumerate(names):
         if names.index(name) != place:
             raise ConfigurationError(f"provider[{place}].name: two providers have one name: {_show(name)}")
-    purges = tuple(_purge(one, names, now) for one in top.tables("purge", _PURGE))
-    deletes = tuple(_delete(one, names) for one in top.tables("delete", _DELETE))
+    purges = tuple(_purge(one, names, now) for one in top.tables("purge"))
+    deletes = tuple(_delete(one, names) for one in top.tables("delete"))
     if not purges and not deletes:
         raise ConfigurationError("there is nothing to do", hint="add a [[purge]] or a [[delete]]")
     return Job(policy, providers, purges, deletes)
@@ -102,24 +103,60 @@ _POLICY = (
 _PROVIDER = ("name", "kind", "base_url", "api_key_env", "api_key_file", "rate", "concurrency")
 _PURGE = ("provider", "datasets", "name", "created_before", "status")
 _DELETE = ("provider", "from")
+_TABLES = {"policy": _POLICY, "provider": _PROVIDER, "purge": _PURGE, "delete": _DELETE}
+
+_UNKNOWN_SHOWN = 10  # unknown keys that one message names; the rest is counted
 
 
-class _Table:
-    """A TOML table that knows its own path, takes its known keys and refuses the others."""
-
-    def __init__(self, path: str, values: Mapping[str, Any], known: tuple[str, ...]) -> None:
-        self._path = path
-        self._values = values
-        for key in values:
+def _check_keys(whole: Mapping[str, Any]) -> None:
+    """:raises ConfigurationError: where there are keys that nobody knows: all are named, whatever else is wrong"""
+    unknown: list[tuple[str, str]] = []
+    top = _Table("", whole)
+    for table, known in [(top, tuple(_TABLES)), *_inside(top, whole)]:
+        for key in table.keys():
             if key == "api_key":
                 raise ConfigurationError(
-                    f"{self.of(key)}: a key does not belong in a file that is copied and committed",
+                    f"{table.of(key)}: a key does not belong in a file that is copied and committed",
                     hint="name the variable that holds it (api_key_env), or a file (api_key_file)",
                 )
             if key not in known:
                 close = difflib.get_close_matches(key, known, 1)
                 hint = f"did you mean {close[0]}?" if close else f"there are: {', '.join(known)}"
-                raise ConfigurationError(f"{self.of(key)}: there is no such key", hint=hint)
+                unknown.append((table.of(key), hint))
+    if not unknown:
+        return
+    if len(unknown) == 1:
+        ((path, hint),) = unknown
+        raise ConfigurationError(f"{path}: there is no such key", hint=hint)
+    shown = unknown[:_UNKNOWN_SHOWN]
+    more = f" and {len(unknown) - len(shown)} more" if len(unknown) > len(shown) else ""
+    raise ConfigurationError(
+        f"{', '.join(path for path, _ in shown)}{more}: there are no such keys",
+        hint="; ".join(f"{path}: {hint}" for path, hint in shown),
+    )
+
+
+def _inside(top: _Table, whole: Mapping[str, Any]) -> Iterable[tuple[_Table, tuple[str, ...]]]:
+    """Every table of the file with its known keys; what should be a table and is none is told later."""
+    for key, known in _TABLES.items():
+        found = whole.get(key)
+        if isinstance(found, dict):
+            yield _Table(top.of(key), found), known
+        elif isinstance(found, list):
+            for place, one in enumerate(found):
+                if isinstance(one, dict):
+                    yield _Table(f"{top.of(key)}[{place}]", one), known
+
+
+class _Table:
+    """A TOML table that knows its own path."""
+
+    def __init__(self, path: str, values: Mapping[str, Any]) -> None:
+        self._path = path
+        self._values = values
+
+    def keys(self) -> Iterable[str]:
+        return self._values
 
     def of(self, key: str) -> str:
         shown = key if key.isascii() and key.replace("_", "").replace("-", "").isalnum() else repr(safe(key, _SHOWN))
@@ -131,18 +168,18 @@ class _Table:
     def wrong(self, key: str, what: str) -> ConfigurationError:
         return ConfigurationError(f"{self.of(key)}: {what}")
 
-    def table(self, key: str, known: tuple[str, ...]) -> _Table:
+    def table(self, key: str) -> _Table:
         found = self._values.get(key, {})
         if not isinstance(found, dict):
             raise self.wrong(key, f"must be a table, written [{key}]")
-        return _Table(self.of(key), found, known)
+        return _Table(self.of(key), found)
 
-    def tables(self, key: str, known: tuple[str, ...]) -> Iterable[_Table]:
+    def tables(self, key: str) -> Iterable[_Table]:
         found = self._values.get(key, [])
         if not isinstance(found, list) or not all(isinstance(one, dict) for one in found):
             raise self.wrong(key, f"must be a list of tables, each begun with [[{key}]]")
         for place, one in enumerate(found):
-            yield _Table(f"{self.of(key)}[{place}]", one, known)
+            yield _Table(f"{self.of(key)}[{place}]", one)
 
     def words(self, key: str) -> str:
         """A string that is not empty, or the empty string where the key is missing."""

@@ -88,7 +88,7 @@ _WORDS: Final[Mapping[str, Callable[[Mapping[str, Any]], str]]] = {
     "requeued": lambda event: (
         f"asked again in {spoken(event['seconds'])} ({str(event['cause']).replace('_', ' ')}): {event['document']}: {event['reason']}"
     ),
-    "paused": lambda event: f"{event['provider']} pauses for {spoken(event['seconds'])}: {event['reason']}",
+    "paused": lambda event: f"nothing is sent to {event['provider']} for {spoken(event['seconds'])}: {event['reason']}",
     "resumed": lambda event: f"{event['provider']} goes on",
     "provider stopped": _stopped,
     "dataset stopped": _stopped,

@@ -178,8 +178,8 @@ class Metrics:
             _by(self._providers, "cause", _WAITS, self._waited),
         )  # fmt: skip
         for name, kind, about, numbers in (
-            ("bulkdel_pauses_total", "counter", "Pauses that the service asked for in this session", self._pauses),
-            ("bulkdel_pause_seconds_total", "counter", "Seconds of those pauses, as they were asked for", self._paused_s),
+            ("bulkdel_pauses_total", "counter", "Pauses in this session, asked for by the service or made because it was failing", self._pauses),
+            ("bulkdel_pause_seconds_total", "counter", "Seconds of those pauses, as they were begun", self._paused_s),
             ("bulkdel_requests_total", "counter", "Requests sent in this session", self._seen("requests")),
             ("bulkdel_selected_documents", "gauge", "Documents to delete that are known so far", self._seen("total")),
             ("bulkdel_left_documents", "gauge", "Documents that have not settled yet", self._seen("left")),

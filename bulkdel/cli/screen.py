@@ -121,14 +121,18 @@ WIDTH = 80
 
 
 def width(stream: TextIO, environ: Mapping[str, str]) -> int:
-    """The terminal's columns: ``COLUMNS``, or what it says itself; within 40 and 120, since longer lines are hard to read."""
-    columns = environ.get("COLUMNS", "")
-    if columns.isascii() and columns.isdigit() and len(columns) < 6:
-        return min(120, max(40, int(columns)))
-    try:
-        return min(120, max(40, os.get_terminal_size(stream.fileno()).columns))
-    except (OSError, ValueError):
-        return WIDTH
+    """The terminal's columns: ``COLUMNS``, or what it says itself; within 40 and 120, since longer lines are hard to read.
+
+    None at all is what a terminal says that was never told its size: a serial console, a container's, one that a program made.
+    """
+    given = environ.get("COLUMNS", "")
+    columns = int(given) if given.isascii() and given.isdigit() and len(given) < 6 else 0
+    if not columns:
+        try:
+            columns = os.get_terminal_size(stream.fileno()).columns
+        except (OSError, ValueError):
+            columns = 0
+    return min(120, max(40, columns or WIDTH))
 
 
 def folded(lines: Iterable[str], wide: int) -> list[str]:

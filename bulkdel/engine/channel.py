@@ -301,7 +301,7 @@ class Channel:
                 self._trial = True
                 if not self.unwell:
                     self.unwell, self.well = True, anyio.Event()
-                self._begin_pause(seconds, f"the service is failing: {reason}", exchange)
+                self._begin_pause(seconds, f"bulkdel holds back, for the service is failing: {reason}", exchange)
             case GiveUp(why):
                 self.stop(StopProvider(why, "is the service up, and is the base URL right?"))
             case None:

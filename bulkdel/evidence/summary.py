@@ -25,7 +25,7 @@ CAUSES = {
     "us": "working",
     "service": "waiting for answers",
     "rate": "keeping to the rate",
-    "pause": "paused by the service",
+    "pause": "pausing",
     "indexing": "waiting for indexing",
     "backoff": "waiting to ask again",
     "consumer": "waiting for the reader",

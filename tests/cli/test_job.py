@@ -184,6 +184,20 @@ def test_what_is_wrong_is_named_with_its_path(text: str, told: str, hint: str) -
     assert not str(raised.value).endswith(".")
 
 
+def test_unknown_keys_are_told_all_at_once() -> None:
+    """Whoever mistook three keys mends the file once: each is named with its path and what it may have been."""
+    text = "porvider = 1\n[policy]\natempts = 6\nattempts = 0\n" + ONE + "zzz = 1\n[[delete]]\nfile = 'a'\n"
+    with pytest.raises(ConfigurationError) as raised:
+        read(text, NOW)
+    assert str(raised.value) == "porvider, policy.atempts, provider[0].zzz, delete[0].file: there are no such keys"
+    assert raised.value.hint == (
+        "porvider: did you mean provider?; policy.atempts: did you mean attempts?; provider[0].zzz: there are: name, kind,"
+        " base_url, api_key_env, api_key_file, rate, concurrency; delete[0].file: there are: provider, from"
+    )
+    with pytest.raises(ConfigurationError, match=r"j and 2 more: there are no such keys"):
+        read("\n".join(f"{key} = 1" for key in "abcdefghijkl"), NOW)
+
+
 def test_a_key_in_the_file_is_refused_and_not_repeated() -> None:
     """api_key is the one slip that must not be echoed into a log."""
     with pytest.raises(ConfigurationError, match="api_key: a key does not belong") as raised:

@@ -131,7 +131,7 @@ def test_nothing_of_it_is_left_behind() -> None:
         (settled("deleted"), "deleted: na me (doc): be cause"),
         (settled("archived"), "warning: rejected na me (doc): be cause"),
         (events.Requeued(TARGET, "trouble", "server error", 2.0), "asked again in 2 s (trouble): doc: server error"),
-        (events.Paused("dify", "too many", 60.0), "warning: dify pauses for 1 min: too many"),
+        (events.Paused("dify", "too many", 60.0), "warning: nothing is sent to dify for 1 min: too many"),
         (events.Resumed("dify"), "dify goes on"),
         (events.Stopped("dify", "", "key refused", "look"), "error: dify stopped: key refused; look"),
         (events.Stopped("dify", "ds", "no such dataset"), "error: dify / ds stopped: no such dataset"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import os
 from dataclasses import replace
 from typing import Any
 
@@ -11,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bulkdel.cli.progress import active, counted, line, picture, style
-from bulkdel.cli.screen import Screen, drawn, folded, width
+from bulkdel.cli.screen import Screen, console, drawn, folded, width
 from bulkdel.cli.world import World
 from bulkdel.engine.progress import DatasetProgress
 from bulkdel.model import Rate
@@ -186,3 +187,15 @@ def test_a_terminals_lines_are_broken_between_words() -> None:
     assert folded(["  five words in a line", "", path], 14) == ["  five words", "    in a line", "", path]
     for columns, wide in (("72", 72), ("7", 40), ("1000", 120), ("many", 80), ("", 80)):
         assert width(io.StringIO(), {"COLUMNS": columns}) == wide
+
+
+def test_a_terminal_that_tells_no_size_has_the_usual_one() -> None:
+    """A serial console or a container's terminal says 0 columns, and COLUMNS=0 says as much: 80, not the narrowest."""
+    ours, theirs = os.openpty()  # nobody has told it a size
+    try:
+        with os.fdopen(theirs, "w") as stream:
+            assert os.get_terminal_size(stream.fileno()).columns == 0
+            assert [width(stream, environ) for environ in ({}, {"COLUMNS": "0"}, {"COLUMNS": "60"})] == [80, 80, 60]
+            assert console(stream, colour=False).width == 80
+    finally:
+        os.close(ours)

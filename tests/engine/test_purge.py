@@ -508,7 +508,7 @@ def test_a_deadline_in_a_pause_says_what_the_pause_was_for() -> None:
             report = await c.purge("dify", DATASET)
         assert report.status == "deadline"
         assert report.reason == (
-            "the deadline of 3 s came in a pause: the service is failing: cannot connect: connection refused"
+            "the deadline of 3 s came in a pause: bulkdel holds back, for the service is failing: cannot connect: connection refused"
         )
         assert report.datasets[0].reason == "not listed: the run ended before that"
 

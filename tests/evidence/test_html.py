@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import json
 import re
 import sys
 from collections import Counter
@@ -15,6 +16,7 @@ from bulkdel import Run, Selection
 from bulkdel.errors import ConfigurationError
 from bulkdel.evidence.formats import FORMATS
 from bulkdel.evidence.page import render
+from bulkdel.exchange import Answer, Reply, Request
 from bulkdel.purging.recorded import recorded_report
 from tests import virtual
 from tests.cli.inside import command
@@ -106,6 +108,31 @@ def test_the_page_says_what_the_run_says(run: Path, parts: Parts) -> None:
     assert "Finished, but not everything is gone: 290 deleted, 10 rejected of 300" in parts.text
     assert "listed again: 10 documents are still there, just those that were rejected or left alone" in parts.text
     assert "--unarchive un-archives them first" in parts.text
+
+
+class _Renamed(Service):
+    """A dataset whose name would run in a page."""
+
+    def read(self, request: Request, document: str) -> Reply:
+        reply = super().read(request, document)
+        assert isinstance(reply, Answer)
+        return reply._replace(body=reply.body.replace(b'"Support"', json.dumps(HOSTILE).encode()))
+
+
+def test_the_title_says_what_the_page_is_of(text: str, tmp_path: Path) -> None:
+    """A tab, a bookmark and a print-out say what was done, where, how it ended and in which run; a hostile name is text there."""
+    assert "<title>purge of Support (dify): incomplete, 290 of 300 gone, run a</title>" in text
+
+    async def main() -> None:
+        service = _Renamed()
+        service.fill(2)
+        async with client(service) as c:
+            await c.plan("dify", DATASET, run=tmp_path / "a.run")
+
+    virtual.run(main())
+    (title,) = re.findall("<title>(.*?)</title>", written(tmp_path / "a.run"))
+    assert title.startswith("plan for &lt;/script&gt;&lt;script&gt;document.title = ")
+    assert title.endswith("(dify): planned, 2 selected, run a")
 
 
 def test_there_is_a_plot_for_each_question(parts: Parts) -> None:

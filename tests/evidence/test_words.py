@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from bulkdel.account import Counts, DatasetReport, Report
 from bulkdel.evidence import words as shown
-from bulkdel.evidence.summary import spent, unverified
+from bulkdel.evidence.summary import CAUSES, spent, unverified
 from bulkdel.model import Rate
 
 
@@ -71,6 +71,9 @@ def test_a_measured_rate_has_three_digits(rate: Rate, words: str) -> None:
 def test_where_the_time_went_is_said() -> None:
     """Every cause with time of its own, the longest first; of several providers it says that their times were added up."""
     waited = {"us": 1.0, "rate": 62.0, "service": 40.0, "pause": 0.01}
+    assert (
+        "service" not in CAUSES["pause"]
+    )  # whoever wished for it: where the service failed, the pause was bulkdel's own
     one = Report("complete", Counts(), datasets=(DatasetReport("dify", "a"),), waited_s=waited)
     assert spent(one) == ["where the time went: keeping to the rate 1 min 02 s, waiting for answers 40 s, working 1 s"]
     two = replace(one, datasets=(*one.datasets, DatasetReport("langdock", "b")))

@@ -26,7 +26,7 @@ from bulkdel.evidence.words import spoken
 from bulkdel.model import Outcome, Settled
 from bulkdel.purging.recorded import recorded_report
 from bulkdel.runs import PlannedRow, Run, State
-from bulkdel.text import safe, title
+from bulkdel.text import NAME, many, safe, title
 
 MOST = 100_000
 """Rows of a list that the page holds: about 15 MB, which a browser opens in a second or two; the other formats have no end."""
@@ -92,6 +92,7 @@ def page(run: Run, *, most: int = MOST) -> Iterator[str]:
         style=Markup(style),
         script=Markup(script),
         name=safe(name_of(run.path)),
+        page_title=_page_title(run, state, report),
         state=state,
         state_words=STATES[state],
         headline=_headline(run, state, report),
@@ -141,6 +142,24 @@ def _headline(run: Run, state: State, report: Report) -> str:
         would = forecast(run.plan(), run.header.policy, selected=report.selected, listed=report.listed)
         return f"Planned, nothing was deleted: {would}"
     return told(state, report)
+
+
+_OF = {"purge": "purge of", "delete": "deletes in", "plan": "plan for", "job": "job on"}
+
+
+def _page_title(run: Run, state: State, report: Report) -> str:
+    """What the page is of, for tabs, bookmarks and printed pages: what was done, where, how it ended, which run."""
+    several = len(report.datasets)
+    if several == 1:
+        (one,) = report.datasets
+        where = f"{safe(one.name, NAME) or safe(one.dataset, NAME)} ({safe(one.provider, NAME)})"
+    else:
+        providers = ", ".join(safe(p.name, NAME) for p in run.header.providers)
+        where = f"{many(several, 'dataset')} ({safe(providers, NAME)})"
+    gone = report.deleted + report.already_gone
+    counted = f"{report.selected:,} selected" if state == "planned" else f"{gone:,} of {report.selected:,} gone"
+    act = _OF.get(run.header.act, safe(run.header.act))
+    return f"{act} {where}: {STATES[state]}, {counted}, run {safe(name_of(run.path), NAME)}"
 
 
 def _reasons(run: Run, report: Report) -> list[tuple[str, int, str, Settled | None]]:
