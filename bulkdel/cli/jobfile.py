@@ -8,7 +8,7 @@ from __future__ import annotations
 import difflib
 import re
 import tomllib
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import date
 from typing import Any, TypeVar, get_args
@@ -113,7 +113,7 @@ def _check_keys(whole: Mapping[str, Any]) -> None:
     unknown: list[tuple[str, str]] = []
     top = _Table("", whole)
     for table, known in [(top, tuple(_TABLES)), *_inside(top, whole)]:
-        for key in table.keys():
+        for key in table:
             if key == "api_key":
                 raise ConfigurationError(
                     f"{table.of(key)}: a key does not belong in a file that is copied and committed",
@@ -155,8 +155,8 @@ class _Table:
         self._path = path
         self._values = values
 
-    def keys(self) -> Iterable[str]:
-        return self._values
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._values)
 
     def of(self, key: str) -> str:
         shown = key if key.isascii() and key.replace("_", "").replace("-", "").isalnum() else repr(safe(key, _SHOWN))
