@@ -7,6 +7,7 @@ import csv
 import hashlib
 import io
 import json
+import os
 import subprocess
 import sys
 import tracemalloc
@@ -129,7 +130,7 @@ def test_a_report_of_a_run_without_an_end_is_honest(tmp_path: Path) -> None:
         assert told(path, "text").startswith("Run a: running\n")
         process.kill()
         # Nobody has asked for its status yet, as in a container whose first process does not: it is dead all the same.
-        process.stdout.read()
+        os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)
         assert (look(path).state, look(path).goes_on) == ("crashed", True)
     account = json.loads(told(path, "json"))
     assert (account["state"], account["status"], account["exit_status"]) == ("crashed", "interrupted", 130)
