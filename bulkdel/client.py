@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import random
-from collections.abc import AsyncIterable, Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import AbstractAsyncContextManager, AsyncExitStack, contextmanager
+from collections.abc import AsyncIterable, Iterable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from functools import partial
 from pathlib import Path
 from types import TracebackType
@@ -13,22 +13,20 @@ from typing import TYPE_CHECKING, Any
 from bulkdel import events
 from bulkdel.account import Report
 from bulkdel.engine.call import Call
-from bulkdel.engine.channel import Channel, most_concurrency
+from bulkdel.engine.channels import Channels, Connect
 from bulkdel.engine.engine import LaneOf
 from bulkdel.engine.feeds import from_items
 from bulkdel.engine.job import Item
 from bulkdel.engine.lane import Lane
 from bulkdel.engine.progress import Progress
 from bulkdel.engine.results import Journal
-from bulkdel.engine.stop import StopReason
-from bulkdel.errors import ConfigurationError, TargetsError
-from bulkdel.exchange import Wire
+from bulkdel.errors import ConfigurationError
 from bulkdel.model import Policy, Selection, Target
 from bulkdel.outcomes import Kept, OnSettled, Outcomes
 from bulkdel.pacing import MakePacer
 from bulkdel.providers.base import Provider
 from bulkdel.purging.datasets import DatasetListing, list_datasets
-from bulkdel.purging.explicit import check_target, delete_report, feeds_for
+from bulkdel.purging.explicit import check_target, delete_report, stream
 from bulkdel.purging.flow import Confirm, OnPlan, Wish
 from bulkdel.purging.flow import purge as purge_datasets
 from bulkdel.purging.ledger import MemoryLedger
@@ -39,7 +37,6 @@ if TYPE_CHECKING:
 # Run files are imported where one is used: SQLite and what stands on it cost a tenth of what aiohttp does.
 
 Targets = Iterable[Target] | AsyncIterable[Target]
-Connect = Callable[[Provider], AbstractAsyncContextManager[Wire]]
 
 
 class Client:
@@ -74,46 +71,26 @@ class Client:
         rng: random.Random | None = None,
         lanes: LaneOf = Lane,
     ) -> None:
-        names = [provider.name for provider in providers]
-        if not names:
-            raise ConfigurationError("no provider was given")
-        for name in names:
-            if names.count(name) > 1:
-                raise ConfigurationError(
-                    f"two providers have one name: {name!r}", hint="give one of them another name, name='…'"
-                )
-        self._providers = {provider.name: provider for provider in providers}
+        self._channels = Channels(
+            providers,
+            connect=connect,
+            ca_file=ca_file,
+            state=None if state is None else Path(state),
+            pacer=pacer,
+            rng=rng,
+            lanes=lanes,
+        )
         self._policy = policy or Policy()
         self._on_event = on_event
-        self._lanes = lanes
-        self._connect = connect or partial(_connect, ca_file=ca_file)
-        self._pacer = pacer
-        self._rng = rng
-        self._state = None if state is None else Path(state)
-        self._channels: dict[str, Channel] = {}
-        self._calls: list[Call] = []
-        self._last: tuple[Progress, ...] = ()
-        self._stack = AsyncExitStack()
 
     async def __aenter__(self) -> Client:
-        await self._stack.__aenter__()
-        try:
-            for name, provider in self._providers.items():
-                wire = await self._stack.enter_async_context(self._connect(provider))
-                channel = self._channels[name] = Channel(
-                    provider, wire, rng=self._rng, state=self._state, pacer=self._pacer
-                )
-                self._stack.push_async_callback(channel.aclose)
-        except BaseException:
-            await self._stack.aclose()
-            raise
+        await self._channels.__aenter__()
         return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._channels.clear()
-        await self._stack.__aexit__(kind, error, trace)
+        await self._channels.__aexit__(kind, error, trace)
 
     # ------------------------------------------------------------------ calls
 
@@ -204,7 +181,9 @@ class Client:
         asked = policy or self._policy
         guarded = asked.max_delete is not None or asked.expect is not None or asked.indexing in ("wait", "skip")
         if run is None and confirm is None and on_plan is None and not dry_run and not guarded:
-            return await self._stream(targets, asked, on_event, Kept(on_settled, keep=keep))
+            kept = Kept(on_settled, keep=keep)
+            with self._call(self._channels.providers, asked, on_event=on_event, kept=kept) as call:
+                return await stream(call, targets, kept.in_order)
         return await self.carry_out(
             (),
             targets=targets,
@@ -219,17 +198,6 @@ class Client:
             run=run,
         )
 
-    async def _stream(self, targets: Targets, policy: Policy, on_event: events.OnEvent | None, kept: Kept) -> Report:
-        with self._call(self._channels, policy, on_event, None, kept) as call:
-            feeds = feeds_for(call, targets)
-            try:
-                await call.settle(feeds)
-            except Exception as error:
-                failure = TargetsError(f"the targets could not be read to the end: {type(error).__name__}")
-                failure.report = delete_report(call, kept.in_order())
-                raise failure from error
-            return delete_report(call, kept.in_order())
-
     def settle(
         self, targets: Targets, *, policy: Policy | None = None, on_event: events.OnEvent | None = None
     ) -> Outcomes:
@@ -241,7 +209,7 @@ class Client:
         """
         if isinstance(targets, Sequence):
             for place, target in enumerate(targets, 1):
-                check_target(target, place, self._providers)
+                check_target(target, place, self._channels.providers)
 
         async def deliver(give: OnSettled) -> Report:
             return await self.delete(targets, policy=policy, on_event=on_event, on_settled=give, keep=False)
@@ -271,20 +239,19 @@ class Client:
         :raises ConfigurationError: where a dataset is to be emptied twice, or emptied and deleted from by name; none was
             deleted
         """
+        self._channels.check_open()
         for wish in wishes:
-            self._channel(wish.provider)
+            self._channels.of(wish.provider)  # raises where there is none
             if not isinstance(wish.dataset, str):
                 raise ConfigurationError(f"a dataset's id must be a string: {wish.dataset!r}")
         if len({(wish.provider, wish.dataset) for wish in wishes}) < len(wishes):
             raise ConfigurationError("one dataset is to be emptied twice in one call")
-        used = self._channels
-        if targets is None:
-            used = {name: channel for name, channel in used.items() if any(w.provider == name for w in wishes)}
+        wished = {wish.provider for wish in wishes}
+        used = [name for name in self._channels.providers if targets is not None or name in wished]
         asked = policy or self._policy
         if run is None:
-            kept = Kept(on_settled, keep=keep)
-            ledger = MemoryLedger()
-            with self._call(used, asked, on_event, ledger, kept) as call:
+            kept, ledger = Kept(on_settled, keep=keep), MemoryLedger()
+            with self._call(used, asked, ledger, on_event=on_event, kept=kept) as call:
                 return await purge_datasets(
                     call,
                     wishes,
@@ -296,17 +263,20 @@ class Client:
                     settled=kept.in_order,
                 )
         from bulkdel.purging import session
-        from bulkdel.purging.recorded import RunLedger
 
-        providers = [channel.provider for channel in used.values()]
-        file = await session.create(run, act, providers, asked, wishes, explicit=targets is not None, more=more)
-        async with file:
-            recorded = RunLedger(file)
-            with self._call(used, asked, on_event, recorded, Kept(on_settled, keep=False)) as call:
-                report = await purge_datasets(
-                    call, wishes, recorded, targets=targets, on_plan=on_plan, confirm=confirm, dry_run=dry_run
-                )
-                return await session.close(file, recorded, call, report)
+        return await session.carry_out(
+            run,
+            partial(self._call, on_event=on_event, kept=Kept(on_settled, keep=False)),
+            [self._channels.providers[name] for name in used],
+            wishes,
+            targets=targets,
+            act=act,
+            policy=asked,
+            on_plan=on_plan,
+            confirm=confirm,
+            dry_run=dry_run,
+            more=more,
+        )
 
     async def resume(
         self,
@@ -330,29 +300,17 @@ class Client:
         :raises ConfigurationError: where the run's providers are not this client's, or are at another address
         """
         from bulkdel.purging import session
-        from bulkdel.purging.recorded import RunLedger
-        from bulkdel.runs import RunFile
 
-        self._open()
-        held = await session.read(run, self._providers)
-        asked = policy or held.header.policy
-        used = {provider.name: self._channels[provider.name] for provider in held.header.providers}
-        async with await RunFile.open(run, version=session.version()) as file:
-            recorded = RunLedger(file)
-            if retry_rejected:
-                await file.retry_rejected()
-                held = await session.read(run, self._providers)
-            with self._call(used, asked, on_event, recorded, Kept(on_settled, keep=False)) as call:
-                report = await purge_datasets(
-                    call,
-                    held.wishes,
-                    recorded,
-                    on_plan=on_plan,
-                    confirm=None if held.agreed else confirm,
-                    before=held.before,
-                    settled_before=held.settled,
-                )
-                return await session.close(file, recorded, call, report)
+        self._channels.check_open()
+        return await session.resume(
+            run,
+            partial(self._call, on_event=on_event, kept=Kept(on_settled, keep=False)),
+            self._channels.providers,
+            policy=policy,
+            on_plan=on_plan,
+            confirm=confirm,
+            retry_rejected=retry_rejected,
+        )
 
     async def settle_items(
         self,
@@ -366,9 +324,8 @@ class Client:
 
         No listing is made and no guard asked: that was done where the plan is.
         """
-        names = dict.fromkeys(item.target.provider for item in items)
-        used = {name: self._channel(name) for name in names}
-        with self._call(used, policy or self._policy, on_event, journal, None) as call:
+        names = list(dict.fromkeys(item.target.provider for item in items))
+        with self._call(names, policy or self._policy, journal, on_event=on_event) as call:
             await call.settle(
                 [from_items([item for item in items if item.target.provider == name], name) for name in names]
             )
@@ -376,70 +333,32 @@ class Client:
 
     async def datasets(self, provider: str, *, policy: Policy | None = None) -> DatasetListing:
         """The datasets that the key sees."""
-        channel = self._channel(provider)
-        with self._call({provider: channel}, policy or self._policy, None, None, None) as call:
+        channel = self._channels.of(provider)
+        with self._call([provider], policy or self._policy, on_event=None) as call:
             return await list_datasets(call, channel)
 
     # ------------------------------------------------------------------ while they run
 
     def stop(self, reason: str = "interrupted", signal: int | None = None) -> None:
         """Stop every call gracefully: nothing more is sent, what is in flight ends, the rest is not attempted."""
-        words = "interrupted" if signal is None else f"interrupted by signal {signal}"
-        for call in self._calls:
-            call.signal = signal
-            call.stop(StopReason("interrupted", words if reason == "interrupted" else reason))
+        self._channels.stop(reason, signal)
 
     def progress(self) -> tuple[Progress, ...]:
         """A look at every provider of every call that runs; where none does, the last look at the last one."""
-        if not self._calls:
-            return self._last
-        return tuple(progress for call in self._calls for progress in call.progress())
+        return self._channels.progress()
 
     # ------------------------------------------------------------------ inside
 
-    def _open(self) -> None:
-        if not self._channels:
-            raise RuntimeError("the client is not open: use 'async with Client(…) as client'")
-
-    def _channel(self, provider: str) -> Channel:
-        self._open()
-        channel = self._channels.get(provider)
-        if channel is None:
-            raise ConfigurationError(
-                f"no provider of this client is named: {provider!r}", hint=f"it has: {', '.join(self._providers)}"
-            )
-        return channel
-
-    @contextmanager
     def _call(
         self,
-        channels: dict[str, Channel],
+        providers: Iterable[str],
         policy: Policy,
+        journal: Journal | None = None,
+        *,
         on_event: events.OnEvent | None,
-        ledger: Journal | None,
-        kept: Kept | None,
-    ) -> Iterator[Call]:
-        self._open()
-        call = Call(
-            channels,
-            policy,
-            on_event=on_event or self._on_event,
-            journal=ledger,
-            consumer=kept.take if kept is not None and kept.wanted else None,
-            lanes=self._lanes,
+        kept: Kept | None = None,
+    ) -> AbstractContextManager[Call]:
+        consumer = kept.take if kept is not None and kept.wanted else None
+        return self._channels.call(
+            providers, policy, on_event=on_event or self._on_event, journal=journal, consumer=consumer
         )
-        with call:
-            self._calls.append(call)
-            try:
-                yield call
-            finally:
-                self._calls.remove(call)
-                self._last = call.progress()
-
-
-def _connect(provider: Provider, *, ca_file: str | Path | None) -> AbstractAsyncContextManager[Wire]:
-    from bulkdel.transport import HttpWire
-
-    most = most_concurrency(provider)
-    # One more than documents in flight: looks at documents being indexed go beside them.
-    return HttpWire(provider, connections=most + 1, ca_file=ca_file)

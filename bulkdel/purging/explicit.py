@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import AsyncIterable, AsyncIterator, Collection, Iterable, Sequence
+from collections.abc import AsyncIterable, AsyncIterator, Callable, Collection, Iterable, Sequence
 from itertools import islice
 from typing import Any
 
@@ -12,7 +12,7 @@ from bulkdel.account.plan import Plan, PlannedDataset
 from bulkdel.engine.call import Call, dataset_status
 from bulkdel.engine.engine import Feed, all_of
 from bulkdel.engine.feeds import from_iterable, from_sequence
-from bulkdel.errors import ConfigurationError, RunFileError
+from bulkdel.errors import ConfigurationError, RunFileError, TargetsError
 from bulkdel.model import Document, Settled, Target
 from bulkdel.purging.ledger import Ledger
 from bulkdel.purging.listing import Failed, snapshot
@@ -141,11 +141,25 @@ async def _describe(call: Call, planned: PlannedDataset, ledger: Ledger) -> None
         planned.stopped = safe(listed.reason)
 
 
-def feeds_for(call: Call, targets: Iterable[Target] | AsyncIterable[Target]) -> list[Feed]:
-    """Feeds that stream targets through without keeping them.
+async def stream(
+    call: Call, targets: Iterable[Target] | AsyncIterable[Target], settled: Callable[[], Sequence[Settled]]
+) -> Report:
+    """Settle targets as they are read, without keeping them; ``settled`` gives the report's list at the end.
 
     :raises ConfigurationError: where an item of a sequence is no target, or names no provider of the call
+    :raises TargetsError: where the iterable itself raised; ``report`` has what was settled before
     """
+    feeds = _feeds_for(call, targets)
+    try:
+        await call.settle(feeds)
+    except Exception as error:
+        failure = TargetsError(f"the targets could not be read to the end: {type(error).__name__}")
+        failure.report = delete_report(call, settled())
+        raise failure from error
+    return delete_report(call, settled())
+
+
+def _feeds_for(call: Call, targets: Iterable[Target] | AsyncIterable[Target]) -> list[Feed]:
     if not isinstance(targets, Sequence):
         return [from_iterable(targets)]
     for place, target in enumerate(targets, 1):

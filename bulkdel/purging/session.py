@@ -1,9 +1,9 @@
-"""A session on a run file: begun, its report counted from the file, and closed, whatever happened."""
+"""A session on a run file, a new one or one to go on with: carried out, its report counted from the file, and closed."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from contextlib import suppress
+from collections.abc import AsyncIterable, Callable, Iterable, Mapping, Sequence
+from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,17 +13,21 @@ import anyio.to_thread
 from bulkdel.account import Counts, Report
 from bulkdel.account.plan import PlannedDataset
 from bulkdel.engine.call import Call
+from bulkdel.engine.results import Journal
 from bulkdel.errors import ConfigurationError, RunFileError
-from bulkdel.model import Policy, Selection
+from bulkdel.model import Policy, Selection, Target
 from bulkdel.providers.base import Provider
-from bulkdel.purging.flow import Wish
+from bulkdel.purging.flow import Confirm, OnPlan, Wish, purge
 from bulkdel.purging.recorded import RunLedger, recorded_report
 from bulkdel.runs import ProviderHeader, Run, RunFile, RunHeader
 from bulkdel.runs.values import Act, AskedDataset, address
 
+Begin = Callable[[Sequence[str], Policy, Journal], AbstractContextManager[Call]]
+"""Begins a call of the providers with these names, which writes down in the journal what it does."""
+
 
 @dataclass(slots=True)
-class Session:
+class Held:
     """What a resumed run holds: what is left to list, what was listed, whether somebody said yes to all of it, and how many
     of its selected documents have settled."""
 
@@ -34,7 +38,70 @@ class Session:
     settled: int
 
 
-async def create(
+async def carry_out(
+    path: str | Path,
+    begin: Begin,
+    providers: Sequence[Provider],
+    wishes: Sequence[Wish],
+    *,
+    targets: Iterable[Target] | AsyncIterable[Target] | None,
+    act: Act,
+    policy: Policy,
+    on_plan: OnPlan | None,
+    confirm: Confirm | None,
+    dry_run: bool,
+    more: Mapping[str, Any] | None,
+) -> Report:
+    """Do what ``flow.purge`` does, kept in a new run file at ``path`` that also says what was asked.
+
+    :raises RunFileError: where it cannot be made; nothing was sent
+    :raises ConfigurationError: as ``flow.purge`` does
+    """
+    async with await _create(path, act, providers, policy, wishes, explicit=targets is not None, more=more) as file:
+        ledger = RunLedger(file)
+        with begin([provider.name for provider in providers], policy, ledger) as call:
+            report = await purge(
+                call, wishes, ledger, targets=targets, on_plan=on_plan, confirm=confirm, dry_run=dry_run
+            )
+            return await _close(file, ledger, call, report)
+
+
+async def resume(
+    path: str | Path,
+    begin: Begin,
+    providers: Mapping[str, Provider],
+    *,
+    policy: Policy | None,
+    on_plan: OnPlan | None,
+    confirm: Confirm | None,
+    retry_rejected: bool,
+) -> Report:
+    """Go on with the run at ``path``; what is described at ``Client.resume``.
+
+    :raises RunFileError: where the file cannot be used, or another process works on it
+    :raises ConfigurationError: where a provider of the run is missing or is at another address
+    """
+    held = await _read(path, providers)
+    async with await RunFile.open(path, version=version()) as file:
+        ledger = RunLedger(file)
+        if retry_rejected:
+            await file.retry_rejected()
+            held = await _read(path, providers)
+        names = [provider.name for provider in held.header.providers]
+        with begin(names, policy or held.header.policy, ledger) as call:
+            report = await purge(
+                call,
+                held.wishes,
+                ledger,
+                on_plan=on_plan,
+                confirm=None if held.agreed else confirm,
+                before=held.before,
+                settled_before=held.settled,
+            )
+            return await _close(file, ledger, call, report)
+
+
+async def _create(
     path: str | Path,
     act: Act,
     providers: Sequence[Provider],
@@ -42,12 +109,8 @@ async def create(
     wishes: Sequence[Wish],
     *,
     explicit: bool,
-    more: Mapping[str, Any] | None = None,
+    more: Mapping[str, Any] | None,
 ) -> RunFile:
-    """A new run file that says what was asked.
-
-    :raises RunFileError: where it cannot be made
-    """
     header = RunHeader(
         act=act,
         providers=tuple(ProviderHeader.of(provider) for provider in providers),
@@ -61,7 +124,7 @@ async def create(
     return await RunFile.create(path, header)
 
 
-async def read(path: str | Path, providers: Mapping[str, Provider]) -> Session:
+async def _read(path: str | Path, providers: Mapping[str, Provider]) -> Held:
     """What the run at ``path`` still has to do, with the providers that carry it out.
 
     The file is read in a thread: looking it through for damage takes a second for a million rows.
@@ -69,10 +132,10 @@ async def read(path: str | Path, providers: Mapping[str, Provider]) -> Session:
     :raises RunFileError: where it cannot be read, has come to its end, or is at work
     :raises ConfigurationError: where a provider of the run is missing or is at another address
     """
-    return await anyio.to_thread.run_sync(_read, path, providers)
+    return await anyio.to_thread.run_sync(_read_at_once, path, providers)
 
 
-def _read(path: str | Path, providers: Mapping[str, Provider]) -> Session:
+def _read_at_once(path: str | Path, providers: Mapping[str, Provider]) -> Held:
     with Run.open(path) as run:
         for asked in run.header.providers:
             _same(asked, providers)
@@ -108,7 +171,7 @@ def _read(path: str | Path, providers: Mapping[str, Provider]) -> Session:
                 f"the plan did not come to its end, so there is nothing to carry out: {run.path}",
                 hint="make the plan again",
             )
-        return Session(run.header, wishes, before, run.agreed, counts.selected - counts.not_attempted)
+        return Held(run.header, wishes, before, run.agreed, counts.selected - counts.not_attempted)
 
 
 def _same(asked: ProviderHeader, providers: Mapping[str, Provider]) -> None:
@@ -125,7 +188,7 @@ def _same(asked: ProviderHeader, providers: Mapping[str, Provider]) -> None:
         )
 
 
-async def close(run: RunFile, ledger: RunLedger, call: Call, report: Report) -> Report:
+async def _close(run: RunFile, ledger: RunLedger, call: Call, report: Report) -> Report:
     """End the session in the file and count the report from it; where the file was lost, the session's own account holds."""
     requests = {name: call.requests_of(name) for name in call.channels}
     try:

@@ -1,0 +1,144 @@
+"""Every provider's channel, opened and closed together, and the calls that run on them."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, contextmanager
+from functools import partial
+from pathlib import Path
+from types import TracebackType
+
+from bulkdel import events
+from bulkdel.engine.call import Call
+from bulkdel.engine.channel import Channel, most_concurrency
+from bulkdel.engine.engine import LaneOf
+from bulkdel.engine.lane import Lane
+from bulkdel.engine.progress import Progress
+from bulkdel.engine.results import Consumer, Journal
+from bulkdel.engine.stop import StopReason
+from bulkdel.errors import ConfigurationError
+from bulkdel.exchange import Wire
+from bulkdel.model import Policy
+from bulkdel.pacing import MakePacer
+from bulkdel.providers.base import Provider
+
+Connect = Callable[[Provider], AbstractAsyncContextManager[Wire]]
+
+
+class Channels:
+    """What all calls of one client share, by provider name. An async context manager, for one event loop.
+
+    :raises ConfigurationError: where two providers have one name, or there is none
+    """
+
+    def __init__(
+        self,
+        providers: Iterable[Provider],
+        *,
+        connect: Connect | None = None,
+        ca_file: str | Path | None = None,
+        state: Path | None = None,
+        pacer: MakePacer | None = None,
+        rng: random.Random | None = None,
+        lanes: LaneOf = Lane,
+    ) -> None:
+        """Each argument is the client's, where it is described."""
+        self.providers: dict[str, Provider] = {}
+        for provider in providers:
+            if provider.name in self.providers:
+                raise ConfigurationError(
+                    f"two providers have one name: {provider.name!r}", hint="give one of them another name, name='…'"
+                )
+            self.providers[provider.name] = provider
+        if not self.providers:
+            raise ConfigurationError("no provider was given")
+        self._connect = connect or partial(_over_http, ca_file=ca_file)
+        self._make = partial(Channel, rng=rng, state=state, pacer=pacer)
+        self._lanes = lanes
+        self._channels: dict[str, Channel] = {}
+        self._calls: list[Call] = []
+        self._last: tuple[Progress, ...] = ()
+        self._stack = AsyncExitStack()
+
+    async def __aenter__(self) -> Channels:
+        await self._stack.__aenter__()
+        try:
+            for name, provider in self.providers.items():
+                wire = await self._stack.enter_async_context(self._connect(provider))
+                channel = self._channels[name] = self._make(provider, wire)
+                self._stack.push_async_callback(channel.aclose)
+        except BaseException:
+            await self._stack.aclose()
+            raise
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._channels.clear()
+        await self._stack.__aexit__(kind, error, trace)
+
+    def of(self, provider: str) -> Channel:
+        """:raises ConfigurationError: where no provider has that name"""
+        self.check_open()
+        channel = self._channels.get(provider)
+        if channel is None:
+            raise ConfigurationError(
+                f"no provider of this client is named: {provider!r}", hint=f"it has: {', '.join(self.providers)}"
+            )
+        return channel
+
+    def check_open(self) -> None:
+        """:raises RuntimeError: outside of the context"""
+        if not self._channels:
+            raise RuntimeError("the client is not open: use 'async with Client(…) as client'")
+
+    @contextmanager
+    def call(
+        self,
+        providers: Iterable[str],
+        policy: Policy,
+        *,
+        on_event: events.OnEvent | None = None,
+        journal: Journal | None = None,
+        consumer: Consumer | None = None,
+    ) -> Iterator[Call]:
+        """A call of these providers; while it runs, ``stop`` and ``progress`` speak of it too."""
+        self.check_open()
+        call = Call(
+            {name: self.of(name) for name in providers},
+            policy,
+            on_event=on_event,
+            journal=journal,
+            consumer=consumer,
+            lanes=self._lanes,
+        )
+        with call:
+            self._calls.append(call)
+            try:
+                yield call
+            finally:
+                self._calls.remove(call)
+                self._last = call.progress()
+
+    def stop(self, reason: str, signal: int | None) -> None:
+        """Stop every call gracefully."""
+        words = "interrupted" if signal is None else f"interrupted by signal {signal}"
+        for call in self._calls:
+            call.signal = signal
+            call.stop(StopReason("interrupted", words if reason == "interrupted" else reason))
+
+    def progress(self) -> tuple[Progress, ...]:
+        """A look at every provider of every call that runs; where none does, the last look at the last one."""
+        if not self._calls:
+            return self._last
+        return tuple(progress for call in self._calls for progress in call.progress())
+
+
+def _over_http(provider: Provider, *, ca_file: str | Path | None) -> AbstractAsyncContextManager[Wire]:
+    from bulkdel.transport import HttpWire  # with aiohttp behind it, which a wire of one's own can do without
+
+    most = most_concurrency(provider)
+    # One more than documents in flight: looks at documents being indexed go beside them.
+    return HttpWire(provider, connections=most + 1, ca_file=ca_file)
