@@ -49,8 +49,9 @@ def confirmation(
     """A ``confirm`` for the engine that shows the plan and asks; ``note`` is told why the answer was no."""
 
     async def confirm(plan: Plan) -> bool:
-        if plan.selected == 0:
-            return True  # there is nothing to say yes to
+        if plan.selected == sum(dataset.invalid for dataset in plan.datasets):
+            # Nothing is ever sent for these, so there is nothing to say yes to; archived ones may go yet, with --unarchive.
+            return True
         asked = question(plan, policy, by_name=by_name)
         with screen.still():
             screen.say("About to delete; this cannot be undone:")

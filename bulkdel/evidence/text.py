@@ -100,23 +100,24 @@ def _session(session: Session) -> str:
 
 def _for_review(run: Run) -> Iterator[str]:
     """Everything that was listed: first what would be deleted, then what would not, and why."""
-    several = len(run.header.datasets) > 1
-    first = True
-    for row in run.listed():
-        if not row.why_not:
+    several = len(run.listings()) > 1
+    for heading in ("To delete:", "Never sent, and rejected:", "Left alone:"):
+        first = True
+        for row in run.listed():
+            if _under(row) != heading:
+                continue
             if first:
                 yield ""
-                yield "To delete:"
+                yield heading
                 first = False
-            yield f"  {_planned(row, several)}"
-    first = True
-    for row in run.listed():
-        if row.why_not:
-            if first:
-                yield ""
-                yield "Left alone:"
-                first = False
-            yield f"  {_planned(row, several)}: {safe(row.why_not)}"
+            why = row.why_not or row.invalid
+            yield f"  {_planned(row, several)}{f': {safe(why)}' if why else ''}"
+
+
+def _under(row: PlannedRow) -> str:
+    if row.why_not:
+        return "Left alone:"
+    return "Never sent, and rejected:" if row.invalid else "To delete:"
 
 
 def _planned(row: PlannedRow, several: bool) -> str:

@@ -50,6 +50,9 @@ class RunLedger:
         if before is not None:
             await before
 
+    async def invalid(self, provider: str, dataset: str, found: Sequence[tuple[str, str]]) -> None:
+        await self.run.mark_invalid(await self._key(provider, dataset), found)
+
     async def took_targets(self, *, whole: bool) -> None:
         if self._writing is not None:
             await self._writing

@@ -6,7 +6,7 @@ from collections.abc import Collection, Iterator
 from typing import Any
 
 from bulkdel.model import Outcome, Settled, Target
-from bulkdel.runs.schema import ARCHIVED, INDEXING, OUTCOMES, WORDS, Fetch
+from bulkdel.runs.schema import ARCHIVED, INDEXING, INVALID, OUTCOMES, WORDS, Fetch
 from bulkdel.runs.values import PlannedRow, unpack_id
 
 PAGE = 1000
@@ -68,7 +68,8 @@ def listed(fetch: Fetch) -> Iterator[PlannedRow]:
     for provider, dataset, document, name, created_at, status, flags, why_not in _places(fetch, columns, joins, ""):
         target = Target(provider, unpack_id(dataset), unpack_id(document))
         indexing, archived = bool(flags & INDEXING), bool(flags & ARCHIVED)
-        yield PlannedRow(target, name, created_at, status or "", indexing, archived, why_not or "")
+        said, invalid = ("", status or "") if flags & INVALID else (status or "", "")
+        yield PlannedRow(target, name, created_at, said, indexing, archived, why_not or "", invalid)
 
 
 def _places(fetch: Fetch, columns: str, joins: str, condition: str) -> Iterator[tuple[Any, ...]]:

@@ -10,7 +10,7 @@ from typing import Any
 from bulkdel.errors import BrokenPromise, ConfigurationError
 from bulkdel.model import Document, RunStatus, Target
 from bulkdel.runs.rows import insert
-from bulkdel.runs.schema import INDEXING, LISTED, SEEN, WORDS
+from bulkdel.runs.schema import INDEXING, INVALID, LISTED, SEEN, WORDS
 from bulkdel.runs.store import Store
 from bulkdel.runs.values import Added, Known, flags_of, pack_id
 from bulkdel.text import safe
@@ -116,6 +116,14 @@ def _add_repeated(store: Store, place: int, key: int, document: str) -> Added:
     selected, skipped = (0, 1) if left_out else (1, 0)
     _add(store, key, selected, skipped)
     return Added(1, selected, skipped, 1)
+
+
+def mark_invalid(store: Store, key: int, targets: Sequence[tuple[str, str]]) -> None:
+    """Targets of a dataset that are never sent, each with why: whoever looks at the plan later knows no provider's ids."""
+    store.connection.executemany(
+        f"UPDATE document SET flags = flags | {INVALID}, status = ? WHERE dataset = ? AND document = ?",
+        [(store.word(why), key, pack_id(document)) for document, why in targets],
+    )
 
 
 def finish_targets(store: Store) -> None:

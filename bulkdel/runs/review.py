@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from bulkdel.account.model import DatasetReport
 from bulkdel.account.plan import Plan, PlannedDataset
 from bulkdel.model import Rate
-from bulkdel.runs.schema import ARCHIVED, INDEXING, SYNCED, Fetch
+from bulkdel.runs.schema import ARCHIVED, INDEXING, INVALID, SYNCED, Fetch
 from bulkdel.runs.values import unpack_id
 
 AGREED = "agreed"
@@ -22,10 +22,14 @@ LEARNED = "learned"
 # NOT INDEXED as in ``counting``: by row, not by id.
 _OPEN = f"""
 SELECT p.name, s.dataset, SUM(d.flags & {ARCHIVED} <> 0), SUM(d.flags & {INDEXING} <> 0), SUM(d.flags & {SYNCED} <> 0),
-    MIN(d.created_at), MAX(d.created_at)
+    MIN(d.created_at), MAX(d.created_at),
+    SUM(CASE WHEN d.flags & {INVALID} THEN 1 + (SELECT COUNT(*) FROM duplicate x WHERE x.document = d.row) ELSE 0 END),
+    MIN(CASE WHEN d.flags & {INVALID} THEN d.row END)
 FROM document d NOT INDEXED CROSS JOIN dataset s ON s.id = d.dataset CROSS JOIN provider p ON p.id = s.provider
 WHERE d.skipped IS NULL AND NOT EXISTS (SELECT 1 FROM settled e WHERE e.row = d.row) GROUP BY s.id
 """
+
+_WHY_INVALID = "SELECT d.document, t.word FROM document d JOIN word t ON t.id = d.status WHERE d.row = ?"
 
 _LEARNED = "SELECT p.name, c.cause, c.n FROM counter c JOIN provider p ON p.id = c.provider WHERE c.what = ?"
 
@@ -48,9 +52,13 @@ def left_to_do(fetch: Fetch, datasets: Iterable[DatasetReport]) -> Plan:
         )
         for d in datasets
     }
-    for provider, dataset, archived, indexing, synced, oldest, newest in fetch(_OPEN, ()):
+    for provider, dataset, archived, indexing, synced, oldest, newest, invalid, first in fetch(_OPEN, ()):
         one = planned[provider, unpack_id(dataset)]
         one.archived, one.indexing, one.synced, one.oldest, one.newest = archived, indexing, synced, oldest, newest
+        one.invalid = invalid
+        if first is not None:
+            ((document, why),) = fetch(_WHY_INVALID, (first,))
+            one.first_invalid = f"{unpack_id(document)} ({why})"
     untouched = all(d.counts.not_attempted == d.counts.selected for d in datasets)
     seconds = fetch("SELECT SUM(n) FROM counter WHERE what = ?", (ESTIMATED,))[0][0] if untouched else None
     learned: dict[str, tuple[Rate, float]] = {}

@@ -38,6 +38,7 @@ _FULFILLED = ", ".join(str(OUTCOMES[outcome]) for outcome in sorted(FULFILLED))
 INDEXING, READY, ARCHIVED, DISABLED, SYNCED = 1, 2, 4, 8, 16
 LISTED = 32  # one of its occurrences is a row of a listing
 SEEN = 64  # a listing showed it, so the other bits, the name, the time and the status are the service's
+INVALID = 128  # its id would reach another route, so it is never sent; its status is no service's word but says why
 
 SCHEMA = f"""
 CREATE TABLE run (                  -- what was asked; one row

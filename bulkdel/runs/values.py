@@ -125,7 +125,8 @@ class Count(NamedTuple):
 
 
 class PlannedRow(NamedTuple):
-    """One listed document or one line of targets as a report shows it; ``why_not`` is empty where it is selected."""
+    """One listed document or one line of targets as a report shows it; ``why_not`` is empty where it is selected, ``invalid``
+    where its id may be sent."""
 
     target: Target
     name: str
@@ -134,6 +135,7 @@ class PlannedRow(NamedTuple):
     indexing: bool
     archived: bool
     why_not: str
+    invalid: str = ""
 
 
 class Session(NamedTuple):

@@ -302,6 +302,38 @@ def test_a_dry_run_names_invalid_ids_and_nobody_offers_to_ask_for_them_again(tmp
     assert "--retry-rejected" not in done.stderr
 
 
+def test_a_plan_of_a_list_counts_invalid_ids_as_what_they_are(tmp_path: Path) -> None:
+    """$ bulkdel job JOB --plan, report and resume: the same split as before, twice named ids included, and the question asks for
+    as many as will go."""
+    service = Service()
+    service.fill(1)
+    ids = [document_id(0), "../datasets", "x", "../datasets"]
+    (tmp_path / "targets.csv").write_text("dataset,document\n" + "".join(f"{DATASET},{id}\n" for id in ids))
+    job = tmp_path / "job.toml"
+    job.write_text('[[provider]]\nkind = "dify"\n[[delete]]\nprovider = "dify"\nfrom = "targets.csv"\n')
+    run = str(tmp_path / "a.run")
+    split = "4 of 4 documents selected: 1 to delete, 3 with an invalid id (will be rejected)"
+    first = "    invalid ids: 3, never sent, the first of them: ../datasets (the document's id is not a dashed UUID)"
+    planned = command(service, "job", str(job), "--plan", "-o", run).stdout.splitlines()
+    report = command(service, "report", run).stdout.splitlines()
+    for told in (planned, report):
+        assert f"Planned, nothing was deleted: {split}" in told
+        assert first in told
+    assert report[report.index("To delete:") + 1 :][:6] == [
+        f"  {document_id(0)}",
+        "",
+        "Never sent, and rejected:",
+        *(f"  {id}: the document's id is not a dashed UUID" for id in ids[1:]),
+    ]
+    asked = command(service, "resume", run, terminal=True, typed="1\n")
+    assert "Type the number of documents to delete for good (1): " in asked.stderr
+    assert (asked.status, len(service.held), "1 deleted, 3 rejected of 4" in asked.stdout) == (1, 0, True)
+    (tmp_path / "targets.csv").write_text(f"dataset,document\n{DATASET},x\n")
+    asked = command(service, "job", str(job), terminal=True, typed="")
+    assert (asked.status, "Type the number" in asked.stderr) == (1, False)
+    assert "1 invalid id: the id would reach another route, so nothing was sent" in asked.stdout
+
+
 def test_a_guard_speaks_so_that_it_is_true_of_every_way_to_set_it() -> None:
     """An option, a key of a job file and a field of Policy have one name but for the dashes, and a job has no such option."""
     assert refusal(51, Policy(max_delete=50)) == (

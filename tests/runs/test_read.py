@@ -381,7 +381,7 @@ def test_everything_that_a_listing_says_of_a_document_is_kept(tmp_path: Path) ->
     asyncio.run(main())
     with Run.open(tmp_path / "a.run") as run:
         assert [row[1:] for row in run.listed()] == [
-            (one.name, one.created_at, one.status, one.indexing, one.archived, "") for one in said
+            (one.name, one.created_at, one.status, one.indexing, one.archived, "", "") for one in said
         ]
         (left,) = run.plan().datasets
         assert (left.selected, left.archived, left.indexing, left.synced) == (32, 16, 16, 16)

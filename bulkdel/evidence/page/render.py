@@ -205,8 +205,9 @@ def _words(outcome: Outcome) -> str:
 
 
 def _planned(row: PlannedRow) -> tuple[str, Settled]:
-    word = "left alone" if row.why_not else "to delete"
-    return word, Settled(row.target, "not_attempted", row.why_not, 0, row.name, row.created_at or 0.0)
+    word = "left alone" if row.why_not else "never sent" if row.invalid else "to delete"
+    why = row.why_not or row.invalid
+    return word, Settled(row.target, "not_attempted", why, 0, row.name, row.created_at or 0.0)
 
 
 def _asset(name: str) -> str:
