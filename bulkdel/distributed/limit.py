@@ -15,6 +15,7 @@ from bulkdel.distributed.script import Ask, Look
 from bulkdel.model import Rate
 from bulkdel.pacing.boundary import MakePacer, PacerLost
 from bulkdel.pacing.joint import LOOK_S, JointBucket, courtesy, joint_bucket
+from bulkdel.pacing.line import Line
 from bulkdel.providers.base import Provider
 
 PATIENCE_S = 60.0
@@ -69,9 +70,7 @@ class RedisPacer:
         self._theirs: int | None = None  # pauses by Redis' count
         self._untold: float | None = None  # when a pause ends that Redis does not know of yet
         self._untold_own = False
-        self._waiting = 0
-        self._turn = asyncio.Lock()  # fair: first come, first served
-        self._moved: asyncio.Future[None] | None = None  # of the first in line: something has changed
+        self._line = Line()
         self._demand = False  # somebody wants a permit: look as soon as there may be one
         self._news = False  # something to tell: look now
         self._bell = asyncio.Event()  # demand or news
@@ -87,7 +86,7 @@ class RedisPacer:
 
     def try_acquire(self) -> bool:
         """A permit of the lease in hand if there is one and nobody waits for it; never waits."""
-        return not self._waiting and self._step()
+        return not self._line.waiting and self._step()
 
     async def acquire(self) -> None:
         """Wait for a permit: for those who asked before, for the pause, and for the rate as it is by then.
@@ -98,24 +97,22 @@ class RedisPacer:
         """
         if self.try_acquire():
             return
-        self._waiting += 1
         got = False
         try:
-            async with self._turn:
+            async with self._line:
                 while not (got := self._step()):
                     if self._lost is not None:
                         raise PacerLost(self._lost.reason, self._lost.hint)
-                    await self._move()
+                    await self._line.rest(self.paused_s or None)
         finally:
-            self._waiting -= 1
-            if not self._waiting:
+            if not self._line.waiting:
                 self._lost = self._give_up_at = None  # who asks later waits anew
                 self._demand = self._demand and got  # a lease that nobody waits for would be missed elsewhere
 
     @property
     def waiting(self) -> int:
         """How many wait for a permit."""
-        return self._waiting
+        return self._line.waiting
 
     def _step(self) -> bool:
         """A permit, where there is one in hand; the next lease is asked for with the last of a long one."""
@@ -134,21 +131,6 @@ class RedisPacer:
                 return True
         self._want()
         return False
-
-    async def _move(self) -> None:
-        """Until something has changed, or the pause is over."""
-        moved = self._moved = asyncio.get_running_loop().create_future()
-        try:
-            with suppress(TimeoutError):
-                async with asyncio.timeout_at(self._until if self._until > _now() else None):
-                    await moved
-        finally:
-            self._moved = None
-
-    def _change(self) -> None:
-        """Let the first in line look again."""
-        if self._moved is not None and not self._moved.done():
-            self._moved.set_result(None)
 
     # ------------------------------------------------------------------ the pause
 
@@ -169,7 +151,7 @@ class RedisPacer:
             self._pauses += 1
             self._untold_own = True
         self._tell()
-        self._change()
+        self._line.wake()
         return not known
 
     @property
@@ -304,7 +286,7 @@ class RedisPacer:
             self._away(f"its answers take {1000 * (now - sent_at):.0f} ms, more than {1000 * hold:.0f} ms", mends=True)
         else:
             self._back()
-        self._change()
+        self._line.wake()
 
     def _lease(self, look: Look, b: JointBucket, sent_at: float, now: float) -> None:
         wait = look.wait_s
@@ -329,7 +311,7 @@ class RedisPacer:
         if not self._trouble:
             _log.warning("nothing is sent until the limiter is back: %s: %s", where, reason)
         self._trouble = f"the limiter is away: {where}: {reason}"
-        if self._waiting and self._give_up_at is None:
+        if self._line.waiting and self._give_up_at is None:
             self._give_up_at = now + self._patience
         if not mends:
             self._lose(f"the limit cannot be kept: {where}: {reason}", "is the URL of the Redis right?")
@@ -338,11 +320,11 @@ class RedisPacer:
 
     def _lose(self, reason: str, hint: str) -> None:
         self._give_up_at = None
-        if self._waiting:
+        if self._line.waiting:
             self._lost = PacerLost(reason, hint)
         else:
             self._demand = False
-        self._change()
+        self._line.wake()
 
     def _back(self) -> None:
         if self._trouble:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 import logging
 import math
@@ -25,6 +24,7 @@ from bulkdel.pacing.joint import (
     take_part,
 )
 from bulkdel.pacing.jointfile import Busy, JointFile, Unusable
+from bulkdel.pacing.line import Line
 from bulkdel.pacing.pace import Pacing
 from bulkdel.process import Process, process_space, this_process
 
@@ -84,9 +84,7 @@ class Shared:
         self._theirs: int | None = None  # pauses by the file's count
         self._untold: float | None = None  # when a pause ends that the file does not know of yet; ticks
         self._untold_new = False
-        self._waiting = 0
-        self._turn = asyncio.Lock()
-        self._woken: asyncio.Future[None] | None = None
+        self._line = Line()
         try:
             self._file = JointFile(folder)
         except Unusable as error:
@@ -98,7 +96,7 @@ class Shared:
         """A permit if there is one now and nobody waits for it; never waits."""
         if self._alone is not None:
             return self._alone.try_acquire()
-        return not self._waiting and self._step()
+        return not self._line.waiting and self._step()
 
     async def acquire(self) -> None:
         """Wait for a permit: for those who asked before, for the pause, and for the rate as it is by then.
@@ -107,21 +105,17 @@ class Shared:
         """
         if self.try_acquire():
             return
-        self._waiting += 1
-        try:
-            async with self._turn:
-                while self._alone is None:
-                    if self._step():
-                        return
-                    await self._rest()
-        finally:
-            self._waiting -= 1
+        async with self._line:
+            while self._alone is None:
+                if self._step():
+                    return
+                await self._line.rest(self._rest_s())
         await self._alone.acquire()
 
     @property
     def waiting(self) -> int:
         """How many wait for a permit."""
-        return self._waiting + (0 if self._alone is None else self._alone.waiting)
+        return self._line.waiting + (0 if self._alone is None else self._alone.waiting)
 
     def _step(self) -> bool:
         """A permit, where there is one now."""
@@ -154,18 +148,10 @@ class Shared:
                 return True
         return self._bucket is None
 
-    async def _rest(self) -> None:
-        """Until there may be a permit, or something has changed."""
+    def _rest_s(self) -> float:
+        """Seconds until there may be a permit."""
         now = self._ticks()
-        seconds = min(max(self._look_at - now, self._until - now if self._bucket is None else 0.0, 0.0), LOOK_S)
-        loop = asyncio.get_running_loop()
-        woken = self._woken = loop.create_future()
-        timer = loop.call_later(seconds, _wake, woken)
-        try:
-            await woken
-        finally:
-            timer.cancel()
-            self._woken = None
+        return min(max(self._look_at - now, self._until - now if self._bucket is None else 0.0, 0.0), LOOK_S)
 
     # ------------------------------------------------------------------ the pause
 
@@ -189,7 +175,7 @@ class Shared:
         self._look(permits=False)
         if not known:
             self._pauses += 1
-        self._wake()
+        self._line.wake()
         return not known
 
     @property
@@ -236,7 +222,7 @@ class Shared:
             return
         self._look(permits=False)
         self._look_at = min(self._look_at, self._ticks())
-        self._wake()
+        self._line.wake()
 
     # ------------------------------------------------------------------ the file
 
@@ -320,7 +306,7 @@ class Shared:
         if left > 0:
             self._alone.pause(left)
             self._pauses -= 1  # that pause was counted when it began
-        self._wake()
+        self._line.wake()
 
     def close(self) -> None:
         """Leave the limit to the others and let go of the file; may be done twice."""
@@ -344,10 +330,6 @@ class Shared:
         """``close``."""
         self.close()
 
-    def _wake(self) -> None:
-        if self._woken is not None:
-            _wake(self._woken)
-
 
 def _name_of(process: Process, space: str) -> str:
     """What one limit is known by in the file: by chance, and by what tells others whether its process still runs."""
@@ -364,8 +346,3 @@ def _is_dead(name: str, space: str) -> bool:
         return bool(its == space) and not Process(int(pid), str(host), str(born)).alive()
     except (ValueError, TypeError):
         return False
-
-
-def _wake(future: asyncio.Future[None]) -> None:
-    if not future.done():
-        future.set_result(None)

@@ -39,7 +39,7 @@ AREAS = {
     "limits": Area(
         (
             "bulkdel/pacing/concurrency.py", "bulkdel/pacing/window.py", "bulkdel/pacing/rate.py", "bulkdel/pacing/joint.py",
-            "bulkdel/pacing/jointfile.py", "bulkdel/pacing/shared.py", "bulkdel/pacing/learned.py",
+            "bulkdel/pacing/jointfile.py", "bulkdel/pacing/shared.py", "bulkdel/pacing/line.py", "bulkdel/pacing/learned.py",
         ),
         ("tests/pacing",),
     ),
