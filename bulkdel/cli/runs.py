@@ -70,8 +70,9 @@ def lines(found: Sequence[Overview], now: float) -> list[str]:
         gone = c.deleted + c.already_gone
         over = one.state == "refused" and not one.goes_on
         left = "-" if over else str(c.not_attempted)  # nobody waits for what was refused
+        selected = f"{c.selected}+" if one.unread else str(c.selected)
         out.append(
-            f"{safe(one.name):<{wide}}  {one.state:<11} {age:>6} {c.selected:>8} {gone:>6} {c.rejected:>8} {left:>6}"
+            f"{safe(one.name):<{wide}}  {one.state:<11} {age:>6} {selected:>8} {gone:>6} {c.rejected:>8} {left:>6}"
         )
         if over:
             out.append(f"  nothing was deleted{f': {safe(one.reason)}' if one.reason else ''}")

@@ -8,6 +8,7 @@ from typing import Any
 
 from bulkdel.account import Counts
 from bulkdel.errors import BulkdelError
+from bulkdel.purging.recorded import unread
 from bulkdel.runs import Run, State
 
 STATES: dict[State, str] = {
@@ -29,7 +30,7 @@ class Overview:
     """One run file. ``problem`` says why it could not be read, and then the rest is empty.
 
     ``created_at`` is in Unix seconds. ``goes_on``: resuming it has something to do, and nobody said no. ``reason`` is why its last
-    session ended as it did, where there is more to say than ``state``.
+    session ended as it did, where there is more to say than ``state``. ``unread``: there may be more documents than it counts.
     """
 
     path: Path
@@ -39,6 +40,7 @@ class Overview:
     counts: Counts = field(default_factory=Counts)
     goes_on: bool = False
     reason: str = ""
+    unread: bool = False
     problem: str = ""
     hint: str = ""
 
@@ -68,8 +70,10 @@ def look(path: Path) -> Overview:
     """The run file at ``path``; whatever is wrong with it is said in the answer, never raised."""
     try:
         with Run.open(path, check=False) as run:
-            reason = run.sessions()[-1].reason
-            return Overview(path, run.state, run.header.act, run.header.created_at, run.counts(), offered(run), reason)
+            header, reason = run.header, run.sessions()[-1].reason
+            return Overview(
+                path, run.state, header.act, header.created_at, run.counts(), offered(run), reason, unread(run)
+            )
     except (BulkdelError, OSError) as error:
         return Overview(path, problem=str(error), hint=getattr(error, "hint", ""))
 

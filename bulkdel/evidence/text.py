@@ -11,8 +11,8 @@ from bulkdel.evidence.planned import describe, forecast
 from bulkdel.evidence.summary import ADVICE, costs, counted, dataset_lines, headline, spent, unverified
 from bulkdel.evidence.words import clock, day, spoken
 from bulkdel.model import FULFILLED, Outcome, Selection, Settled
-from bulkdel.purging.recorded import recorded_report
-from bulkdel.runs import PlannedRow, Run, Session, State
+from bulkdel.purging.recorded import recorded_report, unread
+from bulkdel.runs import PlannedRow, Run, Session
 from bulkdel.text import many, safe, title
 
 
@@ -35,7 +35,7 @@ def lines(run: Run) -> Iterator[str]:
         yield from describe(plan, policy, shown=None)
         yield from _for_review(run)
     else:
-        yield told(state, report)
+        yield told(run, report)
         for dataset in report.datasets:
             yield ""
             yield title(dataset.provider, dataset.dataset, dataset.name)
@@ -50,12 +50,14 @@ def lines(run: Run) -> Iterator[str]:
     yield from _end(run)
 
 
-def told(state: State, report: Report) -> str:
+def told(run: Run, report: Report) -> str:
     """What became of the run in one line, also of one that still goes or that was killed."""
+    state = run.state
+    all_of = f"at least {report.selected}" if unread(run) else str(report.selected)
     if state == "running":
-        return f"Still running: {counted(report)} of {report.selected} so far"
+        return f"Still running: {counted(report)} of {all_of} so far"
     if state == "crashed":
-        return f"Crashed (it was killed, or the power failed): {counted(report)} of {report.selected}"
+        return f"Crashed (it was killed, or the power failed): {counted(report)} of {all_of}"
     return headline(report)
 
 

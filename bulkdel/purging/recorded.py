@@ -171,8 +171,10 @@ def recorded_report(run: Run, *, report: Report | None = None) -> Report:
     known = [d.remaining for d in datasets if d.remaining is not None]
     status = report.status if report is not None else (last.status or "interrupted")
     signal = report.signal if report is not None else _signal(last.exit_status)
+    listings = run.listings()
+    for dataset in datasets:
+        dataset.reason = dataset.reason or _cut_short(dataset, listings, run)
     if last.act == "plan":
-        listings = run.listings()
         # A plan is complete when it is listed, or its targets are read; its endings come with the session that resumes it.
         for dataset in datasets:
             if dataset.status == "incomplete" and listings[dataset.provider, dataset.dataset] in ("complete", "none"):
@@ -203,6 +205,26 @@ def recorded_report(run: Run, *, report: Report | None = None) -> Report:
         signal=signal,
         bug=report.bug if report is not None else "",
     )
+
+
+def unread(run: Run) -> bool:
+    """Whether there may be more documents than the run holds: a listing, or the reading of its targets, did not come to its end."""
+    return run.targets == "open" or "open" in run.listings().values()
+
+
+def _cut_short(dataset: DatasetReport, listings: Mapping[tuple[str, str], str], run: Run) -> str:
+    """Why a dataset's counts are not the whole of it, where its session was killed, or still goes: empty where they are."""
+    goes = run.state == "running"
+    match listings[dataset.provider, dataset.dataset]:
+        case "open" if dataset.counts.listed:
+            how = "is not at its end yet" if goes else "was broken off"
+            return f"its listing {how}: there may be more documents than these {dataset.counts.listed}"
+        case "open":
+            return "not listed yet" if goes else "not listed: the run ended before that"
+        case "none" if run.targets == "open":
+            return f"the list of targets {'is being read' if goes else 'was not read to its end'}: there may be more of them"
+        case _:
+            return ""
 
 
 def _signal(exit_status: int | None) -> int | None:

@@ -19,6 +19,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bulkdel.cli.report import FORMATS as OFFERED
+from bulkdel.cli.runs import lines
 from bulkdel.errors import ConfigurationError
 from bulkdel.evidence.formats import FORMATS
 from bulkdel.evidence.overview import look
@@ -137,6 +138,32 @@ def test_a_report_of_a_run_without_an_end_is_honest(tmp_path: Path) -> None:
     assert "Crashed (it was killed, or the power failed): 3 deleted, 4 rejected, 3 not attempted of 10" in told(
         path, "text"
     )
+
+
+@pytest.mark.parametrize("kind", ["listing", "targets"])
+def test_what_was_not_read_to_its_end_is_not_told_as_all_there_is(kind: str, tmp_path: Path) -> None:
+    """Killed after the first page of a listing, or of a list of targets: the account says that there may be more, in each form."""
+    path = tmp_path / "a.run"
+
+    async def main() -> None:
+        async with await RunFile.create(path, header(targets=kind == "targets")) as run:
+            if kind == "listing":
+                await run.add_documents(await run.add_dataset("dify", "ds", "Things"), listed(3))
+            else:
+                await run.add_targets([Target("dify", "ds", f"doc-{n}") for n in range(3)])
+
+    asyncio.run(main())
+    why = {
+        "listing": "its listing was broken off: there may be more documents than these 3",
+        "targets": "the list of targets was not read to its end: there may be more of them",
+    }[kind]
+    text = told(path, "text").splitlines()
+    assert "Crashed (it was killed, or the power failed): 0 deleted, 3 not attempted of at least 3" in text
+    assert f"  incomplete: {why}" in text
+    (dataset,) = json.loads(told(path, "json"))["datasets"]
+    assert (dataset["status"], dataset["reason"], dataset["listed"]) == ("incomplete", why, 3)
+    row = next(line for line in lines([look(path)], 0.0) if line.startswith("a "))
+    assert row.split()[4] == "3+"
 
 
 def test_the_exit_status_of_the_last_session_is_the_reports(tmp_path: Path) -> None:

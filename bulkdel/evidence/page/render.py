@@ -141,7 +141,7 @@ def _headline(run: Run, state: State, report: Report) -> str:
     if state == "planned":
         would = forecast(run.plan(), run.header.policy, selected=report.selected, listed=report.listed)
         return f"Planned, nothing was deleted: {would}"
-    return told(state, report)
+    return told(run, report)
 
 
 _OF = {"purge": "purge of", "delete": "deletes in", "plan": "plan for", "job": "job on"}
