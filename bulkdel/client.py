@@ -113,7 +113,7 @@ class Client:
         :param select: which documents; all where it is None
         :param on_plan: called once with the plan, dry runs included
         :param confirm: awaited once with the plan, after the guards; nothing is deleted where it says False
-        :param dry_run: list and select only; no request but GET
+        :param dry_run: list and select only; no request but GET; with ``run`` that is what ``plan`` does
         :param on_settled: awaited with pages of settled targets as they settle
         :param keep: whether ``report.settled`` holds every settled target, in the listing's order; with a run file it reads
             them from there
@@ -270,7 +270,7 @@ class Client:
             [self._channels.providers[name] for name in used],
             wishes,
             targets=targets,
-            act=act,
+            act="plan" if dry_run else act,  # a plan is a run that was listed and not begun
             policy=asked,
             on_plan=on_plan,
             confirm=confirm,

@@ -42,6 +42,10 @@ async def call(how: str, path: Path | None) -> Report:
                 service.script(ids[3], ["401"])
             case "no such dataset":
                 service.dataset_gone = True
+        if how == "planned, explicit":
+            return await c.delete(targets(ids), dry_run=True, run=path)
+        if how == "planned":
+            return await c.purge("dify", DATASET, dry_run=True, run=path)
         if how.endswith("explicit"):
             return await c.delete(targets(ids), run=path)
         return await c.purge("dify", DATASET, run=path)
@@ -51,7 +55,7 @@ async def call(how: str, path: Path | None) -> Report:
     "how",
     [
         "complete", "rejected", "refused", "refused, explicit", "interrupted while deleting", "interrupted while listing",
-        "stopped", "no such dataset",
+        "stopped", "no such dataset", "planned", "planned, explicit",
     ],
 )  # fmt: skip
 def test_the_library_the_command_and_the_file_tell_the_same(how: str, tmp_path: Path) -> None:
