@@ -14,7 +14,7 @@ import click
 
 from bulkdel.cli.world import World
 from bulkdel.errors import BulkdelError, ConfigurationError
-from bulkdel.model import FULFILLED, Outcome, Settled
+from bulkdel.model import ANSWER_LOST, FULFILLED, Outcome, Settled
 from bulkdel.text import safe
 
 SAMPLES = 3
@@ -56,9 +56,11 @@ def silence(stream: TextIO) -> None:
 
 @dataclass(slots=True)
 class Samples:
-    """A few rejected documents for each way to be rejected: what the summary shows without keeping them all."""
+    """A few rejected documents for each way to be rejected, and how many count as deleted without an answer: what the summary shows
+    without keeping them all."""
 
     by_outcome: dict[Outcome, list[Settled]] = field(default_factory=dict)
+    answers_lost: int = 0
 
     @classmethod
     def recorded(cls, path: str, reasons: Iterable[str]) -> Samples:
@@ -70,11 +72,13 @@ class Samples:
         with suppress(BulkdelError), Run.open(path, check=False) as run:
             for outcome in outcomes:
                 samples.take(list(islice(run.settled([outcome]), SAMPLES)))
+            samples.answers_lost = run.answers_lost()
         return samples
 
     def take(self, page: Sequence[Settled]) -> None:
         for settled in page:
             if settled.outcome in FULFILLED:
+                self.answers_lost += settled.reason.startswith(ANSWER_LOST)
                 continue
             kept = self.by_outcome.setdefault(settled.outcome, [])
             if len(kept) < SAMPLES:

@@ -11,7 +11,7 @@ from bulkdel.cli.output import Samples
 from bulkdel.cli.screen import WIDTH, drawn, folded, width
 from bulkdel.cli.world import World, is_terminal
 from bulkdel.evidence.planned import describe, forecast
-from bulkdel.evidence.summary import ADVICE, costs, dataset_lines, headline, spent, unverified
+from bulkdel.evidence.summary import ADVICE, costs, dataset_lines, headline, spent, unverified, without_answer
 from bulkdel.model import FULFILLED, Outcome, Policy
 from bulkdel.text import safe, title
 
@@ -34,7 +34,7 @@ def text(report: Report, samples: Samples, *, plan: Plan | None = None, policy: 
             lines += ["", title(dataset.provider, dataset.dataset, dataset.name)]
             lines += [f"  {words}" for words in dataset_lines(dataset)]
         lines += _rejections(report, samples)
-    lines += ["", *unverified(report), costs(report), *spent(report)]
+    lines += ["", *without_answer(samples.answers_lost), *unverified(report), costs(report), *spent(report)]
     if report.run:
         lines.append(f"run file: {report.run}")
     return lines

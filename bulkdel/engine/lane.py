@@ -32,7 +32,7 @@ from bulkdel.exchange import (
     StopProvider,
     Verdict,
 )  # fmt: skip
-from bulkdel.model import Outcome, Policy, Target
+from bulkdel.model import ANSWER_LOST, Outcome, Policy, Target
 from bulkdel.text import many
 
 WINDOW = 8_192
@@ -391,7 +391,7 @@ class Lane:
         if job.target not in self._here:
             return  # its dataset was stopped while the watch asked
         if job.doubt:
-            self._settle(job, "deleted", f"gone after an attempt whose answer was lost: {reason}")
+            self._settle(job, "deleted", f"{ANSWER_LOST}: {reason}")
         else:
             self._settle(job, "already_gone", reason)
 

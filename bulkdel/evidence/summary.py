@@ -129,6 +129,14 @@ def spent(report: Report) -> list[str]:
     return [f"where the time went{added}: {', '.join(parts)}"] if parts else []
 
 
+def without_answer(n: int) -> list[str]:
+    """How many of the deleted no answer confirmed; nothing where there are none."""
+    if not n:
+        return []
+    lost = "its answer was lost, and it was" if n == 1 else "their answers were lost, and they were"
+    return [f"{n} of the deleted: {lost} found gone when asked for again"]
+
+
 def unverified(report: Report) -> list[str]:
     """How much of what was to be listed again was not, where some of it was."""
     if report.remaining is None or not report.unverified:

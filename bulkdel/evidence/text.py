@@ -8,7 +8,7 @@ from typing import get_args
 from bulkdel.account import Report
 from bulkdel.evidence.overview import STATES, name_of, offered, unfinished_plan
 from bulkdel.evidence.planned import describe, forecast
-from bulkdel.evidence.summary import ADVICE, costs, counted, dataset_lines, headline, spent, unverified
+from bulkdel.evidence.summary import ADVICE, costs, counted, dataset_lines, headline, spent, unverified, without_answer
 from bulkdel.evidence.words import clock, day, spoken
 from bulkdel.model import FULFILLED, Outcome, Selection, Settled
 from bulkdel.purging.recorded import recorded_report, unread
@@ -44,6 +44,7 @@ def lines(run: Run) -> Iterator[str]:
         yield from _rejected(run, report)
         yield from _left(run, report)
         yield ""
+        yield from without_answer(run.answers_lost())
         yield from unverified(report)
         yield costs(report)
         yield from spent(report)

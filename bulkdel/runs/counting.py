@@ -6,8 +6,8 @@ import json
 from collections import Counter
 
 from bulkdel.account.model import DatasetReport
-from bulkdel.model import FULFILLED, Outcome
-from bulkdel.runs.schema import WORDS, Fetch, damaged
+from bulkdel.model import ANSWER_LOST, FULFILLED, Outcome
+from bulkdel.runs.schema import OUTCOMES, WORDS, Fetch, damaged
 from bulkdel.runs.values import Counters, unpack_id
 
 _DATASETS = """
@@ -66,6 +66,16 @@ def account_of(fetch: Fetch, path: str) -> tuple[list[DatasetReport], dict[str, 
         if reports[key].status == "complete" and counts.rejected:
             reports[key].status = "incomplete"  # whichever session rejected it
     return list(reports.values()), dict(reasons.most_common())
+
+
+def answers_lost(fetch: Fetch) -> int:
+    """What ``Run.answers_lost`` gives; ``fetch`` runs a query."""
+    begins = f"substr(word, 1, {len(ANSWER_LOST)}) = ?"
+    if not fetch(f"SELECT 1 FROM word WHERE {begins} LIMIT 1", (ANSWER_LOST,)):
+        return 0
+    one = "1 + (SELECT COUNT(*) FROM duplicate x WHERE x.document = e.row)"
+    found = f"SELECT COALESCE(SUM({one}), 0) FROM settled e WHERE e.outcome = ? AND e.reason IN (SELECT id FROM word WHERE {begins})"
+    return int(fetch(found, (OUTCOMES["deleted"], ANSWER_LOST))[0][0])
 
 
 def counters_of(fetch: Fetch, provider: str | None) -> Counters:

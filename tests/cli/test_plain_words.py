@@ -283,6 +283,27 @@ def test_documents_that_were_not_selected_are_no_surprise_afterwards() -> None:
     assert (again["level"], again["remaining"], again["skipped"]) == ("info", 3, 3)
 
 
+@pytest.mark.parametrize("options", [(), ("--no-run",)])
+def test_a_delete_that_no_answer_confirmed_is_said_to_be_one(options: tuple[str, ...], state: Path) -> None:
+    """The account counts it as deleted, for the service was told to and has it no more; the words say what was seen of it."""
+    service = Service()
+    ids = service.fill(5)
+    for lost in (ids[1], ids[3]):
+        service.script(lost, ["lost done"])
+    lines = "".join(f"{DATASET},{document}\n" for document in (*ids, ids[3]))  # one of them is named twice
+    given = f"dataset,document\n{lines}".encode()
+    seen = command(service, "delete", "dify", "-y", "--backoff", "10ms", *options, stdin=given)
+    said = "3 of the deleted: their answers were lost, and they were found gone when asked for again"
+    assert (seen.status, seen.stdout.splitlines()[0]) == (0, "Complete: 6 deleted of 6")
+    assert said in seen.stdout.splitlines()
+    for run in state.glob("*.run"):
+        assert said in command(service, "report", str(run)).stdout.splitlines()
+        assert said in command(service, "resume", str(run), "-y").stdout.splitlines()
+    quiet = Service()
+    quiet.fill(1)
+    assert "of the deleted" not in purge(quiet).stdout
+
+
 # ------------------------------------------------------------------ what a newcomer stumbled over
 
 

@@ -20,7 +20,7 @@ from bulkdel.evidence.page.figures import Figure, colour_of, figures
 from bulkdel.evidence.planned import describe, forecast
 from bulkdel.evidence.rows import endings
 from bulkdel.evidence.story import Story, stories
-from bulkdel.evidence.summary import ADVICE, CAUSES, costs, dataset_lines
+from bulkdel.evidence.summary import ADVICE, CAUSES, costs, dataset_lines, without_answer
 from bulkdel.evidence.text import asked, told
 from bulkdel.evidence.words import spoken
 from bulkdel.model import Outcome, Settled
@@ -103,6 +103,7 @@ def page(run: Run, *, most: int = MOST) -> Iterator[str]:
         counts=[(f.name.replace("_", " "), getattr(report.counts, f.name)) for f in fields(report.counts)],
         report=report,
         costs=costs(report),
+        without_answer=without_answer(run.answers_lost()),
         reasons=[] if state == "planned" else _reasons(run, report),
         timelines=[_Timeline(story, drawn) for story, drawn in told_of],
         datasets=[(title(d.provider, d.dataset, d.name), d, dataset_lines(d, named=None)) for d in report.datasets],
