@@ -137,7 +137,7 @@ def _cause(wait: Wait, progress: Progress) -> str:
         case "service":
             return many(progress.in_flight, "answer")
         case "backoff":
-            return "the next try after a failure"
+            return "the next try after a failure" if progress.phase == "deleting" else "the next look"
         case "consumer":
             return "whoever reads the outcomes"
         case "confirm":

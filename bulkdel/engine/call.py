@@ -174,10 +174,15 @@ class Call:
             in_flight=channel.take_peak(),
             concurrency=channel.slots.limit,
             rate=channel.pacing.allowed_per_second,
-            waited={waits_for(channel, lane, now, asking=self._asking)[0] or ours: span},
+            waited={self._waits_for(name, now) or ours: span},
         )
         watch.settled, watch.requests, watch.requeued = settled, requests, requeued
         return sample
+
+    def _waits_for(self, name: str, now: float) -> str:
+        lane = self.engine.lanes.get(name) if self.engine is not None else None
+        asleep = self.stops[name].asleep > 0
+        return waits_for(self.channels[name], lane, now, asking=self._asking, asleep=asleep)[0]
 
     def settled_of(self, name: str) -> int:
         """Targets of one provider that have settled; those not attempted are work that was left, not work done."""
@@ -318,6 +323,7 @@ class Call:
             waited_s=self.timelines[name].waited(),
             now=self._loop.time(),
             asking=self._asking,
+            asleep=self.stops[name].asleep > 0,
         )
 
 

@@ -100,8 +100,9 @@ class Meter:
         waited_s: Mapping[str, float],
         now: float,
         asking: bool = False,
+        asleep: bool = False,
     ) -> Progress:
-        """What is so now; ``now`` is the loop's time, ``asking`` whether somebody is asked whether to delete."""
+        """What is so now; ``now`` is the loop's time, ``asking`` and ``asleep`` are as of ``waits_for``."""
         sums = Counts()
         for c in counts.values():
             sums.add(c)
@@ -109,7 +110,7 @@ class Meter:
         allowed = channel.pacing.allowed_per_second
         known = max(total if total is not None else sum(sizes.values()), sums.selected)
         left = known - settled
-        wait, why, wait_s = waits_for(channel, lane, now, asking=asking)
+        wait, why, wait_s = waits_for(channel, lane, now, asking=asking, asleep=asleep)
         # What is left behind at a stop settles thousands a second, and is no speed.
         per_second = self._speed(now, settled - sums.not_attempted, allowed, paused=wait in ("pause", "confirm"))
         # Only the service knows how long its indexing takes; a look at it is no progress.
@@ -187,9 +188,10 @@ def estimate(left: int, per_second: float, allowed: float | None, paused_s: floa
 
 
 def waits_for(
-    channel: Channel, lane: Lane | None, now: float, *, asking: bool = False
+    channel: Channel, lane: Lane | None, now: float, *, asking: bool = False, asleep: bool = False
 ) -> tuple[Wait, str, float | None]:
-    """What holds the provider back now, the gravest first; ``asking`` is whether somebody is asked whether to delete."""
+    """What holds the provider back now, the gravest first; ``asking`` is whether somebody is asked whether to delete, ``asleep``
+    whether a listing or another question waits to be asked again."""
     if asking:
         return "confirm", "nobody has said yes yet", None
     if (paused := channel.pacing.paused_s) > 0:
@@ -216,4 +218,6 @@ def waits_for(
             f"{lane.waiting} documents wait to be asked again",
             None if due is None else max(0.0, due - now),
         )
+    if asleep:
+        return "backoff", "a listing or another question waits to be asked again", None
     return "", "", None

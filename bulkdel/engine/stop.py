@@ -25,10 +25,11 @@ class Stop:
     A request in flight is not touched: only the waits that go through ``unless`` are let go.
     """
 
-    __slots__ = ("_listeners", "_scopes", "reason")
+    __slots__ = ("_listeners", "_scopes", "asleep", "reason")
 
     def __init__(self) -> None:
         self.reason: StopReason | None = None
+        self.asleep = 0  # waits of ``sleep`` that go on: questions that are to be asked again
         self._scopes: set[anyio.CancelScope] = set()
         self._listeners: list[Callable[[], None]] = []
 
@@ -62,4 +63,8 @@ class Stop:
 
     async def sleep(self, seconds: float) -> bool:
         """Sleep, and say whether it was to the end."""
-        return await self.unless(lambda: anyio.sleep(seconds))
+        self.asleep += 1
+        try:
+            return await self.unless(lambda: anyio.sleep(seconds))
+        finally:
+            self.asleep -= 1

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from bulkdel import Policy, Rate, Report, Run
 from bulkdel.account.plan import Plan
 from bulkdel.engine.timeline import MOST, Sample, Timeline, merge, percentiles
+from bulkdel.exchange import Answer, Reply
 from bulkdel.purging.recorded import recorded_report
 from tests import virtual
 from tests.engine.world import DATASET, Service, client, provider, targets
@@ -146,6 +147,39 @@ def test_who_is_asked_takes_time_of_their_own() -> None:
         assert (
             seen[1] > 30
         )  # two at a time, 50 ms each: 40 a second, and not those seconds shared out over the question
+
+    virtual.run(main())
+
+
+class _Liar(Service):
+    """Says that it deleted and keeps everything."""
+
+    def delete(self, document: str) -> Reply:
+        return Answer(204)
+
+
+def test_looking_again_later_is_no_work_of_ours() -> None:
+    """A listing that still shows what was deleted is looked at after 1, 2 and 4 s: seven seconds of waiting, and a look says so."""
+
+    async def main() -> None:
+        service = _Liar(latency=0.05)
+        service.fill(3)
+        seen: set[str] = set()
+        async with client(service) as c:
+
+            async def watch() -> None:
+                while True:
+                    await asyncio.sleep(0.5)
+                    seen.update(look.wait for look in c.progress() if look.phase == "verifying")
+
+            watching = asyncio.create_task(watch())
+            report = await c.purge("dify", DATASET)
+            watching.cancel()
+        assert report.datasets[0].still_there_count == 3
+        assert report.waited_s["backoff"] >= 6.5
+        assert report.waited_s.get("us", 0.0) < 0.5
+        assert "backoff" in seen
+        assert sum(report.waited_s.values()) == pytest.approx(report.elapsed_s, abs=0.01)
 
     virtual.run(main())
 
