@@ -128,7 +128,7 @@ def test_a_full_disk_stops_the_run_in_good_order(tmp_path: Path) -> None:
         forked = Forked(beside, tmp_path)
         run, lines = tmp_path / "a.run", tmp_path / "settled.jsonl"
         argv = ("purge", "dify", *simulator.dataset_ids, "-y", "--run", str(run), "--settled", str(lines), *FAST)
-        ended = await forked.run(*argv, largest=330_000)
+        ended = await forked.run(*argv, largest=305_000)
         first = account(ended)
         assert (ended.status, first["status"]) == (4, "stopped")
         assert re.search(r"error: stopped: .*(the disk is full|the disk cannot read or write)", ended.stderr)

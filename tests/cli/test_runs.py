@@ -15,8 +15,8 @@ import pytest
 from bulkdel import Client, Report
 from bulkdel.errors import BrokenPromise
 from bulkdel.runs import Run, RunFile
-from tests.cli.inside import ENVIRON, URL, command, interrupt, last, purge
-from tests.cli.outside import Terminal
+from tests.cli.inside import ENVIRON, URL, command, connected, interrupt, last, purge
+from tests.cli.outside import Terminal, invoke
 from tests.engine.world import DATASET, Service, document_id
 
 
@@ -409,22 +409,29 @@ def test_a_fresh_key_is_accepted_and_the_address_need_not_be_said(tmp_path: Path
 
 def test_options_of_the_run_stay_and_can_be_changed(tmp_path: Path) -> None:
     """The limits and the policy are those that the run was begun with, except for what resume is given."""
-    made: list[Any] = []
+    limits: list[Any] = []
+    policies: list[Any] = []
 
     class Looks(Client):
         async def resume(self, run: Any, **common: Any) -> Report:
-            provider = next(iter(self._providers.values()))
-            made.append((provider.limits, common["policy"]))
+            policies.append(common["policy"])
             return await super().resume(run, **common)
+
+    def resume(*words: str) -> None:
+        def make(*providers: Any, **how: Any) -> Any:
+            limits.append(providers[0].limits)
+            return connected(service, Looks)(*providers, **how)
+
+        invoke("resume", run, "-y", *words, client=make, environ=ENVIRON)
 
     service = Service()
     service.fill(1)
     run = str(tmp_path / "a.run")
     command(service, "plan", "dify", DATASET, "-o", run, "--rate", "90/min", "--concurrency", "3", "--attempts", "9")
     changed = ("--rate", "100/s", "--timeout", "5s", "--deadline", "1h", "--indexing", "delete", "--unarchive")
-    command(service, "resume", run, "-y", cls=Looks)
-    command(service, "resume", run, "-y", *changed, cls=Looks)
-    (first, policy), (second, other) = made
+    resume()
+    resume(*changed)
+    (first, second), (policy, other) = limits, policies
     assert (str(first.rate), first.concurrency, policy.attempts, policy.timeout) == ("90/min", 3, 9, 60.0)
     assert (str(second.rate), second.concurrency, other.attempts, other.timeout) == ("100/s", 3, 9, 5.0)
     assert (other.deadline, other.indexing, other.unarchive) == (3600.0, "delete", True)
