@@ -169,10 +169,11 @@ class Channel:
             self.requests += 1
             number = self.requests
             self._under_way[number] = None
-            if (flying := self.in_flight) > self._peak:
+            flying = len(self._under_way) + self.elsewhere
+            if flying > self._peak:
                 self._peak = flying
             # A slot that is handed on is never seen free; but where slots wait for a permit, the wire is what counts.
-            in_flight = slots.in_flight if at_once else self.in_flight
+            in_flight = slots.in_flight if at_once else flying
             sent_at = time()
             try:
                 reply = await self.wire.send(request, timeout=policy.timeout, connect_timeout=policy.connect_timeout)

@@ -190,25 +190,20 @@ class Lane:
             self._settle_not_attempted(job)
 
     async def _work(self) -> None:
-        results = self.results
-        while (job := await self._next()) is not None:
+        """Take one job after another, until there will be no more."""
+        queue, results = self._queue, self.results
+        while self.stop.reason is None:
+            job = queue.pop()
+            if job is None:
+                if self._fed and not self._here:
+                    return
+                await queue.idle()
+                continue
+            if self._room is not None and len(queue.fresh) < FRESH // 2:
+                self._make_room()
             await self._attempt(job)
             if results.full:
                 await results.room()
-
-    async def _next(self) -> Job | None:
-        """The next job, waited for; None when there will be no more."""
-        queue = self._queue
-        while self.stop.reason is None:
-            job = queue.pop()
-            if job is not None:
-                if self._room is not None and len(queue.fresh) < FRESH // 2:
-                    self._make_room()
-                return job
-            if self._fed and not self._here:
-                return None
-            await queue.idle()
-        return None
 
     def _wake_all(self) -> None:
         self._queue.wake()

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import math
 from types import TracebackType
+from typing import Any
 
 
 class Deadlines:
@@ -15,48 +17,42 @@ class Deadlines:
     def __init__(self) -> None:
         self.loop = asyncio.get_running_loop()
         self.waiting: dict[Within, None] = {}  # in the order in which they began
+        self.rings_at = math.inf  # the loop's time
         self._timer: asyncio.TimerHandle | None = None
-        self._rings_at = 0.0
 
     def close(self) -> None:
         if self._timer is not None:
             self._timer.cancel()
-            self._timer = None
+            self._timer, self.rings_at = None, math.inf
 
-    def begin(self, one: Within) -> None:
-        self.waiting[one] = None
-        if self._timer is None or one.due < self._rings_at:
-            self._arm(one.due)
-
-    def _arm(self, due: float) -> None:
+    def arm(self, due: float) -> None:
+        """Ring at ``due``, in the loop's time, and not when it was to ring before."""
         self.close()
-        self._timer, self._rings_at = self.loop.call_at(due, self._ring), due
+        self._timer, self.rings_at = self.loop.call_at(due, self._ring), due
 
     def _ring(self) -> None:
         """Cancel who is overdue, and ring again for the next: once in a timeout, however many requests there are."""
-        self._timer = None
         # The loop rings up to a tick of its clock early: who is due at the time it was to ring is due.
-        now = max(self.loop.time(), self._rings_at)
+        now = max(self.loop.time(), self.rings_at)
+        self._timer, self.rings_at = None, math.inf
         for one in self.waiting:
             if one.due <= now and not one.overdue:
                 one.overdue = True
                 one.task.cancel()
         left = [one.due for one in self.waiting if not one.overdue]
         if left:
-            self._arm(min(left))
+            self.arm(min(left))
 
 
 class Within:
-    """What ``asyncio.timeout`` is for one request, on the timer of ``deadlines``. A context manager, for one use in a task.
+    """What ``asyncio.timeout`` is for one request, on the timer of ``deadlines``. A context manager, for one use in ``task``.
 
     :raises TimeoutError: where ``seconds`` passed first
     """
 
     __slots__ = ("_cancelling", "_deadlines", "due", "overdue", "task")
 
-    def __init__(self, deadlines: Deadlines, seconds: float) -> None:
-        task = asyncio.current_task()
-        assert task is not None
+    def __init__(self, deadlines: Deadlines, seconds: float, task: asyncio.Task[Any]) -> None:
         self._deadlines = deadlines
         self._cancelling = task.cancelling()  # what was cancelled before is another's
         self.task = task
@@ -64,7 +60,10 @@ class Within:
         self.overdue = False
 
     def __enter__(self) -> None:
-        self._deadlines.begin(self)
+        deadlines = self._deadlines
+        deadlines.waiting[self] = None
+        if self.due < deadlines.rings_at:
+            deadlines.arm(self.due)
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None

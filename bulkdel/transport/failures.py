@@ -32,11 +32,11 @@ class GarbledBody(aiohttp.ClientPayloadError):
 
 
 class Dropped(aiohttp.ClientError):
-    """Raised in place of an error that the HTTP library would answer by sending the request again."""
+    """Raised where the HTTP library would send the request again, because its connection ended in ``error``."""
 
-    def __init__(self, error: aiohttp.ClientError) -> None:
+    def __init__(self, error: BaseException | None) -> None:
         super().__init__()
-        self.error = error
+        self.error = error or aiohttp.ServerDisconnectedError()
 
 
 FAILURES = (aiohttp.ClientError, HttpProcessingError, OSError, ValueError, EOFError)

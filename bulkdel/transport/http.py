@@ -25,6 +25,7 @@ from bulkdel.transport.failures import CONNECTING, FAILURES, Dropped, NoConnecti
 from bulkdel.transport.proxies import proxy_for
 
 if TYPE_CHECKING:
+    from aiohttp.client_proto import ResponseHandler
     from aiohttp.tracing import Trace
 
     from bulkdel.providers.base import Provider
@@ -85,7 +86,6 @@ class HttpWire:
             headers=None if self._through_proxy else self._headers,
             cookie_jar=aiohttp.DummyCookieJar(),
             auto_decompress=False,  # aiohttp takes a gzip body that stops early for a whole one
-            middlewares=(_send_once,),
         )
         return self
 
@@ -103,8 +103,9 @@ class HttpWire:
 
         Whatever the network or the service does ends in an ``Answer`` or a ``Lost``. Cancelled, it closes its connection.
         """
-        session, deadlines = self._session, self._deadlines
-        if session is None or deadlines is None:
+        session, deadlines, pool = self._session, self._deadlines, self._pool
+        task = asyncio.current_task()
+        if session is None or deadlines is None or pool is None or task is None:
             raise RuntimeError("the wire is not open: use it as an async context manager")
         # Paths are percent-encoded by the provider and stay as they are: an id may hold "%2F".
         path, question, query = request.path.partition("?")
@@ -116,7 +117,7 @@ class HttpWire:
         if request.json is not None:
             options = options | {"data": json.dumps(request.json).encode(), "headers": self._json_headers}
         try:
-            with Within(deadlines, timeout):
+            with Within(deadlines, timeout, task):
                 response = await session.request(request.method, url, timeout=limits, **options)
                 try:
                     body, cut = await read_body(response, request.max_body)
@@ -125,6 +126,8 @@ class HttpWire:
                     raise
         except FAILURES as error:
             return lost(error, timeout=timeout, connect_timeout=connect_timeout)
+        finally:
+            pool.carriers.pop(task, None)
         if not response.closed:  # it was cut, or switched to another protocol: nobody will read what follows
             response.close()
         if response.status < 200:
@@ -146,14 +149,22 @@ class _Pool(aiohttp.TCPConnector):
     """Connections that owe nothing to an earlier request, counted as they are handed out: each carries one request.
 
     aiohttp hands out an idle connection on which something arrived meanwhile (a late or a second answer), and the next
-    request then reads that as its own: a stray 204 would read as deleted.
+    request then reads that as its own: a stray 204 would read as deleted. And when a connection drops it sends an
+    idempotent request again, unasked, on another one: a task is given one, until whoever sends takes it out of ``carriers``.
     """
 
-    granted = 0
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options)
+        self.granted = 0
+        self.carriers: dict[asyncio.Task[Any], ResponseHandler] = {}
 
     async def connect(
         self, req: aiohttp.ClientRequest, traces: list[Trace], timeout: aiohttp.ClientTimeout
     ) -> aiohttp.connector.Connection:
+        task = asyncio.current_task()
+        assert task is not None
+        if (carrier := self.carriers.get(task)) is not None:
+            raise Dropped(carrier.exception())
         try:
             connection = await super().connect(req, traces, timeout)
         except (aiohttp.ClientConnectorError, aiohttp.ClientHttpProxyError, aiohttp.InvalidURL, TimeoutError):
@@ -168,20 +179,8 @@ class _Pool(aiohttp.TCPConnector):
             connection.close()
             raise UncleanConnection
         self.granted += 1
+        self.carriers[task] = protocol
         return connection
-
-
-async def _send_once(request: aiohttp.ClientRequest, handler: aiohttp.ClientHandlerType) -> aiohttp.ClientResponse:
-    """Let the request go once.
-
-    aiohttp sends an idempotent request again, unasked, after these two errors; under another name they end the call.
-    """
-    try:
-        return await handler(request)
-    except aiohttp.ClientConnectorError:
-        raise
-    except (aiohttp.ClientOSError, aiohttp.ServerDisconnectedError) as error:
-        raise Dropped(error) from error
 
 
 def _base_url(given: str) -> URL:

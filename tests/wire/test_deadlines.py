@@ -16,9 +16,10 @@ def now() -> float:
 
 async def held(deadlines: Deadlines, seconds: float, takes: float) -> float:
     """When a wait of ``takes`` seconds ended within a deadline of ``seconds``; negative where it was the deadline."""
-    begun = now()
+    begun, task = now(), asyncio.current_task()
+    assert task is not None
     try:
-        with Within(deadlines, seconds):
+        with Within(deadlines, seconds, task):
             await asyncio.sleep(takes)
     except TimeoutError:
         return begun - now()
