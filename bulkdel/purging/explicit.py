@@ -18,7 +18,7 @@ from bulkdel.purging.ledger import Ledger
 from bulkdel.purging.listing import Failed, snapshot
 from bulkdel.text import safe
 
-PAGE = 1_000
+PAGE = 4_000
 """Targets kept at a time: a commit of the run file."""
 
 
