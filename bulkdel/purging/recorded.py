@@ -14,7 +14,7 @@ from bulkdel.account import Counts, DatasetReport, Report
 from bulkdel.engine.timeline import Sample
 from bulkdel.model import Document, Rate, Selection, Settled, Target
 from bulkdel.purging.ledger import Fate, Row, Work
-from bulkdel.runs import Added, Count, Run, RunFile
+from bulkdel.runs import Count, Run, RunFile
 from bulkdel.runs.review import AGREED, ESTIMATED, LEARNED
 
 
@@ -24,7 +24,7 @@ class RunLedger:
     def __init__(self, run: RunFile) -> None:
         self.run = run
         self._keys: dict[tuple[str, str], int] = {}
-        self._writing: asyncio.Future[Added] | None = None
+        self._writing: asyncio.Future[None] | None = None
 
     async def begin(self, provider: str, dataset: str, name: str, select: Selection) -> None:
         key = await self.run.add_dataset(provider, dataset, name, selection=select)

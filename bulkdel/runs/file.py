@@ -211,17 +211,15 @@ class RunFile:
             total += await self._do(partial(planning.add_documents, key=key, rows=chunk), len(chunk))
         return total
 
-    async def add_targets(self, targets: Iterable[Target]) -> Added:
+    async def add_targets(self, targets: Iterable[Target]) -> None:
         """Explicit targets in their order; a repeated one settles with its first occurrence.
 
         :raises ConfigurationError: where one names a provider that the run's header has not; those before it are kept
         """
-        total = Added()
         for chunk in _chunks(targets):
-            total += await self.begin_targets(chunk)
-        return total
+            await self.begin_targets(chunk)
 
-    def begin_targets(self, targets: Sequence[Target]) -> asyncio.Future[Added]:
+    def begin_targets(self, targets: Sequence[Target]) -> asyncio.Future[None]:
         """``add_targets`` of one page without waiting for the disk; awaited by the caller, who may read the next
         page meanwhile."""
         writing = self._writer.begin(partial(planning.add_targets, targets=targets), len(targets))

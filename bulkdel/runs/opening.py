@@ -66,6 +66,8 @@ def _create_empty(path: str) -> bool:
 
 def _configure(connection: sqlite3.Connection, wal: bool) -> None:
     connection.execute(f"PRAGMA cache_size = -{schema.CACHE_KIB}")
+    if os.name == "posix" and not any(os.access(folder, os.W_OK | os.X_OK) for folder in _temporary_folders()):
+        connection.execute("PRAGMA temp_store = MEMORY")  # an index is sorted there instead: 60 bytes a document
     mode = ""
     if wal:
         # A file system without shared memory says no by an error or by answering with the mode that stays.
@@ -78,6 +80,12 @@ def _configure(connection: sqlite3.Connection, wal: bool) -> None:
         connection.execute("PRAGMA journal_mode = DELETE").fetchall()
         # FULL would leave the journal's removal unsynced: after a power failure it could come back and undo a commit.
         connection.execute("PRAGMA synchronous = EXTRA")
+
+
+def _temporary_folders() -> list[str]:
+    """Where SQLite looks for a place for what it sorts; a container that is read-only but for its volumes may have none."""
+    named = [os.environ.get("SQLITE_TMPDIR"), os.environ.get("TMPDIR"), "/var/tmp", "/usr/tmp", "/tmp", "."]
+    return [folder for folder in named if folder]
 
 
 def journal_of(connection: sqlite3.Connection) -> str:

@@ -9,6 +9,7 @@ from typing import Any
 
 from bulkdel.errors import BrokenPromise, ConfigurationError
 from bulkdel.model import Document, RunStatus, Target
+from bulkdel.runs import index
 from bulkdel.runs.rows import insert
 from bulkdel.runs.schema import INDEXING, INVALID, LISTED, SEEN, WORDS
 from bulkdel.runs.store import Store
@@ -31,6 +32,7 @@ def add_dataset(store: Store, provider: str, dataset: str, name: str, listing: b
 
 def add_documents(store: Store, key: int, rows: Sequence[tuple[Document, str]]) -> Added:
     """Rows of a listing, each with why it is left out (empty: it is selected)."""
+    store.index()
     selected = skipped = duplicates = 0
     cursor = store.connection.cursor()
     for document, why_not in rows:
@@ -69,38 +71,37 @@ def add_documents(store: Store, key: int, rows: Sequence[tuple[Document, str]]) 
     return Added(selected + skipped, selected, skipped, duplicates)
 
 
-_TARGETS = """
+_LINES = """
 INSERT INTO document WITH line (row, dataset, document) AS (VALUES {rows})
 SELECT row, dataset, document, '', NULL, NULL, 0, NULL FROM line WHERE row IS NOT NULL
-ON CONFLICT (dataset, document) DO NOTHING
 """
+_NEW_LINES = f"{_LINES} ON CONFLICT (dataset, document) DO NOTHING"
 
 
-def add_targets(store: Store, targets: Sequence[Target]) -> Added:
+def add_targets(store: Store, targets: Sequence[Target]) -> None:
     """Lines of targets in their order; the second line of one document is a duplicate of the first."""
     first = store.next_row
+    if first > index.WORTH_IT:
+        store.leave_index_out()
     # A dict and no set: datasets are accounted for in the order in which they were named.
     keys = {place: store.dataset(*place) for place in dict.fromkeys(target[:2] for target in targets)}
     values: list[Any] = []
     for row, (provider, dataset, document) in enumerate(targets, first):
         values += (row, keys[provider, dataset], pack_id(document))
     store.next_row += len(targets)
-    new = insert(store.connection, _TARGETS, 3, values)
+    new = insert(store.connection, _NEW_LINES if store.indexed else _LINES, 3, values)
     found = Counter(values[1::3])  # added up at the end: 1.8 µs for each line otherwise, more than its own row costs
-    total = Added()
     if new != len(targets):
         there = {row for (row,) in store.connection.execute("SELECT row FROM document WHERE row >= ?", (first,))}
         for row, key, target in zip(values[::3], values[1::3], targets, strict=True):
             if row not in there:
                 found[key] -= 1
-                total += _add_repeated(store, row, key, target.document)
+                _add_repeated(store, row, key, target.document)
     for key, n in found.items():
         _add(store, key, n, 0)
-        total += Added(n, n, 0, 0)
-    return total
 
 
-def _add_repeated(store: Store, place: int, key: int, document: str) -> Added:
+def _add_repeated(store: Store, place: int, key: int, document: str) -> None:
     """A line, at this place of the input, of a document that is there already."""
     row, flags, left_out = _find(store, key, document)
     if left_out and flags & LISTED:
@@ -111,15 +112,14 @@ def _add_repeated(store: Store, place: int, key: int, document: str) -> Added:
         store.connection.execute("UPDATE duplicate SET document = ? WHERE document = ?", (place, row))
         store.connection.execute("INSERT INTO duplicate VALUES (?, ?)", (row, place))
         _add(store, key, 1 + occurrences, -occurrences)
-        return Added(1, 1, 0, 1)
+        return
     store.connection.execute("INSERT INTO duplicate VALUES (?, ?)", (place, row))
-    selected, skipped = (0, 1) if left_out else (1, 0)
-    _add(store, key, selected, skipped)
-    return Added(1, selected, skipped, 1)
+    _add(store, key, *((0, 1) if left_out else (1, 0)))
 
 
 def mark_invalid(store: Store, key: int, targets: Sequence[tuple[str, str]]) -> None:
     """Targets of a dataset that are never sent, each with why: whoever looks at the plan later knows no provider's ids."""
+    store.index()
     store.connection.executemany(
         f"UPDATE document SET flags = flags | {INVALID}, status = ? WHERE dataset = ? AND document = ?",
         [(store.word(why), key, pack_id(document)) for document, why in targets],
@@ -127,6 +127,7 @@ def mark_invalid(store: Store, key: int, targets: Sequence[tuple[str, str]]) -> 
 
 
 def finish_targets(store: Store) -> None:
+    store.index()
     store.connection.execute("UPDATE run SET targets = 'complete' WHERE id = 1")
 
 
@@ -137,6 +138,7 @@ def describe(store: Store, key: int, rows: Sequence[tuple[Document, str]]) -> in
     ).fetchone()
     if provider is None or provider[0] in store.handing:
         raise ConfigurationError("documents are described before the first of their provider is handed over")
+    store.index()
     found = 0
     for document, why_not in rows:
         if document.id not in known(store, key, (document.id,)):
@@ -184,6 +186,7 @@ def finish_listing(store: Store, key: int, complete: bool, reason: str) -> Added
 
 def drop_documents(store: Store, key: int) -> None:
     """Forget what a listing showed of a dataset, because it did not come to its end; what a line of targets names is kept."""
+    store.index()
     find = "FROM document d WHERE d.dataset = ? AND d.flags & ? AND NOT EXISTS (SELECT 1 FROM duplicate x WHERE x.document = d.row)"
     asked = "EXISTS (SELECT 1 FROM settled e WHERE e.row = d.row) OR EXISTS (SELECT 1 FROM unfinished u WHERE u.row = d.row)"
     if store.connection.execute(f"SELECT 1 {find} AND ({asked}) LIMIT 1", (key, LISTED)).fetchone() is not None:
@@ -217,6 +220,7 @@ def verified(
 
 def known(store: Store, key: int, documents: Iterable[str]) -> dict[str, Known]:
     """Those of ``documents`` that are in the run."""
+    store.index()
     found = {}
     for document in documents:
         one = store.connection.execute(

@@ -10,6 +10,7 @@ from typing import Any
 
 from bulkdel.errors import RunFileError
 from bulkdel.model import FULFILLED, Outcome
+from bulkdel.runs import index
 
 APPLICATION = 0x62756C6B  # "bulk": in the file's header, so that `file` and we know whose it is
 VERSION = 1  # in user_version; a file with a higher one was written by a newer bulkdel and is refused
@@ -107,9 +108,9 @@ CREATE TABLE document (
     created_at REAL,
     status INTEGER REFERENCES word,
     flags INTEGER NOT NULL,
-    skipped INTEGER REFERENCES word,  -- why it is left; null where it is selected
-    UNIQUE (dataset, document)
+    skipped INTEGER REFERENCES word   -- why it is left; null where it is selected
 );
+{index.CREATE};
 CREATE TABLE duplicate (            -- a further place in the input of a document that is there already
     row INTEGER PRIMARY KEY,
     document INTEGER NOT NULL REFERENCES document

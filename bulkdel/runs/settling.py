@@ -97,6 +97,7 @@ def hand_over(store: Store, provider: str, waiting: bool, size: int) -> Handed:
     provider and kind marks all that was handed over. Rows are made of it by whoever asked: this thread would keep Python's lock
     from the event loop meanwhile.
     """
+    store.index()
     store.handing.add(provider)
     number = store.provider(provider)
     here = (store.session, number, waiting, number, waiting, store.session)

@@ -9,6 +9,7 @@ import sqlite3
 from bulkdel.errors import ConfigurationError, RunFileError
 from bulkdel.model import RunStatus
 from bulkdel.process import this_process
+from bulkdel.runs import index
 from bulkdel.runs.lock import Lock
 from bulkdel.runs.values import pack_id, unpack_id
 from bulkdel.text import safe
@@ -30,6 +31,8 @@ class Store:
         self.next_row = 1
         self.handing: set[str] = set()
         self._empty = new
+        self._indexed: bool | None = None  # None: not known
+        self._index_stays = False
         self._lock = lock
         self._identity = _identity(path)
         self._wal: tuple[int, int] | None = None
@@ -64,6 +67,7 @@ class Store:
         self._words.clear()
         self._datasets.clear()
         self._names.clear()
+        self._indexed = None
 
     def close(self) -> None:
         """Let go of the file, leaving one plain file where it can be done: it can be read from any disk, read-only too."""
@@ -79,6 +83,24 @@ class Store:
                         os.unlink(self.path)
         finally:
             self._lock.release()
+
+    @property
+    def indexed(self) -> bool:
+        """Whether documents can be found by their ids: where not, lines of targets are coming in (see ``index``)."""
+        if self._indexed is None:
+            self._indexed = index.is_there(self.connection)
+        return self._indexed
+
+    def leave_index_out(self) -> None:
+        """Many lines of targets come: the index waits for the last of them, where that can be done."""
+        if not self._index_stays and self.indexed:
+            self._indexed = self._index_stays = not index.leave_out(self.connection)
+
+    def index(self) -> None:
+        """Whoever looks for documents, or hands them over, calls this first."""
+        if not self.indexed:
+            index.make(self.connection)
+            self._indexed = self._index_stays = True
 
     # ------------------------------------------------------------------ who works on it
 

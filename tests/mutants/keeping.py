@@ -8,6 +8,7 @@ SETTLING = "bulkdel/runs/settling.py"
 PLANNING = "bulkdel/runs/planning.py"
 WRITER = "bulkdel/runs/writer.py"
 SCHEMA = "bulkdel/runs/schema.py"
+INDEX = "bulkdel/runs/index.py"
 OPENING = "bulkdel/runs/opening.py"
 LOCK = "bulkdel/runs/lock.py"
 COUNTING = "bulkdel/runs/counting.py"
@@ -97,6 +98,27 @@ MUTANTS = (
         "            store.forget()\n",
         "what a batch wrote before it broke a promise stays in the file",
         FILE,
+    ),
+    Mutant(
+        "repeated-lines-lost", "S21", INDEX,
+        "HAVING COUNT(*) > 1) f",
+        "HAVING COUNT(*) > 2) f",
+        "of many lines of targets those that name the same document twice are forgotten",
+        ("tests/runs/test_index.py",),
+    ),
+    Mutant(
+        "killed-before-the-index", "S4", SETTLING,
+        "    store.index()\n    store.handing.add(provider)\n",
+        "    store.handing.add(provider)\n",
+        "a run that was killed while many lines came in deletes one document twice when it goes on",
+        ("tests/runs/test_index.py", "tests/runs/test_stateful.py"),
+    ),
+    Mutant(
+        "listed-rows-without-an-index", "S4", INDEX,
+        "WHERE flags <> 0 OR skipped IS NOT NULL)",
+        "WHERE flags < 0)",
+        "the index is left out though a listing's rows are there: one that was left out and then asked for is not asked for",
+        ("tests/runs/test_index.py", "tests/runs/test_stateful.py"),
     ),
     Mutant(
         "left-out-settles-in-a-batch", "S21", SETTLING,

@@ -225,7 +225,7 @@ def test_repeated_targets_settle_together(tmp_path: Path) -> None:
     async def main() -> None:
         async with await RunFile.create(tmp_path / "a.run", header("delete")) as run:
             lines = [target(1), target(2), target(1), target(1, "other"), target(2), target(3), target(1)]
-            assert await run.add_targets(lines) == Added(7, 7, 0, 3)
+            await run.add_targets(lines)
             rows = await handed(run)
             assert [(row.target.dataset, row.target.document, 1 + len(row.also)) for row in rows] == [
                 ("ds", "doc-1", 3),
@@ -270,9 +270,7 @@ def test_a_sqlite_of_2018_is_enough(tmp_path: Path) -> None:
     async def main() -> None:
         run = await planned(tmp_path / "a.run", 1500, connect=of_sqlite_3_24)
         async with run:
-            assert await run.add_targets([*(target(n) for n in range(1500)), target(1), target(2)]) == Added(
-                1502, 1502, 0, 2
-            )
+            await run.add_targets([*(target(n) for n in range(1500)), target(1), target(2)])
             rows = await handed(run)
             assert len(rows) == 3000
             await run.settled([ending(row) for row in rows[:1499]])
@@ -324,10 +322,10 @@ def test_a_document_listed_and_named(tmp_path: Path) -> None:
             id = document(1).id
             await run.add_documents(key, [(document(1), "too young"), (document(2), "")])
             await handed(run)
-            assert await run.add_targets([Target("dify", "ds", id)] * 2) == Added(2, 2, 0, 2)
+            await run.add_targets([Target("dify", "ds", id)] * 2)
             (again,) = await handed(run)
             assert (again.target.document, again.also, again.document) == (id, (again.row,) * 2, document(1))
-            assert await run.add_targets([target(9)]) == Added(1, 1, 0)
+            await run.add_targets([target(9)])
             assert await run.add_documents(key, [(Document("doc-9", "nine"), "too young")]) == Added(1, 1, 0, 1)
             (nine,) = await handed(run)
             assert nine.also == (nine.row,)
@@ -925,7 +923,7 @@ def test_a_provider_that_was_not_asked_for_is_refused(tmp_path: Path) -> None:
                 await anext(run.pages("x"))
             with pytest.raises(ConfigurationError, match="at least one row"):
                 run.pages("dify", 0)
-            assert await run.add_targets([target(1)]) == Added(1, 1, 0)
+            await run.add_targets([target(1)])
             assert run.header.providers[0] == DIFY
 
     asyncio.run(main())

@@ -14,7 +14,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 
 from bulkdel.errors import BrokenPromise
 from bulkdel.model import FULFILLED, Document, Outcome, Target
-from bulkdel.runs import Row, Run, RunFile
+from bulkdel.runs import Row, Run, RunFile, index
 from bulkdel.runs.schema import OUTCOMES
 from tests.runs.helpers import crashed_copy, ending, header
 
@@ -38,8 +38,11 @@ class Machine(RuleBasedStateMachine):
         self.doubt: dict[str, int] = {}  # the attempts that are known
         self.handed: dict[str, Row] = {}  # in this session
 
-    @initialize()
-    def create(self) -> None:
+    @initialize(worth_it=st.sampled_from([0, 5, index.WORTH_IT]))
+    def create(self, worth_it: int) -> None:
+        self.patch = pytest.MonkeyPatch()
+        self.patch.setattr(index, "WORTH_IT", worth_it)
+
         async def main() -> None:
             self.run = await RunFile.create(self.path, header("job"))
             self.key = await self.run.add_dataset("dify", "ds")
@@ -178,6 +181,7 @@ class Machine(RuleBasedStateMachine):
     def teardown(self) -> None:
         if hasattr(self, "run"):
             self.runner.run(self.run.close(None, None, clean=False))
+            self.patch.undo()
         self.runner.close()
         shutil.rmtree(self.folder)
 
