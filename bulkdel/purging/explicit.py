@@ -64,16 +64,16 @@ async def take_targets(
                 of = planned[provider, dataset] = PlannedDataset(provider, dataset, explicit=True)
             of.listed += n
             of.selected += n
-        invalid: dict[tuple[str, str], list[tuple[str, str]]] = {}
-        for target in page:
+        invalid: list[tuple[int, str]] = []
+        for n, target in enumerate(page):
             if why := _why_invalid(call, target):
                 of = planned[target[:2]]
                 of.invalid += 1
                 of.first_invalid = of.first_invalid or f"{target.document} ({why})"
-                invalid.setdefault(target[:2], []).append((target.document, why))
+                invalid.append((n, why))
         await ledger.add_targets(page)
-        for (provider, dataset), found in invalid.items():
-            await ledger.invalid(provider, dataset, found)
+        if invalid:
+            await ledger.invalid(len(page), invalid)
     await ledger.took_targets(whole=not call.results.unread)
     return list(planned.values())
 

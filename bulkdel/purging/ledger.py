@@ -61,8 +61,9 @@ class Ledger(Protocol):
     async def add_targets(self, targets: Sequence[Target]) -> None:
         """Keep explicit targets, every occurrence; the last page may be kept only when ``took_targets`` returns."""
 
-    async def invalid(self, provider: str, dataset: str, found: Sequence[tuple[str, str]]) -> None:
-        """Of the explicit targets kept so far these ids are never sent, each with why; for who looks at the plan later."""
+    async def invalid(self, size: int, found: Sequence[tuple[int, str]]) -> None:
+        """Of the last ``size`` explicit targets these are never sent, each by its place among them, from 0, and with why; for who
+        looks at the plan later."""
 
     async def took_targets(self, *, whole: bool) -> None:
         """Explicit targets were given as far as they were read; ``whole``: there are no more."""
@@ -128,7 +129,7 @@ class MemoryLedger:
                 self._also.setdefault(first, []).append(place)
                 self._rows.append(None)
 
-    async def invalid(self, provider: str, dataset: str, found: Sequence[tuple[str, str]]) -> None:
+    async def invalid(self, size: int, found: Sequence[tuple[int, str]]) -> None:
         pass
 
     async def took_targets(self, *, whole: bool) -> None:

@@ -50,8 +50,8 @@ class RunLedger:
         if before is not None:
             await before
 
-    async def invalid(self, provider: str, dataset: str, found: Sequence[tuple[str, str]]) -> None:
-        await self.run.mark_invalid(await self._key(provider, dataset), found)
+    async def invalid(self, size: int, found: Sequence[tuple[int, str]]) -> None:
+        await self.run.mark_invalid(size, found)
 
     async def took_targets(self, *, whole: bool) -> None:
         if self._writing is not None:

@@ -227,9 +227,10 @@ class RunFile:
         writing.add_done_callback(lambda done: done.cancelled() or done.exception())
         return writing
 
-    async def mark_invalid(self, key: int, targets: Sequence[tuple[str, str]]) -> None:
-        """Explicit targets of a dataset whose ids are never sent, each with why; for who looks at the plan later."""
-        await self._do(partial(planning.mark_invalid, key=key, targets=targets), len(targets))
+    async def mark_invalid(self, size: int, found: Sequence[tuple[int, str]]) -> None:
+        """Of the ``size`` explicit targets that came last these are never sent, each by its place among them, from 0, and with why;
+        for who looks at the plan later."""
+        await self._do(partial(planning.mark_invalid, size=size, found=found), len(found))
 
     async def finish_targets(self) -> None:
         """All explicit targets were added; without this a run that resumes cannot know whether there were more."""

@@ -24,9 +24,13 @@ def is_there(connection: sqlite3.Connection) -> bool:
     return bool(found[0])
 
 
-def leave_out(connection: sqlite3.Connection) -> bool:
-    """Drop the index where it can be made again from the rows alone, because they are all lines of targets; whether it was."""
-    more = "SELECT EXISTS (SELECT 1 FROM document WHERE flags <> 0 OR skipped IS NOT NULL) OR EXISTS (SELECT 1 FROM handed)"
+def leave_out(connection: sqlite3.Connection, listed: int) -> bool:
+    """Drop the index where it can be made again from the rows alone, because they are all lines of targets; whether it was.
+
+    ``listed`` are the flags of which a document has one that a listing showed.
+    """
+    rows = f"SELECT 1 FROM document WHERE flags & {listed} OR skipped IS NOT NULL"
+    more = f"SELECT EXISTS ({rows}) OR EXISTS (SELECT 1 FROM handed)"
     if connection.execute(more).fetchone()[0]:
         return False
     connection.execute(f"DROP INDEX IF EXISTS {NAME}")

@@ -117,12 +117,14 @@ def _add_repeated(store: Store, place: int, key: int, document: str) -> None:
     _add(store, key, *((0, 1) if left_out else (1, 0)))
 
 
-def mark_invalid(store: Store, key: int, targets: Sequence[tuple[str, str]]) -> None:
-    """Targets of a dataset that are never sent, each with why: whoever looks at the plan later knows no provider's ids."""
-    store.index()
+def mark_invalid(store: Store, size: int, found: Sequence[tuple[int, str]]) -> None:
+    """Of the last ``size`` targets those that are never sent, by place and why: whoever looks at the plan later knows no provider's
+    ids."""
+    # By row, which needs no index; a line that repeats an id has none of its own, and the first was marked when it came.
+    first = store.next_row - size
     store.connection.executemany(
-        f"UPDATE document SET flags = flags | {INVALID}, status = ? WHERE dataset = ? AND document = ?",
-        [(store.word(why), key, pack_id(document)) for document, why in targets],
+        f"UPDATE document SET flags = flags | {INVALID}, status = ? WHERE row = ?",
+        [(store.word(why), first + place) for place, why in found],
     )
 
 

@@ -11,6 +11,7 @@ from bulkdel.model import RunStatus
 from bulkdel.process import this_process
 from bulkdel.runs import index
 from bulkdel.runs.lock import Lock
+from bulkdel.runs.schema import LISTED, SEEN
 from bulkdel.runs.values import pack_id, unpack_id
 from bulkdel.text import safe
 
@@ -94,7 +95,7 @@ class Store:
     def leave_index_out(self) -> None:
         """Many lines of targets come: the index waits for the last of them, where that can be done."""
         if not self._index_stays and self.indexed:
-            self._indexed = self._index_stays = not index.leave_out(self.connection)
+            self._indexed = self._index_stays = not index.leave_out(self.connection, LISTED | SEEN)
 
     def index(self) -> None:
         """Whoever looks for documents, or hands them over, calls this first."""

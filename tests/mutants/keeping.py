@@ -115,8 +115,8 @@ MUTANTS = (
     ),
     Mutant(
         "listed-rows-without-an-index", "S4", INDEX,
-        "WHERE flags <> 0 OR skipped IS NOT NULL)",
-        "WHERE flags < 0)",
+        "WHERE flags & {listed} OR skipped IS NOT NULL\"",
+        "WHERE flags < 0\"",
         "the index is left out though a listing's rows are there: one that was left out and then asked for is not asked for",
         ("tests/runs/test_index.py", "tests/runs/test_stateful.py"),
     ),

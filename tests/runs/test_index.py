@@ -6,6 +6,7 @@ import asyncio
 import os
 import shutil
 import tempfile
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -49,6 +50,8 @@ def _planned(given_steps: list[tuple[str, object]], worth_it: int) -> object:
                 if what == "lines":
                     assert isinstance(value, list)
                     await run.add_targets(value)
+                    odd = [(place, "odd") for place, line in enumerate(value) if int(line.document) % 2]
+                    await run.mark_invalid(len(value), odd)
                 elif what == "listed":
                     await run.add_documents(key, [(Document(str(value), "name"), "too young")])
                 else:
@@ -90,6 +93,29 @@ def test_killed_before_the_index_was_made(tmp_path: Path, monkeypatch: pytest.Mo
             ]
 
     asyncio.run(main())
+
+
+def test_an_invalid_id_does_not_cost_the_others_their_speed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Lines that are never sent are marked by their row: neither the mark nor what is marked needs the index, or brings it back."""
+    monkeypatch.setattr(index, "WORTH_IT", 2)
+
+    async def main() -> None:
+        async with await RunFile.create(tmp_path / "a.run", header("delete")) as run:
+            for numbers in ("12x", "34x", "xy5"):
+                await run.add_targets([Target("dify", "ds", number) for number in numbers])
+                await run.mark_invalid(3, [(place, "no number") for place, n in enumerate(numbers) if n in "xy"])
+            with closing(schema.sqlite3.connect(crashed_copy(tmp_path / "a.run", tmp_path / "copy"))) as copy:
+                assert not index.is_there(copy)
+            await run.finish_targets()
+            await run.close("complete", 0)
+
+    asyncio.run(main())
+    with Run.open(tmp_path / "a.run") as run:
+        (planned,) = run.plan().datasets
+        assert (planned.selected, planned.invalid, planned.first_invalid) == (9, 4, "x (no number)")
+        assert [(row.target.document, row.invalid) for row in run.listed() if row.invalid] == [
+            (number, "no number") for number in "xxxy"
+        ]
 
 
 def test_no_folder_for_what_is_sorted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
