@@ -11,8 +11,9 @@ from collections.abc import Sequence
 from functools import cache
 from typing import Any
 
-MOST = 1024
-"""Rows in one statement: a commit's."""
+MOST = 128
+"""Rows in one statement: to prepare it takes 0.8 ms with 128 rows of 7 values and 6.7 ms with 1,024, which a run of 1,000
+documents does not earn back."""
 
 
 def insert(connection: sqlite3.Connection, statement: str, width: int, values: Sequence[Any]) -> int:
