@@ -132,7 +132,7 @@ async def _end(home: _Home, report: Report, begun: int, ending: bool) -> Result:
         return Result("lost")
     if ending and home.left and report.status == "interrupted" and not home.recalled:
         left = tuple(
-            item._replace(doubt=item.doubt or home.left[item.key] > 0) for item in items if item.key in home.left
+            replace(item, doubt=item.doubt or home.left[item.key] > 0) for item in items if item.key in home.left
         )
         told = await home.end(home.gathered(), None, back=True)
         if told == "lost":

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, cast
 
 import anyio
@@ -65,7 +65,7 @@ class RemoteLane(Lane):
     async def offer(self, items: Sequence[Item]) -> None:
         """As ``Lane.offer``; documents that are being indexed are waited for where they are worked off."""
         self._indexing.update(item.target for item in items if item.held)
-        await super().offer([item._replace(held=False) if item.held else item for item in items])
+        await super().offer([replace(item, held=False) if item.held else item for item in items])
         self.stir()
 
     def fed(self) -> None:

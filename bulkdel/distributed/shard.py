@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Any
 
 from bulkdel.engine.job import Item
@@ -181,7 +181,7 @@ class Shard:
         """What has no ending yet; in doubt where a delivery that this message does not know of may have asked for it."""
         gone = set(done)
         left = [item for item in self.items if item.key not in gone]
-        return tuple(item._replace(doubt=True) for item in left) if begun > self.begun else tuple(left)
+        return tuple(replace(item, doubt=True) for item in left) if begun > self.begun else tuple(left)
 
 
 def _limits(stored: Mapping[str, Any] | None) -> Limits | None:

@@ -5,9 +5,10 @@ from __future__ import annotations
 import asyncio
 import random
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from time import time as unix_time
-from typing import NamedTuple, TypeVar
+from typing import TypeVar
 
 import anyio
 
@@ -38,7 +39,8 @@ T = TypeVar("T")
 PAUSE_CAP = 60.0  # seconds; the longest pause of our own making, for a rate refusal that does not say how long
 
 
-class Exchange(NamedTuple):
+@dataclass(slots=True)
+class Exchange:
     """A reply, when its request left and when it came (loop time), and how many pauses had begun when it left.
 
     ``in_flight`` is how many requests were under way when it left, itself included; ``overtook`` how many that left before it

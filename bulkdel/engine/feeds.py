@@ -43,7 +43,7 @@ def from_sequence(targets: Sequence[Target], make: MakeItem = Item) -> list[Feed
                         if keys is not None:
                             if key != keys[0]:
                                 continue
-                            item = item._replace(also=tuple(keys[1:]))
+                            item.also = tuple(keys[1:])
                     page.append(item)
                     if len(page) == PAGE:
                         await lane.offer(page)

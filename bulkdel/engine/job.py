@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from dataclasses import dataclass
 
 from bulkdel.account import Counts
 from bulkdel.model import Outcome, Target
 
 
-class Item(NamedTuple):
+@dataclass(slots=True)
+class Item:
     """A target as a feed hands it to the engine.
 
     ``key`` is the occurrence: the place in the input, or the row in the run file. ``step`` is where its delete begins.
@@ -39,10 +40,14 @@ class Job:
     )  # fmt: skip
 
     def __init__(self, item: Item, counts: Counts) -> None:
-        self.key, self.target, self.name, self.step, _, self.doubt, self.listed, _, self.reason, also = item
-        self.also: list[int] | None = (
-            list(also) if also else None
-        )  # further occurrences of the same target: they settle with it
+        self.key = item.key
+        self.target = item.target
+        self.name = item.name
+        self.step = item.step
+        self.doubt = item.doubt
+        self.listed = item.listed
+        # Further occurrences of the same target: they settle with it.
+        self.also: list[int] | None = list(item.also) if item.also else None
         self.counts = counts  # its dataset's
         self.attempts = 0  # DELETEs sent
         self.spent = 0  # attempts that counted against Policy.attempts

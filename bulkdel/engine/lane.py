@@ -139,7 +139,7 @@ class Lane:
             here[target] = job
             if self.stop.reason is not None:
                 self._settle_not_attempted(job)
-            elif target.dataset in self.stopped_datasets:
+            elif self.stopped_datasets and target.dataset in self.stopped_datasets:
                 self._settle(job, "dataset_stopped", self.stopped_datasets[target.dataset])
             elif (why := self._invalid(target)) is None:
                 self._settle_not_attempted(job)
@@ -230,7 +230,7 @@ class Lane:
         try:
             while True:
                 target = job.target
-                if target.dataset in self.stopped_datasets:
+                if self.stopped_datasets and target.dataset in self.stopped_datasets:
                     self._settle(job, "dataset_stopped", self.stopped_datasets[target.dataset])
                     return
                 if channel.unwell and not await channel.heal(target.dataset, self.stop, self.policy):
@@ -242,12 +242,11 @@ class Lane:
                 reply = exchange.reply
                 self.took.append(exchange.ended_at - exchange.sent_at)
                 sent = not (isinstance(reply, Lost) and not reply.sent)
-                deletes = request.method == "DELETE"  # whatever its step is called: a delete may take two
-                if sent and deletes:
+                if sent and exchange.deletes:  # whatever its step is called: a delete may take two
                     job.attempts += 1
-                listed = job.listed or target.dataset in self._listed
+                listed = job.listed or bool(self._listed and target.dataset in self._listed)
                 verdict = provider.read(Asked(target, job.step, job.doubt, self._unarchive, listed), reply)
-                if self._apply(job, verdict, exchange, sent=sent, deletes=deletes):
+                if self._apply(job, verdict, exchange, sent):
                     return
         except Exception as error:
             # The target still settles (S1).
@@ -255,7 +254,7 @@ class Lane:
                 self._settle(job, "gave_up", f"a bug raised {type(error).__name__}; whether it is gone is unknown")
             self.bug(error)
 
-    def _apply(self, job: Job, verdict: Verdict, exchange: Exchange, *, sent: bool, deletes: bool) -> bool:
+    def _apply(self, job: Job, verdict: Verdict, exchange: Exchange, sent: bool) -> bool:
         """Let the verdict decide what becomes of the job; False where it asks something else at once."""
         channel = self.channel
         match verdict:
@@ -288,8 +287,8 @@ class Lane:
                     channel.trouble(verdict.reason, exchange)
                 else:
                     channel.alive(exchange)
-                job.doubt = job.doubt or (verdict.doubt and deletes)
-                return self._try_again(job, verdict, exchange, sent=sent)
+                job.doubt = job.doubt or (verdict.doubt and exchange.deletes)
+                return self._try_again(job, verdict, exchange, sent)
             case Pause():
                 channel.pause(verdict, exchange, self.policy)
                 self._requeued(job, "rate_limit" if verdict.slower else "blocked", verdict.reason, 0.0)
@@ -305,7 +304,7 @@ class Lane:
                 assert_never(verdict)
         return True
 
-    def _try_again(self, job: Job, verdict: Requeue, exchange: Exchange, *, sent: bool) -> bool:
+    def _try_again(self, job: Job, verdict: Requeue, exchange: Exchange, sent: bool) -> bool:
         """Requeue with backoff while attempts are left; then one look whether it is gone all the same."""
         if job.checking:
             self._settle(job, "gave_up", job.reason)

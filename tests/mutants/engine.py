@@ -93,7 +93,7 @@ MUTANTS = (
     ),
     Mutant(
         "doubt-forgotten", "S2", LANE,
-        "job.doubt = job.doubt or (verdict.doubt and deletes)",
+        "job.doubt = job.doubt or (verdict.doubt and exchange.deletes)",
         "job.doubt = verdict.doubt and deletes",
         "an answer that says something else makes us forget that an earlier one was lost",
         CORNERS,
