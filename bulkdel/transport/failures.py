@@ -32,12 +32,10 @@ class GarbledBody(aiohttp.ClientPayloadError):
 
 
 class Dropped(aiohttp.ClientError):
-    """Raised where the HTTP library would send the request again, because its connection ended in ``error``."""
+    """Raised where the HTTP library would send the request again: its connection ended before an answer began."""
 
-    def __init__(self, error: BaseException | None) -> None:
-        super().__init__()
-        self.error = error or aiohttp.ServerDisconnectedError()
 
+CLOSED = "it closed before the answer began"
 
 FAILURES = (aiohttp.ClientError, HttpProcessingError, OSError, ValueError, EOFError)
 """What the library raises for what a network or a service does; TimeoutError is an OSError, UnicodeError a ValueError."""
@@ -50,7 +48,7 @@ def lost(error: BaseException, *, timeout: float, connect_timeout: float) -> Los
     """
     match error:
         case Dropped():
-            return lost(error.error, timeout=timeout, connect_timeout=connect_timeout)
+            return Lost("disconnected", True, CLOSED)
         case aiohttp.ConnectionTimeoutError():
             return _unreachable(f"no connection within {connect_timeout:g} s")
         case TimeoutError() if CONNECTING in getattr(error.__cause__, "__notes__", ()):
@@ -79,8 +77,7 @@ def lost(error: BaseException, *, timeout: float, connect_timeout: float) -> Los
             return Lost("disconnected", True, "it closed in the middle of the answer")
         case aiohttp.ClientConnectionError() | OSError() | EOFError():
             words = _system(error) if isinstance(error, OSError) and error.errno is not None else ""
-            detail = "it closed before the answer began"
-            return Lost("disconnected", True, f"{detail}: {words}" if words else detail)
+            return Lost("disconnected", True, f"{CLOSED}: {words}" if words else CLOSED)
         case _:  # what is left are the parser's complaints: the first line, the headers, their encoding
             return Lost("garbled", True)
 

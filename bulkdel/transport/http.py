@@ -20,12 +20,11 @@ from bulkdel.errors import ConfigurationError
 from bulkdel.exchange import Answer, Lost, Reply, Request
 from bulkdel.text import safe
 from bulkdel.transport.bodies import read_body, unpacked
-from bulkdel.transport.deadlines import Deadlines, Within
+from bulkdel.transport.deadlines import Deadlines
 from bulkdel.transport.failures import CONNECTING, FAILURES, Dropped, NoConnection, UncleanConnection, lost
 from bulkdel.transport.proxies import proxy_for
 
 if TYPE_CHECKING:
-    from aiohttp.client_proto import ResponseHandler
     from aiohttp.tracing import Trace
 
     from bulkdel.providers.base import Provider
@@ -116,18 +115,25 @@ class HttpWire:
         options = self._options
         if request.json is not None:
             options = options | {"data": json.dumps(request.json).encode(), "headers": self._json_headers}
+        deadlines.begin(task, timeout)
         try:
-            with Within(deadlines, timeout, task):
-                response = await session.request(request.method, url, timeout=limits, **options)
-                try:
-                    body, cut = await read_body(response, request.max_body)
-                except BaseException:
-                    response.close()
-                    raise
+            response = await session.request(request.method, url, timeout=limits, **options)
+            try:
+                body, cut = await read_body(response, request.max_body)
+            except BaseException:
+                response.close()
+                raise
         except FAILURES as error:
             return lost(error, timeout=timeout, connect_timeout=connect_timeout)
+        except asyncio.CancelledError as cancelled:
+            if not deadlines.struck(task):
+                raise
+            overdue = TimeoutError()
+            overdue.__cause__ = cancelled
+            return lost(overdue, timeout=timeout, connect_timeout=connect_timeout)
         finally:
-            pool.carriers.pop(task, None)
+            deadlines.end(task)
+            pool.served.discard(task)
         if not response.closed:  # it was cut, or switched to another protocol: nobody will read what follows
             response.close()
         if response.status < 200:
@@ -139,7 +145,7 @@ class HttpWire:
     def _limit(self, connect_timeout: float) -> aiohttp.ClientTimeout:
         if len(self._limits) >= _KEPT_LIMITS:
             self._limits.clear()
-        # Without a total: ``Within`` does that. aiohttp would round what is over 5 s up to a full second.
+        # Without a total: ``Deadlines`` do that. aiohttp would round what is over 5 s up to a full second.
         limit = aiohttp.ClientTimeout(total=None, connect=connect_timeout, ceil_threshold=math.inf)
         self._limits[connect_timeout] = limit
         return limit
@@ -150,21 +156,21 @@ class _Pool(aiohttp.TCPConnector):
 
     aiohttp hands out an idle connection on which something arrived meanwhile (a late or a second answer), and the next
     request then reads that as its own: a stray 204 would read as deleted. And when a connection drops it sends an
-    idempotent request again, unasked, on another one: a task is given one, until whoever sends takes it out of ``carriers``.
+    idempotent request again, unasked, on another one: a task is given one, until whoever sends takes it out of ``served``.
     """
 
     def __init__(self, **options: Any) -> None:
         super().__init__(**options)
         self.granted = 0
-        self.carriers: dict[asyncio.Task[Any], ResponseHandler] = {}
+        self.served: set[asyncio.Task[Any]] = set()
 
     async def connect(
         self, req: aiohttp.ClientRequest, traces: list[Trace], timeout: aiohttp.ClientTimeout
     ) -> aiohttp.connector.Connection:
         task = asyncio.current_task()
         assert task is not None
-        if (carrier := self.carriers.get(task)) is not None:
-            raise Dropped(carrier.exception())
+        if task in self.served:
+            raise Dropped
         try:
             connection = await super().connect(req, traces, timeout)
         except (aiohttp.ClientConnectorError, aiohttp.ClientHttpProxyError, aiohttp.InvalidURL, TimeoutError):
@@ -179,7 +185,7 @@ class _Pool(aiohttp.TCPConnector):
             connection.close()
             raise UncleanConnection
         self.granted += 1
-        self.carriers[task] = protocol
+        self.served.add(task)
         return connection
 
 

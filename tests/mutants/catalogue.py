@@ -12,9 +12,20 @@ from tests.mutants.pacing import MUTANTS as PACING
 from tests.mutants.planted import Mutant
 from tests.mutants.purging import MUTANTS as PURGING
 from tests.mutants.reading import MUTANTS as READING
+from tests.mutants.wire import MUTANTS as WIRE
 from tests.mutants.workers import MUTANTS as WORKERS
 
-MUTANTS: tuple[Mutant, ...] = (*READING, *PACING, *LIMITS, *ENGINE, *PURGING, *KEEPING, *DISTRIBUTED, *WORKERS)
+MUTANTS: tuple[Mutant, ...] = (
+    *READING,
+    *WIRE,
+    *PACING,
+    *LIMITS,
+    *ENGINE,
+    *PURGING,
+    *KEEPING,
+    *DISTRIBUTED,
+    *WORKERS,
+)
 
 
 def misfit(mutant: Mutant, root: Path) -> str:

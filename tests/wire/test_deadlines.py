@@ -6,7 +6,7 @@ import asyncio
 
 import pytest
 
-from bulkdel.transport.deadlines import Deadlines, Within
+from bulkdel.transport.deadlines import Deadlines
 from tests import virtual
 
 
@@ -18,11 +18,15 @@ async def held(deadlines: Deadlines, seconds: float, takes: float) -> float:
     """When a wait of ``takes`` seconds ended within a deadline of ``seconds``; negative where it was the deadline."""
     begun, task = now(), asyncio.current_task()
     assert task is not None
+    deadlines.begin(task, seconds)
     try:
-        with Within(deadlines, seconds, task):
-            await asyncio.sleep(takes)
-    except TimeoutError:
+        await asyncio.sleep(takes)
+    except asyncio.CancelledError:
+        if not deadlines.struck(task):
+            raise
         return begun - now()
+    finally:
+        deadlines.end(task)
     return now() - begun
 
 
