@@ -246,7 +246,8 @@ class Channel:
         if rate is not self.pacing.rate:  # hardly ever
             self._keep(rate)
         self._blocks = self._refusals = 0
-        self.breaker.success(exchange.ended_at)
+        if not self.breaker.calm:
+            self.breaker.success(exchange.ended_at)
         if self._trial:
             self._close_breaker()
 

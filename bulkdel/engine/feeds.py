@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections import deque
 from collections.abc import AsyncIterable, Callable, Iterable, Sequence
 from itertools import islice
@@ -48,7 +49,7 @@ def from_sequence(targets: Sequence[Target], make: MakeItem = Item) -> list[Feed
                     if len(page) == PAGE:
                         await lane.offer(page)
                         page = []
-                        await anyio.lowlevel.checkpoint()
+                        await asyncio.sleep(0)
             if page:
                 await lane.offer(page)
 
@@ -176,7 +177,7 @@ class _Reader:
         for queue in self.queues.values():
             await queue.room()
         await self._engine.results.room()
-        await anyio.lowlevel.checkpoint()
+        await asyncio.sleep(0)
 
 
 class _Ahead:
@@ -208,7 +209,7 @@ class _Ahead:
                 page = [self.items.popleft() for _ in range(min(PAGE, len(self.items)))]
                 await self._lane.offer(page)
                 self._changed.set()
-                await anyio.lowlevel.checkpoint()
+                await asyncio.sleep(0)
             if self._closed:
                 return
             self._changed = anyio.Event()

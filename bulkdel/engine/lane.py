@@ -126,17 +126,18 @@ class Lane:
             if counts is None or target.dataset != dataset:
                 dataset = target.dataset
                 counts = results.counts(target.provider, dataset)
-            counts.selected += 1 + len(item.also)
+            counts.selected += 1
+            if item.also:
+                counts.selected += len(item.also)
+                self._repeats += len(item.also)
             known = here.get(target)
             if known is not None:
                 if known.also is None:
                     known.also = []
                 known.also += (item.key, *item.also)
-                self._repeats += 1 + len(item.also)
+                self._repeats += 1
                 continue
-            job = Job(item, counts)
-            self._repeats += len(item.also)
-            here[target] = job
+            here[target] = job = Job(item, counts)
             if self.stop.reason is not None:
                 self._settle_not_attempted(job)
             elif self.stopped_datasets and target.dataset in self.stopped_datasets:

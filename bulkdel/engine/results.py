@@ -22,7 +22,7 @@ BUFFER = 2_000
 PAGE = 256
 """Settled targets that are handed on at once, without waiting for more."""
 
-LINGER_S = 0.005
+LINGER_S = 0.01
 """Seconds that a settled target waits for others, to be handed on with them: a hand-over costs 20 µs, and at 10,000 answers a
 second only two or three come in one turn of the loop."""
 
