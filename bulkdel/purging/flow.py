@@ -288,7 +288,9 @@ def _feed(call: Call, plan: Plan, ledger: Ledger, name: str) -> Feed:
                 return Item(work.row, work.target, also=work.also)
 
         async for page in ledger.pages(name):
-            await lane.offer([item_of(work) for work in page if work.target.dataset not in left_alone])
+            if left_alone:
+                page = [work for work in page if work.target.dataset not in left_alone]
+            await lane.offer([item_of(work) for work in page])
 
     return feed
 

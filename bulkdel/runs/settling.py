@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import repeat
-from operator import itemgetter
+from operator import attrgetter
 from typing import Any, NamedTuple
 
 from bulkdel.errors import BrokenPromise, ConfigurationError
@@ -71,6 +71,15 @@ class Handed(NamedTuple):
         given = []
         crashed, datasets = json.loads(self.crashed), self.datasets
         columns: list[Any] = [repeat(None) if column is None else json.loads(column) for column in self.columns]
+        rows, keys, ids, *_, flags, _, _, _, _ = columns
+        if self.columns[-4] is None and not any(flags) and None not in ids and not crashed:
+            # Lines of targets in their first session: a third of what a document costs otherwise.
+            given = [
+                Row(row, key, Target(provider, datasets[key], id), None, False, (), 0)
+                for row, key, id in zip(rows, keys, ids, strict=True)
+            ]
+            given.sort(key=attrgetter("row"))
+            return given
         for row, key, id, odd, name, created_at, status, flags, further, attempts, retried, gave_up in zip(
             *columns, strict=False
         ):
@@ -86,7 +95,7 @@ class Handed(NamedTuple):
                 handed = any(row <= n and session >= (retried or 0) for session, n in crashed)
             also = (row,) * further if further else ()
             given.append(Row(row, key, Target(provider, datasets[key], id), document, handed, also, attempts or 0))
-        given.sort(key=itemgetter(0))  # an aggregate's order is nobody's promise
+        given.sort(key=attrgetter("row"))  # an aggregate's order is nobody's promise
         return given
 
 

@@ -84,7 +84,8 @@ class Added(NamedTuple):
         return Added(*(a + b for a, b in zip(self, other, strict=True)))
 
 
-class Row(NamedTuple):
+@dataclass(slots=True)
+class Row:
     """One document to delete, as it is handed over.
 
     ``row`` is its number for ``RunFile.settled``, and the order of the input; ``key`` is its dataset's. ``document`` is

@@ -157,10 +157,17 @@ MUTANTS = (
     ),
     Mutant(
         "page-of-another-dataset", "S1", SETTLING,
-        "Target(provider, datasets[key], id)",
-        "Target(provider, next(iter(datasets.values())), id)",
+        "Target(provider, datasets[key], id), None",
+        "Target(provider, next(iter(datasets.values())), id), None",
         "a page of documents of several datasets is handed over as one dataset's",
         FILE,
+    ),
+    Mutant(
+        "page-of-doubts-taken-for-fresh", "S2", SETTLING,
+        " and None not in ids and not crashed:",
+        " and None not in ids:",
+        "what a crashed session may have deleted is no longer in doubt where nothing else is known of it",
+        (*FILE, *RESUME),
     ),
     Mutant(
         "odd-ids-read-as-text", "S1", SETTLING,
