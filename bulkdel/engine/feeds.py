@@ -154,11 +154,11 @@ class _Reader:
 
     def _take(self, page: Sequence[object]) -> None:
         queues, make = self.queues, self._make
-        for target in page:
+        for key, target in enumerate(page, self._key):
             if not isinstance(target, Target):
-                raise TypeError(f"target number {self._key + 1} is no Target: {type(target).__name__}")
-            item = make(self._key, target)
-            self._key += 1
+                raise TypeError(f"target number {key + 1} is no Target: {type(target).__name__}")
+            item = make(key, target)
+            self._key = key + 1
             queue = queues.get(target.provider)
             if queue is None:
                 self._settle_unknown(item)

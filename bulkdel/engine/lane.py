@@ -119,8 +119,8 @@ class Lane:
             if self._room is None:
                 self._room = anyio.Event()
             await self._room.wait()
-        here, results, queue = self._here, self.results, self._queue
-        dataset = counts = None
+        here, results, queue, invalid = self._here, self.results, self._queue, self.provider.invalid
+        dataset, counts = "", None
         for item in items:
             target = item.target
             if counts is None or target.dataset != dataset:
@@ -140,11 +140,17 @@ class Lane:
             here[target] = job = Job(item, counts)
             if self.stop.reason is not None:
                 self._settle_not_attempted(job)
-            elif self.stopped_datasets and target.dataset in self.stopped_datasets:
+                continue
+            if self.stopped_datasets and target.dataset in self.stopped_datasets:
                 self._settle(job, "dataset_stopped", self.stopped_datasets[target.dataset])
-            elif (why := self._invalid(target)) is None:
+                continue
+            try:
+                why = invalid(dataset, target.document)
+            except Exception as error:
+                self.bug(error)
                 self._settle_not_attempted(job)
-            elif why:
+                continue
+            if why:
                 self._settle(job, "invalid_id", why)
             elif item.ending is not None:
                 self._settle(job, item.ending, item.reason)
@@ -158,14 +164,6 @@ class Lane:
         queue.wake(len(queue.fresh))
         if results.full:
             await results.room()
-
-    def _invalid(self, target: Target) -> str | None:
-        """Why the target's ids cannot be asked for, empty where they can; None where the question itself raised."""
-        try:
-            return self.provider.invalid(target.dataset, target.document)
-        except Exception as error:
-            self.bug(error)
-            return None
 
     def bug(self, error: Exception) -> None:
         """A bug, ours or a plug-in's: nothing more leaves to this provider, and the report says what happened."""

@@ -264,6 +264,22 @@ def test_datasets_of_targets_stand_in_the_order_of_the_lines(tmp_path: Path) -> 
         assert [dataset.dataset for dataset in run.datasets()] == [f"ds-{n}" for n in range(20)]
 
 
+def test_lines_of_several_datasets_in_one_page(tmp_path: Path) -> None:
+    """Each line of a page is handed over with its own dataset and its own row, none of them in doubt."""
+
+    async def main() -> None:
+        lines = [target(n, f"ds-{n % 3}") for n in range(9)]
+        async with await RunFile.create(tmp_path / "a.run", header("delete")) as run:
+            await run.add_targets(lines)
+            rows = await handed(run)
+            assert [row.target for row in rows] == lines
+            assert [(row.row, row.document, row.handed, row.also, row.attempts) for row in rows] == [
+                (place, None, False, (), 0) for place in range(1, 10)
+            ]
+
+    asyncio.run(main())
+
+
 def test_a_sqlite_of_2018_is_enough(tmp_path: Path) -> None:
     """A run is planned, deleted, left and gone on with by the functions and within the limits of SQLite 3.24."""
 
