@@ -123,7 +123,7 @@ def compete(peers: Sequence[Peer], sink: Sink, *, rounds: int, connections: int)
 
 def duel(sink: Sink, connections: int, loop: str) -> dict[str, tuple[float, float]]:
     """Throughput and CPU to the bare pool (more is better), by turns in one process: medians over its turns."""
-    arguments = ["--base-url", sink.base_url, "--documents", "10000", "--connections", str(connections), "--loop", loop]
+    arguments = ["--base-url", sink.base_url, "--documents", "20000", "--connections", str(connections), "--loop", loop]
     command = [sys.executable, "-m", "benchmarks.peers.duel", *arguments]
     turns = json.loads(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
 

@@ -22,7 +22,7 @@ from bulkdel import Client, Dify, Limits
 from bulkdel.exchange import Request
 from bulkdel.transport import HttpWire
 
-TURNS = 9
+TURNS = 15
 
 
 async def duel(given: Options) -> dict[str, list[tuple[float, float]]]:
@@ -78,7 +78,8 @@ async def duel(given: Options) -> dict[str, list[tuple[float, float]]]:
         }
         turns: dict[str, list[tuple[float, float]]] = {name: [] for name in contenders}
         for number in range(TURNS + 1):
-            for name, work in contenders.items():
+            order = list(contenders.items())
+            for name, work in order if number % 2 else reversed(order):
                 gc.collect()
                 wall, cpu = time.perf_counter(), time.process_time()
                 gone = await work()
