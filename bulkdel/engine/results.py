@@ -28,7 +28,7 @@ second only two or three come in one turn of the loop."""
 
 LINGER_TO_DISK_S = 0.1
 PAGE_TO_DISK = 1_000
-"""The same with a journal: at each commit the two threads wait for each other a dozen times, which costs more than the commit.
+"""The same with a journal: around each commit the two threads wait for each other some thirty times, which costs more than it does.
 A crash leaves as many endings unsaid, and they are asked again; no screen is drawn as often."""
 
 Batch = list[tuple[int, Settled]]
