@@ -6,7 +6,7 @@ import asyncio
 import json
 import math
 import ssl
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -14,6 +14,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 import aiohttp
+from multidict import CIMultiDict
 from yarl import URL
 
 from bulkdel.errors import ConfigurationError
@@ -26,6 +27,7 @@ from bulkdel.transport.proxies import proxy_for
 
 if TYPE_CHECKING:
     from aiohttp.tracing import Trace
+    from aiohttp.typedefs import LooseHeaders
 
     from bulkdel.providers.base import Provider
 
@@ -51,7 +53,7 @@ class HttpWire:
         self._prefix = base.raw_path.rstrip("/")
         self._connections = connections
         self._tls = _trust(ca_file)
-        self._headers = _headers(provider.headers())
+        self._headers = _headers(provider.headers(), base.host_port_subcomponent or "")
         self._options: dict[str, Any] = {"allow_redirects": False, "ssl": self._tls}
         proxy = proxy_for(base)
         if proxy is not None:
@@ -83,6 +85,7 @@ class HttpWire:
         self._session = aiohttp.ClientSession(
             connector=self._pool,
             headers=None if self._through_proxy else self._headers,
+            request_class=_Request,
             cookie_jar=aiohttp.DummyCookieJar(),
             auto_decompress=False,  # aiohttp takes a gzip body that stops early for a whole one
         )
@@ -151,6 +154,19 @@ class HttpWire:
         return limit
 
 
+class _Request(aiohttp.ClientRequest):
+    """Takes the session's copy of our headers as it is, for it lacks none: filling another, name by name, is 5 % of a request."""
+
+    def update_headers(self, headers: LooseHeaders | None) -> None:
+        if isinstance(headers, CIMultiDict):
+            self.headers = headers
+        else:  # an aiohttp that copies them otherwise
+            super().update_headers(headers)
+
+    def update_auto_headers(self, skip_auto_headers: Iterable[str] | None) -> None:
+        pass
+
+
 class _Pool(aiohttp.TCPConnector):
     """Connections that owe nothing to an earlier request, counted as they are handed out: each carries one request.
 
@@ -209,7 +225,7 @@ def _base_url(given: str) -> URL:
     return base
 
 
-def _headers(given: Mapping[str, str]) -> dict[str, str]:
+def _headers(given: Mapping[str, str], host: str) -> dict[str, str]:
     """:raises ConfigurationError: a header that cannot be sent, without its value"""
     for name, value in given.items():
         if not (value.isascii() and value.isprintable()):
@@ -217,7 +233,7 @@ def _headers(given: Mapping[str, str]) -> dict[str, str]:
                 f"a header holds characters that cannot be sent: {safe(name, 50)}",
                 hint="look for line breaks, quotes or stray characters in the API key",
             )
-    ours = {"Accept": "application/json", "Accept-Encoding": "gzip", "User-Agent": user_agent()}
+    ours = {"Host": host, "Accept": "application/json", "Accept-Encoding": "gzip", "User-Agent": user_agent()}
     theirs = {name.lower() for name in given}
     return {name: value for name, value in ours.items() if name.lower() not in theirs} | dict(given)
 

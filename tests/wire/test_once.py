@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import json
+from typing import Any
 
 import pytest
 
 from bulkdel.exchange import ANSWER_BYTES, Answer, Lost, Request
-from bulkdel.transport import http
+from bulkdel.transport import HttpWire, http
 from tests.wire.conftest import Run, run_on
-from tests.wire.places import DELETE, KEY, ask, wire_to
+from tests.wire.places import DELETE, KEY, Place, ask, wire_to
 from tests.wire.servers import DELETED, OK, ScriptedServer, answering, full, reset, silence, then_close, then_silence
 
 IDEMPOTENT = [Request("DELETE", "/1"), Request("GET", "/1")]
@@ -260,7 +261,7 @@ def test_outer_timeout_is_the_caller_s(run: Run) -> None:
 
 
 def test_what_is_sent(run: Run) -> None:
-    """A request has its percent-encoding untouched and our own headers, and no cookie, origin or referrer."""
+    """A request has its percent-encoding untouched, our own headers once each, and no other."""
 
     async def main() -> None:
         path = "/knowledge/a%2Fb/%61tt%20%C3%A9?page=1&q=a%2Bb"
@@ -276,8 +277,48 @@ def test_what_is_sent(run: Run) -> None:
             assert delete.headers["user-agent"].startswith("bulkdel/")
             assert json.loads(patch.body) == {"document_ids": ["é"]}
             assert (patch.method, patch.headers["content-type"]) == ("PATCH", "application/json")
+            ours = {"host", "authorization", "accept", "accept-encoding", "user-agent", "content-length"}
+            assert (set(delete.headers), set(patch.headers)) == (ours, ours | {"content-type"})
             for seen in (delete, patch):
-                assert not {"cookie", "origin", "referer", "expect"} & set(seen.headers)
+                assert seen.raw.count(b"\r\n") == len(seen.headers) + 2, "a header was sent twice"
+                assert seen.headers["host"] == f"127.0.0.1:{server.port}"
+
+    run(main())
+
+
+@pytest.mark.parametrize(
+    ("address", "host"),
+    [
+        ("http://service.test", "service.test"), ("http://service.test:80/v1", "service.test"),
+        ("http://service.test:8080/v1", "service.test:8080"), ("http://SERVICE.test./v1", "service.test"),
+        ("http://[::1]:8080", "[::1]:8080"), ("http://bücher.test", "xn--bcher-kva.test"),
+    ],
+)  # fmt: skip
+def test_host(run: Run, monkeypatch: pytest.MonkeyPatch, address: str, host: str) -> None:
+    """The service is named as its address has it, without the port that goes without saying."""
+
+    async def main() -> None:
+        async with ScriptedServer(answering(OK)) as proxy:
+            monkeypatch.setenv("HTTP_PROXY", proxy.url)
+            async with wire_to(address) as wire:
+                await ask(wire)
+                await ask(wire, Request("PATCH", "/x", json={}))
+        assert [seen.headers["host"] for seen in proxy.seen] == [host, host]
+
+    run(main())
+
+
+@pytest.mark.parametrize("name", ["Host", "host"])
+def test_host_of_a_plug_in(run: Run, name: str) -> None:
+    """A provider that names a host itself (behind a gateway that looks at it) is obeyed, and no other is sent."""
+
+    async def main() -> None:
+        async with ScriptedServer(answering(OK)) as server:
+            place: Any = Place(server.url, {name: "tenant.test"})
+            async with HttpWire(place, connections=1) as wire:
+                await ask(wire)
+        assert server.seen[0].headers["host"] == "tenant.test"
+        assert server.seen[0].raw.lower().count(b"\r\nhost:") == 1
 
     run(main())
 
