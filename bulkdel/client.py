@@ -15,8 +15,8 @@ from bulkdel.account import Report
 from bulkdel.engine.call import Call
 from bulkdel.engine.channels import Channels, Connect
 from bulkdel.engine.engine import LaneOf
-from bulkdel.engine.feeds import from_items
-from bulkdel.engine.job import Item
+from bulkdel.engine.feeds import from_jobs
+from bulkdel.engine.job import Job
 from bulkdel.engine.lane import Lane
 from bulkdel.engine.progress import Progress
 from bulkdel.engine.results import Journal
@@ -312,23 +312,21 @@ class Client:
             retry_rejected=retry_rejected,
         )
 
-    async def settle_items(
+    async def settle_jobs(
         self,
-        items: Sequence[Item],
+        jobs: Sequence[Job],
         journal: Journal,
         *,
         policy: Policy | None = None,
         on_event: events.OnEvent | None = None,
     ) -> Report:
-        """Settle a part of a plan that is kept elsewhere: ``journal`` takes each item's one ending under the item's key.
+        """Settle a part of a plan that is kept elsewhere: ``journal`` takes each job's one ending under the job's key.
 
         No listing is made and no guard asked: that was done where the plan is.
         """
-        names = list(dict.fromkeys(item.target.provider for item in items))
+        names = list(dict.fromkeys(job.target.provider for job in jobs))
         with self._call(names, policy or self._policy, journal, on_event=on_event) as call:
-            await call.settle(
-                [from_items([item for item in items if item.target.provider == name], name) for name in names]
-            )
+            await call.settle([from_jobs([job for job in jobs if job.target.provider == name], name) for name in names])
             return delete_report(call, ())
 
     async def datasets(self, provider: str, *, policy: Policy | None = None) -> DatasetListing:

@@ -17,8 +17,7 @@ from bulkdel.account import Report
 from bulkdel.client import Client
 from bulkdel.distributed.board import Begun, Board, Ending, Gone, Row, Told, Words
 from bulkdel.distributed.limit import redis_pacer
-from bulkdel.distributed.shard import Service, Shard
-from bulkdel.engine.job import Item
+from bulkdel.distributed.shard import Item, Service, Shard
 from bulkdel.errors import ConfigurationError, RunFileError
 from bulkdel.model import Settled
 from bulkdel.providers import registry
@@ -89,7 +88,7 @@ async def work(shard: Shard, url: str, *, lease_s: float, told_to_end: Callable[
             home.client = client
             watching = asyncio.ensure_future(_watch(home, client, told_to_end))
             try:
-                report = await client.settle_items(items, home, on_event=home.hear)
+                report = await client.settle_jobs([item.job() for item in items], home, on_event=home.hear)
             finally:
                 home.over = True
                 while not watching.done():

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, cast
 
 import anyio
 
 from bulkdel import events
 from bulkdel.distributed.board import Ending, Row, Words
-from bulkdel.distributed.shard import MOST, OUT, size, spread, worth
+from bulkdel.distributed.shard import MOST, OUT, Item, size, spread, worth
 from bulkdel.engine.channel import Channel
-from bulkdel.engine.job import Item, Job
+from bulkdel.engine.job import Job
 from bulkdel.engine.lane import FRESH, Lane
 from bulkdel.engine.results import Results
 from bulkdel.engine.stop import Stop
@@ -62,10 +62,13 @@ class RemoteLane(Lane):
 
     # ------------------------------------------------------------------ taking in
 
-    async def offer(self, items: Sequence[Item]) -> None:
+    async def offer(self, jobs: Sequence[Job]) -> None:
         """As ``Lane.offer``; documents that are being indexed are waited for where they are worked off."""
-        self._indexing.update(item.target for item in items if item.held)
-        await super().offer([replace(item, held=False) if item.held else item for item in items])
+        for job in jobs:
+            if job.held:
+                self._indexing.add(job.target)
+                job.held = False
+        await super().offer(jobs)
         self.stir()
 
     def fed(self) -> None:

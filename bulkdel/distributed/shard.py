@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Any
 
-from bulkdel.engine.job import Item
+from bulkdel.engine.job import Job
 from bulkdel.model import Limits, Policy, Rate, Target
 from bulkdel.providers.base import Provider
 
@@ -38,6 +38,22 @@ SPLIT = 4
 workers most of it unused."""
 
 _HELD, _DOUBT, _LISTED = 1, 2, 4
+
+
+@dataclass(frozen=True, slots=True)
+class Item:
+    """A document as a message tells it: the words of ``Job`` that matter elsewhere."""
+
+    key: int
+    target: Target
+    step: str = "delete"
+    held: bool = False
+    doubt: bool = False
+    listed: bool = False
+
+    def job(self) -> Job:
+        """What an engine remembers of it, from here on."""
+        return Job(self.key, self.target, "", self.step, self.held, self.doubt, self.listed)
 
 
 def size(total: int | None, per_second: float | None, out: int = OUT) -> int:

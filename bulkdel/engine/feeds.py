@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncIterable, Callable, Iterable, Sequence
+from collections.abc import AsyncIterable, Iterable, Sequence
 from itertools import islice
 from typing import Any
 
 import anyio
 
 from bulkdel.engine.engine import Engine, Feed
-from bulkdel.engine.job import Item, Job
+from bulkdel.engine.job import Job
 from bulkdel.engine.lane import Lane
 from bulkdel.engine.stop import StopReason
 from bulkdel.model import Target
@@ -23,10 +23,8 @@ target, and 700 new ones start the garbage collector: with pages of 256 it runs 
 AHEAD = 100_000
 """Targets read ahead of a slow provider, so that it does not slow another that shares its iterable; about 20 MB."""
 
-MakeItem = Callable[[int, Target], Item]
 
-
-def from_sequence(targets: Sequence[Target], make: MakeItem = Item) -> list[Feed]:
+def from_sequence(targets: Sequence[Target]) -> list[Feed]:
     """A feed per provider over the same sequence: each reads on at its own pace and nobody waits for another.
 
     All occurrences of a target go in with its first one, however far apart they are (S4).
@@ -35,17 +33,17 @@ def from_sequence(targets: Sequence[Target], make: MakeItem = Item) -> list[Feed
 
     def feed_for(name: str) -> Feed:
         async def feed(engine: Engine) -> None:
-            lane, page = engine.lanes[name], list[Item]()
+            lane, page = engine.lanes[name], list[Job]()
             for key, target in enumerate(targets):
                 if target.provider == name:
-                    item = make(key, target)
+                    job = Job(key, target)
                     if further:
                         keys = further.get(target)
                         if keys is not None:
                             if key != keys[0]:
                                 continue
-                            item.also = tuple(keys[1:])
-                    page.append(item)
+                            job.also = keys[1:]
+                    page.append(job)
                     if len(page) == PAGE:
                         await lane.offer(page)
                         page = []
@@ -58,12 +56,12 @@ def from_sequence(targets: Sequence[Target], make: MakeItem = Item) -> list[Feed
     return [feed_for(name) for name in dict.fromkeys(target.provider for target in targets)]
 
 
-def from_items(items: Sequence[Item], name: str) -> Feed:
-    """A feed of items that were made elsewhere, all of one provider."""
+def from_jobs(jobs: Sequence[Job], name: str) -> Feed:
+    """A feed of jobs that were made elsewhere, all of one provider."""
 
     async def feed(engine: Engine) -> None:
-        for start in range(0, len(items), PAGE):
-            await engine.lanes[name].offer(items[start : start + PAGE])
+        for start in range(0, len(jobs), PAGE):
+            await engine.lanes[name].offer(jobs[start : start + PAGE])
 
     return feed
 
@@ -78,7 +76,7 @@ def _further(targets: Sequence[Target]) -> dict[Target, list[int]]:
     return {target: keys for target, keys in places.items() if len(keys) > 1}
 
 
-def from_iterable(targets: Iterable[Target] | AsyncIterable[Target], make: MakeItem = Item) -> Feed:
+def from_iterable(targets: Iterable[Target] | AsyncIterable[Target]) -> Feed:
     """A feed over any iterable, read once. Occurrences of a target coalesce while the first of them has not settled.
 
     After a stop a synchronous iterable is read to its end, so that every target settles (as not attempted); an
@@ -89,7 +87,7 @@ def from_iterable(targets: Iterable[Target] | AsyncIterable[Target], make: MakeI
     async def feed(engine: Engine) -> None:
         raised: Exception | None = None
         async with anyio.create_task_group() as group:
-            reader = _Reader(engine, make)
+            reader = _Reader(engine)
             for queue in reader.queues.values():
                 group.start_soon(queue.run)
             try:
@@ -115,26 +113,16 @@ def from_iterable(targets: Iterable[Target] | AsyncIterable[Target], make: MakeI
 class _Reader:
     """Reads targets and puts each in its lane's queue."""
 
-    def __init__(self, engine: Engine, make: MakeItem) -> None:
+    def __init__(self, engine: Engine) -> None:
         # With one provider there is nobody to slow down: a few pages keep its lane fed.
         ahead = AHEAD if len(engine.lanes) > 1 else 4 * PAGE
         self.queues = {name: _Ahead(lane, ahead) for name, lane in engine.lanes.items()}
         self._engine = engine
-        self._make = make
         self._key = 0
 
     async def read(self, targets: Iterable[Target]) -> None:
         iterator = iter(targets)
-        page: list[Target] = []
-        while True:
-            try:
-                for target in islice(iterator, PAGE):
-                    page.append(target)  # noqa: PERF402  what was read before the iterable raised settles, too
-            finally:
-                self._take(page)
-            if len(page) < PAGE:
-                return
-            page.clear()
+        while self._take(islice(iterator, PAGE)) == PAGE:
             await self._room()
 
     async def read_async(self, targets: AsyncIterable[Target]) -> None:
@@ -152,26 +140,30 @@ class _Reader:
             if close is not None:
                 await close()
 
-    def _take(self, page: Sequence[object]) -> None:
-        queues, make = self.queues, self._make
-        for key, target in enumerate(page, self._key):
-            if not isinstance(target, Target):
-                raise TypeError(f"target number {key + 1} is no Target: {type(target).__name__}")
-            item = make(key, target)
-            self._key = key + 1
-            queue = queues.get(target.provider)
-            if queue is None:
-                self._settle_unknown(item)
-            else:
-                queue.items.append(item)
-        for queue in queues.values():
-            queue.wake()
+    def _take(self, targets: Iterable[object]) -> int:
+        """Put targets where they belong; how many there were. What came before the iterable raised settles, too."""
+        queues, first = self.queues, self._key
+        try:
+            for target in targets:
+                if not isinstance(target, Target):
+                    raise TypeError(f"target number {self._key + 1} is no Target: {type(target).__name__}")
+                job = Job(self._key, target)
+                self._key += 1
+                queue = queues.get(target.provider)
+                if queue is None:
+                    self._settle_unknown(job)
+                else:
+                    queue.jobs.append(job)
+        finally:
+            for queue in queues.values():
+                queue.wake()
+        return self._key - first
 
-    def _settle_unknown(self, item: Item) -> None:
-        results = self._engine.results
-        counts = results.counts(item.target.provider, item.target.dataset)
-        counts.selected += 1
-        results.settle(Job(item, counts), "invalid_id", f"no provider of this call is named {item.target.provider!r}")
+    def _settle_unknown(self, job: Job) -> None:
+        results, target = self._engine.results, job.target
+        job.counts = results.counts(target.provider, target.dataset)
+        job.counts.selected += 1
+        results.settle(job, "invalid_id", f"no provider of this call is named {target.provider!r}")
 
     async def _room(self) -> None:
         for queue in self.queues.values():
@@ -181,21 +173,21 @@ class _Reader:
 
 
 class _Ahead:
-    """Items read ahead for one lane."""
+    """Jobs read ahead for one lane."""
 
     def __init__(self, lane: Lane, most: int) -> None:
         self._lane = lane
         self._most = most
-        self.items: deque[Item] = deque()
+        self.jobs: deque[Job] = deque()
         self._changed = anyio.Event()
         self._closed = False
 
     def wake(self) -> None:
-        """Items were appended."""
+        """Jobs were appended."""
         self._changed.set()
 
     async def room(self) -> None:
-        while len(self.items) >= self._most:
+        while len(self.jobs) >= self._most:
             self._changed = anyio.Event()
             await self._changed.wait()
 
@@ -205,8 +197,8 @@ class _Ahead:
 
     async def run(self) -> None:
         while True:
-            while self.items:
-                page = [self.items.popleft() for _ in range(min(PAGE, len(self.items)))]
+            while self.jobs:
+                page = [self.jobs.popleft() for _ in range(min(PAGE, len(self.jobs)))]
                 await self._lane.offer(page)
                 self._changed.set()
                 await asyncio.sleep(0)

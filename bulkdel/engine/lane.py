@@ -13,7 +13,7 @@ import anyio.abc
 from bulkdel import events
 from bulkdel.backoff import full_jitter, next_look
 from bulkdel.engine.channel import Channel, Exchange
-from bulkdel.engine.job import Item, Job
+from bulkdel.engine.job import Job
 from bulkdel.engine.progress import Wait
 from bulkdel.engine.queue import Queue
 from bulkdel.engine.refused import Refused
@@ -51,7 +51,7 @@ MAX_ASKS = 20
 
 
 class Lane:
-    """Takes items in through ``offer`` and settles every one of them in ``results``, whatever happens."""
+    """Takes jobs in through ``offer`` and settles every one of them in ``results``, whatever happens."""
 
     window = WINDOW
     told: tuple[Wait, str, float | None] | None = None  # what others wait for, where they work the targets off
@@ -111,7 +111,7 @@ class Lane:
         dues = [due for due in (self._queue.next_due, self.refused.due) if due is not None]
         return min(dues, default=None)
 
-    async def offer(self, items: Sequence[Item]) -> None:
+    async def offer(self, jobs: Sequence[Job]) -> None:
         """Take a page in; waits while the window is full. After a stop its targets settle at once."""
         while (len(self._queue.fresh) >= FRESH or len(self._here) + self._repeats >= self.window) and (
             self.stop.reason is None
@@ -121,23 +121,23 @@ class Lane:
             await self._room.wait()
         here, results, queue, invalid = self._here, self.results, self._queue, self.provider.invalid
         dataset, counts = "", None
-        for item in items:
-            target = item.target
+        for job in jobs:
+            target = job.target
             if counts is None or target.dataset != dataset:
                 dataset = target.dataset
                 counts = results.counts(target.provider, dataset)
             counts.selected += 1
-            if item.also:
-                counts.selected += len(item.also)
-                self._repeats += len(item.also)
-            known = here.get(target)
-            if known is not None:
+            if job.also is not None:
+                counts.selected += len(job.also)
+                self._repeats += len(job.also)
+            known = here.setdefault(target, job)
+            if known is not job:
                 if known.also is None:
                     known.also = []
-                known.also += (item.key, *item.also)
+                known.also += (job.key, *(job.also or ()))
                 self._repeats += 1
                 continue
-            here[target] = job = Job(item, counts)
+            job.counts = counts
             if self.stop.reason is not None:
                 self._settle_not_attempted(job)
                 continue
@@ -152,9 +152,9 @@ class Lane:
                 continue
             if why:
                 self._settle(job, "invalid_id", why)
-            elif item.ending is not None:
-                self._settle(job, item.ending, item.reason)
-            elif item.held:
+            elif job.ending is not None:
+                self._settle(job, job.ending, job.reason)
+            elif job.held:
                 job.indexing_since = self._loop.time()
                 self.held[target] = job
                 self.held_changed.set()
@@ -171,7 +171,7 @@ class Lane:
         self.channel.stop_for_bug(error)
 
     def fed(self) -> None:
-        """No more items will come."""
+        """No more jobs will come."""
         self._fed = True
         if not self._here:
             self._wake_all()

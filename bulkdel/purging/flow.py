@@ -12,13 +12,13 @@ from bulkdel.account import Counts, DatasetReport, Report
 from bulkdel.account.plan import FIRST, Plan, PlannedDataset
 from bulkdel.engine.call import Call, dataset_status
 from bulkdel.engine.engine import Engine, Feed
-from bulkdel.engine.job import Item
+from bulkdel.engine.job import Job
 from bulkdel.errors import RunFileError
 from bulkdel.model import Dataset, Document, Indexing, RunStatus, Selection, Settled, Target
 from bulkdel.purging.explicit import describe_targets, take_targets
 from bulkdel.purging.ledger import Ledger, Row, Work
 from bulkdel.purging.listing import Failed, preflight, snapshot
-from bulkdel.purging.select import item, refusal, why_skipped
+from bulkdel.purging.select import job, refusal, why_skipped
 from bulkdel.purging.verify import Verified, verify
 from bulkdel.text import many, safe
 
@@ -280,17 +280,17 @@ def _feed(call: Call, plan: Plan, ledger: Ledger, name: str) -> Feed:
         # A dataset of an earlier session that is out of reach now keeps what is left of it for another one.
         left_alone = {planned.dataset for planned in mine if (planned.stopped or planned.cut) and not planned.explicit}
 
-        def item_of(work: Work) -> Item:
+        def job_of(work: Work) -> Job:
             try:
-                return item(work, provider, policy, indexing)
+                return job(work, provider, policy, indexing)
             except Exception as error:
                 lane.bug(error)  # what is offered after that settles as not attempted
-                return Item(work.row, work.target, also=work.also)
+                return Job(work.row, work.target, also=list(work.also) or None)
 
         async for page in ledger.pages(name):
             if left_alone:
                 page = [work for work in page if work.target.dataset not in left_alone]
-            await lane.offer([item_of(work) for work in page])
+            await lane.offer([job_of(work) for work in page])
 
     return feed
 

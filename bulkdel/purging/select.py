@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from bulkdel.engine.job import Item
+from bulkdel.engine.job import Job
 from bulkdel.model import Document, Indexing, Policy, Selection
 from bulkdel.providers.base import Provider
 from bulkdel.purging.ledger import Work
@@ -21,14 +21,15 @@ def why_skipped(document: Document, selection: Selection, indexing: Indexing) ->
     return why
 
 
-def item(work: Work, provider: Provider, policy: Policy, indexing: Indexing) -> Item:
+def job(work: Work, provider: Provider, policy: Policy, indexing: Indexing) -> Job:
     """How the engine is to go about a selected target."""
     document = work.document
+    also = list(work.also) if work.also else None
     if document is None:
-        return Item(work.row, work.target, doubt=work.handed, also=work.also)
+        return Job(work.row, work.target, doubt=work.handed, also=also)
     archived = document.archived and not policy.unarchive
     left = document.indexing and indexing == "skip" and not archived
-    return Item(
+    return Job(
         key=work.row,
         target=work.target,
         name=safe(document.name),
@@ -38,7 +39,7 @@ def item(work: Work, provider: Provider, policy: Policy, indexing: Indexing) -> 
         listed=True,
         ending="archived" if archived else "stuck_indexing" if left else None,
         reason=ARCHIVED if archived else LEFT if left else "",
-        also=work.also,
+        also=also,
     )
 
 

@@ -11,8 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bulkdel import Dify, Limits, Policy, Rate, Target
-from bulkdel.distributed.shard import FEWEST, MOST, OUT, SHARD_S, KeyPlace, Service, Shard, size, spread, worth
-from bulkdel.engine.job import Item
+from bulkdel.distributed.shard import FEWEST, MOST, OUT, SHARD_S, Item, KeyPlace, Service, Shard, size, spread, worth
 
 KEY = "dataset-NeverShowThisKey0123"
 
@@ -54,15 +53,11 @@ def test_no_shard_lasts_long(total: int | None, per_second: float | None, out: i
 items = st.builds(
     Item,
     key=st.integers(1, 2**62),
-    name=st.just(""),
     target=st.builds(Target, st.just("prod"), st.sampled_from(["a", "b", "ü"]), st.text(max_size=5)),
     step=st.sampled_from(["delete", "unarchive"]),
     held=st.booleans(),
     doubt=st.booleans(),
     listed=st.booleans(),
-    ending=st.none(),
-    reason=st.just(""),
-    also=st.just(()),
 )
 
 

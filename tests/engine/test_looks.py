@@ -10,8 +10,7 @@ from dataclasses import replace
 import pytest
 
 from bulkdel import Dify, Limits, Policy, Rate, Target
-from bulkdel.account import Counts
-from bulkdel.engine.job import Item, Job
+from bulkdel.engine.job import Job
 from bulkdel.engine.refused import Refused
 from bulkdel.exchange import Asked, Reply, Requeue, Verdict
 from tests import virtual
@@ -126,7 +125,7 @@ def test_good_news_does_not_overrule_what_the_service_asked_for() -> None:
 
 
 def job(place: int, dataset: str = DATASET) -> Job:
-    return Job(Item(place, Target("dify", dataset, f"document-{place}")), Counts())
+    return Job(place, Target("dify", dataset, f"document-{place}"))
 
 
 def test_refused_documents_come_back_in_the_order_in_which_they_are_due() -> None:

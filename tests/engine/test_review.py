@@ -14,7 +14,7 @@ from bulkdel import Client, Dify, Langdock, Limits, Policy, Settled, Target
 from bulkdel.engine.call import Call
 from bulkdel.engine.channel import Channel
 from bulkdel.engine.feeds import from_sequence
-from bulkdel.engine.job import Item, Job
+from bulkdel.engine.job import Job
 from bulkdel.engine.results import Results
 from bulkdel.errors import BrokenPromise, ConfigurationError
 from bulkdel.exchange import Answer, Reply, Request
@@ -313,7 +313,9 @@ def test_a_cancellation_between_two_commits_loses_no_ending() -> None:
         results = Results(journal=journal)
         counts = results.counts("dify", DATASET)
         for n in range(3_000):
-            results.settle(Job(Item(n, Target("dify", DATASET, str(n))), counts), "deleted")
+            job = Job(n, Target("dify", DATASET, str(n)))
+            job.counts = counts
+            results.settle(job, "deleted")
         going = asyncio.create_task(deliver(results))
         await asyncio.sleep(0.01)
         going.cancel()
