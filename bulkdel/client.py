@@ -26,7 +26,7 @@ from bulkdel.outcomes import Kept, OnSettled, Outcomes
 from bulkdel.pacing import MakePacer
 from bulkdel.providers.base import Provider
 from bulkdel.purging.datasets import DatasetListing, list_datasets
-from bulkdel.purging.explicit import check_target, delete_report, stream
+from bulkdel.purging.explicit import check_targets, delete_report, stream
 from bulkdel.purging.flow import Confirm, OnPlan, Wish
 from bulkdel.purging.flow import purge as purge_datasets
 from bulkdel.purging.ledger import MemoryLedger
@@ -208,8 +208,7 @@ class Client:
         :raises ConfigurationError: where an item of a sequence is no target or names no provider of this client
         """
         if isinstance(targets, Sequence):
-            for place, target in enumerate(targets, 1):
-                check_target(target, place, self._channels.providers)
+            check_targets(targets, self._channels.providers)
 
         async def deliver(give: OnSettled) -> Report:
             return await self.delete(targets, policy=policy, on_event=on_event, on_settled=give, keep=False)

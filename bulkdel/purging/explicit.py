@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import AsyncIterable, AsyncIterator, Callable, Collection, Iterable, Sequence
 from itertools import islice
+from operator import itemgetter
 from typing import Any
 
 from bulkdel.account import Counts, DatasetReport, Report
@@ -22,13 +23,23 @@ PAGE = 4_000
 """Targets kept at a time: a commit of the run file."""
 
 
-def check_target(target: Any, place: int, providers: Iterable[str]) -> None:
-    """:raises ConfigurationError: where an item is no target, or names no provider; it is named by its place, from 1"""
+_of = itemgetter(0, 1)
+"""A target's provider and dataset."""
+
+
+def check_targets(targets: Iterable[Any], providers: Collection[str], first: int = 1) -> None:
+    """:raises ConfigurationError: where an item is no target, or names no provider; it is named by its place, from ``first``"""
     # Its parts one by one: 0.2 µs for each of a million targets, 0.9 µs with all() over a generator.
-    parts: tuple[Any, ...] = target if isinstance(target, Target) else (None, None, None)
-    if not (isinstance(parts[0], str) and isinstance(parts[1], str) and isinstance(parts[2], str)):
-        raise ConfigurationError(f"target number {place} is no Target of three strings: {type(target).__name__}")
-    if target.provider not in providers:
+    for place, target in enumerate(targets, first):
+        text = False
+        if isinstance(target, Target):
+            parts: tuple[Any, ...] = target
+            provider, dataset, document = parts
+            text = isinstance(provider, str) and isinstance(dataset, str) and isinstance(document, str)
+            if text and provider in providers:
+                continue
+        if not text:
+            raise ConfigurationError(f"target number {place} is no Target of three strings: {type(target).__name__}")
         raise ConfigurationError(
             f"target number {place} names a provider that was not given: {target.provider!r}",
             hint=f"given were: {', '.join(sorted(providers))}",
@@ -48,17 +59,14 @@ async def take_targets(
     :raises ConfigurationError: where one is no target, names a provider that is not the call's, or is in such a dataset
     """
     planned: dict[tuple[str, str], PlannedDataset] = {}
-    place = 0
+    checks = {name: channel.provider.invalid for name, channel in call.channels.items()}
+    first = 1
     async for page in _pages(call, targets):
-        for target in page:
-            place += 1
-            check_target(target, place, call.channels)
-            if emptied and target[:2] in emptied:
-                raise ConfigurationError(
-                    f"target number {place} is in a dataset that the same call empties: {target.dataset}",
-                    hint="empty it, or name its documents, or do both one after the other",
-                )
-        for (provider, dataset), n in Counter(target[:2] for target in page).items():
+        check_targets(page, call.channels, first)
+        if emptied:
+            _apart_from(emptied, page, first)
+        first += len(page)
+        for (provider, dataset), n in Counter(map(_of, page)).items():
             of = planned.get((provider, dataset))
             if of is None:
                 of = planned[provider, dataset] = PlannedDataset(provider, dataset, explicit=True)
@@ -66,8 +74,12 @@ async def take_targets(
             of.selected += n
         invalid: list[tuple[int, str]] = []
         for n, target in enumerate(page):
-            if why := _why_invalid(call, target):
-                of = planned[target[:2]]
+            try:
+                why = checks[target.provider](target.dataset, target.document)
+            except Exception:
+                continue  # a bug of the provider's: the engine meets it again when the target's turn comes, and reports it
+            if why:
+                of = planned[_of(target)]
                 of.invalid += 1
                 of.first_invalid = of.first_invalid or f"{target.document} ({why})"
                 invalid.append((n, why))
@@ -78,11 +90,13 @@ async def take_targets(
     return list(planned.values())
 
 
-def _why_invalid(call: Call, target: Target) -> str:
-    try:
-        return call.channels[target.provider].provider.invalid(target.dataset, target.document)
-    except Exception:
-        return ""  # a bug of the provider's: the engine meets it again when the target's turn comes, and reports it
+def _apart_from(emptied: Collection[tuple[str, str]], targets: Iterable[Target], first: int) -> None:
+    for place, target in enumerate(targets, first):
+        if _of(target) in emptied:
+            raise ConfigurationError(
+                f"target number {place} is in a dataset that the same call empties: {target.dataset}",
+                hint="empty it, or name its documents, or do both one after the other",
+            )
 
 
 async def _pages(call: Call, targets: Iterable[Target] | AsyncIterable[Target]) -> AsyncIterator[list[Target]]:
@@ -166,9 +180,8 @@ async def stream(
 def _feeds_for(call: Call, targets: Iterable[Target] | AsyncIterable[Target]) -> list[Feed]:
     if not isinstance(targets, Sequence):
         return [from_iterable(targets)]
-    for place, target in enumerate(targets, 1):
-        check_target(target, place, call.channels)
-        call.totals[target.provider] = call.totals.get(target.provider, 0) + 1
+    check_targets(targets, call.channels)
+    call.totals |= Counter(target.provider for target in targets)
     return from_sequence(targets)
 
 

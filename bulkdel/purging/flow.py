@@ -16,7 +16,7 @@ from bulkdel.engine.job import Job
 from bulkdel.errors import RunFileError
 from bulkdel.model import Dataset, Document, Indexing, RunStatus, Selection, Settled, Target
 from bulkdel.purging.explicit import describe_targets, take_targets
-from bulkdel.purging.ledger import Ledger, Row, Work
+from bulkdel.purging.ledger import Ledger, Row
 from bulkdel.purging.listing import Failed, preflight, snapshot
 from bulkdel.purging.select import job, refusal, why_skipped
 from bulkdel.purging.verify import Verified, verify
@@ -280,17 +280,15 @@ def _feed(call: Call, plan: Plan, ledger: Ledger, name: str) -> Feed:
         # A dataset of an earlier session that is out of reach now keeps what is left of it for another one.
         left_alone = {planned.dataset for planned in mine if (planned.stopped or planned.cut) and not planned.explicit}
 
-        def job_of(work: Work) -> Job:
-            try:
-                return job(work, provider, policy, indexing)
-            except Exception as error:
-                lane.bug(error)  # what is offered after that settles as not attempted
-                return Job(work.row, work.target, also=list(work.also) or None)
-
         async for page in ledger.pages(name):
             if left_alone:
                 page = [work for work in page if work.target.dataset not in left_alone]
-            await lane.offer([job_of(work) for work in page])
+            try:
+                jobs = [job(work, provider, policy, indexing) for work in page]
+            except Exception as error:
+                lane.bug(error)  # what is offered after that settles as not attempted
+                jobs = [Job(work.row, work.target, also=list(work.also) or None) for work in page]
+            await lane.offer(jobs)
 
     return feed
 

@@ -287,7 +287,7 @@ class RunFile:
         :raises BrokenPromise: where a document has ended otherwise before (S9), was skipped, or is not at that row
         """
         for chunk in _chunks(batch):
-            await self._do(partial(settling.settle, batch=chunk), len(chunk))
+            await self._do(partial(settling.settle, batch=chunk, values=settling.flat(chunk)), len(chunk))
 
     async def retry_rejected(self) -> int:
         """Open again everything that was rejected, because the user asks for it; how many documents.

@@ -11,8 +11,9 @@ import sqlite3
 NAME = "document_by_id"
 CREATE = f"CREATE UNIQUE INDEX {NAME} ON document (dataset, document)"
 
-WORTH_IT = 32_000
-"""Lines from which on the index is made at the end: up to there it is 2 MB, and most of what a commit writes is new."""
+WORTH_IT = 2_000
+"""Lines from which on the index is made at the end: 1.6 µs a line with it, 2.2 µs and more beside it; a short list with an id that
+stands twice is spared the second time."""
 
 
 def is_there(connection: sqlite3.Connection) -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Iterable, Sequence
+from operator import itemgetter
 from typing import Any
 
 from bulkdel.errors import BrokenPromise, ConfigurationError
@@ -15,6 +16,8 @@ from bulkdel.runs.schema import INDEXING, INVALID, LISTED, SEEN, WORDS
 from bulkdel.runs.store import Store
 from bulkdel.runs.values import Added, Known, flags_of, pack_id
 from bulkdel.text import safe
+
+_of = itemgetter(0, 1)  # a target's provider and dataset
 
 NAMED = 20  # documents named by a verification; how many there are is counted
 
@@ -81,13 +84,14 @@ _NEW_LINES = f"{_LINES} ON CONFLICT (dataset, document) DO NOTHING"
 def add_targets(store: Store, targets: Sequence[Target]) -> None:
     """Lines of targets in their order; the second line of one document is a duplicate of the first."""
     first = store.next_row
-    if first > index.WORTH_IT:
+    if first + len(targets) > index.WORTH_IT:
         store.leave_index_out()
     # A dict and no set: datasets are accounted for in the order in which they were named.
-    keys = {place: store.dataset(*place) for place in dict.fromkeys(target[:2] for target in targets)}
-    values: list[Any] = []
-    for row, (provider, dataset, document) in enumerate(targets, first):
-        values += (row, keys[provider, dataset], pack_id(document))
+    keys = {place: store.dataset(*place) for place in dict.fromkeys(map(_of, targets))}
+    values: list[Any] = [None] * 3 * len(targets)
+    values[::3] = range(first, first + len(targets))
+    values[1::3] = [keys[_of(target)] for target in targets]
+    values[2::3] = [pack_id(target.document) for target in targets]
     store.next_row += len(targets)
     new = insert(store.connection, _NEW_LINES if store.indexed else _LINES, 3, values)
     found = Counter(values[1::3])  # added up at the end: 1.8 µs for each line otherwise, more than its own row costs

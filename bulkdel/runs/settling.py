@@ -137,22 +137,29 @@ ON CONFLICT (row) DO NOTHING
 """
 
 
-def settle(store: Store, batch: Sequence[tuple[int, Settled]]) -> None:
-    """Write endings down.
+def flat(batch: Iterable[tuple[int, Settled]]) -> list[Any]:
+    """Endings as ``settle`` takes them, seven values each; empty where one of them is no ending.
+
+    Whoever has them calls this, and not the file's thread: what the loop has just made is in its processor's cache, and the
+    other one keeps Python's lock while it fetches it.
+    """
+    values: list[Any] = []
+    for row, (target, outcome, reason, attempts, name, settled_at) in batch:
+        if outcome == "not_attempted":
+            return []
+        values += (row, pack_id(target.document), OUTCOMES[outcome], reason, attempts, milliseconds(settled_at), name)
+    return values
+
+
+def settle(store: Store, batch: Sequence[tuple[int, Settled]], values: list[Any]) -> None:
+    """Write endings down; ``values`` are they again, ``flat``.
 
     :raises BrokenPromise: where a document has ended otherwise before, was left out, or is not in the run at that row
     """
     # Nearly every batch is nothing but first endings: one statement for all of them.
-    word = store.word
-    firsts: list[Any] = []
-    for row, (target, outcome, reason, attempts, name, settled_at) in batch:
-        if outcome == "not_attempted":
-            break  # is no ending: what the file says of it decides
-        firsts += (
-            row, pack_id(target.document), OUTCOMES[outcome], word(reason), attempts, milliseconds(settled_at), name
-        )  # fmt: skip
-    else:
-        if insert(store.connection, _FIRST, 7, firsts) == len(batch):
+    if values:
+        values[3::7] = [store.word(reason) for reason in values[3::7]]
+        if insert(store.connection, _FIRST, 7, values) == len(batch):
             return
     _settle_each(store, batch)
 

@@ -17,8 +17,9 @@ from bulkdel.runs.store import Store
 
 T = TypeVar("T")
 
-GROUP = 1000
-"""Rows in one commit: 93,000 rows a second are written so, 2,300 with one commit a row; more gains nothing."""
+GROUP = 2_000
+"""Rows in one commit, which is what the engine hands over at a time and a little more: 93,000 rows a second are written by the
+thousand, 2,300 with one commit a row."""
 
 
 @dataclass(slots=True)
@@ -137,6 +138,10 @@ class Writer:
                 except Exception as error:  # what was promised is on disk; say so only where nothing worse was said
                     done[-1].error = done[-1].error or trouble(self._path, error)
             _hand_back(done)
+            del (
+                group,
+                done,
+            )  # the loop frees what it made: this thread would have to fetch all of it once more, lock in hand
             if last:
                 return
 
@@ -155,14 +160,15 @@ class Writer:
     def _commit(self, store: Store, group: list[_Job]) -> list[_Done]:
         connection = store.connection
         try:
-            connection.execute("BEGIN IMMEDIATE")
+            # These two take Python's lock once, ``execute`` does three times; the loop has it meanwhile, and lets go every 5 ms.
+            connection.executescript("BEGIN IMMEDIATE")
             if len(group) == 1:
                 # The transaction is its savepoint: a step of SQL less, before and after.
                 done = [self._one(store, group[0], "ROLLBACK")]
             else:
                 done = [self._among_others(store, job) for job in group]
             if connection.in_transaction:
-                connection.execute("COMMIT")
+                connection.commit()
             store.still_there()
         except Exception as error:
             self._failure = trouble(self._path, error)

@@ -23,8 +23,8 @@ RESUME = ("tests/engine/test_recorded.py",)
 MUTANTS = (
     Mutant(
         "acknowledged-before-commit", "S10", WRITER,
-        "            if connection.in_transaction:\n                connection.execute(\"COMMIT\")\n",
-        "            _hand_back(done)\n            if connection.in_transaction:\n                connection.execute(\"COMMIT\")\n",
+        "            if connection.in_transaction:\n                connection.commit()\n",
+        "            _hand_back(done)\n            if connection.in_transaction:\n                connection.commit()\n",
         "a caller is told that a row is on disk before it is",
         ("tests/runs/test_faults.py", "tests/runs/test_kill.py"),
     ),
@@ -143,8 +143,8 @@ MUTANTS = (
     ),
     Mutant(
         "datasets-in-any-order", "S3", PLANNING,
-        "dict.fromkeys(target[:2] for target in targets)",
-        "{target[:2] for target in targets}",
+        "dict.fromkeys(map(_of, targets))",
+        "set(map(_of, targets))",
         "the datasets of a page of targets are accounted for in an order of chance",
         FILE,
     ),
