@@ -122,15 +122,17 @@ def compete(peers: Sequence[Peer], sink: Sink, *, rounds: int, connections: int)
 
 
 def duel(sink: Sink, connections: int, loop: str) -> dict[str, tuple[float, float]]:
-    """Throughput and CPU to the bare pool (more is better), by turns in one process: medians over its turns."""
+    """Throughput and CPU to the bare pool (more is better), by turns in one process: medians over each contender's turns, each of
+    them set against the bare pool's turns before and after it."""
     arguments = ["--base-url", sink.base_url, "--documents", "20000", "--connections", str(connections), "--loop", loop]
     command = [sys.executable, "-m", "benchmarks.peers.duel", *arguments]
     turns = json.loads(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
 
-    def to_bare(name: str, what: int) -> float:
-        return median(bare[what] / one[what] for bare, one in zip(turns["bare"], turns[name], strict=True))
-
-    return {name: (to_bare(name, 0), to_bare(name, 1)) for name in turns}
+    found: dict[str, list[tuple[float, float]]] = {}
+    for (_, *before), (name, *one), (_, *after) in zip(turns[::2], turns[1::2], turns[2::2], strict=False):
+        wall, cpu = ((a + b) / 2 / c for a, b, c in zip(before, after, one, strict=True))
+        found.setdefault(name, []).append((wall, cpu))
+    return {name: (median(w for w, _ in ratios), median(c for _, c in ratios)) for name, ratios in found.items()}
 
 
 def ratio(costs: Rounds, name: str, to: str, what: str) -> float:

@@ -1,6 +1,7 @@
 """bulkdel and a bare aiohttp pool by turns in one process and one loop: what else the machine does meets both alike.
 
-Each holds its session over all turns, so that the documents are all that is measured. Prints one JSON line with the turns.
+Each holds its session over all turns, so that the documents are all that is measured. A turn of the bare pool comes before and
+after each turn of another: that one is set against both. Prints one JSON line with the turns.
 """
 
 from __future__ import annotations
@@ -22,11 +23,11 @@ from bulkdel import Client, Dify, Limits
 from bulkdel.exchange import Request
 from bulkdel.transport import HttpWire
 
-TURNS = 15
+ROUNDS = 15
 
 
-async def duel(given: Options) -> dict[str, list[tuple[float, float]]]:
-    """(wall, CPU) seconds of each turn of ``given.documents``, by contender."""
+async def duel(given: Options) -> list[tuple[str, float, float]]:
+    """The turns of ``given.documents`` in their order, every second one the bare pool's: contender, wall and CPU seconds."""
     async with AsyncExitStack() as stack:
         connector = aiohttp.TCPConnector(limit=given.connections)
         headers = {"Authorization": f"Bearer {KEY}"}
@@ -70,23 +71,23 @@ async def duel(given: Options) -> dict[str, list[tuple[float, float]]]:
             path = os.path.join(folder, f"{time.monotonic_ns()}.db")
             return (await client.delete(targets(given.documents), run=path)).deleted
 
-        contenders: dict[str, Callable[[], Awaitable[int]]] = {
-            "bare": lambda: pool(bare_delete),
-            "wire": lambda: pool(wire_delete),
-            "settle": settle,
-            "run": recorded,
-        }
-        turns: dict[str, list[tuple[float, float]]] = {name: [] for name in contenders}
-        for number in range(TURNS + 1):
-            order = list(contenders.items())
-            for name, work in order if number % 2 else reversed(order):
-                gc.collect()
-                wall, cpu = time.perf_counter(), time.process_time()
-                gone = await work()
-                if number:  # the first is for warming up
-                    turns[name].append((time.perf_counter() - wall, time.process_time() - cpu))
-                if gone != given.documents:
-                    raise RuntimeError(f"{name}: {gone} of {given.documents} are gone")
+        async def turn(name: str, work: Callable[[], Awaitable[int]]) -> tuple[str, float, float]:
+            gc.collect()
+            wall, cpu = time.perf_counter(), time.process_time()
+            gone = await work()
+            took = time.perf_counter() - wall, time.process_time() - cpu
+            if gone != given.documents:
+                raise RuntimeError(f"{name}: {gone} of {given.documents} are gone")
+            return (name, *took)
+
+        others = (("wire", lambda: pool(wire_delete)), ("settle", settle), ("run", recorded))
+        turns = [await turn("bare", lambda: pool(bare_delete))]
+        for number in range(ROUNDS + 1):
+            for name, work in others:
+                turns.append(await turn(name, work))
+                turns.append(await turn("bare", lambda: pool(bare_delete)))
+            if number == 0:  # for warming up
+                del turns[:-1]
         return turns
 
 
