@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
+from operator import itemgetter
 
 import anyio
 
@@ -12,6 +13,8 @@ from bulkdel.engine.results import Batch
 from bulkdel.model import Settled
 
 OnSettled = Callable[[Sequence[Settled]], Awaitable[None]]
+
+_settled = itemgetter(1)
 
 
 class Kept:
@@ -28,7 +31,7 @@ class Kept:
             self._all.extend(batch)
         if self._on_settled is not None:
             try:
-                await self._on_settled([settled for _, settled in batch])
+                await self._on_settled(list(map(_settled, batch)))
             except Exception as error:
                 import structlog  # with rich behind it, a quarter of what aiohttp takes to import
 
@@ -51,8 +54,8 @@ class Outcomes:
     def __init__(self, deliver: Callable[[OnSettled], Awaitable[Report]]) -> None:
         """``deliver`` runs the call and gives pages of settled targets to the function it gets."""
         self._deliver = deliver
-        self._page: Sequence[Settled] = ()
-        self._place = 0
+        self._page: Iterator[Settled] = iter(())
+        self._read = True  # the page, to its end
         self._arrived = anyio.Event()
         self._taken = anyio.Event()
         self._over = False
@@ -91,10 +94,10 @@ class Outcomes:
 
     async def _give(self, page: Sequence[Settled]) -> None:
         """Hand a page to the reader, and wait until it was read: a slow reader holds the workers back."""
-        while self._place < len(self._page):
+        while not self._read:
             self._taken = anyio.Event()
             await self._taken.wait()
-        self._page, self._place = page, 0
+        self._page, self._read = iter(page), False
         self._wake()
 
     def _wake(self) -> None:
@@ -110,7 +113,10 @@ class Outcomes:
         """
         if self._task is None:
             raise RuntimeError("the outcomes are not open: use 'async with client.settle(…) as outcomes'")
-        while self._place >= len(self._page):
+        while True:
+            for settled in self._page:
+                return settled
+            self._read = True
             self._taken.set()
             if self._over:
                 if self._error is not None:
@@ -120,6 +126,3 @@ class Outcomes:
             if self._arrived.is_set():
                 self._arrived = anyio.Event()
             await self._arrived.wait()
-        settled = self._page[self._place]
-        self._place += 1
-        return settled

@@ -116,6 +116,7 @@ class Channel:
         self._probing = False
         self._trial = False  # documents go one at a time until one of them is answered well
         self.concurrency = concurrency
+        self._calm = False  # the last word was a good one: another one takes nothing back
         self._blocks = 0  # pauses in a row that ask to stop after a few
         self._refusals = 0  # of the rate, in a row; of others where they do not say how long
         self._stops: list[tuple[Stop, Callable[[events.Event], None]]] = []
@@ -146,6 +147,7 @@ class Channel:
             # A later call of the same client may find a mended service: it asks again before it gives up.
             self.stopped = None
             self._blocks = self._refusals = 0
+            self._calm = False
             self.breaker = Breaker()
             self._close_breaker()
 
@@ -167,11 +169,10 @@ class Channel:
             if stop.reason is not None:
                 return None
             time = asyncio.get_running_loop().time
-            pauses = pacing.pauses
-            self.requests += 1
-            number = self.requests
-            self._under_way[number] = None
-            flying = len(self._under_way) + self.elsewhere
+            pauses, under_way = pacing.pauses, self._under_way
+            self.requests = number = self.requests + 1
+            under_way[number] = None
+            flying = len(under_way) + self.elsewhere
             if flying > self._peak:
                 self._peak = flying
             # A slot that is handed on is never seen free; but where slots wait for a permit, the wire is what counts.
@@ -180,8 +181,8 @@ class Channel:
             try:
                 reply = await self.wire.send(request, timeout=policy.timeout, connect_timeout=policy.connect_timeout)
             finally:
-                overtook = 0 if self.search is None else _place(self._under_way, number)
-                del self._under_way[number]
+                overtook = 0 if self.search is None else _place(under_way, number)
+                del under_way[number]
             return Exchange(reply, sent_at, time(), pauses, in_flight, overtook, request.method == "DELETE")
         finally:
             slots.release()
@@ -245,11 +246,12 @@ class Channel:
         rate = self.rates.passed(exchange.sent_at, exchange.ended_at, self.pacing.processes)
         if rate is not self.pacing.rate:  # hardly ever
             self._keep(rate)
-        self._blocks = self._refusals = 0
-        if not self.breaker.calm:
+        if not self._calm:
+            self._calm = True
+            self._blocks = self._refusals = 0
             self.breaker.success(exchange.ended_at)
-        if self._trial:
-            self._close_breaker()
+            if self._trial:
+                self._close_breaker()
 
     def recovered(self) -> None:
         """The harmless question was answered: documents may try again, one at a time until one is answered well.
@@ -290,6 +292,7 @@ class Channel:
     def trouble(self, reason: str, exchange: Exchange) -> None:
         """The service or the network is unwell: pause after a few in a row, one request at a time, and give up in the end."""
         self._sample(exchange, "overload")
+        self._calm = False
         if exchange.pauses != self.pacing.pauses:
             return  # it was sent before a pause began: the pause has answered that complaint
         unreachable = isinstance(exchange.reply, Lost) and exchange.reply.kind == "unreachable"
@@ -314,6 +317,7 @@ class Channel:
     def pause(self, verdict: Pause, exchange: Exchange, policy: Policy) -> None:
         """The provider wants nothing for a while: a floor for all, one strike for all that complained of the same."""
         self._sample(exchange, "neutral")
+        self._calm = False
         same_complaint = exchange.pauses != self.pacing.pauses
         u = self.random.random()
         if not same_complaint:

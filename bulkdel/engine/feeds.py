@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import AsyncIterable, Iterable, Sequence
-from itertools import islice
+from itertools import islice, repeat
 from typing import Any
 
 import anyio
@@ -143,21 +143,23 @@ class _Reader:
     def _take(self, targets: Iterable[object]) -> int:
         """Put targets where they belong; how many there were. What came before the iterable raised settles, too."""
         queues, first = self.queues, self._key
+        key = first
         try:
             for target in targets:
                 if not isinstance(target, Target):
-                    raise TypeError(f"target number {self._key + 1} is no Target: {type(target).__name__}")
-                job = Job(self._key, target)
-                self._key += 1
+                    raise TypeError(f"target number {key + 1} is no Target: {type(target).__name__}")
+                job = Job(key, target)
+                key += 1
                 queue = queues.get(target.provider)
                 if queue is None:
                     self._settle_unknown(job)
                 else:
                     queue.jobs.append(job)
         finally:
+            self._key = key
             for queue in queues.values():
                 queue.wake()
-        return self._key - first
+        return key - first
 
     def _settle_unknown(self, job: Job) -> None:
         results, target = self._engine.results, job.target
@@ -198,7 +200,7 @@ class _Ahead:
     async def run(self) -> None:
         while True:
             while self.jobs:
-                page = [self.jobs.popleft() for _ in range(min(PAGE, len(self.jobs)))]
+                page = list(map(deque.popleft, repeat(self.jobs, min(PAGE, len(self.jobs)))))
                 await self._lane.offer(page)
                 self._changed.set()
                 await asyncio.sleep(0)

@@ -20,6 +20,7 @@ from bulkdel.engine.refused import Refused
 from bulkdel.engine.results import Results
 from bulkdel.engine.stop import Stop
 from bulkdel.exchange import (
+    Answer,
     Ask,
     Asked,
     Deleted,
@@ -240,10 +241,10 @@ class Lane:
                     return
                 reply = exchange.reply
                 self.took.append(exchange.ended_at - exchange.sent_at)
-                sent = not (isinstance(reply, Lost) and not reply.sent)
+                sent = isinstance(reply, Answer) or reply.sent
                 if sent and exchange.deletes:  # whatever its step is called: a delete may take two
                     job.attempts += 1
-                listed = job.listed or bool(self._listed and target.dataset in self._listed)
+                listed = job.listed or target.dataset in self._listed
                 verdict = provider.read(Asked(target, job.step, job.doubt, self._unarchive, listed), reply)
                 if self._apply(job, verdict, exchange, sent):
                     return

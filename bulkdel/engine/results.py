@@ -63,7 +63,6 @@ class Results:
         self.reasons: Counter[str] = Counter()
         self.requeued: Counter[str] = Counter()  # by cause
         self.requeued_by: Counter[str] = Counter()  # by provider
-        self.fulfilled = 0
         self.bugs: list[Exception] = []
         self.journal_lost = False
         self.unread = False  # targets were left where they are: how many is not known
@@ -99,18 +98,17 @@ class Results:
         settled = Settled(
             job.target, outcome, reason, job.attempts, job.name, self._wall_ahead + time.monotonic()
         )  # fmt: skip
-        self._buffer.append((job.key, settled))
+        buffer = self._buffer
+        buffer.append((job.key, settled))
         n = 1
         if job.also is not None:
-            self._buffer.extend([(key, settled) for key in job.also])
+            buffer += [(key, settled) for key in job.also]
             n += len(job.also)
         job.counts.settle(outcome, n)
-        if outcome in FULFILLED:
-            self.fulfilled += n
-        else:
+        if outcome not in FULFILLED:
             self.reasons[outcome] += n
-        if len(self._buffer) >= self._page:
-            self.full = len(self._buffer) >= BUFFER
+        if len(buffer) >= self._page:
+            self.full = len(buffer) >= BUFFER
             if not self._ripe:
                 self._ripen()
         elif self._ripens is None:

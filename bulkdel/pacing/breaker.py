@@ -42,10 +42,9 @@ class Breaker:
     Time (``now``, ``sent_at``) is any monotonic clock in seconds, the same for all calls; ``u`` is uniform in [0, 1).
     """
 
-    __slots__ = ("_in_a_row", "_opened_at", "_openings", "_patience", "_reached", "_since", "_until", "_worked", "calm")
+    __slots__ = ("_in_a_row", "_opened_at", "_openings", "_patience", "_reached", "_since", "_until", "_worked")
 
     def __init__(self, patience: float = PATIENCE_S) -> None:
-        self.calm = False  # there was a success, and no trouble since: another one would change nothing
         self._patience = patience
         self._worked = False
         self._reached = False  # a service that has answered at all is at that address
@@ -71,7 +70,7 @@ class Breaker:
 
     def success(self, now: float) -> None:
         """The service did what it should: the breaker closes, and all troubles are forgotten."""
-        self._worked = self.calm = True
+        self._worked = True
         if self._in_a_row:
             self._in_a_row = self._openings = 0
             self._until = min(self._until, now)
@@ -86,7 +85,6 @@ class Breaker:
         trouble is the same complaint. ``GiveUp`` comes with the first trouble, tolerated ones aside, after ``patience``
         seconds of nothing but trouble (less where nothing ever worked). ``why`` is the trouble in words.
         """
-        self.calm = False
         self._reached = self._reached or kind == "service"
         if not self._in_a_row:
             self._since = now

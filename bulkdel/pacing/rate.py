@@ -60,8 +60,8 @@ class RateControl:
     def passed(self, sent_at: float, now: float, times: int = 1) -> Rate | None:
         """A request was not refused, or several were that left at about the same time; returns ``rate``."""
         self._passed.append(sent_at)
-        for _ in range(1, times):
-            self._passed.append(sent_at)
+        if times > 1:
+            self._passed.extend([sent_at] * (times - 1))
         if sent_at > self._last:
             self._last = sent_at
         if self._clean_since is None:

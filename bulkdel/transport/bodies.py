@@ -17,16 +17,22 @@ _GZIP = 16 + zlib.MAX_WBITS  # zlib's own way of saying "expect a gzip header"
 _MEMBERS = 16  # each costs a copy of what is left; real bodies have one, and a million empty ones would stop the loop
 
 
-async def read_body(response: aiohttp.ClientResponse, limit: int) -> tuple[bytes, bool]:
+def body_at_hand(content: aiohttp.StreamReader, limit: int) -> tuple[bytes, bool]:
+    """As ``read_body``, of an answer that has given its connection back: all of it is here.
+
+    :raises Exception: one of ``FAILURES``, where it did not come whole
+    """
+    body = content.read_nowait()
+    return (body[:limit], True) if len(body) > limit else (body, False)
+
+
+async def read_body(
+    content: aiohttp.StreamReader, connection: aiohttp.connector.Connection, limit: int
+) -> tuple[bytes, bool]:
     """The body as it came, and whether it was cut at ``limit`` bytes.
 
     :raises Exception: one of ``FAILURES``, where it did not come whole
     """
-    content = response.content
-    connection = response.connection
-    if connection is None:  # it is all here: given back already, as with almost every answer that comes in one segment
-        body = content.read_nowait()
-        return (body[:limit], True) if len(body) > limit else (body, False)
     closed = None if connection.protocol is None else connection.protocol.closed
     if closed is None:
         return await _read(content, limit)

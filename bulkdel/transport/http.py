@@ -20,7 +20,7 @@ from yarl import URL
 from bulkdel.errors import ConfigurationError
 from bulkdel.exchange import Answer, Lost, Reply, Request
 from bulkdel.text import safe
-from bulkdel.transport.bodies import read_body, unpacked
+from bulkdel.transport.bodies import body_at_hand, read_body, unpacked
 from bulkdel.transport.deadlines import Deadlines
 from bulkdel.transport.failures import CONNECTING, FAILURES, Dropped, NoConnection, UncleanConnection, lost
 from bulkdel.transport.proxies import proxy_for
@@ -67,9 +67,8 @@ class HttpWire:
         self._through_proxy = proxy is not None
         self._json_headers = self._headers | {"Content-Type": "application/json"}
         self._limits: dict[float, aiohttp.ClientTimeout] = {}
-        self._session: aiohttp.ClientSession | None = None
-        self._deadlines: Deadlines | None = None
         self._pool: _Pool | None = None
+        self._opened: tuple[aiohttp.ClientSession, Deadlines, _Pool] | None = None
 
     def __repr__(self) -> str:
         return f"HttpWire({str(self._base)!r}, connections={self._connections})"
@@ -80,39 +79,41 @@ class HttpWire:
         return 0 if self._pool is None else self._pool.granted
 
     async def __aenter__(self) -> HttpWire:
-        self._deadlines = Deadlines()
-        self._pool = _Pool(limit=self._connections, keepalive_timeout=KEEPALIVE_S)
-        self._session = aiohttp.ClientSession(
-            connector=self._pool,
+        self._pool = pool = _Pool(limit=self._connections, keepalive_timeout=KEEPALIVE_S)
+        session = aiohttp.ClientSession(
+            connector=pool,
             headers=None if self._through_proxy else self._headers,
             request_class=_Request,
             cookie_jar=aiohttp.DummyCookieJar(),
             auto_decompress=False,  # aiohttp takes a gzip body that stops early for a whole one
         )
+        self._opened = session, Deadlines(), pool
         return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        session, self._session = self._session, None
-        if session is not None:
+        opened, self._opened = self._opened, None
+        if opened is not None:
+            session, deadlines, _ = opened
             await session.close()
-        if self._deadlines is not None:
-            self._deadlines.close()
+            deadlines.close()
 
     async def send(self, request: Request, *, timeout: float, connect_timeout: float) -> Reply:
         """Send ``request`` once and read its answer, all within ``timeout`` seconds, connecting within ``connect_timeout``.
 
         Whatever the network or the service does ends in an ``Answer`` or a ``Lost``. Cancelled, it closes its connection.
         """
-        session, deadlines, pool = self._session, self._deadlines, self._pool
-        task = asyncio.current_task()
-        if session is None or deadlines is None or pool is None or task is None:
+        opened, task = self._opened, asyncio.current_task()
+        if opened is None or task is None:
             raise RuntimeError("the wire is not open: use it as an async context manager")
+        session, deadlines, pool = opened
         # Paths are percent-encoded by the provider and stay as they are: an id may hold "%2F".
-        path, question, query = request.path.partition("?")
+        path, limit, query = request.path, request.max_body, ""
+        if "?" in path:
+            path, _, query = path.partition("?")
         url = self._base.with_path(self._prefix + path, encoded=True)  # 2 µs less than parsing the whole text
-        if question:
+        if query:
             url = URL(f"{url}?{query}", encoded=True)
         limits = self._limits.get(connect_timeout) or self._limit(connect_timeout)
         options = self._options
@@ -122,7 +123,13 @@ class HttpWire:
         try:
             response = await session.request(request.method, url, timeout=limits, **options)
             try:
-                body, cut = await read_body(response, request.max_body)
+                connection = response.connection
+                if (
+                    connection is None
+                ):  # it is all here: given back already, as with almost every answer that comes in one segment
+                    body, cut = body_at_hand(response.content, limit)
+                else:
+                    body, cut = await read_body(response.content, connection, limit)
             except BaseException:
                 response.close()
                 raise
@@ -142,7 +149,7 @@ class HttpWire:
         if response.status < 200:
             return Lost("garbled", True, "an answer that only announces another one")
         if body and "Content-Encoding" in response.headers:
-            return unpacked(Answer(response.status, response.headers, body, cut), request.max_body)
+            return unpacked(Answer(response.status, response.headers, body, cut), limit)
         return Answer(response.status, response.headers, body, cut)
 
     def _limit(self, connect_timeout: float) -> aiohttp.ClientTimeout:
@@ -188,7 +195,7 @@ class _Pool(aiohttp.TCPConnector):
         if task in self.served:
             raise Dropped
         try:
-            connection = await super().connect(req, traces, timeout)
+            connection = await aiohttp.TCPConnector.connect(self, req, traces, timeout)
         except (aiohttp.ClientConnectorError, aiohttp.ClientHttpProxyError, aiohttp.InvalidURL, TimeoutError):
             raise  # these say by themselves that nothing was sent
         except asyncio.CancelledError as cancelled:

@@ -92,6 +92,39 @@ def test_pauses_cost_no_attempt_and_strike_once() -> None:
     virtual.run(main())
 
 
+def test_a_refusal_after_good_answers_is_the_first_one_again() -> None:
+    """S8: the service's own two seconds are obeyed each time, and grow only where refusals follow one another."""
+
+    async def main() -> None:
+        service = Service(latency=0.01)
+        ids = service.fill(60)
+        for document in ids[::5]:
+            service.script(document, ["429"])
+        heard: list[events.Event] = []
+        async with client(service, providers=[provider(concurrency=1)]) as c:
+            report = await c.delete(targets(ids), on_event=heard.append)
+        assert (report.deleted, report.pauses) == (60, 12)
+        pauses = [event.seconds for event in heard if isinstance(event, events.Paused)]
+        assert all(2.0 <= seconds <= 2.2 for seconds in pauses), pauses
+
+    virtual.run(main())
+
+
+def test_troubles_with_good_answers_between_them_open_no_breaker() -> None:
+    """S8: one 500 in five is the document's trouble and not the service's: nothing pauses, whatever they add up to."""
+
+    async def main() -> None:
+        service = Service(latency=0.01)
+        ids = service.fill(100)
+        for document in ids[::5]:
+            service.script(document, ["500"])
+        async with client(service, providers=[provider(concurrency=1)]) as c:
+            report = await c.delete(targets(ids))
+        assert (report.deleted, report.requeued["server_error"], report.pauses) == (100, 20, 0)
+
+    virtual.run(main())
+
+
 def test_a_pause_is_cut_at_the_users_maximum() -> None:
     """S7: a service that asks for an hour gets `max_pause` seconds."""
 
@@ -235,6 +268,33 @@ def test_an_outage_of_minutes_is_survived_and_charged_to_nobody() -> None:
         assert report.elapsed_s < 345
         # 300 s of questions at up to 30 s each, not 300 s of four workers
         assert len(service.sent) < 400 + 60
+
+    virtual.run(main())
+
+
+def test_all_workers_go_on_after_an_outage() -> None:
+    """S8: documents go one at a time until one of them is answered well, and not a document longer."""
+
+    async def main() -> None:
+        service = Service(latency=0.02)
+        ids = service.fill(400)
+
+        def down() -> None:
+            service.down = True
+            asyncio.get_running_loop().call_later(30.0, up)
+
+        def up() -> None:
+            service.down, service.most_in_flight = False, 0
+            before.append(len(service.sent))
+
+        before: list[int] = []
+        service.when[40] = down
+        async with client(service) as c:
+            report = await c.delete(targets(ids))
+        assert report.deleted == 400
+        assert service.most_in_flight == 4
+        first = service.sent[before[0]].at
+        assert service.sent[-1].at - first < 400 * 0.02 / 4 + 35, "the pause that was on, and then all four workers"
 
     virtual.run(main())
 

@@ -155,10 +155,24 @@ MUTANTS = (
     ),
     Mutant(
         "halved-for-each-complaint", "S8", CHANNEL,
-        "        self._sample(exchange, \"neutral\")\n        same_complaint = exchange.pauses != self.pacing.pauses\n",
-        "        self._sample(exchange, \"neutral\")\n        same_complaint = False\n",
+        "        same_complaint = exchange.pauses != self.pacing.pauses\n",
+        "        same_complaint = False\n",
         "each of the requests that were in flight is a complaint of its own",
         CORNERS,
+    ),
+    Mutant(
+        "good-word-after-trouble-lost", "S8", CHANNEL,
+        "        self._sample(exchange, \"overload\")\n        self._calm = False\n",
+        "        self._sample(exchange, \"overload\")\n",
+        "single troubles, hours of good answers between them, add up until the provider is given up",
+        ENGINE,
+    ),
+    Mutant(
+        "good-word-after-pause-lost", "S8", CHANNEL,
+        "        self._sample(exchange, \"neutral\")\n        self._calm = False\n",
+        "        self._sample(exchange, \"neutral\")\n",
+        "refusals with good answers between them count as refusals in a row",
+        ENGINE,
     ),
     Mutant(
         "old-troubles-count", "S8", CHANNEL,
@@ -226,7 +240,7 @@ MUTANTS = (
     ),
     Mutant(
         "coalesced-settles-once", "S1", RESULTS,
-        '            self._buffer.extend([(key, settled) for key in job.also])\n',
+        '            buffer += [(key, settled) for key in job.also]\n',
         '            pass\n',
         "of a target that stands twice one occurrence never settles",
         ENGINE,
