@@ -26,24 +26,30 @@ PAGE = 4_000
 _of = itemgetter(0, 1)
 """A target's provider and dataset."""
 
+_provider = itemgetter(0)
+
 
 def check_targets(targets: Iterable[Any], providers: Collection[str], first: int = 1) -> None:
     """:raises ConfigurationError: where an item is no target, or names no provider; it is named by its place, from ``first``"""
-    # Its parts one by one: 0.2 µs for each of a million targets, 0.9 µs with all() over a generator.
-    for place, target in enumerate(targets, first):
-        text = False
-        if isinstance(target, Target):
-            parts: tuple[Any, ...] = target
-            provider, dataset, document = parts
-            text = isinstance(provider, str) and isinstance(dataset, str) and isinstance(document, str)
-            if text and provider in providers:
-                continue
-        if not text:
-            raise ConfigurationError(f"target number {place} is no Target of three strings: {type(target).__name__}")
-        raise ConfigurationError(
-            f"target number {place} names a provider that was not given: {target.provider!r}",
-            hint=f"given were: {', '.join(sorted(providers))}",
-        )
+    left = iter(targets)
+    while page := list(islice(left, PAGE)):
+        # All at once, in C: looked at one by one, a million targets take a second more.
+        if set(map(type, page)) != {Target} or any(
+            set(map(type, column)) != {str} for column in zip(*page, strict=True)
+        ):
+            for place, target in enumerate(page, first):
+                if not (isinstance(target, Target) and all(isinstance(part, str) for part in target)):
+                    raise ConfigurationError(
+                        f"target number {place} is no Target of three strings: {type(target).__name__}"
+                    )
+        if not set(map(_provider, page)).issubset(providers):
+            for place, target in enumerate(page, first):
+                if target.provider not in providers:
+                    raise ConfigurationError(
+                        f"target number {place} names a provider that was not given: {target.provider!r}",
+                        hint=f"given were: {', '.join(sorted(providers))}",
+                    )
+        first += len(page)
 
 
 async def take_targets(

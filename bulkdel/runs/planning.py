@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from operator import itemgetter
+from operator import attrgetter, itemgetter
 from typing import Any
 
 from bulkdel.errors import BrokenPromise, ConfigurationError
@@ -14,7 +14,7 @@ from bulkdel.runs import index
 from bulkdel.runs.rows import insert
 from bulkdel.runs.schema import INDEXING, INVALID, LISTED, SEEN, WORDS
 from bulkdel.runs.store import Store
-from bulkdel.runs.values import Added, Known, flags_of, pack_id
+from bulkdel.runs.values import Added, Known, flags_of, pack_id, pack_ids
 from bulkdel.text import safe
 
 _of = itemgetter(0, 1)  # a target's provider and dataset
@@ -90,8 +90,8 @@ def add_targets(store: Store, targets: Sequence[Target]) -> None:
     keys = {place: store.dataset(*place) for place in dict.fromkeys(map(_of, targets))}
     values: list[Any] = [None] * 3 * len(targets)
     values[::3] = range(first, first + len(targets))
-    values[1::3] = [keys[_of(target)] for target in targets]
-    values[2::3] = [pack_id(target.document) for target in targets]
+    values[1::3] = map(keys.__getitem__, map(_of, targets))
+    values[2::3] = pack_ids(map(attrgetter("document"), targets))
     store.next_row += len(targets)
     new = insert(store.connection, _NEW_LINES if store.indexed else _LINES, 3, values)
     found = Counter(values[1::3])  # added up at the end: 1.8 µs for each line otherwise, more than its own row costs

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field, fields
 from typing import Any, Literal, NamedTuple
 from urllib.parse import urlsplit, urlunsplit
@@ -208,6 +208,12 @@ def pack_id(id: str) -> str | bytes:
     except UnicodeEncodeError:
         return id.encode("utf-8", "surrogatepass")
     return id
+
+
+def pack_ids(ids: Iterable[str]) -> list[str | bytes]:
+    """``pack_id`` of many."""
+    known = list(ids)
+    return [*known] if "".join(known).isascii() else [pack_id(id) for id in known]
 
 
 def unpack_id(stored: str | bytes) -> str:

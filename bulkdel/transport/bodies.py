@@ -18,7 +18,8 @@ _MEMBERS = 16  # each costs a copy of what is left; real bodies have one, and a 
 
 
 def body_at_hand(content: aiohttp.StreamReader, limit: int) -> tuple[bytes, bool]:
-    """As ``read_body``, of an answer that has given its connection back: all of it is here.
+    """As ``read_body``, of an answer that has given its connection back, as almost every one that comes in one segment has: it
+    is all here.
 
     :raises Exception: one of ``FAILURES``, where it did not come whole
     """

@@ -124,9 +124,7 @@ class HttpWire:
             response = await session.request(request.method, url, timeout=limits, **options)
             try:
                 connection = response.connection
-                if (
-                    connection is None
-                ):  # it is all here: given back already, as with almost every answer that comes in one segment
+                if connection is None:
                     body, cut = body_at_hand(response.content, limit)
                 else:
                     body, cut = await read_body(response.content, connection, limit)

@@ -157,10 +157,24 @@ MUTANTS = (
     ),
     Mutant(
         "page-of-another-dataset", "S1", SETTLING,
-        "Target(provider, datasets[key], id), None",
-        "Target(provider, next(iter(datasets.values())), id), None",
+        "map(Target, repeat(provider), map(datasets.__getitem__, keys), ids)",
+        "map(Target, repeat(provider), repeat(next(iter(datasets.values()))), ids)",
         "a page of documents of several datasets is handed over as one dataset's",
         FILE,
+    ),
+    Mutant(
+        "attempts-and-times-change-places", "S10", SETTLING,
+        "    values[4::7] = attempts\n    values[5::7] = map(milliseconds, settled_at)\n",
+        "    values[5::7] = attempts\n    values[4::7] = map(milliseconds, settled_at)\n",
+        "the columns of an ending are written to one another's places",
+        FILE,
+    ),
+    Mutant(
+        "not-attempted-among-endings", "S10", SETTLING,
+        '    if "not_attempted" in outcomes:\n        return []\n',
+        '    if outcomes[0] == "not_attempted":\n        return []\n',
+        "a batch is taken for endings because its first one is",
+        (*FILE, "tests/engine/test_recorded.py"),
     ),
     Mutant(
         "page-of-doubts-taken-for-fresh", "S2", SETTLING,
