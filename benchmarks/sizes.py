@@ -21,11 +21,11 @@ def measured(options: Options) -> Rounds:
     """Costs by ``MODE N``; N = the number of connections is what a call costs before they are all at work."""
     command = (sys.executable, "-m", "benchmarks.peers.beside", "--mode")
     peers = [Peer(f"{mode} {n}", (*command, mode), n) for n in (options.connections, *sizes(options)) for mode in MODES]
-    few = [peer for peer in peers if peer.documents <= 10_000]
-    large = [peer for peer in peers if peer not in few]
     with sink.running() as service:
-        # A thousand documents take a tenth of a second: more rounds of the small ones.
-        costs = compete(few, service, rounds=5 * options.rounds, connections=options.connections)
-        return costs | compete(
-            large, service, rounds=1 if options.full else options.rounds, connections=options.connections
-        )
+        costs: Rounds = {}
+        # A thousand documents take a tenth of a second, of which a third is the call's own: more rounds of the small ones.
+        for least, most, times in ((0, 1_000, 15), (1_001, 10_000, 5), (10_001, 10**6, 1)):
+            some = [peer for peer in peers if least <= peer.documents <= most]
+            rounds = 1 if options.full and times == 1 else times * options.rounds
+            costs |= compete(some, service, rounds=rounds, connections=options.connections)
+        return costs
