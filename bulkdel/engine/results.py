@@ -17,7 +17,7 @@ from bulkdel.errors import BrokenPromise, RunFileError
 from bulkdel.model import FULFILLED, Outcome, Settled
 
 BUFFER = 2_000
-"""Settled targets that may wait to be handed on before workers wait too; two commits of the run file's 1,000 rows."""
+"""Settled targets that may wait to be handed on before workers wait too; twice what a run file is given at a time."""
 
 PAGE = 256
 """Settled targets that are handed on at once, without waiting for more."""

@@ -204,7 +204,7 @@ class RunFile:
     async def add_documents(self, key: int, rows: Iterable[tuple[Document, str]]) -> Added:
         """Rows of a listing, in its order, each with why it is skipped (empty: it is selected).
 
-        A document that the listing showed before is not counted again. Durable when it returns, 1,000 rows to a commit.
+        A document that the listing showed before is not counted again. Durable when it returns, 2,000 rows to a commit.
         """
         total = Added()
         for chunk in _chunks(rows):

@@ -138,10 +138,8 @@ class Writer:
                 except Exception as error:  # what was promised is on disk; say so only where nothing worse was said
                     done[-1].error = done[-1].error or trouble(self._path, error)
             _hand_back(done)
-            del (
-                group,
-                done,
-            )  # the loop frees what it made: this thread would have to fetch all of it once more, lock in hand
+            # The loop frees what it made: this thread would have to fetch all of it once more, Python's lock in hand.
+            del group, done
             if last:
                 return
 
@@ -160,7 +158,8 @@ class Writer:
     def _commit(self, store: Store, group: list[_Job]) -> list[_Done]:
         connection = store.connection
         try:
-            # These two take Python's lock once, ``execute`` does three times; the loop has it meanwhile, and lets go every 5 ms.
+            # ``executescript`` and ``commit`` ask for Python's lock once, ``execute`` three times; the loop, which has it meanwhile,
+            # gives it up for good every 5 ms.
             connection.executescript("BEGIN IMMEDIATE")
             if len(group) == 1:
                 # The transaction is its savepoint: a step of SQL less, before and after.
