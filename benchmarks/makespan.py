@@ -18,7 +18,7 @@ from benchmarks.contest import Peer, compete, node, node_folder, ours, python
 from benchmarks.models import KEY, Limited, client, failed, now, targets
 from benchmarks.report import Options, Part, main
 from bulkdel import Dify, Limits, Rate
-from bulkdel.exchange import Answer, Request
+from bulkdel.providers.protocol import Answer, Request
 from tests import virtual
 
 OURS = "bulkdel"

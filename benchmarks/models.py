@@ -16,10 +16,9 @@ from pathlib import Path
 from typing import Any
 
 from bulkdel import Client, Policy, Rate, Target
-from bulkdel.exchange import Answer, Lost, Reply, Request
-from bulkdel.pacing import Pacing
-from bulkdel.pacing.boundary import Pacer
-from bulkdel.providers.base import Provider
+from bulkdel.limits import Pacing
+from bulkdel.limits.boundary import Pacer
+from bulkdel.providers.protocol import Answer, Lost, Provider, Reply, Request
 
 DATASET = "11111111-1111-4111-8111-111111111111"
 JSON = {"content-type": "application/json", "x-version": "1.14.2"}

@@ -23,10 +23,9 @@ from benchmarks.plots import draw
 from benchmarks.services import DIFY, Dataset
 from benchmarks.table import Row
 from bulkdel import Dify, Langdock, Limits, Policy, Rate
-from bulkdel.exchange import Answer
+from bulkdel.limits import Pacing
 from bulkdel.model import Target
-from bulkdel.pacing import Pacing
-from bulkdel.providers.base import Provider
+from bulkdel.providers.protocol import Answer, Provider
 from tests import virtual
 
 # ---------------------------------------------------------------------- known limits

@@ -22,7 +22,7 @@ from bulkdel.distributed.link import RedisLink
 from bulkdel.distributed.script import Ask
 from bulkdel.model import Rate
 from tests.distributed.redis_server import RedisServer, there
-from tests.pacing.departures import worst
+from tests.limits.departures import worst
 
 WORKERS = 4
 BEGIN_S = 0.5

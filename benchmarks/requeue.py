@@ -14,7 +14,7 @@ import random
 from benchmarks.models import DELETED, JSON, KEY, Model, client, now, targets
 from benchmarks.report import Options, Part, main
 from bulkdel import Dify, Limits, Policy
-from bulkdel.exchange import Answer, Request
+from bulkdel.providers.protocol import Answer, Request
 from tests import virtual
 
 N = 1_000

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from itertools import pairwise
 
 from benchmarks.models import DELETED, JSON, Model, failed, now, targets
-from bulkdel.exchange import Answer, Request
+from bulkdel.providers.protocol import Answer, Request
 
 
 class Shared(Model):

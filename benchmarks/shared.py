@@ -22,10 +22,10 @@ from typing import Any
 
 from benchmarks import table
 from benchmarks.table import Row
+from bulkdel.limits.shared import Shared
 from bulkdel.model import Rate
-from bulkdel.pacing.shared import Shared
 from tests import virtual
-from tests.pacing.departures import worst
+from tests.limits.departures import worst
 
 KEY = "0123456789abcdef"
 WORKERS = 4

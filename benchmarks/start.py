@@ -17,7 +17,7 @@ from benchmarks.report import Options, Part, main
 PROGRAMS = {
     "import aiohttp": "import aiohttp",
     "import bulkdel": "import bulkdel",
-    "bulkdel with all that a delete needs": "from bulkdel import Client, Dify, Policy, Target\nimport bulkdel.transport",
+    "bulkdel with all that a delete needs": "from bulkdel import Client, Dify, Policy, Target\nimport bulkdel.wire",
     "bulkdel --version": "import sys; sys.argv[1:] = ['--version']\nfrom bulkdel.cli import main; main()",
 }
 NOTHING = "nothing (the interpreter)"

@@ -19,7 +19,7 @@ from bulkdel.simulator import DifySimulator
 from tests.cli.service import until
 from tests.distributed.crew import Crew, account
 from tests.distributed.redis_server import RedisServer, there
-from tests.pacing.departures import worst
+from tests.limits.departures import worst
 
 DATASETS = 8
 RATE = 200

@@ -10,7 +10,6 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from bulkdel.account import DatasetReport, Report
     from bulkdel.calls import delete, purge, resume, settle
     from bulkdel.client import Client
     from bulkdel.engine.progress import Progress
@@ -28,7 +27,8 @@ if TYPE_CHECKING:
     from bulkdel.providers.dify import Dify
     from bulkdel.providers.langdock import Langdock
     from bulkdel.purging.datasets import DatasetListing
-    from bulkdel.runs import Run
+    from bulkdel.report import DatasetReport, Report
+    from bulkdel.store import Run
 
 # Where each public name lives. They are imported when first used: `bulkdel --version` needs none of them, and aiohttp
 # alone takes twenty times as long to import as Python to start.
@@ -37,7 +37,7 @@ _HOMES = {
     "bulkdel.client": ("Client",),
     "bulkdel.purging.datasets": ("DatasetListing",),
     "bulkdel.outcomes": ("Outcomes",),
-    "bulkdel.runs": ("Run",),
+    "bulkdel.store": ("Run",),
     "bulkdel.engine.progress": ("Progress",),
     "bulkdel.errors": (
         "BrokenPromise", "BulkdelError", "ConfigurationError", "Refused", "RejectedError", "RunFileError", "TargetsError",
@@ -45,7 +45,7 @@ _HOMES = {
     "bulkdel.model": ("Dataset", "Document", "Limits", "Policy", "Rate", "Selection", "Settled", "Target"),
     "bulkdel.providers.dify": ("Dify",),
     "bulkdel.providers.langdock": ("Langdock",),
-    "bulkdel.account": ("DatasetReport", "Report"),
+    "bulkdel.report": ("DatasetReport", "Report"),
 }  # fmt: skip
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 

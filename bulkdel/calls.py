@@ -8,11 +8,11 @@ from pathlib import Path
 from types import TracebackType
 
 from bulkdel import events
-from bulkdel.account import Report
 from bulkdel.client import Client, Targets
 from bulkdel.model import Policy, Selection
 from bulkdel.outcomes import Outcomes
-from bulkdel.providers.base import Provider
+from bulkdel.providers.protocol import Provider
+from bulkdel.report import Report
 
 
 async def purge(

@@ -11,7 +11,6 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 from bulkdel import events
-from bulkdel.account import Report
 from bulkdel.engine.call import Call
 from bulkdel.engine.channels import Channels, Connect
 from bulkdel.engine.engine import LaneOf
@@ -21,18 +20,19 @@ from bulkdel.engine.lane import Lane
 from bulkdel.engine.progress import Progress
 from bulkdel.engine.results import Journal
 from bulkdel.errors import ConfigurationError
+from bulkdel.limits import MakePacer
 from bulkdel.model import Policy, Selection, Target
 from bulkdel.outcomes import Kept, OnSettled, Outcomes
-from bulkdel.pacing import MakePacer
-from bulkdel.providers.base import Provider
+from bulkdel.providers.protocol import Provider
 from bulkdel.purging.datasets import DatasetListing, list_datasets
 from bulkdel.purging.explicit import check_targets, delete_report, stream
 from bulkdel.purging.flow import Confirm, OnPlan, Wish
 from bulkdel.purging.flow import purge as purge_datasets
 from bulkdel.purging.ledger import MemoryLedger
+from bulkdel.report import Report
 
 if TYPE_CHECKING:
-    from bulkdel.runs.values import Act
+    from bulkdel.store.values import Act
 
 # Run files are imported where one is used: SQLite and what stands on it cost a tenth of what aiohttp does.
 

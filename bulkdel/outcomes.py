@@ -8,9 +8,9 @@ from operator import itemgetter
 
 import anyio
 
-from bulkdel.account import Report
 from bulkdel.engine.results import Batch
 from bulkdel.model import Settled
+from bulkdel.report import Report
 
 OnSettled = Callable[[Sequence[Settled]], Awaitable[None]]
 

@@ -11,18 +11,18 @@ import pytest
 from blockbuster import BlockBuster
 
 MAY = (
-    ("bulkdel/runs/file.py", "_resolved"),  # a path's links, once a run: microseconds, before anything is sent
-    ("bulkdel/transport/http.py", "user_agent"),  # bulkdel's own version, once a client
+    ("bulkdel/store/file.py", "_resolved"),  # a path's links, once a run: microseconds, before anything is sent
+    ("bulkdel/wire/http.py", "user_agent"),  # bulkdel's own version, once a client
     ("bulkdel/purging/session.py", "version"),
     ("bulkdel/purging/recorded.py", "__iter__"),  # a report's settled targets are read when its reader asks for them
     ("bulkdel/purging/recorded.py", "__len__"),
     ("bulkdel/engine/results.py", "emit"),  # the logger is imported where something went wrong, once
     ("bulkdel/engine/results.py", "bug"),
     ("bulkdel/outcomes.py", "take"),
-    ("bulkdel/pacing/learned.py", "recall"),  # one small file, once a client
-    ("bulkdel/pacing/learned.py", "note"),  # and once for each rate that was learned
-    ("bulkdel/pacing/learned.py", "remember"),
-    ("bulkdel/pacing/shared.py", "__init__"),  # the shared limit's file, once a client
+    ("bulkdel/limits/learned.py", "recall"),  # one small file, once a client
+    ("bulkdel/limits/learned.py", "note"),  # and once for each rate that was learned
+    ("bulkdel/limits/learned.py", "remember"),
+    ("bulkdel/limits/shared.py", "__init__"),  # the shared limit's file, once a client
     ("bulkdel/process.py", "_born"),  # a line of /proc for each process that shares a limit, every five seconds
     ("bulkdel/process.py", "process_space"),
     ("redis/asyncio/connection.py", "__init__"),  # Redis' client looks its own version up, once a connection

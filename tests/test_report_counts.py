@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bulkdel.account.model import Counts
 from bulkdel.errors import BrokenPromise
 from bulkdel.model import FULFILLED, Outcome
+from bulkdel.report import Counts
 
 OUTCOMES: tuple[Outcome, ...] = get_args(Outcome)
 NAMES = [field.name for field in fields(Counts)]

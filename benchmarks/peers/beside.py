@@ -17,8 +17,8 @@ import bulkdel.purging.session  # noqa: F401  imported before the clock runs
 from benchmarks.peers.common import KEY, Options, Told, documents, run, url_of
 from benchmarks.peers.ours import targets
 from bulkdel import Client, Dify, Limits
-from bulkdel.exchange import Reply, Request, Wire
-from bulkdel.transport import HttpWire
+from bulkdel.providers.protocol import Reply, Request, Wire
+from bulkdel.wire import HttpWire
 
 TURN = 5_000
 POOL = 1_000

@@ -20,8 +20,8 @@ import aiohttp
 from benchmarks.peers.common import DATASET, KEY, Options, documents, options, url_of
 from benchmarks.peers.ours import targets
 from bulkdel import Client, Dify, Limits
-from bulkdel.exchange import Request
-from bulkdel.transport import HttpWire
+from bulkdel.providers.protocol import Request
+from bulkdel.wire import HttpWire
 
 ROUNDS = 15
 

@@ -12,8 +12,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeVar
 
-from bulkdel.account import Counts, Report
-from bulkdel.account.plan import Plan
 from bulkdel.cli import logs, output, progress, run_files, summary
 from bulkdel.cli.confirm import confirmation, typed_line
 from bulkdel.cli.metrics import Metrics
@@ -22,15 +20,16 @@ from bulkdel.cli.signals import Interrupts, once_more, watched
 from bulkdel.cli.tally import Tally
 from bulkdel.cli.world import World
 from bulkdel.errors import ConfigurationError, RunFileError
-from bulkdel.evidence.planned import too_long
 from bulkdel.model import Policy, RunStatus, Settled
+from bulkdel.render.planned import too_long
+from bulkdel.report import Counts, Plan, Report
 from bulkdel.text import many, safe
 
 if TYPE_CHECKING:
     from structlog.stdlib import BoundLogger
 
     from bulkdel.cli.broker import Crew
-    from bulkdel.providers.base import Provider
+    from bulkdel.providers.protocol import Provider
 
 T = TypeVar("T")
 

@@ -20,7 +20,7 @@ from bulkdel.cli.world import World
 from bulkdel.errors import ConfigurationError
 
 if TYPE_CHECKING:
-    from bulkdel.runs import RunHeader
+    from bulkdel.store import RunHeader
 
 F = TypeVar("F", bound=Callable[..., Any])
 

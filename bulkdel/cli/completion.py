@@ -67,8 +67,8 @@ def unfinished(ctx: click.Context, param: click.Parameter, incomplete: str) -> l
 
 def _runs(ctx: click.Context, incomplete: str, *, only_unfinished: bool) -> list[CompletionItem]:
     from bulkdel.errors import RunFileError
-    from bulkdel.evidence.overview import STATES, look, name_of
-    from bulkdel.runs.folder import run_files, state_folder
+    from bulkdel.render.overview import STATES, look, name_of
+    from bulkdel.store.folder import run_files, state_folder
 
     world = ctx.find_object(World)
     environ: Any = os.environ if world is None else world.environ

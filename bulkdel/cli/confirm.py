@@ -9,10 +9,10 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import TextIO
 
-from bulkdel.account.plan import Plan
 from bulkdel.cli.screen import Screen
-from bulkdel.evidence.planned import describe, to_delete
 from bulkdel.model import Policy
+from bulkdel.render.planned import describe, to_delete
+from bulkdel.report import Plan
 from bulkdel.text import NAME, safe
 
 NAMED = 3

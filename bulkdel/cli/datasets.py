@@ -6,11 +6,11 @@ from typing import Any
 
 import click
 
-from bulkdel.account import EXIT_STATUS
 from bulkdel.cli import completion
 from bulkdel.cli.options import connection_options, limit_options, talk_options
 from bulkdel.cli.world import World
 from bulkdel.model import Dataset
+from bulkdel.report import EXIT_STATUS
 from bulkdel.text import safe
 
 EPILOG = """\b

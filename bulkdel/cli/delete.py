@@ -10,7 +10,6 @@ from typing import Any, BinaryIO
 
 import click
 
-from bulkdel.account import Report
 from bulkdel.cli import completion, run_files
 from bulkdel.cli.options import (
     act_options,
@@ -24,6 +23,7 @@ from bulkdel.cli.output import check_streams
 from bulkdel.cli.targets import TargetFile
 from bulkdel.cli.world import World, is_terminal
 from bulkdel.errors import ConfigurationError
+from bulkdel.report import Report
 
 EPILOG = """\b
 Example: targets.csv, more columns are ignored

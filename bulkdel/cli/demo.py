@@ -10,11 +10,11 @@ import click
 
 from bulkdel.cli.options import talk_options
 from bulkdel.cli.world import World
-from bulkdel.evidence.words import spoken
+from bulkdel.render.words import spoken
 from bulkdel.text import many, safe
 
 if TYPE_CHECKING:
-    from bulkdel.account import Report
+    from bulkdel.report import Report
 
 EPILOG = """\b
 Example:

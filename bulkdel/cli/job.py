@@ -11,18 +11,18 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from bulkdel.account import Report
 from bulkdel.cli import broker, run_files
 from bulkdel.cli.options import act_options, ca_option, talk_options
 from bulkdel.cli.output import check_streams
 from bulkdel.cli.world import World
 from bulkdel.errors import ConfigurationError
+from bulkdel.report import Report
 from bulkdel.text import safe
 
 if TYPE_CHECKING:
     from bulkdel.cli.jobfile import Job
     from bulkdel.cli.targets import TargetFile
-    from bulkdel.providers.base import Provider
+    from bulkdel.providers.protocol import Provider
     from bulkdel.purging.flow import Wish
 
 EPILOG = """\b

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, MutableMapping
 from typing import Any, Final
 
-from bulkdel.evidence.words import learned, spoken
+from bulkdel.render.words import learned, spoken
 from bulkdel.text import many
 
 GRAVE: Final = {"warning": "1;35", "error": "1;91", "critical": "1;91"}

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, assert_never
 from bulkdel import events
 from bulkdel.cli import lines
 from bulkdel.cli.screen import Screen
-from bulkdel.evidence.words import limit
+from bulkdel.render.words import limit
 from bulkdel.text import safe
 
 if TYPE_CHECKING:

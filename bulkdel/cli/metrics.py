@@ -14,13 +14,13 @@ from typing import TYPE_CHECKING, get_args
 
 from bulkdel import events
 from bulkdel.errors import ConfigurationError
-from bulkdel.evidence.saving import is_run_file
 from bulkdel.model import Outcome
+from bulkdel.render.saving import is_run_file
 from bulkdel.text import safe
 
 if TYPE_CHECKING:
-    from bulkdel.account import Report
     from bulkdel.engine.progress import Progress
+    from bulkdel.report import Report
 
 WRITE_EVERY = 10.0
 """Seconds between two writings: no collector looks more often than every 10 to 15 seconds."""

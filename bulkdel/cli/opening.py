@@ -17,8 +17,8 @@ from bulkdel.model import Limits
 from bulkdel.text import safe
 
 if TYPE_CHECKING:
-    from bulkdel.providers.base import Provider
-    from bulkdel.runs import ProviderHeader, RunHeader
+    from bulkdel.providers.protocol import Provider
+    from bulkdel.store import ProviderHeader, RunHeader
 
 Warn = Callable[[str, str], None]
 

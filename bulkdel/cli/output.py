@@ -65,7 +65,7 @@ class Samples:
     @classmethod
     def recorded(cls, path: str, reasons: Iterable[str]) -> Samples:
         """Those that a run file holds, whichever session settled them; none where it cannot be read."""
-        from bulkdel.runs import Run
+        from bulkdel.store import Run
 
         samples = cls()
         outcomes: list[Outcome] = [o for o in get_args(Outcome) if o in reasons and o != "not_attempted"]

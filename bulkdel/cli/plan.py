@@ -7,7 +7,6 @@ from typing import Any
 
 import click
 
-from bulkdel.account import Report
 from bulkdel.cli import completion, run_files
 from bulkdel.cli.options import (
     connection_options,
@@ -20,6 +19,7 @@ from bulkdel.cli.options import (
     talk_options,
 )
 from bulkdel.cli.world import World
+from bulkdel.report import Report
 
 EPILOG = """\b
 Example: plan, review, carry out.

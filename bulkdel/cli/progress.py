@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Literal, Protocol, assert_never
 
 from bulkdel.cli.screen import Screen
 from bulkdel.engine.progress import Progress, Wait
-from bulkdel.evidence.words import limit, rounded, spoken
+from bulkdel.render.words import limit, rounded, spoken
 from bulkdel.text import many, safe
 
 if TYPE_CHECKING:

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from bulkdel.account import Report
 from bulkdel.cli import completion, run_files
 from bulkdel.cli.options import (
     act_options,
@@ -22,9 +21,10 @@ from bulkdel.cli.options import (
 from bulkdel.cli.output import check_streams
 from bulkdel.cli.world import World
 from bulkdel.errors import ConfigurationError
+from bulkdel.report import Report
 
 if TYPE_CHECKING:
-    from bulkdel.providers.base import Provider
+    from bulkdel.providers.protocol import Provider
 
 EPILOG = """\b
 Example: empty one knowledge base of your own Dify, after looking at it.

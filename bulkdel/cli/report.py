@@ -14,7 +14,7 @@ from bulkdel.cli.world import World, is_terminal
 from bulkdel.errors import ConfigurationError
 
 FORMATS = ("text", "json", "jsonl", "csv", "html")
-"""Those of ``bulkdel.evidence.formats``, which is not imported to show ``--help``."""
+"""Those of ``bulkdel.render.formats``, which is not imported to show ``--help``."""
 
 EPILOG = """\b
 Example:
@@ -49,9 +49,9 @@ def report(world: World, /, run: str, form: str, output: Path | None) -> int:
     RUN is a file, or a run's name as bulkdel runs shows it, or the beginning of one.
     """
     from bulkdel.cli.screen import Screen
-    from bulkdel.evidence.formats import FORMATS as RENDERERS
-    from bulkdel.evidence.saving import save
-    from bulkdel.runs import Run
+    from bulkdel.render.formats import FORMATS as RENDERERS
+    from bulkdel.render.saving import save
+    from bulkdel.store import Run
 
     to_file = output is not None and str(output) != "-"
     if form == "html" and not to_file and is_terminal(world.stdout):

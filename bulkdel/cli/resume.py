@@ -8,11 +8,11 @@ from typing import Any
 
 import click
 
-from bulkdel.account import Report
 from bulkdel.cli import broker, completion, run_files
 from bulkdel.cli.options import connection_options, limit_options, policy_from, resume_options, talk_options
 from bulkdel.cli.output import check_streams
 from bulkdel.cli.world import World
+from bulkdel.report import Report
 
 EPILOG = """\b
 Example:
@@ -43,7 +43,7 @@ def resume(world: World, /, run: str, **given: Any) -> int:
     """
     from bulkdel.cli import act, opening
     from bulkdel.cli.screen import Screen
-    from bulkdel.runs import Run
+    from bulkdel.store import Run
 
     world.verbose = given["verbose"]
     check_streams(given["settled"], as_json=given["as_json"])

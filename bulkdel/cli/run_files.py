@@ -25,7 +25,7 @@ def place(given: Mapping[str, Any], world: World, label: str) -> Path | None:
         return None
     if given["run_file"] is not None:
         return Path(given["run_file"])
-    from bulkdel.runs.folder import new_path, state_folder
+    from bulkdel.store.folder import new_path, state_folder
 
     return new_path(label, folder=state_folder(world.environ), now=time.time())
 
@@ -33,7 +33,7 @@ def place(given: Mapping[str, Any], world: World, label: str) -> Path | None:
 def state(world: World) -> Path | None:
     """The user's state folder, None where there is none: then nothing is remembered, and limits are shared with nobody."""
     from bulkdel.errors import RunFileError
-    from bulkdel.runs.folder import state_folder
+    from bulkdel.store.folder import state_folder
 
     try:
         return state_folder(world.environ)
@@ -67,8 +67,8 @@ def find(words: str, world: World) -> Path:
     :raises ConfigurationError: where there is none, or more than one
     :raises RunFileError: where the state folder cannot be found or read
     """
-    from bulkdel.evidence.overview import name_of
-    from bulkdel.runs.folder import SUFFIX, run_files, state_folder
+    from bulkdel.render.overview import name_of
+    from bulkdel.store.folder import SUFFIX, run_files, state_folder
 
     if os.path.isfile(words):
         return Path(words)
@@ -89,8 +89,8 @@ def find(words: str, world: World) -> Path:
 
 def resuming(path: Path, more: Iterable[str] = ()) -> str:
     """``bulkdel resume PATH``, to be pasted into a shell, where the run at ``path`` can go on; empty where it cannot."""
-    from bulkdel.evidence.overview import goes_on
-    from bulkdel.runs import Run
+    from bulkdel.render.overview import goes_on
+    from bulkdel.store import Run
 
     try:
         with Run.open(path, check=False) as run:
@@ -115,8 +115,8 @@ def carried(given: Mapping[str, Any]) -> list[str]:
 
 def discard(path: Path) -> None:
     """Take a run file away that nothing was asked for and that cannot go on, so that its name is free for the next try."""
-    from bulkdel.evidence.overview import goes_on
-    from bulkdel.runs import Run
+    from bulkdel.render.overview import goes_on
+    from bulkdel.store import Run
 
     try:
         with Run.open(path, check=False) as run:

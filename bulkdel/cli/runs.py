@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from bulkdel.cli.world import World
-from bulkdel.evidence.words import rough
+from bulkdel.render.words import rough
 from bulkdel.text import safe
 
 if TYPE_CHECKING:
-    from bulkdel.evidence.overview import Overview
+    from bulkdel.render.overview import Overview
 
 EPILOG = """\b
 Example:
@@ -35,8 +35,8 @@ def runs(world: World, /, as_json: bool) -> int:
     """List the runs in your state folder: name, status, age, counts, and the command that goes on with one."""
     from bulkdel.cli import output
     from bulkdel.cli.screen import Screen
-    from bulkdel.evidence.overview import look
-    from bulkdel.runs.folder import run_files, state_folder
+    from bulkdel.render.overview import look
+    from bulkdel.store.folder import run_files, state_folder
 
     folder = state_folder(world.environ)
     found = [look(path) for path in run_files(folder)]

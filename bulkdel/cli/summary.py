@@ -5,14 +5,13 @@ from __future__ import annotations
 import shlex
 from typing import get_args
 
-from bulkdel.account import DatasetReport, Report
-from bulkdel.account.plan import FIRST, Plan
 from bulkdel.cli.output import Samples
 from bulkdel.cli.screen import WIDTH, drawn, folded, width
 from bulkdel.cli.world import World, is_terminal
-from bulkdel.evidence.planned import describe, forecast
-from bulkdel.evidence.summary import ADVICE, costs, dataset_lines, headline, spent, unverified, without_answer
 from bulkdel.model import FULFILLED, Outcome, Policy
+from bulkdel.render.planned import describe, forecast
+from bulkdel.render.summary import ADVICE, costs, dataset_lines, headline, spent, unverified, without_answer
+from bulkdel.report import FIRST, DatasetReport, Plan, Report
 from bulkdel.text import safe, title
 
 

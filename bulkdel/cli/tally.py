@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from bulkdel import events
-from bulkdel.account import Counts, DatasetReport, Report
 from bulkdel.errors import BulkdelError
+from bulkdel.report import Counts, DatasetReport, Report
 from bulkdel.text import many
 
 
@@ -104,7 +104,7 @@ class Tally:
 def _recorded(path: Path) -> Report | None:
     """The account that the run file holds; None where it cannot be read."""
     from bulkdel.purging.recorded import recorded_report
-    from bulkdel.runs import Run
+    from bulkdel.store import Run
 
     try:
         with Run.open(path, check=False) as run:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO, TextIO
 if TYPE_CHECKING:
     from bulkdel.cli.metrics import Metrics
     from bulkdel.client import Client
-    from bulkdel.providers.base import Provider
+    from bulkdel.providers.protocol import Provider
 
 
 def _client(*providers: Provider, **options: Any) -> Client:

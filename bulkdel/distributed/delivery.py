@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Any, Literal, TypeVar
 
 from bulkdel import events
-from bulkdel.account import Report
 from bulkdel.client import Client
 from bulkdel.distributed.board import Begun, Board, Ending, Gone, Row, Told, Words
 from bulkdel.distributed.limit import redis_pacer
@@ -21,7 +20,8 @@ from bulkdel.distributed.shard import Item, Service, Shard
 from bulkdel.errors import ConfigurationError, RunFileError
 from bulkdel.model import Settled
 from bulkdel.providers import registry
-from bulkdel.providers.base import Provider
+from bulkdel.providers.protocol import Provider
+from bulkdel.report import Report
 
 T = TypeVar("T")
 

@@ -17,8 +17,8 @@ from bulkdel.engine.job import Job
 from bulkdel.engine.lane import FRESH, Lane
 from bulkdel.engine.results import Results
 from bulkdel.engine.stop import Stop
-from bulkdel.exchange import StopProvider
 from bulkdel.model import Outcome, Policy, Target
+from bulkdel.providers.protocol import StopProvider
 
 if TYPE_CHECKING:
     from bulkdel.distributed.submit import Submitter

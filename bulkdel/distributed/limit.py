@@ -12,11 +12,11 @@ import anyio
 
 from bulkdel.distributed.link import Away, Link, RedisLink
 from bulkdel.distributed.script import Ask, Look
+from bulkdel.limits.boundary import MakePacer, PacerLost
+from bulkdel.limits.joint import LOOK_S, JointBucket, courtesy, joint_bucket
+from bulkdel.limits.line import Line
 from bulkdel.model import Rate
-from bulkdel.pacing.boundary import MakePacer, PacerLost
-from bulkdel.pacing.joint import LOOK_S, JointBucket, courtesy, joint_bucket
-from bulkdel.pacing.line import Line
-from bulkdel.providers.base import Provider
+from bulkdel.providers.protocol import Provider
 
 PATIENCE_S = 60.0
 """Seconds for which a Redis that is away is waited for: longer than a restart or a failover, shorter than people wait."""

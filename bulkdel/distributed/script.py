@@ -23,8 +23,8 @@ from dataclasses import dataclass
 from importlib.resources import files
 from typing import Any, Literal
 
+from bulkdel.limits.joint import joint_bucket
 from bulkdel.model import Rate
-from bulkdel.pacing.joint import joint_bucket
 
 LUA = (files("bulkdel.distributed") / "limit.lua").read_text("utf-8")
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from bulkdel.engine.job import Job
 from bulkdel.model import Limits, Policy, Rate, Target
-from bulkdel.providers.base import Provider
+from bulkdel.providers.protocol import Provider
 
 VERSION = 1
 """Of the message: a worker that does not know it says so, and touches nothing."""

@@ -9,7 +9,6 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
 from bulkdel import events
-from bulkdel.account import Counts, DatasetReport, Report
 from bulkdel.engine.channel import Channel
 from bulkdel.engine.engine import Engine, Feed, LaneOf
 from bulkdel.engine.lane import Lane
@@ -18,6 +17,7 @@ from bulkdel.engine.results import Consumer, Journal, Results
 from bulkdel.engine.stop import Stop, StopReason
 from bulkdel.engine.timeline import TICK_S, Sample, Timeline, percentiles
 from bulkdel.model import Policy, RunStatus, Settled
+from bulkdel.report import Counts, DatasetReport, Report
 from bulkdel.text import title
 
 FIRST_TICK_S = 0.05

@@ -15,9 +15,7 @@ import anyio
 from bulkdel import events
 from bulkdel.backoff import full_jitter
 from bulkdel.engine.stop import Stop, StopReason
-from bulkdel.exchange import Answer, Lost, Pause, Reply, Request, Requeue, StopProvider, Wire
-from bulkdel.model import Policy, Rate
-from bulkdel.pacing import (
+from bulkdel.limits import (
     Breaker,
     Concurrency,
     GiveUp,
@@ -31,8 +29,9 @@ from bulkdel.pacing import (
     Sample,
     Slots,
 )
-from bulkdel.pacing.learned import Learned, Memory
-from bulkdel.providers.base import Provider
+from bulkdel.limits.learned import Learned, Memory
+from bulkdel.model import Policy, Rate
+from bulkdel.providers.protocol import Answer, Lost, Pause, Provider, Reply, Request, Requeue, StopProvider, Wire
 
 T = TypeVar("T")
 
@@ -373,7 +372,7 @@ def _pacer(provider: Provider, rate: Rate | None, state: Path | None, make: Make
         return make(provider, rate)
     if state is None:
         return Pacing(rate)
-    from bulkdel.pacing.shared import Shared  # brings SQLite along, which few programs need
+    from bulkdel.limits.shared import Shared  # brings SQLite along, which few programs need
 
     return Shared(rate, state, provider.fingerprint)
 

@@ -18,10 +18,9 @@ from bulkdel.engine.progress import Progress
 from bulkdel.engine.results import Consumer, Journal
 from bulkdel.engine.stop import StopReason
 from bulkdel.errors import ConfigurationError
-from bulkdel.exchange import Wire
+from bulkdel.limits import MakePacer
 from bulkdel.model import Policy
-from bulkdel.pacing import MakePacer
-from bulkdel.providers.base import Provider
+from bulkdel.providers.protocol import Provider, Wire
 
 Connect = Callable[[Provider], AbstractAsyncContextManager[Wire]]
 
@@ -137,7 +136,7 @@ class Channels:
 
 
 def _over_http(provider: Provider, *, ca_file: str | Path | None) -> AbstractAsyncContextManager[Wire]:
-    from bulkdel.transport import HttpWire  # with aiohttp behind it, which a wire of one's own can do without
+    from bulkdel.wire import HttpWire  # with aiohttp behind it, which a wire of one's own can do without
 
     most = most_concurrency(provider)
     # One more than documents in flight: looks at documents being indexed go beside them.

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from bulkdel.account import Counts
 from bulkdel.model import Outcome, Target
+from bulkdel.report import Counts
 
 
 @dataclass(slots=True, eq=False)

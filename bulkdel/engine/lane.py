@@ -19,7 +19,8 @@ from bulkdel.engine.queue import Queue
 from bulkdel.engine.refused import Refused
 from bulkdel.engine.results import Results
 from bulkdel.engine.stop import Stop
-from bulkdel.exchange import (
+from bulkdel.model import ANSWER_LOST, Outcome, Policy, Target
+from bulkdel.providers.protocol import (
     Answer,
     Ask,
     Asked,
@@ -33,7 +34,6 @@ from bulkdel.exchange import (
     StopProvider,
     Verdict,
 )  # fmt: skip
-from bulkdel.model import ANSWER_LOST, Outcome, Policy, Target
 from bulkdel.text import many
 
 WINDOW = 8_192

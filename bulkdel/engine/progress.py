@@ -7,8 +7,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
 
-from bulkdel.account import Counts
 from bulkdel.model import Rate
+from bulkdel.report import Counts
 from bulkdel.text import many
 
 if TYPE_CHECKING:

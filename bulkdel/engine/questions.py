@@ -9,9 +9,20 @@ from typing import TypeAlias, TypeVar
 from bulkdel.backoff import full_jitter
 from bulkdel.engine.channel import Channel
 from bulkdel.engine.stop import Stop
-from bulkdel.exchange import Failure, Gone, Lost, Page, Pause, Reply, Request, Requeue, StopDataset, StopProvider
 from bulkdel.model import Dataset, Document, Policy, Target
-from bulkdel.providers.base import Next
+from bulkdel.providers.protocol import (
+    Failure,
+    Gone,
+    Lost,
+    Next,
+    Page,
+    Pause,
+    Reply,
+    Request,
+    Requeue,
+    StopDataset,
+    StopProvider,
+)
 from bulkdel.text import many
 
 T = TypeVar("T")

@@ -11,10 +11,10 @@ from typing import Protocol
 import anyio
 
 from bulkdel import events
-from bulkdel.account import Counts
 from bulkdel.engine.job import Job
 from bulkdel.errors import BrokenPromise, RunFileError
 from bulkdel.model import FULFILLED, Outcome, Settled
+from bulkdel.report import Counts
 
 BUFFER = 2_000
 """Settled targets that may wait to be handed on before workers wait too; twice what a run file is given at a time."""

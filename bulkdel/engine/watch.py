@@ -10,8 +10,8 @@ from bulkdel.backoff import next_look
 from bulkdel.engine.job import Job
 from bulkdel.engine.lane import Lane
 from bulkdel.engine.questions import GaveUp, ask_document, ask_page
-from bulkdel.exchange import Gone, Page, StopDataset, StopProvider
 from bulkdel.model import Document
+from bulkdel.providers.protocol import Gone, Page, StopDataset, StopProvider
 
 
 async def watch(lane: Lane) -> None:

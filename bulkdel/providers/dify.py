@@ -11,7 +11,12 @@ from functools import lru_cache
 from typing import ClassVar, Final
 from urllib.parse import urlsplit
 
-from bulkdel.exchange import (
+from bulkdel.model import Dataset, Document, Limits, Rate, Target
+from bulkdel.providers import words
+from bulkdel.providers.bearer import Bearer
+from bulkdel.providers.dify_answers import Said, is_404, is_success, not_dify, take_apart, usual_meaning, why_unanswered
+from bulkdel.providers.dify_rows import dataset_of, document_of, next_page, page_rows, the_one
+from bulkdel.providers.protocol import (
     LISTING_BYTES,
     Answer,
     Ask,
@@ -19,6 +24,7 @@ from bulkdel.exchange import (
     Failure,
     Gone,
     Lost,
+    Next,
     Page,
     Reject,
     Reply,
@@ -28,12 +34,6 @@ from bulkdel.exchange import (
     StopProvider,
     Verdict,
 )
-from bulkdel.model import Dataset, Document, Limits, Rate, Target
-from bulkdel.providers import words
-from bulkdel.providers.base import Next
-from bulkdel.providers.bearer import Bearer
-from bulkdel.providers.dify_answers import Said, is_404, is_success, not_dify, take_apart, usual_meaning, why_unanswered
-from bulkdel.providers.dify_rows import dataset_of, document_of, next_page, page_rows, the_one
 
 # Written out: a third faster than with a group that repeats, and every target passes here twice.
 _UUID = re.compile("[0-9a-fA-F]{8}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{12}")

@@ -6,8 +6,8 @@ from collections.abc import Callable
 from typing import Final, NamedTuple
 
 from bulkdel.backoff import retry_after
-from bulkdel.exchange import Answer, Failure, Pause, Requeue, StopDataset, StopProvider
 from bulkdel.providers import words
+from bulkdel.providers.protocol import Answer, Failure, Pause, Requeue, StopDataset, StopProvider
 
 # A refused call counts against the same window, so nothing is asked before the whole window has passed.
 _CLOUD_WINDOW: Final = 60.0

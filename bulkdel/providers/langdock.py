@@ -11,7 +11,11 @@ from typing import ClassVar, Final, NamedTuple
 from urllib.parse import quote
 
 from bulkdel.backoff import reset_after, retry_after, seconds_to_next_minute
-from bulkdel.exchange import (
+from bulkdel.model import Dataset, Document, Limits, Rate, Target
+from bulkdel.providers import words
+from bulkdel.providers.bearer import Bearer
+from bulkdel.providers.langdock_rows import dataset_of, document_of, file_rows, folder_rows, the_file
+from bulkdel.providers.protocol import (
     LISTING_BYTES,
     Answer,
     Ask,
@@ -19,6 +23,7 @@ from bulkdel.exchange import (
     Failure,
     Gone,
     Lost,
+    Next,
     Page,
     Pause,
     Reject,
@@ -29,11 +34,6 @@ from bulkdel.exchange import (
     StopProvider,
     Verdict,
 )
-from bulkdel.model import Dataset, Document, Limits, Rate, Target
-from bulkdel.providers import words
-from bulkdel.providers.base import Next
-from bulkdel.providers.bearer import Bearer
-from bulkdel.providers.langdock_rows import dataset_of, document_of, file_rows, folder_rows, the_file
 
 # These words, dots and slashes reach other routes: ``DELETE /knowledge/{folder}/access`` revokes sharing. A router may
 # ignore case and blanks at the ends; control characters and halves of surrogate pairs are in no id.

@@ -16,9 +16,9 @@ from importlib.metadata import EntryPoint, entry_points
 from typing import Any, Final, cast
 
 from bulkdel.errors import ConfigurationError
-from bulkdel.providers.base import Provider
 from bulkdel.providers.dify import Dify
 from bulkdel.providers.langdock import Langdock
+from bulkdel.providers.protocol import Provider
 from bulkdel.text import safe
 
 GROUP: Final = "bulkdel.providers"

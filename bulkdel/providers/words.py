@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from datetime import UTC, datetime
 from typing import Final
 
-from bulkdel.exchange import Answer, Deleted, Lost, Requeue, StopDataset, StopProvider
+from bulkdel.providers.protocol import Answer, Deleted, Lost, Requeue, StopDataset, StopProvider
 from bulkdel.text import safe
 
 DELETED: Final = Deleted()

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from bulkdel.engine.call import Call
 from bulkdel.engine.channel import Channel
 from bulkdel.engine.questions import GaveUp, ask_datasets
-from bulkdel.exchange import Page, StopDataset, StopProvider
 from bulkdel.model import Dataset, RunStatus
+from bulkdel.providers.protocol import Page, StopDataset, StopProvider
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,8 +8,6 @@ from itertools import islice
 from operator import itemgetter
 from typing import Any
 
-from bulkdel.account import Counts, DatasetReport, Report
-from bulkdel.account.plan import Plan, PlannedDataset
 from bulkdel.engine.call import Call, dataset_status
 from bulkdel.engine.engine import Feed, all_of
 from bulkdel.engine.feeds import from_iterable, from_sequence
@@ -17,6 +15,7 @@ from bulkdel.errors import ConfigurationError, RunFileError, TargetsError
 from bulkdel.model import Document, Settled, Target
 from bulkdel.purging.ledger import Ledger
 from bulkdel.purging.listing import Failed, snapshot
+from bulkdel.report import Counts, DatasetReport, Plan, PlannedDataset, Report
 from bulkdel.text import safe
 
 PAGE = 4_000

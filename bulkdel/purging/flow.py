@@ -8,8 +8,6 @@ from dataclasses import dataclass, field, fields
 import anyio
 
 from bulkdel import events
-from bulkdel.account import Counts, DatasetReport, Report
-from bulkdel.account.plan import FIRST, Plan, PlannedDataset
 from bulkdel.engine.call import Call, dataset_status
 from bulkdel.engine.engine import Engine, Feed
 from bulkdel.engine.job import Job
@@ -20,6 +18,7 @@ from bulkdel.purging.ledger import Ledger, Row
 from bulkdel.purging.listing import Failed, preflight, snapshot
 from bulkdel.purging.select import job, refusal, why_skipped
 from bulkdel.purging.verify import Verified, verify
+from bulkdel.report import FIRST, Counts, DatasetReport, Plan, PlannedDataset, Report
 from bulkdel.text import many, safe
 
 Confirm = Callable[[Plan], Awaitable[bool]]

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Sequence
 from typing import Literal, NamedTuple, Protocol
 
-from bulkdel.account import DatasetReport
 from bulkdel.model import Document, Outcome, Rate, Selection, Settled, Target
+from bulkdel.report import DatasetReport
 
 Fate = Literal["skipped", "selected"] | Outcome
 """What became of a listed document: left by selection, not settled yet, or how it settled."""

@@ -8,9 +8,8 @@ from dataclasses import dataclass
 from bulkdel.engine.channel import Channel
 from bulkdel.engine.questions import GaveUp, ask_page, ask_preflight
 from bulkdel.engine.stop import Stop
-from bulkdel.exchange import Page, StopDataset, StopProvider
 from bulkdel.model import Dataset, Document, Policy
-from bulkdel.providers.base import Next
+from bulkdel.providers.protocol import Next, Page, StopDataset, StopProvider
 
 MAX_PASSES = 5
 """Passes over one listing: two show that it holds still; a listing that is short after five is not going to be whole."""

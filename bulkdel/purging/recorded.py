@@ -10,12 +10,12 @@ from itertools import islice
 from pathlib import Path
 from typing import overload
 
-from bulkdel.account import Counts, DatasetReport, Report
 from bulkdel.engine.timeline import Sample
 from bulkdel.model import Document, Rate, Selection, Settled, Target
 from bulkdel.purging.ledger import Fate, Row, Work
-from bulkdel.runs import Count, Run, RunFile
-from bulkdel.runs.review import AGREED, ESTIMATED, LEARNED
+from bulkdel.report import Counts, DatasetReport, Report
+from bulkdel.store import Count, Run, RunFile
+from bulkdel.store.review import AGREED, ESTIMATED, LEARNED
 
 
 class RunLedger:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from bulkdel.engine.job import Job
 from bulkdel.model import Document, Indexing, Policy, Selection
-from bulkdel.providers.base import Provider
+from bulkdel.providers.protocol import Provider
 from bulkdel.purging.ledger import Work
 from bulkdel.text import many, safe
 

@@ -10,17 +10,16 @@ from typing import Any
 
 import anyio.to_thread
 
-from bulkdel.account import Counts, Report
-from bulkdel.account.plan import PlannedDataset
 from bulkdel.engine.call import Call
 from bulkdel.engine.results import Journal
 from bulkdel.errors import ConfigurationError, RunFileError
 from bulkdel.model import Policy, Selection, Target
-from bulkdel.providers.base import Provider
+from bulkdel.providers.protocol import Provider
 from bulkdel.purging.flow import Confirm, OnPlan, Wish, purge
 from bulkdel.purging.recorded import RunLedger, recorded_report
-from bulkdel.runs import ProviderHeader, Run, RunFile, RunHeader
-from bulkdel.runs.values import Act, AskedDataset, address
+from bulkdel.report import Counts, PlannedDataset, Report
+from bulkdel.store import ProviderHeader, Run, RunFile, RunHeader
+from bulkdel.store.values import Act, AskedDataset, address
 
 Begin = Callable[[Sequence[str], Policy, Journal], AbstractContextManager[Call]]
 """Begins a call of the providers with these names, which writes down in the journal what it does."""

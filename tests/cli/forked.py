@@ -21,8 +21,8 @@ from tests.cli.service import Beside, Ended
 CONTEXT = multiprocessing.get_context("forkserver")
 CONTEXT.set_forkserver_preload(
     [
-        "bulkdel.cli.act", "bulkdel.client", "bulkdel.evidence.formats", "bulkdel.transport", "uvloop", "tests.cli.forked",
-        "tests.runs.child",
+        "bulkdel.cli.act", "bulkdel.client", "bulkdel.render.formats", "bulkdel.wire", "uvloop", "tests.cli.forked",
+        "tests.store.child",
     ]
 )  # fmt: skip
 """Where processes that are to begin quickly come from; there is one such server for each process that runs tests."""

@@ -10,13 +10,12 @@ from types import TracebackType
 from typing import Any, BinaryIO
 
 from bulkdel import events
-from bulkdel.account import Counts, DatasetReport, Report
-from bulkdel.account.plan import Plan, PlannedDataset
 from bulkdel.cli import run
 from bulkdel.cli.world import World
 from bulkdel.engine.progress import Progress
 from bulkdel.model import Settled, Target
 from bulkdel.purging.datasets import DatasetListing
+from bulkdel.report import Counts, DatasetReport, Plan, PlannedDataset, Report
 
 KEY = "dataset-NeverShowThisKey0123"
 DATASET = "6f1c2b34-0000-4000-8000-000000000001"

@@ -11,10 +11,10 @@ from typing import Any
 
 import pytest
 
-from bulkdel.account import Counts, DatasetReport, Report
 from bulkdel.cli import act, summary
 from bulkdel.cli.output import SAMPLES, Samples, SettledLines
 from bulkdel.model import RunStatus, Settled, Target
+from bulkdel.report import Counts, DatasetReport, Report
 from tests.cli.outside import DATASET, ENVIRON, KEY, OTHER, Closed, FakeClient, Terminal, invoke
 
 JSON_KEYS = [

@@ -6,10 +6,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bulkdel.account.plan import Plan, PlannedDataset
 from bulkdel.cli.confirm import is_yes, question
-from bulkdel.evidence.planned import describe
 from bulkdel.model import Policy
+from bulkdel.render.planned import describe
+from bulkdel.report import Plan, PlannedDataset
 from tests.cli.outside import DATASET, KEY, OTHER, FakeClient, invoke
 
 FULL = PlannedDataset(

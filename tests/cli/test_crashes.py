@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from bulkdel.runs import Run
 from bulkdel.simulator import DifySimulator, Faults
+from bulkdel.store import Run
 from tests.cli.forked import Forked
 from tests.cli.service import Beside, until, with_dify
 from tests.cli.test_end_to_end import account

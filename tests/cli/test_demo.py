@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from bulkdel import Client
-from bulkdel.account import Report
+from bulkdel.report import Report
 from tests.cli.outside import invoke
 
 

@@ -13,7 +13,7 @@ from bulkdel import Limits, Policy, Rate, Selection
 from bulkdel.cli.jobfile import Job, JobDelete, JobProvider, JobPurge, read
 from bulkdel.cli.options import GivenConcurrency, GivenRate
 from bulkdel.errors import ConfigurationError
-from bulkdel.runs import Run
+from bulkdel.store import Run
 from tests.cli.inside import interrupt, last
 from tests.cli.outside import Seen, invoke
 from tests.engine.world import DATASET, Service, client, document_id

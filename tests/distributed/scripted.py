@@ -7,8 +7,8 @@ from dataclasses import dataclass, field, replace
 from redis import Redis
 
 from bulkdel.distributed.script import LUA, Ask, Look, arguments, keys, read
+from bulkdel.limits.joint import joint_bucket
 from bulkdel.model import Rate
-from bulkdel.pacing.joint import joint_bucket
 from tests.distributed.direct import EPOCH_US
 
 

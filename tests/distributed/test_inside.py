@@ -11,7 +11,6 @@ import pytest
 from celery.contrib.testing.worker import start_worker
 
 from bulkdel import Client, Dify, Limits, Policy, Rate, events
-from bulkdel.account import Report
 from bulkdel.distributed import redis_pacer
 from bulkdel.distributed.app import create_app, submit
 from bulkdel.distributed.board import Board
@@ -19,6 +18,7 @@ from bulkdel.distributed.shard import KeyPlace, Service, Shard
 from bulkdel.distributed.submit import Submitter
 from bulkdel.errors import ConfigurationError
 from bulkdel.purging.flow import Wish
+from bulkdel.report import Report
 from bulkdel.simulator import DifySimulator, Faults
 from tests.cli.service import until
 from tests.distributed.redis_server import RedisServer

@@ -10,13 +10,13 @@ from redis import Redis
 
 from bulkdel.distributed.limit import FREE_S, RedisPacer
 from bulkdel.distributed.script import Ask, Look, keys
+from bulkdel.limits import PacerLost
+from bulkdel.limits.joint import joint_bucket
 from bulkdel.model import Rate
-from bulkdel.pacing import PacerLost
-from bulkdel.pacing.joint import joint_bucket
 from tests import virtual
 from tests.distributed.direct import DirectLink
 from tests.distributed.redis_server import RedisServer
-from tests.pacing.departures import now, worst
+from tests.limits.departures import now, worst
 
 
 @pytest.fixture

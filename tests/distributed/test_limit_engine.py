@@ -11,15 +11,15 @@ from redis import Redis
 
 from bulkdel import Client, Dify, Limits, Rate
 from bulkdel.distributed.limit import RedisPacer
-from bulkdel.pacing import MakePacer
-from bulkdel.pacing.joint import joint_bucket
-from bulkdel.providers.base import Provider
+from bulkdel.limits import MakePacer
+from bulkdel.limits.joint import joint_bucket
+from bulkdel.providers.protocol import Provider
 from bulkdel.simulator import DifySimulator, Faults
 from tests import virtual
 from tests.distributed.direct import DirectLink
 from tests.distributed.redis_server import RedisServer
 from tests.engine.world import Service, client, provider, targets
-from tests.pacing.departures import worst
+from tests.limits.departures import worst
 
 
 @pytest.fixture

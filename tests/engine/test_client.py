@@ -11,8 +11,7 @@ import pytest
 
 from bulkdel import Client, Dify, Report, Target
 from bulkdel.errors import ConfigurationError
-from bulkdel.exchange import Answer, Page, Reply, Request
-from bulkdel.providers.base import Provider
+from bulkdel.providers.protocol import Answer, Page, Provider, Reply, Request
 from bulkdel.purging.datasets import DatasetListing
 from tests import virtual
 from tests.engine.world import DATASET, JSON, KEY, Service, client, document_id, error, provider

@@ -10,7 +10,7 @@ import pytest
 from bulkdel import Policy, Rate, Target, TargetsError, events
 from bulkdel.engine.lane import WINDOW
 from bulkdel.errors import ConfigurationError
-from bulkdel.exchange import Answer, Reply, Request
+from bulkdel.providers.protocol import Answer, Reply, Request
 from tests import virtual
 from tests.engine.world import DATASET, JSON, Service, client, provider, targets
 

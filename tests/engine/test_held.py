@@ -8,7 +8,7 @@ from collections.abc import Callable
 import pytest
 
 from bulkdel import Policy
-from bulkdel.exchange import Reply, Request
+from bulkdel.providers.protocol import Reply, Request
 from tests import virtual
 from tests.engine.world import DATASET, Service, client, error
 

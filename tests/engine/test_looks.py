@@ -12,7 +12,7 @@ import pytest
 from bulkdel import Dify, Limits, Policy, Rate, Target
 from bulkdel.engine.job import Job
 from bulkdel.engine.refused import Refused
-from bulkdel.exchange import Asked, Reply, Requeue, Verdict
+from bulkdel.providers.protocol import Asked, Reply, Requeue, Verdict
 from tests import virtual
 from tests.engine.world import DATASET, Service, client, document_id, error, provider, targets
 

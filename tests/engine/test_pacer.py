@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 
 from bulkdel import Dify, Rate
-from bulkdel.pacing import PacerLost, Pacing
-from bulkdel.pacing.learned import Memory
-from bulkdel.providers.base import Provider
+from bulkdel.limits import PacerLost, Pacing
+from bulkdel.limits.learned import Memory
+from bulkdel.providers.protocol import Provider
 from tests import virtual
 from tests.engine.world import Service, client, provider, targets
 

@@ -9,8 +9,8 @@ from collections import Counter
 import pytest
 
 from bulkdel import Policy, Selection
-from bulkdel.account.plan import Plan
-from bulkdel.exchange import Answer, Reply, Request
+from bulkdel.providers.protocol import Answer, Reply, Request
+from bulkdel.report import Plan
 from tests import virtual
 from tests.engine.world import DATASET, HTML, JSON, Service, client, error, targets
 

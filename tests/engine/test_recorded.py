@@ -14,14 +14,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bulkdel import Dify, Policy, Run, RunFileError, Target
-from bulkdel.account.plan import Plan
 from bulkdel.errors import ConfigurationError
 from bulkdel.purging.flow import Wish
 from bulkdel.purging.recorded import RunLedger
-from bulkdel.runs import RunFile
+from bulkdel.report import Plan
+from bulkdel.store import RunFile
 from tests import virtual
 from tests.engine.world import ACTS, DATASET, Service, client, provider, targets
-from tests.runs.helpers import header
+from tests.store.helpers import header
 
 # Beside a writer thread the virtual clock gives real time to every look of the timeline: an hour's pause would take one
 # minute.

@@ -17,7 +17,7 @@ from bulkdel.engine.feeds import from_sequence
 from bulkdel.engine.job import Job
 from bulkdel.engine.results import Results
 from bulkdel.errors import BrokenPromise, ConfigurationError
-from bulkdel.exchange import Answer, Reply, Request
+from bulkdel.providers.protocol import Answer, Reply, Request
 from bulkdel.purging.flow import Wish
 from tests import virtual
 from tests.engine.world import DATASET, JSON, KEY, Service, client, document_id, error, provider, targets

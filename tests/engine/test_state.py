@@ -12,9 +12,9 @@ import pytest
 
 from bulkdel import events
 from bulkdel.client import Client
+from bulkdel.limits.jointfile import NAME
+from bulkdel.limits.learned import FOLDER, Memory
 from bulkdel.model import Limits, Rate
-from bulkdel.pacing.jointfile import NAME
-from bulkdel.pacing.learned import FOLDER, Memory
 from bulkdel.providers.dify import Dify
 
 

@@ -11,10 +11,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bulkdel import Policy, Rate, Report, Run
-from bulkdel.account.plan import Plan
 from bulkdel.engine.timeline import MOST, Sample, Timeline, merge, percentiles
-from bulkdel.exchange import Answer, Reply
+from bulkdel.providers.protocol import Answer, Reply
 from bulkdel.purging.recorded import recorded_report
+from bulkdel.report import Plan
 from tests import virtual
 from tests.engine.world import DATASET, Service, client, provider, targets
 

@@ -11,8 +11,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
 from bulkdel import Client, Dify, Limits, Policy, Rate, Target
-from bulkdel.exchange import Answer, Lost, Reply, Request
-from bulkdel.providers.base import Provider
+from bulkdel.providers.protocol import Answer, Lost, Provider, Reply, Request
 
 KEY = "dataset-0123456789abcdef"
 DATASET = "11111111-1111-4111-8111-111111111111"

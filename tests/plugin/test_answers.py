@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bulkdel.exchange import (
+from bulkdel.model import Dataset, Document, Limits, Rate, Target
+from bulkdel.providers.protocol import (
     Answer,
     Ask,
     Asked,
@@ -26,7 +27,6 @@ from bulkdel.exchange import (
     StopProvider,
     Verdict,
 )
-from bulkdel.model import Dataset, Document, Limits, Rate, Target
 from bulkdel.text import safe
 from tests.plugin.simulator import KEY
 from tests.plugin.vectorstores.bulkdel_openai import VectorStores

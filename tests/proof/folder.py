@@ -6,7 +6,7 @@ import json
 from dataclasses import dataclass
 
 from bulkdel import Langdock, Limits, Rate
-from bulkdel.exchange import Answer, Lost, Reply, Request
+from bulkdel.providers.protocol import Answer, Lost, Reply, Request
 from tests.engine.world import HTML, KEY, Service
 
 FOLDER = "folder-1"

@@ -7,7 +7,7 @@ from collections import deque
 from collections.abc import AsyncIterator
 
 from bulkdel import Policy, Target, events
-from bulkdel.exchange import Answer, Reply, Request
+from bulkdel.providers.protocol import Answer, Reply, Request
 from tests import virtual
 from tests.engine.world import DATASET, HTML, Service, client, provider, targets
 from tests.proof.test_purges import SHAPES, Base

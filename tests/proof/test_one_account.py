@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 
 from bulkdel import Policy, Report, Run
-from bulkdel.evidence.account import account
-from bulkdel.evidence.text import lines
+from bulkdel.render.account import account
+from bulkdel.render.text import lines
 from tests import virtual
 from tests.engine.world import DATASET, Service, client, provider, targets
 

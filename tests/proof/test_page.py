@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 
 from bulkdel import Dify
-from bulkdel.exchange import Answer, Asked, Deleted, Gone, Reject, Requeue, Verdict
 from bulkdel.model import Target
+from bulkdel.providers.protocol import Answer, Asked, Deleted, Gone, Reject, Requeue, Verdict
 from bulkdel.simulator import DifySimulator, Faults
 from tests.proof import page
 from tests.simulator.helpers import Answer as Came

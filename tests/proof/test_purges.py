@@ -14,9 +14,9 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from bulkdel import Policy, Report, Selection
-from bulkdel.exchange import Answer, Lost, Page, Reply, Request
 from bulkdel.model import Document
 from bulkdel.providers.dify import Dify
+from bulkdel.providers.protocol import Answer, Lost, Page, Reply, Request
 from tests import virtual
 from tests.engine.world import DATASET, HTML, JSON, KEY, Service, client, document_id, error
 

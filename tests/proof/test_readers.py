@@ -12,8 +12,8 @@ from typing import Any
 
 from bulkdel import Dify, Langdock
 from bulkdel.errors import ConfigurationError
-from bulkdel.exchange import Answer, Asked, Lost, Reply
 from bulkdel.model import Document, Limits, Rate, Target
+from bulkdel.providers.protocol import Answer, Asked, Lost, Reply
 
 FILE = Path(__file__).with_name("verdicts.txt")
 DATASET, DOCUMENT = "0b7c0c2e-6d0b-4c07-9c57-6f2b0a4d9e11", "5a1e0c2e-6d0b-4c07-9c57-6f2b0a4d9e22"

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from bulkdel import Policy, Settled, events
-from bulkdel.runs import Run
+from bulkdel.store import Run
 from tests import virtual
 from tests.engine.world import Service, client, targets
 

@@ -20,7 +20,7 @@ from bulkdel.engine.channel import Channel
 from bulkdel.engine.feeds import from_iterable, from_sequence
 from bulkdel.engine.stop import StopReason
 from bulkdel.model import Settled
-from bulkdel.providers.base import Provider
+from bulkdel.providers.protocol import Provider
 from tests import virtual
 from tests.engine.world import ACTS, DATASET, ENDS, Service, client, provider, targets
 from tests.proof import folder

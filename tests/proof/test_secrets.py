@@ -17,7 +17,7 @@ import pytest
 
 from bulkdel import Dify, Langdock, Policy, Report, Target
 from bulkdel.errors import ConfigurationError
-from bulkdel.exchange import Reply, Request
+from bulkdel.providers.protocol import Reply, Request
 from bulkdel.simulator import DifySimulator, Faults
 from bulkdel.simulator.names import NASTY
 from tests import virtual

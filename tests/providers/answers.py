@@ -6,8 +6,8 @@ import json
 from typing import Any
 
 from bulkdel import Dify, Langdock
-from bulkdel.exchange import Answer, Asked
 from bulkdel.model import Target
+from bulkdel.providers.protocol import Answer, Asked
 
 KEY = "dataset-AbCdEf0123456789"
 DS = "a5316353-8529-42e8-aac2-f8538a59ee86"

@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 
-from bulkdel.exchange import (
+from bulkdel.model import Document
+from bulkdel.providers.protocol import (
     Answer,
     Ask,
     Deleted,
@@ -20,7 +21,6 @@ from bulkdel.exchange import (
     StopProvider,
     Verdict,
 )  # fmt: skip
-from bulkdel.model import Document
 from tests.providers.answers import DIFY, DOC, DS, HTML, KEY, TARGET, asked, dify_answer, error
 
 DOCUMENT_404 = error(404, "not_found", "Document Not Exists.")

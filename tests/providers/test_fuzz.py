@@ -9,9 +9,20 @@ from typing import Any, get_args
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bulkdel.exchange import Answer, Asked, Deleted, Failure, Gone, Lost, Page, Reply, StopDataset, Verdict
 from bulkdel.model import Dataset, Document
-from bulkdel.providers.base import Next
+from bulkdel.providers.protocol import (
+    Answer,
+    Asked,
+    Deleted,
+    Failure,
+    Gone,
+    Lost,
+    Next,
+    Page,
+    Reply,
+    StopDataset,
+    Verdict,
+)
 from bulkdel.text import safe
 from tests.providers.answers import ATTACHMENT, DIFY, DS, FOLDER, HTML, KEY, LANGDOCK, TARGET
 

@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 
-from bulkdel.exchange import (
+from bulkdel.model import Document, Target
+from bulkdel.providers.protocol import (
     Answer,
     Ask,
     Deleted,
@@ -19,7 +20,6 @@ from bulkdel.exchange import (
     StopDataset,
     StopProvider,
 )  # fmt: skip
-from bulkdel.model import Document, Target
 from tests.providers.answers import ATTACHMENT, FILE, FOLDER, HTML, KEY, LANGDOCK, asked, langdock_answer
 from tests.providers.test_dify_table import is_like
 

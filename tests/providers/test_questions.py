@@ -6,12 +6,14 @@ from typing import Any
 
 import pytest
 
-from bulkdel.exchange import (
+from bulkdel.model import Dataset, Document
+from bulkdel.providers.protocol import (
     LISTING_BYTES,
     Answer,
     Failure,
     Gone,
     Lost,
+    Next,
     Page,
     Pause,
     Reply,
@@ -19,8 +21,6 @@ from bulkdel.exchange import (
     StopDataset,
     StopProvider,
 )  # fmt: skip
-from bulkdel.model import Dataset, Document
-from bulkdel.providers.base import Next
 from tests.providers.answers import (
     ATTACHMENT,
     DIFY,

@@ -8,7 +8,8 @@ from typing import Any, get_args
 
 import pytest
 
-from bulkdel.exchange import (
+from bulkdel.model import Dataset, Document, Target
+from bulkdel.providers.protocol import (
     Answer,
     Ask,
     Asked,
@@ -21,7 +22,6 @@ from bulkdel.exchange import (
     StopProvider,
     Verdict,
 )  # fmt: skip
-from bulkdel.model import Dataset, Document, Target
 from tests import recorded
 from tests.providers.answers import DIFY, DOC, DS
 from tests.recorded import Row

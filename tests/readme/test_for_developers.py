@@ -12,8 +12,6 @@ import pytest
 import yaml
 
 from tests.cli.service import clean
-from tests.mutants import __main__ as mutants
-from tests.mutants import generated
 from tests.readme.stage import ROOT
 
 RUN, AUDIT = re.findall(r"^```sh\n(.*?)^```$", (ROOT / "tests/README.md").read_text("utf-8"), re.MULTILINE | re.DOTALL)
@@ -25,9 +23,9 @@ def words(module: str) -> list[list[str]]:
     return [argv[3:] for argv in LINES if argv[:3] == [".venv/bin/python", "-m", module]]
 
 
-def test_every_line_is_pytest_or_the_mutants() -> None:
-    """The two below have them all."""
-    assert len(words("pytest")) + len(words("tests.mutants")) == len(LINES)
+def test_every_line_is_pytest() -> None:
+    """The test below has them all."""
+    assert len(words("pytest")) == len(LINES)
 
 
 @pytest.mark.parametrize("argv", words("pytest"), ids=shlex.join)
@@ -40,20 +38,6 @@ def test_pytest_takes_these_options(argv: list[str], tmp_path: Path) -> None:
         cwd=ROOT, env=environ, capture_output=True, text=True, timeout=60,
     )  # fmt: skip
     assert (done.returncode, done.stderr) == (0, ""), done.stdout
-
-
-def test_the_mutants_take_these_options(monkeypatch: pytest.MonkeyPatch) -> None:
-    """All of the catalogue, or mutmut in areas that there are: nothing is planted here."""
-    planted: list[int] = []
-    areas: list[str] = []
-    monkeypatch.setattr(mutants, "run", lambda chosen, jobs, *, trust: planted.append(len(chosen)) or 0)
-    monkeypatch.setattr(generated, "main", lambda names, *_: areas.extend(names) or 0)
-    for argv in words("tests.mutants"):
-        monkeypatch.setattr(sys, "argv", ["tests.mutants", *argv])
-        assert mutants.main() == 0
-    assert planted == [len(mutants.MUTANTS)]
-    assert areas
-    assert set(areas) <= set(generated.AREAS)
 
 
 def test_the_audit_by_hand_is_that_of_the_workflow() -> None:

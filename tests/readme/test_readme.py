@@ -19,9 +19,8 @@ import pytest
 import yaml
 
 from bulkdel.cli.app import bulkdel
-from bulkdel.exchange import Asked, Requeue, Verdict
 from bulkdel.model import FULFILLED, Document, Outcome, Policy
-from bulkdel.providers.base import Provider
+from bulkdel.providers.protocol import Asked, Provider, Requeue, Verdict
 from tests.cli.service import clean
 from tests.readme.stage import DONE, ROOT, Stage
 

@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from bulkdel.exchange import Reply, Request
-from bulkdel.transport import HttpWire
+from bulkdel.providers.protocol import Reply, Request
+from bulkdel.wire import HttpWire
 
 KEY = "dataset-KEY-that-nobody-may-see"
 DELETE = Request("DELETE", "/datasets/1/documents/2")

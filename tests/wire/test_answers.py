@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bulkdel.exchange import ANSWER_BYTES, Answer, Lost, Request
-from bulkdel.transport.bodies import gunzip
+from bulkdel.providers.protocol import ANSWER_BYTES, Answer, Lost, Request
+from bulkdel.wire.bodies import gunzip
 from tests.wire.conftest import Run
 from tests.wire.places import DELETE, ask, wire_to
 from tests.wire.servers import (

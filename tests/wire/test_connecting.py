@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from bulkdel.errors import ConfigurationError
-from bulkdel.exchange import Answer, Lost
+from bulkdel.providers.protocol import Answer, Lost
 from tests.wire.certificates import authority_file, server_context
 from tests.wire.conftest import Run, run_on
 from tests.wire.places import ask, wire_to

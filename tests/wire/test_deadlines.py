@@ -6,7 +6,7 @@ import asyncio
 
 import pytest
 
-from bulkdel.transport.deadlines import Deadlines
+from bulkdel.wire.deadlines import Deadlines
 from tests import virtual
 
 

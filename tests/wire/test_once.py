@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from bulkdel.exchange import ANSWER_BYTES, Answer, Lost, Request
-from bulkdel.transport import HttpWire, http
+from bulkdel.providers.protocol import ANSWER_BYTES, Answer, Lost, Request
+from bulkdel.wire import HttpWire, http
 from tests.wire.conftest import Run, run_on
 from tests.wire.places import DELETE, KEY, Place, ask, wire_to
 from tests.wire.servers import DELETED, OK, ScriptedServer, answering, full, reset, silence, then_close, then_silence

@@ -11,8 +11,8 @@ import pytest
 from yarl import URL
 
 from bulkdel.errors import ConfigurationError
-from bulkdel.exchange import Answer, Lost, Request
-from bulkdel.transport.proxies import proxy_for
+from bulkdel.providers.protocol import Answer, Lost, Request
+from bulkdel.wire.proxies import proxy_for
 from tests.wire.certificates import authority_file, server_context
 from tests.wire.conftest import Run
 from tests.wire.places import DELETE, KEY, ask, wire_to

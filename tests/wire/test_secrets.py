@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from bulkdel.errors import ConfigurationError
-from bulkdel.exchange import Lost
+from bulkdel.providers.protocol import Lost
 from tests.wire.certificates import server_context
 from tests.wire.conftest import run_on
 from tests.wire.places import KEY, Place, ask, wire_to
@@ -52,7 +52,7 @@ def test_key_is_shown_nowhere(loop: str, tmp_path: Path, caplog: pytest.LogCaptu
 @pytest.mark.parametrize("value", [f"Bearer {KEY}\n", f"Bearer {KEY}\r\nX: y", f"Bearer \x00{KEY}", f"Bearer é{KEY}"])
 def test_key_that_cannot_be_sent(value: str) -> None:
     """A key with characters that no header can carry is refused when the wire is made, and not shown."""
-    from bulkdel.transport import HttpWire
+    from bulkdel.wire import HttpWire
 
     with pytest.raises(ConfigurationError, match="Authorization") as raised:
         HttpWire(Place("http://service.test", {"Authorization": value}), connections=1)  # type: ignore[arg-type]

@@ -6,10 +6,10 @@ from dataclasses import dataclass
 from typing import TypeVar
 from urllib.parse import quote
 
-from bulkdel import exchange as ex
 from bulkdel.backoff import reset_after, retry_after
 from bulkdel.model import Dataset, Document, Limits, Rate, Target
 from bulkdel.providers import Bearer, words
+from bulkdel.providers import protocol as ex
 
 Row = dict[str, object]
 T = TypeVar("T", Dataset, Document)

@@ -1,0 +1,298 @@
+"""What a provider is: a frozen value that words requests and reads answers; no I/O, no clock, no state.
+
+A provider answers two questions. *What do I send?* (``request``, ``preflight``, ``listing``, ``document``, ``datasets``) and
+*what does this answer mean?* (``read`` and the ``read_…`` methods). Everything else (pacing, retries, accounting) is the
+engine's.
+
+A delete is a short walk through named steps. It begins at ``start(...)`` (``delete`` for almost every document); a verdict
+``Ask(step)`` goes on to another step at once, and any other verdict ends or postpones it. Two steps every provider words:
+``delete``, and ``check`` (is this document still there? asked before a document is given up). A walk may come back to
+``delete``; whoever walks it bounds its length.
+
+Services behind a bearer key share ``bearer.Bearer``, which checks key and address and keeps the limits; ``registry`` finds
+providers by their kind.
+
+Verdicts are named by how far they reach: one document, its dataset, or the provider.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Generic, Literal, NamedTuple, Protocol, TypeVar
+
+from bulkdel.model import Dataset, Document, Limits, Outcome, Rate, Target
+
+T = TypeVar("T")
+
+ANSWER_BYTES = 64 * 1024
+"""How much of an answer to a DELETE is read: the largest real one is a 5 KB HTML page."""
+LISTING_BYTES = 32 * 1024 * 1024
+"""How much of a listing is read: 1,000 Langdock files are about 400 KB, 100 Dify rows about 100 KB."""
+
+
+class Request(NamedTuple):
+    """What to send: ``path`` begins with ``/``, is percent-encoded already and goes behind the provider's base URL.
+
+    A named tuple, as all that is made for every document: 0.3 µs against 1.0 µs for a frozen dataclass.
+    """
+
+    method: Literal["GET", "DELETE", "PATCH", "POST"]
+    path: str
+    json: Mapping[str, object] | None = None
+    max_body: int = ANSWER_BYTES
+
+
+class Answer(NamedTuple):
+    """What a service answered: ``headers`` has lower-case keys (or ignores case); ``body`` is cut at ``Request.max_body``.
+
+    ``cut`` is True where the body was longer than that. A body that ended early is no Answer but a Lost.
+    """
+
+    status: int
+    headers: Mapping[str, str] = {}
+    body: bytes = b""
+    cut: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Lost:
+    """No whole answer came.
+
+    ``sent`` is whether the request may have reached the service: then what it asked for may have been done (in doubt).
+    ``kind``: ``unreachable`` (refused, no such host, connecting timed out), ``tls`` (a certificate that does not verify),
+    ``timeout``, ``disconnected``, ``garbled`` (what came is not HTTP). ``detail`` is for people and holds no key.
+    """
+
+    kind: Literal["unreachable", "tls", "timeout", "disconnected", "garbled"]
+    sent: bool
+    detail: str = ""
+
+
+Reply = Answer | Lost
+
+
+class Wire(Protocol):
+    """Sends a request and brings the reply; never raises for anything that a network or a service can do."""
+
+    async def send(self, request: Request, *, timeout: float, connect_timeout: float) -> Reply:
+        """One attempt: at most one request leaves. Only cancellation is raised."""
+
+
+# ------------------------------------------------------------------ verdicts on one document
+
+
+@dataclass(frozen=True, slots=True)
+class Deleted:
+    """The service says that the document is deleted."""
+
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Gone:
+    """The service itself says that there is no such document.
+
+    ``listed``: it says so by a good listing of the dataset, which proves that the dataset is there for the next documents.
+    """
+
+    reason: str = ""
+    listed: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Reject:
+    """The service will not delete this document, however often it is asked."""
+
+    outcome: Outcome
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Requeue:
+    """Ask again later.
+
+    ``cause`` decides what it costs: ``indexing`` waits on its own time budget and spends no attempt; ``trouble`` (the
+    service or the network is unwell) spends an attempt and counts for the breaker; ``unclear`` spends an attempt only.
+    ``doubt``: what was asked may have been done all the same. ``after`` is the least wait in seconds, None for the
+    backoff's. ``step`` is where to go on, None for the same step again.
+    """
+
+    cause: Literal["indexing", "trouble", "unclear"]
+    reason: str
+    doubt: bool = False
+    after: float | None = None
+    step: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Ask:
+    """Not settled yet: ask this next, at once, for the same document."""
+
+    step: str
+    reason: str = ""
+
+
+# ------------------------------------------------------------------ verdicts on a dataset
+
+
+@dataclass(frozen=True, slots=True)
+class StopDataset:
+    """Nothing in this dataset can be deleted: its targets settle as ``dataset_stopped``."""
+
+    reason: str
+
+
+# ------------------------------------------------------------------ verdicts on a provider
+
+
+@dataclass(frozen=True, slots=True)
+class Pause:
+    """The provider wants nothing for a while; the document is asked again and it costs it no attempt.
+
+    ``after`` is in seconds, None for a backoff. ``slower``: it is a rate limit, so the rate is lowered. ``stop_after``:
+    that many such pauses in a row, with nothing else in between, stop the provider.
+    """
+
+    reason: str
+    after: float | None = None
+    slower: bool = True
+    stop_after: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class StopProvider:
+    """Nothing more can be done at this provider; what is left stays not attempted."""
+
+    reason: str
+    hint: str = ""
+
+
+Verdict = Deleted | Gone | Reject | Requeue | Ask | StopDataset | Pause | StopProvider
+"""What an answer to one step of a delete means."""
+
+Failure = Requeue | StopDataset | Pause | StopProvider
+"""What an answer to a question (preflight, listing) means where it is not what was asked for; never cause indexing."""
+
+
+class Asked(NamedTuple):
+    """What an answer answers.
+
+    ``step``: ``delete``, ``check`` (is the document still there?), or a step of the provider's own. ``doubt``: an earlier
+    attempt may have been carried out. ``unarchive``: the user wants archived documents un-archived first. ``listed``: a good
+    listing of the dataset held this document in this run.
+    """
+
+    target: Target
+    step: str = "delete"
+    doubt: bool = False
+    unarchive: bool = False
+    listed: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Page(Generic[T]):
+    """A page of a listing; ``next`` is the cursor of the next page, None where this was the last.
+
+    ``total`` is how many items the service says there are in all, None where it does not say.
+    """
+
+    items: tuple[T, ...] = field(default=())
+    next: str | None = None
+    total: int | None = None
+
+
+# ------------------------------------------------------------------ the provider
+
+
+@dataclass(frozen=True, slots=True)
+class Next:
+    """The answer to a preflight said nothing of the dataset yet: ask again with this cursor."""
+
+    cursor: str
+
+
+class Provider(Protocol):
+    """One service as one key sees it. Every method is pure; none raises for anything a service can answer."""
+
+    @property
+    def name(self) -> str:
+        """What targets and reports call it (``dify``); unique among the providers of one call."""
+
+    @property
+    def kind(self) -> str:
+        """Which service it is; the entry point's name (``dify``)."""
+
+    @property
+    def base_url(self) -> str:
+        """Where the service is, without a trailing slash; a ``Request.path`` goes straight behind it."""
+
+    @property
+    def limits(self) -> Limits:
+        """The service's limits: the caller's, or this provider's defaults for the address. ``concurrency`` is never None."""
+
+    @property
+    def pace(self) -> Rate | None:
+        """What pacing keeps: ``limits.rate``, or less where the limit is shared with others; None for no known limit."""
+
+    @property
+    def page_size(self) -> int:
+        """How many documents one listing request returns; decides whether waiting documents are looked at one by one."""
+
+    @property
+    def fingerprint(self) -> str:
+        """16 hex digits that tell one key at one address from another, and do not tell the key."""
+
+    def headers(self) -> Mapping[str, str]:
+        """Headers of every request, the key among them; only the wire calls this."""
+
+    def invalid(self, dataset: str, document: str | None = None) -> str:
+        """Why these ids may not be sent (they would reach another route), in a few words; empty where they may.
+
+        Called once for each target, so it is one compiled pattern and never raises, whatever is given.
+        """
+
+    def start(self, document: Document, *, unarchive: bool) -> str:
+        """The step that the delete of a listed ``document`` begins at; one that was not listed begins at ``delete``."""
+
+    def request(self, target: Target, step: str) -> Request:
+        """What to send for this step. The ids were found good by ``invalid``.
+
+        :raises ValueError: for a step that the provider does not have: a bug
+        """
+
+    def read(self, asked: Asked, reply: Reply) -> Verdict:
+        """What the reply to ``asked.step`` means for the target, its dataset or the provider.
+
+        ``Deleted`` only for the service's own success, ``Gone`` only for its own "no such document", also where an earlier
+        attempt is in doubt: the engine, which counts the attempts, then calls it deleted.
+
+        :raises ValueError: for a step that the provider does not have: a bug
+        """
+
+    def preflight(self, dataset: str, cursor: str | None) -> Request:
+        """Proves key, address and dataset before anything is deleted; ``cursor`` is None at first."""
+
+    def read_preflight(self, dataset: str, cursor: str | None, reply: Reply) -> Dataset | Next | Failure:
+        """The dataset, with ``refusal`` where it is there and cannot be purged; ``StopDataset`` where it is not there."""
+
+    def listing(self, dataset: str, cursor: str | None) -> Request:
+        """One page of the dataset's documents; ``cursor`` is None for the first."""
+
+    def read_listing(self, dataset: str, cursor: str | None, reply: Reply) -> Page[Document] | Failure:
+        """A page that was read whole; anything less is a failure, never a page with fewer rows.
+
+        Promise S15: a failed or incomplete listing is not an empty one, and such a run never exits 0.
+        """
+
+    def document(self, target: Target) -> Request:
+        """One document's state."""
+
+    def read_document(self, target: Target, reply: Reply) -> Document | Gone | Failure:
+        """Its state, asked only after a good listing of its dataset."""
+
+    def datasets(self, cursor: str | None) -> Request:
+        """One page of the datasets that the key sees."""
+
+    def read_datasets(self, cursor: str | None, reply: Reply) -> Page[Dataset] | Failure:
+        """A page of them; a failure is the provider's (never ``StopDataset``), because no dataset was asked for."""

@@ -1,0 +1,358 @@
+"""The account of one call: what is planned, what was listed, selected and settled, and whether it adds up."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, fields
+from typing import Any
+
+from bulkdel.errors import BrokenPromise, RejectedError
+from bulkdel.model import FULFILLED, Outcome, Rate, RunStatus, Settled
+
+EXIT_STATUS: Mapping[RunStatus, int] = {
+    "complete": 0,
+    "incomplete": 1,
+    "refused": 3,
+    "stopped": 4,
+    "deadline": 5,
+    "interrupted": 130,
+}
+
+
+@dataclass(slots=True)
+class Counts:
+    """How many documents came to what: ``listed = selected + skipped``, and the four endings add up to ``selected``.
+
+    ``rejected`` counts the targets that were refused or given up; those that were not attempted count apart.
+    """
+
+    listed: int = 0
+    selected: int = 0
+    skipped: int = 0
+    deleted: int = 0
+    already_gone: int = 0
+    rejected: int = 0
+    not_attempted: int = 0
+
+    @property
+    def settled(self) -> int:
+        """Targets that have an ending."""
+        return self.deleted + self.already_gone + self.rejected + self.not_attempted
+
+    def settle(self, outcome: Outcome, n: int = 1) -> None:
+        """Count ``n`` targets that ended in ``outcome``."""
+        match outcome:
+            case "deleted":
+                self.deleted += n
+            case "already_gone":
+                self.already_gone += n
+            case "not_attempted":
+                self.not_attempted += n
+            case _:
+                self.rejected += n
+
+    def add(self, other: Counts) -> None:
+        for f in fields(self):
+            setattr(self, f.name, getattr(self, f.name) + getattr(other, f.name))
+
+    @classmethod
+    def of(cls, datasets: Iterable[DatasetReport]) -> Counts:
+        """The sum of the datasets' own.
+
+        :raises BrokenPromise: where it does not conserve (S21)
+        """
+        total = cls()
+        for dataset in datasets:
+            total.add(dataset.counts)
+        total.check("the run")
+        return total
+
+    def check(self, what: str) -> None:
+        """:raises BrokenPromise: where the counts do not conserve (S21)"""
+        if self.listed != self.selected + self.skipped:
+            raise BrokenPromise(f"{what}: {self.listed} listed, but {self.selected} selected + {self.skipped} skipped")
+        if self.selected != self.settled:
+            raise BrokenPromise(
+                f"{what}: {self.selected} selected, but {self.deleted} deleted + {self.already_gone} already gone"
+                f" + {self.rejected} rejected + {self.not_attempted} not attempted"
+            )
+
+
+@dataclass(slots=True)
+class DatasetReport:
+    """One dataset's part of the account.
+
+    ``status`` is one of the run's words; a dataset that does not exist or that the key may not touch is ``stopped``, and
+    ``reason`` says why. ``remaining`` is how many documents the verification still listed, None where none was made.
+    ``new`` names up to 20 documents that came after the listing (``id name``), ``still_there`` up to 20 that the service
+    called deleted and still lists; ``new_count`` and ``still_there_count`` say how many in all.
+    """
+
+    provider: str
+    dataset: str
+    name: str = ""
+    status: RunStatus = "complete"
+    reason: str = ""
+    counts: Counts = field(default_factory=Counts)
+    remaining: int | None = None
+    skipped_reasons: dict[str, int] = field(default_factory=dict)
+    new: tuple[str, ...] = ()
+    new_count: int = 0
+    still_there: tuple[str, ...] = ()
+    still_there_count: int = 0
+
+    def as_dict(self) -> dict[str, Any]:
+        out: dict[str, Any] = {
+            "provider": self.provider,
+            "dataset": self.dataset,
+            "name": self.name,
+            "status": self.status,
+        }
+        out |= {f.name: getattr(self.counts, f.name) for f in fields(self.counts)}
+        out["remaining"] = self.remaining
+        if self.reason:
+            out["reason"] = self.reason
+        if self.new_count:
+            out["new"] = self.new_count
+        if self.still_there_count:
+            out["still_there"] = self.still_there_count
+        return out
+
+
+@dataclass(slots=True)
+class ProviderAccount:
+    """What one provider cost: requests that left, pauses that began, requeues and provider-seconds by cause."""
+
+    requests: int = 0
+    pauses: int = 0
+    requeued: Counter[str] = field(default_factory=Counter)
+    waited_s: Counter[str] = field(default_factory=Counter)
+
+
+@dataclass(slots=True)
+class Account:
+    """Everything that is counted of a run, in the one place where it is counted.
+
+    It is counted into as things happen (engine and purge), or read from a run file (store); both give the same value. A
+    report is made from it; progress, metrics and logs read it. ``rejected_by`` counts the rejected targets by outcome, those
+    that were not attempted left out. ``elapsed_s`` is what earlier sessions took. ``input_truncated``: targets were left
+    unread, how many is not known.
+    """
+
+    datasets: dict[tuple[str, str], DatasetReport] = field(default_factory=dict)
+    providers: dict[str, ProviderAccount] = field(default_factory=dict)
+    rejected_by: Counter[Outcome] = field(default_factory=Counter)
+    elapsed_s: float = 0.0
+    uncounted_sessions: int = 0
+    input_truncated: bool = False
+
+    def dataset(self, provider: str, dataset: str) -> DatasetReport:
+        """The account of one dataset; a new one if it is not known yet."""
+        found = self.datasets.get((provider, dataset))
+        if found is None:
+            found = self.datasets[provider, dataset] = DatasetReport(provider, dataset)
+        return found
+
+    def provider(self, name: str) -> ProviderAccount:
+        """The account of one provider; a new one if it is not known yet."""
+        found = self.providers.get(name)
+        if found is None:
+            found = self.providers[name] = ProviderAccount()
+        return found
+
+    def settle(self, counts: Counts, outcome: Outcome, n: int = 1) -> None:
+        """Count ``n`` targets of a dataset, whose ``counts`` these are, that ended in ``outcome``."""
+        counts.settle(outcome, n)
+        if outcome not in FULFILLED and outcome != "not_attempted":
+            self.rejected_by[outcome] += n
+
+
+@dataclass(slots=True)
+class Report:
+    """The account of one call.
+
+    ``settled`` is in input order, one per target (empty where the caller streamed them or a run file holds them).
+    ``status`` and ``exit_status`` are the command's words and numbers. ``counts`` has the plain numbers; they are also
+    attributes of the report, except ``rejected``, which is the list of rejected targets ("not attempted" included), as
+    ``fulfilled`` is the list of the others. ``remaining`` adds up what the verification still listed, None where none was
+    made; ``unverified`` datasets are not in it. ``waited_s`` says where the time went, in provider-seconds by cause: ``rate``,
+    ``pause``, ``indexing``, ``service`` (answers in flight), ``backoff``, ``consumer``, ``confirm`` (somebody was asked whether to
+    delete), ``us`` (bulkdel at work) and ``done`` (this provider was done, and another went on). ``uncounted_sessions`` of the
+    run were killed or broken off before they could write down what they cost: it is missing in ``requests``, ``requeued``,
+    ``pauses``, ``waited_s`` and, of a killed one, ``elapsed_s``.
+    """
+
+    status: RunStatus
+    counts: Counts
+    settled: Sequence[Settled] = ()
+    datasets: tuple[DatasetReport, ...] = ()
+    elapsed_s: float = 0.0
+    requests: int = 0
+    remaining: int | None = None
+    reasons: dict[str, int] = field(default_factory=dict)
+    requeued: dict[str, int] = field(default_factory=dict)
+    pauses: int = 0
+    waited_s: dict[str, float] = field(default_factory=dict)
+    uncounted_sessions: int = 0
+    run: str | None = None
+    reason: str = ""
+    hint: str = ""
+    signal: int | None = None
+    bug: str = ""
+
+    @property
+    def exit_status(self) -> int:
+        """The command's exit status for this report."""
+        if self.bug:
+            return 70
+        if self.status == "interrupted" and self.signal is not None:
+            return 128 + self.signal
+        return EXIT_STATUS[self.status]
+
+    @property
+    def ok(self) -> bool:
+        """Everything selected is gone, and where it was listed again, the listing shows it (exit status 0)."""
+        return self.exit_status == 0
+
+    @property
+    def unverified(self) -> int:
+        """Datasets that were not listed again, so that ``remaining`` says nothing of them."""
+        return sum(dataset.remaining is None for dataset in self.datasets)
+
+    @property
+    def listed(self) -> int:
+        return self.counts.listed
+
+    @property
+    def selected(self) -> int:
+        return self.counts.selected
+
+    @property
+    def skipped(self) -> int:
+        return self.counts.skipped
+
+    @property
+    def deleted(self) -> int:
+        return self.counts.deleted
+
+    @property
+    def already_gone(self) -> int:
+        return self.counts.already_gone
+
+    @property
+    def not_attempted(self) -> int:
+        return self.counts.not_attempted
+
+    @property
+    def fulfilled(self) -> list[Settled]:
+        return [s for s in self.settled if s.outcome in FULFILLED]
+
+    @property
+    def rejected(self) -> list[Settled]:
+        return [s for s in self.settled if s.outcome not in FULFILLED]
+
+    def raise_for_rejected(self) -> None:
+        """:raises RejectedError: where anything was rejected, a dataset was stopped, or something is still there"""
+        if not self.ok:
+            raise RejectedError(self.summary())
+
+    def summary(self) -> str:
+        """One sentence for people."""
+        c = self.counts
+        parts = [f"{c.deleted} deleted"]
+        if c.already_gone:
+            parts.append(f"{c.already_gone} already gone")
+        if c.rejected:
+            why = ", ".join(
+                f"{n} {word.replace('_', ' ')}" for word, n in self.reasons.items() if word != "not_attempted"
+            )
+            parts.append(f"{c.rejected} rejected ({why})" if why else f"{c.rejected} rejected")
+        if c.not_attempted:
+            parts.append(f"{c.not_attempted} not attempted")
+        if c.skipped:
+            parts.append(f"{c.skipped} skipped")
+        why = self.reason.removeprefix("interrupted ")  # the status says so already
+        tail = f": {why}" if why else ""
+        return f"{self.status}: {', '.join(parts)} of {c.listed} listed{tail}"
+
+    def as_dict(self) -> dict[str, Any]:
+        """The command's JSON object (``--json``)."""
+        c = self.counts
+        out: dict[str, Any] = {
+            "run": self.run,
+            "status": self.status,
+            "exit_status": self.exit_status,
+            "elapsed_s": round(self.elapsed_s, 3),
+            "requests": self.requests,
+        }
+        out |= {f.name: getattr(c, f.name) for f in fields(c)}
+        out["remaining"] = self.remaining
+        if self.remaining is not None and self.unverified:
+            out["unverified"] = self.unverified
+        out["reasons"] = dict(self.reasons)
+        out["requeued"] = dict(self.requeued)
+        out["pauses"] = self.pauses
+        out["waited_s"] = dict(self.waited_s)
+        if self.uncounted_sessions:
+            out["uncounted_sessions"] = self.uncounted_sessions
+        if self.reason:
+            out["reason"] = self.reason
+        out["datasets"] = [d.as_dict() for d in self.datasets]
+        return out
+
+
+FIRST = 10
+"""Documents of a dataset that a plan in memory names: enough to see whether they are the meant ones."""
+
+
+@dataclass(slots=True)
+class PlannedDataset:
+    """One dataset as listed and selected.
+
+    ``skipped`` counts documents by the reason why they are left, ``archived`` and ``indexing`` those among the selected
+    that need more than a DELETE, ``synced`` those that their source may bring back. ``oldest`` and ``newest`` are the
+    selected documents' creation times in Unix seconds. ``stopped`` says why nothing in it can be deleted, empty where it can.
+    ``explicit``: its documents were named one by one; the dataset is not emptied, and not listed again afterwards.
+    ``cut``: the run was stopped before it was listed whole. ``first`` has the ids and names of the first ``FIRST`` selected, as the
+    service has them; empty where they were named one by one, and in a plan that is read from a run file. ``invalid`` counts the explicit targets whose ids
+    are never sent, ``first_invalid`` has the first of them and why.
+    """
+
+    provider: str
+    dataset: str
+    name: str = ""
+    listed: int = 0
+    selected: int = 0
+    skipped: dict[str, int] = field(default_factory=dict)
+    archived: int = 0
+    indexing: int = 0
+    synced: int = 0
+    oldest: float | None = None
+    newest: float | None = None
+    stopped: str = ""
+    explicit: bool = False
+    cut: bool = False
+    first: list[tuple[str, str]] = field(default_factory=list)
+    invalid: int = 0
+    first_invalid: str = ""
+
+
+@dataclass(slots=True)
+class Plan:
+    """Everything that one call is about to delete; ``seconds`` is how long it will take at the current limits, about.
+
+    ``learned`` has the rates that an earlier run learned, and how many seconds ago, by provider.
+    """
+
+    datasets: list[PlannedDataset] = field(default_factory=list)
+    seconds: float | None = None
+    learned: dict[str, tuple[Rate, float]] = field(default_factory=dict)
+
+    @property
+    def listed(self) -> int:
+        return sum(d.listed for d in self.datasets)
+
+    @property
+    def selected(self) -> int:
+        return sum(d.selected for d in self.datasets)

@@ -1,5 +1,0 @@
-"""The wire: one request out, one reply back, and every failure a value; the only package that imports aiohttp."""
-
-from bulkdel.transport.http import HttpWire
-
-__all__ = ["HttpWire"]

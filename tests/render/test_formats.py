@@ -1,0 +1,241 @@
+"""A run in each form that a report has: complete, safe to open anywhere, matched to its run, in flat memory."""
+
+from __future__ import annotations
+
+import asyncio
+import csv
+import hashlib
+import io
+import json
+import os
+import subprocess
+import sys
+import tracemalloc
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from bulkdel.cli.report import FORMATS as OFFERED
+from bulkdel.cli.runs import lines
+from bulkdel.errors import ConfigurationError
+from bulkdel.model import Document, Settled, Target
+from bulkdel.render.formats import FORMATS
+from bulkdel.render.overview import look
+from bulkdel.render.rows import COLUMNS
+from bulkdel.render.saving import save
+from bulkdel.store import Run, RunFile
+from tests.store.helpers import ending, handed, header, listed
+
+ROOT = Path(__file__).parents[2]
+
+
+def made(path: Path, *, count: int = 10, names: Sequence[str] = ()) -> Path:
+    """A run of ``count`` documents, or of ``names``: of three one is deleted, one refused, one left open."""
+
+    async def main() -> None:
+        rows = [(Document(f"doc-{n}", name), "") for n, name in enumerate(names, 1)] or listed(count)
+        async with await RunFile.create(path, header()) as run:
+            key = await run.add_dataset("dify", "ds", "Things")
+            await run.add_documents(key, rows)
+            await run.finish_listing(key, complete=True)
+            every = await handed(run)
+            ends: list[tuple[int, Settled]] = []
+            for row in every:
+                match row.row % 3:
+                    case 0:
+                        ends.append(ending(row, at=1_700_000_000.123 + row.row))
+                    case 1:
+                        ends.append(ending(row, "refused", f"no {row.name}", attempts=2))
+                    case _:
+                        pass
+            await run.settled(ends)
+            await run.close("interrupted", 130)
+
+    asyncio.run(main())
+    return path
+
+
+def told(path: Path, form: str) -> str:
+    with Run.open(path) as run:
+        return "".join(FORMATS[form](run))
+
+
+def test_every_form_is_offered() -> None:
+    """$ bulkdel report --format: what the command offers is what there is."""
+    assert tuple(FORMATS) == OFFERED
+
+
+def test_lines_have_every_selected_document_once(tmp_path: Path) -> None:
+    """Those that settled in input order, then those that were not attempted; the keys are the settled line's."""
+    path = made(tmp_path / "a.run", count=9)
+    lines = [json.loads(line) for line in told(path, "jsonl").splitlines()]
+    assert [int(line["document"][-3:]) for line in lines] == [1, 3, 4, 6, 7, 9, 2, 5, 8]
+    assert [line["outcome"] for line in lines] == ["refused", "deleted"] * 3 + ["not_attempted"] * 3
+    assert {tuple(line) for line in lines} == {COLUMNS}
+    assert tuple(Settled(Target("p", "d", "x"), "deleted", "", 1, "", 0.0).as_dict()) == COLUMNS
+
+
+def test_csv_is_what_a_csv_reader_reads(tmp_path: Path) -> None:
+    """RFC 4180: a header, CRLF, the same rows as the lines."""
+    path = made(tmp_path / "a.run", names=['a, "quoted" name', "two", "naïve 日本.md", "plain"])
+    raw = told(path, "csv")
+    rows = list(csv.DictReader(io.StringIO(raw, newline="")))
+    lines = [json.loads(line) for line in told(path, "jsonl").splitlines()]
+    assert rows == [{key: str(value) for key, value in line.items()} for line in lines]
+    assert raw.count("\r\n") == raw.count("\n") == 5
+
+
+@settings(max_examples=25, deadline=None)
+@given(st.lists(st.text(st.sampled_from("=+-@\t\r\n\"',;|a\x1b\u202e＝"), min_size=1), min_size=1, max_size=6))
+def test_no_cell_is_a_formula(tmp_path_factory: pytest.TempPathFactory, names: list[str]) -> None:
+    """S20: whatever a document is called, no spreadsheet computes anything, and every row stays one row."""
+    path = made(tmp_path_factory.mktemp("csv") / "a.run", names=names)
+    head, *rows = csv.reader(io.StringIO(told(path, "csv"), newline=""))
+    assert tuple(head) == COLUMNS
+    assert len(rows) == len(names)
+    for row in rows:
+        assert len(row) == len(COLUMNS)
+        assert all(not cell.lstrip().startswith(("=", "+", "-", "@", "＝")) for cell in row)
+        assert not any(character in cell for cell in row for character in "\x1b\t\r\n\u202e")
+
+
+def test_the_digest_can_be_computed_from_the_lines(tmp_path: Path) -> None:
+    """An auditor needs no bulkdel to match a report to its run: its lines, sorted, are what is hashed."""
+    path = made(tmp_path / "a.run", count=20)
+    sha = hashlib.sha256()
+    lines = [json.loads(line) for line in told(path, "jsonl").splitlines()]
+    for line in sorted(lines, key=lambda line: (line["provider"], line["dataset"], line["document"])):
+        if line["outcome"] != "not_attempted":
+            row = [line["provider"], line["dataset"], line["document"], 1, line["name"], line["outcome"], line["reason"],
+                   line["attempts"], line["settled_at"]]  # fmt: skip
+            sha.update(json.dumps(row, ensure_ascii=False, separators=(",", ":")).encode() + b"\n")
+    digest = f"sha256:{sha.hexdigest()}"
+    assert json.loads(told(path, "json"))["digest"] == digest
+    assert told(path, "text").endswith(f"\ndigest: {digest}\n")
+
+
+def test_a_report_of_a_run_without_an_end_is_honest(tmp_path: Path) -> None:
+    """A process that was killed: the state says so, the counts are those of the disk, and the status is no success."""
+    path = tmp_path / "a.run"
+    with subprocess.Popen(
+        [sys.executable, "-m", "tests.store.child", "hold", str(made(path))],
+        stdin=subprocess.PIPE, stdout=subprocess.PIPE, cwd=ROOT,
+    ) as process:  # fmt: skip
+        assert process.stdout is not None
+        assert process.stdout.readline() == b"open\n"
+        assert look(path).state == "running"
+        assert not look(path).goes_on
+        assert told(path, "text").startswith("Run a: running\n")
+        process.kill()
+        # Nobody has asked for its status yet, as in a container whose first process does not: it is dead all the same.
+        os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)
+        assert (look(path).state, look(path).goes_on) == ("crashed", True)
+    account = json.loads(told(path, "json"))
+    assert (account["state"], account["status"], account["exit_status"]) == ("crashed", "interrupted", 130)
+    assert "Crashed (it was killed, or the power failed): 3 deleted, 4 rejected, 3 not attempted of 10" in told(
+        path, "text"
+    )
+
+
+@pytest.mark.parametrize("kind", ["listing", "targets"])
+def test_what_was_not_read_to_its_end_is_not_told_as_all_there_is(kind: str, tmp_path: Path) -> None:
+    """Killed after the first page of a listing, or of a list of targets: the account says that there may be more, in each form."""
+    path = tmp_path / "a.run"
+
+    async def main() -> None:
+        async with await RunFile.create(path, header(targets=kind == "targets")) as run:
+            if kind == "listing":
+                await run.add_documents(await run.add_dataset("dify", "ds", "Things"), listed(3))
+            else:
+                await run.add_targets([Target("dify", "ds", f"doc-{n}") for n in range(3)])
+
+    asyncio.run(main())
+    why = {
+        "listing": "its listing was broken off: there may be more documents than these 3",
+        "targets": "the list of targets was not read to its end: there may be more of them",
+    }[kind]
+    text = told(path, "text").splitlines()
+    assert "Crashed (it was killed, or the power failed): 0 deleted, 3 not attempted of at least 3" in text
+    assert f"  incomplete: {why}" in text
+    (dataset,) = json.loads(told(path, "json"))["datasets"]
+    assert (dataset["status"], dataset["reason"], dataset["listed"]) == ("incomplete", why, 3)
+    row = next(line for line in lines([look(path)], 0.0) if line.startswith("a "))
+    assert row.split()[4] == "3+"
+
+
+def test_the_exit_status_of_the_last_session_is_the_reports(tmp_path: Path) -> None:
+    """A run that SIGTERM ended says 143, whenever it is asked."""
+    path = made(tmp_path / "a.run")
+
+    async def main() -> None:
+        async with await RunFile.open(path) as run:
+            await run.close("interrupted", 143, reason="interrupted by SIGTERM")
+
+    asyncio.run(main())
+    assert json.loads(told(path, "json"))["exit_status"] == 143
+
+
+@pytest.fixture(scope="module")
+def large(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
+    """Runs of 12,000 and 48,000 documents: pages of a thousand rows, of rejected ones too, are full in both."""
+    folder = tmp_path_factory.mktemp("large")
+    return [made(folder / f"{count}.run", count=count) for count in (12_000, 48_000)]
+
+
+@pytest.mark.parametrize("form", list(FORMATS))
+def test_memory_is_flat(form: str, large: list[Path]) -> None:
+    """S18: a report of four times as many documents needs no more memory; their lines would be megabytes."""
+    peaks = []
+    for path in large:
+        with Run.open(path) as run:
+            for _ in FORMATS[form](run):  # what is made once and kept is no part of it
+                pass
+        with Run.open(path) as run:
+            tracemalloc.start()
+            for _ in FORMATS[form](run):
+                pass
+            peaks.append(tracemalloc.get_traced_memory()[1])
+            tracemalloc.stop()
+    assert peaks[1] < peaks[0] + 600_000  # 36,000 lines more are 4 MB
+
+
+def test_a_report_that_fails_leaves_what_was_there(tmp_path: Path) -> None:
+    """Written whole or not at all: a disk that fails in the middle, a run that turns out to be damaged."""
+    out = tmp_path / "report.txt"
+    out.write_text("an older one")
+
+    def pieces() -> Iterator[str]:
+        yield "begun"
+        raise OSError("no space")
+
+    with pytest.raises(OSError, match="no space"):
+        save(out, pieces())
+    assert out.read_text() == "an older one"
+    assert [path.name for path in tmp_path.iterdir()] == ["report.txt"]
+
+
+def test_a_report_does_not_replace_a_device() -> None:
+    """-o /dev/null stays a device."""
+    save(Path("/dev/null"), ["words"])
+    assert Path("/dev/null").is_char_device()
+
+
+@pytest.mark.parametrize("state", ["closed", "open"])
+def test_a_run_file_is_never_written_over(state: str, tmp_path: Path) -> None:
+    """Also while it is being written, when most of it is in its log."""
+    path = tmp_path / "a.run"
+
+    async def main() -> None:
+        async with await RunFile.create(path, header()) as run:
+            if state == "closed":
+                await run.close("interrupted", 130)
+            before = path.read_bytes()
+            with pytest.raises(ConfigurationError, match="would overwrite a run file"):
+                save(path, ["words"])
+            assert path.read_bytes() == before
+            await run.close("interrupted", 130)
+
+    asyncio.run(main())

@@ -1,0 +1,125 @@
+"""What the tests of run files share: short words for headers, documents, endings, and a file as a crash leaves it."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sqlite3
+from collections.abc import Callable
+from pathlib import Path
+
+from bulkdel.model import Document, Limits, Outcome, Policy, Rate, Selection, Settled, Target
+from bulkdel.store import AskedDataset, ProviderHeader, Row, RunFile, RunHeader, schema
+
+DIFY = ProviderHeader("dify", "dify", "http://localhost/v1", Limits(concurrency=4), "0123456789abcdef")
+LANGDOCK = ProviderHeader(
+    "langdock", "langdock", "https://api.langdock.com", Limits(Rate(45, per=60), 4), "fedcba9876543210"
+)
+
+
+def header(
+    act: str = "purge", datasets: tuple[AskedDataset, ...] = (), targets: bool = False, **more: object
+) -> RunHeader:
+    return RunHeader(
+        act=act,  # type: ignore[arg-type]
+        providers=(DIFY, LANGDOCK),
+        version="0.1.0",
+        policy=Policy(attempts=3, indexing="wait"),
+        selection=Selection(names=("tmp-*", "old-*"), created_before=1_700_000_000.0),
+        datasets=datasets,
+        targets=targets,
+        more=more,
+    )
+
+
+def document(number: int, **fields: object) -> Document:
+    return Document(
+        id=f"00000000-0000-4000-8000-{number:012d}",
+        name=f"name {number}",
+        created_at=1_600_000_000.0 + number,
+        status="available",
+        **fields,  # type: ignore[arg-type]
+    )
+
+
+def listed(count: int, first: int = 1) -> list[tuple[Document, str]]:
+    return [(document(number), "") for number in range(first, first + count)]
+
+
+def ending(
+    row: Row, outcome: Outcome = "deleted", reason: str = "", attempts: int = 1, at: float = 1_700_000_000.5
+) -> tuple[int, Settled]:
+    return row.row, Settled(row.target, outcome, reason, attempts, row.name, at)
+
+
+def target(number: int, dataset: str = "ds") -> Target:
+    return Target("dify", dataset, f"doc-{number}")
+
+
+async def planned(path: Path, count: int = 10, **how: object) -> RunFile:
+    """A run of one listed dataset with ``count`` selected documents."""
+    run = await RunFile.create(path, header(), **how)  # type: ignore[arg-type]
+    key = await run.add_dataset("dify", "ds", "Things")
+    await run.add_documents(key, listed(count))
+    await run.finish_listing(key, complete=True)
+    return run
+
+
+async def handed(run: RunFile, provider: str = "dify", size: int = 256) -> list[Row]:
+    """Everything that is open, handed over."""
+    return [row async for page in run.pages(provider, size) for row in page]
+
+
+def crashed_copy(path: Path, into: Path) -> Path:
+    """The files as they lie on the disk now: what a process that ended this instant would leave."""
+    into.mkdir()
+    for suffix in ("", "-wal", "-journal"):
+        if os.path.exists(f"{path}{suffix}"):
+            shutil.copyfile(f"{path}{suffix}", f"{into / path.name}{suffix}")
+    return into / path.name
+
+
+def connecting(*pragmas: str) -> Callable[[str], sqlite3.Connection]:
+    """A way to open databases that says something to each connection first."""
+
+    def connect(uri: str) -> sqlite3.Connection:
+        connection = schema.connect(uri)
+        for pragma in pragmas:
+            connection.execute(f"PRAGMA {pragma}").fetchall()
+        return connection
+
+    return connect
+
+
+def of_sqlite_3_24(uri: str) -> sqlite3.Connection:
+    """What SQLite 3.24 (2018) takes: its functions and its limits; ``iif`` came with 3.32, and more variables than 999."""
+
+    def allowed(action: int, _one: str | None, name: str | None, *_more: str | None) -> int:
+        new = action == sqlite3.SQLITE_FUNCTION and name not in _FUNCTIONS
+        return sqlite3.SQLITE_DENY if new else sqlite3.SQLITE_OK
+
+    connection = schema.connect(uri)
+    connection.setlimit(sqlite3.SQLITE_LIMIT_VARIABLE_NUMBER, 999)
+    connection.setlimit(sqlite3.SQLITE_LIMIT_COMPOUND_SELECT, 500)
+    connection.set_authorizer(allowed)
+    return connection
+
+
+_FUNCTIONS = (
+    "coalesce",
+    "count",
+    "hex",
+    "json_array",
+    "json_group_array",
+    "max",
+    "min",
+    "nullif",
+    "printf",
+    "sum",
+    "typeof",
+)
+
+
+def without_wal(uri: str) -> sqlite3.Connection:
+    """As on a file system without shared memory: SQLite's dot-file locking has none."""
+    return sqlite3.connect(f"{uri}&vfs=unix-dotfile", uri=True, isolation_level=None, check_same_thread=False)

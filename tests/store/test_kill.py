@@ -1,0 +1,279 @@
+"""A process that is killed loses nothing that it was told is written, and blocks nobody (S10)."""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import fcntl
+import os
+import random
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from bulkdel.errors import RunFileError
+from bulkdel.process import this_process
+from bulkdel.report import Counts
+from bulkdel.store import AskedDataset, Run, RunFile
+from bulkdel.store.lock import Lock
+from tests.cli.forked import CONTEXT
+from tests.store.child import write_until_killed
+from tests.store.helpers import handed, planned
+
+COUNT = 600
+ROOT = Path(__file__).parents[2]
+
+
+@contextmanager
+def child(*arguments: object) -> Iterator[subprocess.Popen[str]]:
+    command = [sys.executable, "-m", "tests.store.child", *map(str, arguments)]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=ROOT) as process:
+        try:
+            yield process
+        finally:
+            process.kill()
+
+
+def said(process: subprocess.Popen[str], kill_after: int | None) -> list[list[str]]:
+    """The lines that the child said; it is killed once it has said ``kill_after`` of them."""
+    assert process.stdout is not None
+    lines = []
+    for line in process.stdout:
+        if line.endswith("\n"):  # half a line was never said
+            lines.append(line.split())
+        if len(lines) == kill_after:
+            os.kill(process.pid, signal.SIGKILL)
+    return lines
+
+
+@pytest.mark.parametrize("journal", ["wal", "rollback"])
+@pytest.mark.parametrize("seed", [1, 2, 3])
+def test_killed_at_any_moment(tmp_path: Path, seed: int, journal: str) -> None:
+    """Killed again and again while it lists, hands over and settles: every acknowledged row is there, nothing that was
+    settled is handed over again, and everything else is, with doubt where it had been handed over."""
+    path = tmp_path / "a.run"
+    rng = random.Random(seed)
+    # Of the lines: 1 open, 12 listed, then about 19 pages and 150 batches.
+    kills: list[int | None] = sorted(rng.sample(range(1, 15), 2) + rng.sample(range(16, 90), 2))
+    settled: set[int] = set()
+    listed = 0
+    for kill_after in [*kills, None]:
+        before = set(settled)
+        handed_before: set[int] = set()
+        with child("work", path, COUNT, journal) as process:
+            lines = said(process, kill_after)
+        for word, *rows in lines:
+            match word:
+                case "listed":
+                    listed = max(listed, int(rows[0]))
+                case "handed":
+                    given = {int(row) for row in rows}
+                    assert not given & before
+                    handed_before |= given
+                case "settled":
+                    settled |= {int(row) for row in rows}
+        with Run.open(path) as run:
+            counts = run.counts()
+            there = {int(s.target.document[-12:]) for s in run.settled()}
+            assert settled <= there
+            assert counts.listed >= listed
+            assert run.state == ("crashed" if kill_after else "complete")
+            assert run.go_on() is bool(kill_after)
+            assert run.header.datasets == (AskedDataset("dify", "ds"),)
+            settled = there
+        if kill_after:
+            still_open = asyncio.run(_open_rows(path))
+            assert not still_open.keys() & settled
+            assert all(still_open[row] for row in handed_before - settled)
+    assert settled == set(range(1, COUNT + 1))
+    assert counts == Counts(COUNT, COUNT, 0, deleted=COUNT)
+    assert sorted(entry.name for entry in tmp_path.iterdir()) == ["a.run"]
+
+
+@pytest.mark.parametrize("wal", [True, False], ids=["wal", "rollback"])
+def test_killed_in_every_write(tmp_path: Path, wal: bool) -> None:
+    """Killed in each of its writes, the beginning of that write on disk or none of it: every acknowledged ending is there,
+    and a resume hands over everything else, with doubt where it had been handed over."""
+    killed: set[str] = set()
+    if wal:
+        # The log grows with each write. SQLite makes its index 32 KiB long at once; a page is written in two pieces.
+        for largest in range(32_768, 2**20, 2_060):
+            if (at := _killed_at(tmp_path / str(largest), wal, 1, largest)) == "closed":
+                break
+            killed.add(at)
+    else:
+        # Each commit begins a journal of its own, and then writes into the middle of the file. Of the acts there are some
+        # that are like one another: beginning, listing, handing over, settling and closing are each killed.
+        for after in (1, 4, 5, 6, 13):
+            for largest in range(0, 2**20, 8_000):
+                if (at := _killed_at(tmp_path / f"{after} {largest}", wal, after, largest)) == "closed":
+                    break
+                killed.add(at)
+    assert at == "closed"
+    assert killed >= {"listed", "handed", "settled"}, killed
+
+
+def _killed_at(folder: Path, wal: bool, after: int, largest: int) -> str:
+    """The last word of a process that was killed so, once its file was looked at and gone on with."""
+    folder.mkdir()
+    path, told, count = folder / "a.run", folder / "told", 4
+    how = {"after": after, "largest": largest}
+    process = CONTEXT.Process(target=write_until_killed, args=(path, count, wal, told), kwargs=how)
+    process.start()
+    process.join()
+    status = process.exitcode
+    process.close()
+    lines = [line.split() for line in told.read_text().splitlines()]
+    said = {word for word, *_ in lines}
+    settled = {int(row[0]) for word, *row in lines if word == "settled"}
+    handed_over = {int(row[0]) for word, *row in lines if word == "handed"}
+    assert status == (0 if "closed" in said else -signal.SIGXFSZ)
+    try:
+        with Run.open(path) as run:
+            there = {int(s.target.document[-12:]) for s in run.settled()}
+            assert run.counts().listed in ((count,) if "documents" in said else (0, count))
+            assert run.go_on() is ("closed" not in said)
+    except RunFileError:
+        assert said == {"begin"}  # nothing of it was ever acknowledged
+        return "begin"
+    assert settled <= there <= handed_over
+    if "closed" not in said:
+        still_open = asyncio.run(_open_rows(path))
+        assert not still_open.keys() & there
+        assert all(still_open[row] for row in handed_over - there)
+        if "listed" in said:
+            assert still_open.keys() | there == set(range(1, count + 1))
+    return lines[-1][0]
+
+
+async def _open_rows(path: Path) -> dict[int, bool]:
+    """Every open row and whether it is in doubt; this look ends cleanly and adds no doubt."""
+    async with await RunFile.open(path) as run:
+        rows = {row.row: row.handed for row in await handed(run)}
+        await run.close("interrupted", 130)
+    return rows
+
+
+def test_a_second_process_is_told_who_holds_it(tmp_path: Path) -> None:
+    """It is refused with the holder's number and machine; reading goes on; a killed holder blocks nobody."""
+    path = tmp_path / "a.run"
+
+    async def plan() -> None:
+        async with await planned(path) as run:
+            with pytest.raises(RunFileError, match=f"used by process {os.getpid()} on "):
+                await RunFile.open(path)
+            await run.close("interrupted", 130)
+
+    asyncio.run(plan())
+    with child("hold", path) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "open\n"
+        with pytest.raises(RunFileError, match=f"used by process {process.pid} on .*: {path}") as caught:
+            asyncio.run(RunFile.open(path))
+        assert caught.value.hint
+        with Run.open(path) as run:
+            assert run.state == "running"
+            assert not run.go_on()
+            assert run.counts().listed == 10
+            process.kill()
+            process.wait()
+            assert run.state == "crashed"
+            assert run.go_on()
+    assert Path(f"{path}.held").exists()
+    assert len(asyncio.run(_open_rows(path))) == 10
+    assert not Path(f"{path}.held").exists()
+
+
+def test_a_lock_file_that_is_left_over_says_nothing(tmp_path: Path) -> None:
+    """What a lock's file holds is believed only while its process lives, whatever is in it."""
+    path = tmp_path / "a.run"
+    asyncio.run(_planned(path))
+    for left in ("", "{}", "[1]", "noise", '{"pid": 1, "host": "elsewhere", "born": ""}'):
+        Path(f"{path}.held").write_text(left)
+        with Run.open(path) as run:
+            assert run.state == "interrupted"
+        asyncio.run(_open_rows(path))
+
+
+async def _planned(path: Path) -> None:
+    async with await planned(path) as run:
+        await run.close("interrupted", 130)
+
+
+def test_many_want_the_same_file(tmp_path: Path) -> None:
+    """Of those that want it at once one gets it; the next gets it when it is free."""
+    path = tmp_path / "a.run"
+    asyncio.run(_planned(path))
+
+    async def one() -> bool:
+        try:
+            run = await RunFile.open(path)
+        except RunFileError:
+            return False
+        await run.close("interrupted", 130)
+        return True
+
+    async def main() -> None:
+        for _ in range(5):
+            got = await asyncio.gather(*(one() for _ in range(8)))
+            assert any(got)
+
+    asyncio.run(main())
+    with Run.open(path) as run:
+        assert all(session.clean for session in run.sessions())
+
+
+def test_a_lock_on_a_removed_file_is_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The one before removes the lock's file as it goes: who had opened that file by then looks for the new one."""
+    path = str(tmp_path / "a.run")
+    lock_file = fcntl.flock
+    removed: list[str] = []
+
+    def just_removed(descriptor: int, operation: int) -> None:
+        if not removed:
+            removed.append(f"{path}.held")
+            os.unlink(removed[0])
+        lock_file(descriptor, operation)
+
+    monkeypatch.setattr(fcntl, "flock", just_removed)
+    lock = Lock.take(path)
+    with pytest.raises(RunFileError, match=f"used by process {os.getpid()} on "):
+        Lock.take(path)
+    lock.release()
+    Lock.take(path).release()
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_who_is_believed_to_hold_a_run() -> None:
+    """A process that runs and was born when it says, and one of another machine; not one that ended, not a later one of the
+    same number, and not one that ended and that nobody has waited for."""
+    us = this_process()
+    assert us.alive()
+    assert not replace(us, born="1").alive()
+    assert replace(us, host="elsewhere", born="1").alive()
+    with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as ended:
+        assert ended.stdin is not None
+        ended.stdin.close()
+        os.waitid(os.P_PID, ended.pid, os.WEXITED | os.WNOWAIT)
+        assert not replace(us, pid=ended.pid, born=us.born).alive()
+    assert not replace(us, pid=ended.pid).alive()
+
+
+def test_a_file_system_without_locks_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where the system cannot lock, nothing is written and the message says where a run file can be."""
+
+    def none(descriptor: int, operation: int) -> None:
+        raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))
+
+    monkeypatch.setattr(fcntl, "flock", none)
+    path = tmp_path / "a.run"
+    with pytest.raises(RunFileError, match=f"cannot be locked .*: {path}") as refused:
+        Lock.take(str(path))
+    assert "local disk" in refused.value.hint
+    assert not path.exists()
