@@ -2,7 +2,7 @@
 
 What the README shows is made by
 
-    python -m benchmarks --full --readme README.md --plots benchmarks/plots --json benchmarks.json
+    python -m benchmarks --full --readme benchmarks/README.md --plots benchmarks/plots --json benchmarks.json
 """
 
 from __future__ import annotations
