@@ -1,16 +1,16 @@
-"""All parts, one after another: ``python -m benchmarks`` (about ten minutes; ``--full``, up to a million documents, twenty).
+"""All parts, one after another: ``python -m benchmarks``; with ``--full`` up to a million documents.
 
-What the README shows is made by
+The tables of the README beside this file are made by
 
     python -m benchmarks --full --readme benchmarks/README.md --plots benchmarks/plots --json benchmarks.json
 """
 
 from __future__ import annotations
 
-from benchmarks import collapse, makespan, memory, overhead, requeue, scaling, start
+from benchmarks import collapse, makespan, memory, overhead, start
 from benchmarks.report import main
 
-PARTS = (overhead, memory, makespan, collapse, requeue, start, scaling)
+PARTS = (overhead, memory, makespan, collapse, start)
 
 if __name__ == "__main__":
     main("benchmarks", __doc__, *(part.measure for part in PARTS))

@@ -1,7 +1,7 @@
 """How near ``--concurrency auto`` comes to the best fixed concurrency: ``python -m benchmarks.capacity [GROUP ...]``.
 
 Each model of a service is asked for the same documents with every concurrency of a sweep and then with ``auto``, which begins
-at 4 and knows nothing, with five seeds, all on a virtual clock. ``--plots DIR`` draws the traces of ``auto`` with the first seed.
+at 4 and knows nothing, with five seeds, all on a virtual clock.
 """
 
 from __future__ import annotations
@@ -9,12 +9,10 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from statistics import median
 
 from benchmarks import models, table
 from benchmarks.models import KEY, Model, Trace, targets
-from benchmarks.plots import draw
 from benchmarks.services import DIFY, Pool, Shared, Shedding, Slots
 from benchmarks.table import Row
 from bulkdel import Dify, Limits, Policy
@@ -86,14 +84,13 @@ def failures(trace: Trace) -> tuple[int, int]:
     return len(failed), sum(one.sent_at > first + 1.0 for one in failed)
 
 
-def rows(name: str, traces: dict[str, Trace]) -> Row:
-    """One situation's row; its trace is put into ``traces``."""
+def row(name: str) -> Row:
+    """One situation's row."""
     situation = SITUATIONS[name]
     speeds = {concurrency: run(situation, concurrency, SEEDS[0]).done_per_second() for concurrency in SWEEP}
     best = max(speeds, key=speeds.__getitem__)
     print(f"   {name}, fixed:", ", ".join(f"{n}: {speed:.0f}/s" for n, speed in speeds.items()), flush=True)
     found = [run(situation, None, seed) for seed in SEEDS]
-    traces[situation.words] = found[0]
     shares = [trace.done_per_second() / speeds[best] for trace in found]
     failed = [failures(trace) for trace in found]
     most = max(later / len(trace.seen) for (_, later), trace in zip(failed, found, strict=True))
@@ -108,12 +105,8 @@ def rows(name: str, traces: dict[str, Trace]) -> Row:
     )
 
 
-def capacity(plots: Path | None, names: Sequence[str] = tuple(SITUATIONS)) -> Iterator[Row]:
-    traces: dict[str, Trace] = {}
-    for name in names:
-        yield rows(name, traces)
-    if set(names) == set(SITUATIONS):
-        draw(plots, "concurrency", "--concurrency auto, which begins at 4 and knows nothing", traces)
+def capacity(names: Sequence[str] = tuple(SITUATIONS)) -> Iterator[Row]:
+    return map(row, names)
 
 
 def main() -> int:
@@ -121,7 +114,7 @@ def main() -> int:
     names, given.groups = given.groups or tuple(SITUATIONS), []
     if len(names) < len(SITUATIONS):
         given.readme = None  # its table has all of them
-    return table.run("Pacing", {"capacity": lambda: capacity(given.plots, names)}, given)
+    return table.run("Pacing", {"capacity": lambda: capacity(names)}, given)
 
 
 if __name__ == "__main__":

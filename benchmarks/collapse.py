@@ -27,7 +27,6 @@ def measure(options: Options) -> Part:
     peers += node("axios + Promise.allSettled", node_folder(), "allsettled", N, *TIMEOUT)
     for peer in peers:
         row(part, peer, options)
-    part.unit = "documents that were reported falsely, of 1,000"
     part.notes += [
         f"{SLOTS} slots, {SERVICE_S * 1000:.0f} ms a delete, so at best {N * SERVICE_S / SLOTS:.0f} s; a client's timeout of 30 s",
         "false reports: documents that were called failed and are deleted all the same, or the other way round",
@@ -47,7 +46,6 @@ def row(part: Part, peer: Peer, options: Options) -> None:
     wrong = abs(deleted - cost.gone)
     say(f"{peer.name}: {cost.wall_s:.0f} s, {cost.gone} said, {deleted} in truth")
     part.rows.append((peer.name, f"{cost.wall_s:.0f}", str(cost.gone), str(cost.failed), str(deleted), str(wrong)))
-    part.bars[peer.name] = wrong
     part.numbers[peer.name] = {**vars(cost), "deleted": deleted}
     if peer.name.startswith("bulkdel"):
         good = (cost.gone, deleted) == (N, N)

@@ -60,7 +60,6 @@ def real(part: Part, options: Options) -> None:
         gone = int(median(cost.gone for cost in found))
         refused = int(median(cost.served["refused"] for cost in found))
         part.rows.append((peer.name, REAL, f"{took:.2f}", f"{took / ideal:.2f} ×", str(gone), str(refused)))
-        part.bars[f"{peer.name}: {REAL}"] = round(took, 2)
         part.numbers[f"{peer.name}, {REAL}"] = [vars(cost) for cost in found]
         if peer.name == OURS:
             part.want(
@@ -69,7 +68,6 @@ def real(part: Part, options: Options) -> None:
                 f"{gone}, {refused} refused",
                 (gone, refused) == (N_REAL, 0),
             )
-    part.unit = "seconds (those that were refused end early, with documents left)"
 
 
 def on_a_virtual_clock(part: Part) -> None:

@@ -2,7 +2,7 @@
 
 Groups: ``known`` limits (permits in real time, the rest on a virtual clock), ``unknown`` limits and ``cloud`` plans on a virtual
 clock, limits ``shared`` by processes (``benchmarks.shared``), the ``capacity`` of a service (``benchmarks.capacity``), and documents
-that are still being ``indexing``. ``--plots DIR`` draws the adaptive traces, ``--readme FILE`` puts the tables into their places.
+that are still being ``indexing``. ``--readme FILE`` puts the tables into their places.
 """
 
 from __future__ import annotations
@@ -19,7 +19,6 @@ from pathlib import Path
 
 from benchmarks import capacity, models, shared, table
 from benchmarks.models import DATASET, JSON, KEY, Limited, Model, Trace, http_date, now, targets
-from benchmarks.plots import draw
 from benchmarks.services import DIFY, Dataset
 from benchmarks.table import Row
 from bulkdel import Dify, Langdock, Limits, Policy, Rate
@@ -216,25 +215,20 @@ def unknown() -> Iterator[Row]:
         "429, Cloudflare's page": (page, None),
         "403 as Dify Cloud": (dify_cloud, None),
     }
-    for rate, documents, plot in ((Rate(100, per=60), 2_000, "rate-minute"), (Rate(100), 20_000, "rate-second")):
-        traces: dict[str, Trace] = {}
+    for rate, documents in ((Rate(100, per=60), 2_000), (Rate(100), 20_000)):
         for words, (refuse, policy) in styles.items():
             if rate.per == 1.0 and refuse in (dify_cloud, absurd):
                 continue  # nobody says 60 s or a day where the limit is a second's
-            traces[words] = run(dify(), Limited(math.floor(rate.n), rate.per, refuse), targets(documents), policy)
-            yield unknown_row(f"{rate}: {words}", traces[words], rate.per_second)
-        draw(PLOTS, plot, f"A limit of {rate} that nobody knew", traces)
-    traces = {}
+            trace = run(dify(), Limited(math.floor(rate.n), rate.per, refuse), targets(documents), policy)
+            yield unknown_row(f"{rate}: {words}", trace, rate.per_second)
     langdock = Langdock(KEY, limits=Limits())
     for words, refuse in (("x-ratelimit-reset", langdock_reset), ("429 alone", silent)):
         for fixed, kind in ((False, "any minute"), (True, "a minute of the clock")):
             model = Limited(100, 60.0, refuse, deleted=LANGDOCK_DELETED, fixed=fixed)
-            trace = traces[f"Langdock, {words}, {kind}"] = run(langdock, model, targets(2_000, "langdock"))
+            trace = run(langdock, model, targets(2_000, "langdock"))
             yield unknown_row(f"100 in {kind}: Langdock, {words}", trace, 100 / 60)
     trace = run(dify(), Limited(100, 60.0, seconds, fixed=True), targets(2_000))
-    traces["Retry-After in seconds, a minute of the clock"] = trace
     yield unknown_row("100 in a minute of the clock: 429, Retry-After in seconds", trace, 100 / 60)
-    draw(PLOTS, "rate-clock", "A limit of 100 a minute that nobody knew, by how the minute is counted", traces)
 
 
 def unknown_row(situation: str, trace: Trace, per_second: float) -> Row:
@@ -247,14 +241,13 @@ def unknown_row(situation: str, trace: Trace, per_second: float) -> Row:
 
 def cloud() -> Iterator[Row]:
     """The customer's own app lives on the same limit; nobody said which plan it is. Then a second run with the same key."""
-    traces: dict[str, Trace] = {}
     for plan, n, every, documents in (("Sandbox", 10, 60.0, 400), ("Team", 1_000, 2.0, 8_000)):
         ended_at = 0.0
         with tempfile.TemporaryDirectory() as state:
             for which in ("first run", "second run"):
                 model = Limited(n, 60.0, dify_cloud)
                 virtual.run(_beside_an_app(model, every, documents, Path(state)))
-                trace = traces[f"{plan}, {which}"] = model.trace
+                trace = model.trace
                 refused, of_app = trace.count(403), sum(refused for _, refused in model.live)
                 began_at, before = 60 * trace.looks[0][2], ended_at
                 ended_at = 60 * trace.looks[-1][2]
@@ -267,7 +260,6 @@ def cloud() -> Iterator[Row]:
                     f" {model.locked_out_s():.0f} s at most",
                     good and (not before or math.isclose(began_at, before, rel_tol=0.01)),
                 )
-    draw(PLOTS, "rate-cloud", "Dify Cloud, the plan unknown, beside the customer's own app", traces)
 
 
 async def _beside_an_app(model: Limited, every: float, documents: int, state: Path) -> None:
@@ -306,21 +298,16 @@ def indexing() -> Iterator[Row]:
 # ---------------------------------------------------------------------- the whole
 
 
-PLOTS: Path | None = None
-
-
 def main() -> int:
-    global PLOTS
     groups = {
         "known": known,
         "unknown": unknown,
         "cloud": cloud,
         "shared": shared.rows,
-        "capacity": lambda: capacity.capacity(PLOTS),
+        "capacity": capacity.capacity,
         "indexing": indexing,
     }
     given = table.arguments(__doc__ or "", groups)
-    PLOTS = given.plots
     return table.run("Pacing", groups, given)
 
 

@@ -51,11 +51,10 @@ def put(path: Path, name: str, text: str) -> None:
 
 
 def arguments(doc: str, groups: Iterable[str]) -> argparse.Namespace:
-    """The options of a benchmark: which groups of rows, where to write, where to draw."""
+    """The options of a benchmark: which groups of rows, and where to write."""
     parser = argparse.ArgumentParser(description=doc, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("groups", nargs="*", choices=[*groups, []], help="only these groups of rows; all where none")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the rows there")
-    parser.add_argument("--plots", type=Path, metavar="DIR", help="draw the adaptive traces (needs matplotlib)")
     parser.add_argument(
         "--readme", type=Path, metavar="FILE", help="put each group's table into its place in this file"
     )
