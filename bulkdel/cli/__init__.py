@@ -1,5 +1,5 @@
 """The command: words, keys, confirmation, progress, exit status; everything that a person types, sees or scripts."""
 
-from bulkdel.cli.app import main, run
+from bulkdel.cli.main import main, run
 
 __all__ = ["main", "run"]

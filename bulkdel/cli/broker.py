@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from bulkdel.cli import keys
+from bulkdel.cli.context import AppContext
 from bulkdel.cli.opening import KEYS
-from bulkdel.cli.world import World
 from bulkdel.errors import ConfigurationError
 
 if TYPE_CHECKING:
@@ -79,7 +79,7 @@ def installed() -> None:
             )
 
 
-def begin(given: Mapping[str, Any], world: World, more: dict[str, Any]) -> Crew | None:
+def begin(given: Mapping[str, Any], world: AppContext, more: dict[str, Any]) -> Crew | None:
     """The crew of a new job, None where it is done here; ``more`` of the run's header remembers it, without a password.
 
     :raises ConfigurationError: where the address is wrong, or the extra is not installed
@@ -97,7 +97,7 @@ def begin(given: Mapping[str, Any], world: World, more: dict[str, Any]) -> Crew 
     return None if given.get("dry_run") or given.get("plan") else Crew(url, job, more[KEYS])
 
 
-def again(header: RunHeader, given: Mapping[str, Any], world: World) -> Crew | None:
+def again(header: RunHeader, given: Mapping[str, Any], world: AppContext) -> Crew | None:
     """The crew of a run that goes on: behind the broker that was given, or the one that the run was begun with.
 
     :raises ConfigurationError: as ``begin``
@@ -116,7 +116,7 @@ def again(header: RunHeader, given: Mapping[str, Any], world: World) -> Crew | N
     return Crew(url, str(kept.get("job") or _name(header)), own | places, given["retry_rejected"])
 
 
-def checked(url: str, world: World) -> str:
+def checked(url: str, world: AppContext) -> str:
     """The address without its password, which is hidden from now on.
 
     :raises ConfigurationError: where it is none of a Redis, or the extra is not installed

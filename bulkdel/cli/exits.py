@@ -8,8 +8,8 @@ from pathlib import Path
 
 import click
 
+from bulkdel.cli.context import AppContext
 from bulkdel.cli.screen import Screen
-from bulkdel.cli.world import World
 from bulkdel.errors import BrokenPromise, ConfigurationError, Refused, RunFileError
 
 WRONG = 2
@@ -19,7 +19,7 @@ INTERRUPTED = 130
 BROKEN_PIPE = 141  # 128 + SIGPIPE: what a shell shows for a program whose reader went away
 
 
-def guard(call: Callable[[], int | None], world: World) -> int:
+def guard(call: Callable[[], int | None], world: AppContext) -> int:
     """Run ``call`` and turn whatever it raises into a sentence on stderr and an exit status; raises nothing."""
     screen = Screen(world)
     status = _ended(call, world, screen)
@@ -32,7 +32,7 @@ def guard(call: Callable[[], int | None], world: World) -> int:
     return status
 
 
-def _find_metrics(world: World) -> None:
+def _find_metrics(world: AppContext) -> None:
     """The file of ``--metrics-file`` on a command line that click gave up on before it came to that option, as at an unknown one;
     of commands that have the option, so that nothing is written for the others."""
     if not world.argv or world.argv[0] not in ("purge", "delete", "job", "resume"):
@@ -48,7 +48,7 @@ def _find_metrics(world: World) -> None:
             return
 
 
-def _ended(call: Callable[[], int | None], world: World, screen: Screen) -> int:
+def _ended(call: Callable[[], int | None], world: AppContext, screen: Screen) -> int:
     try:
         return call() or 0
     except click.exceptions.NoArgsIsHelpError as error:
@@ -101,7 +101,7 @@ def _named(error: Exception) -> str:
     return f"{type(error).__name__}: {words}" if words else type(error).__name__
 
 
-def _traceback(screen: Screen, world: World, error: Exception) -> None:
+def _traceback(screen: Screen, world: AppContext, error: Exception) -> None:
     """The plain traceback under ``-v``: places and lines only, never the values of variables, which may be keys."""
     if world.verbose:
         for line in "".join(traceback.format_exception(error)).splitlines():

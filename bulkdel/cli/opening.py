@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bulkdel.cli import keys
+from bulkdel.cli.context import AppContext
 from bulkdel.cli.jobfile import JobProvider
 from bulkdel.cli.screen import Screen
-from bulkdel.cli.world import World
 from bulkdel.errors import ConfigurationError
 from bulkdel.model import Limits
 from bulkdel.text import safe
@@ -33,7 +33,7 @@ class KeyPlace:
     variable: str = ""
     file: str = ""
 
-    def read(self, kind: str, world: World, warn: Warn, hint: str = "") -> str:
+    def read(self, kind: str, world: AppContext, warn: Warn, hint: str = "") -> str:
         """:raises ConfigurationError: where there is no key"""
         file = Path(self.file) if self.file else None
         return keys.read(kind, file, world.environ, warn, name=self.variable, hint=hint)
@@ -59,7 +59,7 @@ def warning(given: Mapping[str, Any], screen: Screen) -> Warn:
     return (lambda message, hint: None) if given.get("quiet") else screen.warning
 
 
-def open_provider(kind: str, given: Mapping[str, Any], world: World, screen: Screen) -> Provider:
+def open_provider(kind: str, given: Mapping[str, Any], world: AppContext, screen: Screen) -> Provider:
     """The provider that the options, the environment and the key file describe.
 
     :raises ConfigurationError: for an unknown provider, a missing or impossible key, a wrong address
@@ -70,7 +70,7 @@ def open_provider(kind: str, given: Mapping[str, Any], world: World, screen: Scr
     return _built(build, key, given["base_url"] or _address(kind, world), "", given, None, world, warn)
 
 
-def open_again(header: RunHeader, given: Mapping[str, Any], world: World, screen: Screen) -> tuple[Provider, ...]:
+def open_again(header: RunHeader, given: Mapping[str, Any], world: AppContext, screen: Screen) -> tuple[Provider, ...]:
     """The providers of an earlier run, with keys from here: from where the options say, from where the run's job file had
     them, or from where the kind's are.
 
@@ -88,7 +88,7 @@ def open_again(header: RunHeader, given: Mapping[str, Any], world: World, screen
 
 
 def _again(
-    asked: ProviderHeader, more: Mapping[str, Any], given: Mapping[str, Any], world: World, screen: Screen
+    asked: ProviderHeader, more: Mapping[str, Any], given: Mapping[str, Any], world: AppContext, screen: Screen
 ) -> Provider:
     warn = warning(given, screen)
     build = _loaded(asked.kind)
@@ -104,7 +104,7 @@ def _again(
 
 
 def open_named(
-    asked: JobProvider, folder: str, given: Mapping[str, Any], world: World, screen: Screen
+    asked: JobProvider, folder: str, given: Mapping[str, Any], world: AppContext, screen: Screen
 ) -> tuple[Provider, KeyPlace, str]:
     """A job file's provider, where its key is, and the key; paths count from ``folder``.
 
@@ -131,7 +131,7 @@ def _loaded(kind: str) -> Callable[..., Provider]:
     return registry.load(kind)
 
 
-def _address(kind: str, world: World) -> str:
+def _address(kind: str, world: AppContext) -> str:
     return world.environ.get(keys.variable(kind, "BASE_URL"), "").strip()
 
 
@@ -142,7 +142,7 @@ def _built(
     name: str,
     given: Mapping[str, Any],
     limits: Limits | None,
-    world: World,
+    world: AppContext,
     warn: Warn,
 ) -> Provider:
     """The provider; ``given`` has the limits that the user gave, ``limits`` are an earlier run's."""

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeVar, get_args
 import click
 
 from bulkdel.cli import values
-from bulkdel.cli.world import World
+from bulkdel.cli.context import AppContext
 from bulkdel.model import Indexing, Policy, Rate, Selection
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -151,7 +151,7 @@ def _metrics(ctx: click.Context, param: click.Parameter, file: Path | None) -> M
     from bulkdel.cli.metrics import Metrics
 
     metrics = Metrics(file)
-    if isinstance(ctx.obj, World):
+    if isinstance(ctx.obj, AppContext):
         ctx.obj.metrics = metrics
     return metrics
 

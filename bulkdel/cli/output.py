@@ -12,7 +12,7 @@ from typing import Any, TextIO, get_args
 
 import click
 
-from bulkdel.cli.world import World
+from bulkdel.cli.context import AppContext
 from bulkdel.errors import BulkdelError, ConfigurationError
 from bulkdel.model import ANSWER_LOST, FULFILLED, Outcome, Settled
 from bulkdel.text import safe
@@ -29,7 +29,7 @@ def check_streams(settled: str | None, *, as_json: bool) -> None:
         )
 
 
-def write(world: World, words: str) -> None:
+def write(world: AppContext, words: str) -> None:
     """Lines for stdout; a reader that went away is no error, since what is done is done.
 
     :raises OSError: where stdout cannot be written for another reason (a full disk)
@@ -41,7 +41,7 @@ def write(world: World, words: str) -> None:
         silence(world.stdout)
 
 
-def write_json(world: World, value: Any) -> None:
+def write_json(world: AppContext, value: Any) -> None:
     """One JSON value on one line; plain ASCII, so that no terminal, pipe or locale changes it."""
     write(world, json.dumps(value))
 
@@ -122,7 +122,7 @@ def _private(path: str, flags: int) -> int:
 
 
 @contextmanager
-def settled_stream(path: str | None, world: World) -> Iterator[TextIO | None]:
+def settled_stream(path: str | None, world: AppContext) -> Iterator[TextIO | None]:
     """The stream for ``--settled``: None where it was not given, stdout for ``-``, else the file, made or added to.
 
     It is added to and not begun anew, because the lines of an earlier part of the same work are evidence, and cannot be

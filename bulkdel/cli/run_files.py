@@ -11,12 +11,12 @@ from typing import Any
 
 import click
 
-from bulkdel.cli.world import World
+from bulkdel.cli.context import AppContext
 from bulkdel.errors import BulkdelError, ConfigurationError
 from bulkdel.text import safe
 
 
-def place(given: Mapping[str, Any], world: World, label: str) -> Path | None:
+def place(given: Mapping[str, Any], world: AppContext, label: str) -> Path | None:
     """Where the run file goes: ``--run FILE``, a new name in the user's state folder, or None where none is kept.
 
     :raises RunFileError: where there is no such folder and none can be made
@@ -30,7 +30,7 @@ def place(given: Mapping[str, Any], world: World, label: str) -> Path | None:
     return new_path(label, folder=state_folder(world.environ), now=time.time())
 
 
-def state(world: World) -> Path | None:
+def state(world: AppContext) -> Path | None:
     """The user's state folder, None where there is none: then nothing is remembered, and limits are shared with nobody."""
     from bulkdel.errors import RunFileError
     from bulkdel.store.folder import state_folder
@@ -61,7 +61,7 @@ def check_settled(settled: str | None, run: Path | None) -> None:
         raise ConfigurationError(f"--settled names the run file itself: {settled}", hint="give the lines another file")
 
 
-def find(words: str, world: World) -> Path:
+def find(words: str, world: AppContext) -> Path:
     """The run that ``words`` mean: a path, a name as ``bulkdel runs`` shows it, or the beginning of just one such name.
 
     :raises ConfigurationError: where there is none, or more than one

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, TextIO
 
-from bulkdel.cli.world import World, is_terminal
+from bulkdel.cli.context import AppContext, is_terminal
 
 if TYPE_CHECKING:
     from rich.console import Console, RenderableType
@@ -22,7 +22,7 @@ class Screen:
     ``moving`` whether the cursor can be moved, which a live display needs.
     """
 
-    def __init__(self, world: World) -> None:
+    def __init__(self, world: AppContext) -> None:
         self._world = world
         self._stream = world.stderr
         self.terminal = is_terminal(world.stderr)

@@ -5,9 +5,9 @@ from __future__ import annotations
 import shlex
 from typing import get_args
 
+from bulkdel.cli.context import AppContext, is_terminal
 from bulkdel.cli.output import Samples
 from bulkdel.cli.screen import WIDTH, drawn, folded, width
-from bulkdel.cli.world import World, is_terminal
 from bulkdel.model import FULFILLED, Outcome, Policy
 from bulkdel.render.planned import describe, forecast
 from bulkdel.render.summary import ADVICE, costs, dataset_lines, headline, spent, unverified, without_answer
@@ -57,7 +57,7 @@ def _rejections(report: Report, samples: Samples) -> list[str]:
 
 
 def show(
-    world: World,
+    world: AppContext,
     report: Report,
     samples: Samples,
     *,

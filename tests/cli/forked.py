@@ -21,7 +21,7 @@ from tests.cli.service import Beside, Ended
 CONTEXT = multiprocessing.get_context("forkserver")
 CONTEXT.set_forkserver_preload(
     [
-        "bulkdel.cli.act", "bulkdel.client", "bulkdel.render.formats", "bulkdel.wire", "uvloop", "tests.cli.forked",
+        "bulkdel.cli.runner", "bulkdel.client", "bulkdel.render.formats", "bulkdel.wire", "uvloop", "tests.cli.forked",
         "tests.store.child",
     ]
 )  # fmt: skip

@@ -11,7 +11,7 @@ from typing import Any, BinaryIO
 
 from bulkdel import events
 from bulkdel.cli import run
-from bulkdel.cli.world import World
+from bulkdel.cli.context import AppContext
 from bulkdel.engine.progress import Progress
 from bulkdel.model import Settled, Target
 from bulkdel.purging.datasets import DatasetListing
@@ -168,7 +168,7 @@ def invoke(
 
     out = stdout if stdout is not None else io.StringIO()
     err: io.StringIO = Terminal() if terminal else io.StringIO()
-    world = World(
+    world = AppContext(
         environ={"XDG_STATE_HOME": os.environ["XDG_STATE_HOME"]} | (ENVIRON if environ is None else environ),
         stdin=Terminal(reader) if terminal else io.StringIO(),
         stdin_bytes=stdin_bytes,

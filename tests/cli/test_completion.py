@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 from click.shell_completion import ShellComplete
 
-from bulkdel.cli.app import bulkdel
-from bulkdel.cli.world import World
+from bulkdel.cli.context import AppContext
+from bulkdel.cli.main import bulkdel
 from tests.cli.inside import purge
 from tests.cli.outside import Seen, invoke
 from tests.engine.world import Service
@@ -20,7 +20,7 @@ from tests.engine.world import Service
 
 def offered(state: Path, *words: str) -> list[tuple[str, str]]:
     """What is offered for the last word, as (word, kind)."""
-    world = World(environ={"XDG_STATE_HOME": str(state.parent)})
+    world = AppContext(environ={"XDG_STATE_HOME": str(state.parent)})
     complete = ShellComplete(bulkdel, {"obj": world}, "bulkdel", "_BULKDEL_COMPLETE")
     return [(item.value, item.type) for item in complete.get_completions(list(words[:-1]), words[-1])]
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from bulkdel.cli import keys
-from bulkdel.cli.world import World
+from bulkdel.cli.context import AppContext
 from bulkdel.errors import ConfigurationError
 
 KEY = "dataset-secret-0123456789"
@@ -92,7 +92,7 @@ def test_a_key_file_that_others_can_read_is_warned_of(tmp_path: Path, mode: int,
 
 def test_a_key_that_was_read_is_hidden_in_everything_shown() -> None:
     """Words that repeat the key lose it; a word too short to be one is left alone."""
-    world = World()
+    world = AppContext()
     keys.remember(KEY, world.secrets)
     keys.remember("the", world.secrets)
     assert world.hide(f"the service says: {KEY} is wrong") == "the service says: (key) is wrong"

@@ -11,9 +11,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from bulkdel.cli.context import AppContext
 from bulkdel.cli.progress import active, counted, line, picture, style
 from bulkdel.cli.screen import Screen, console, drawn, folded, width
-from bulkdel.cli.world import World
 from bulkdel.engine.progress import DatasetProgress
 from bulkdel.model import Rate
 from tests.cli.outside import PROGRESS, Terminal
@@ -163,7 +163,7 @@ def test_datasets_under_way_are_shown() -> None:
 )  # fmt: skip
 def test_how_progress_is_shown(terminal: bool, term: str, quiet: bool, log_json: bool, how: str) -> None:
     """Live on a terminal that can move its cursor, lines elsewhere, events where the log is JSON, nothing under -q."""
-    world = World(environ={"TERM": term}, stderr=Terminal() if terminal else io.StringIO())
+    world = AppContext(environ={"TERM": term}, stderr=Terminal() if terminal else io.StringIO())
     assert style(Screen(world), quiet=quiet, log_json=log_json) == how
 
 
@@ -178,7 +178,7 @@ def test_colours_are_for_terminals_whose_owner_wants_them(
     terminal: bool, environ: dict[str, str], colour: bool
 ) -> None:
     """NO_COLOR and TERM=dumb are obeyed."""
-    assert Screen(World(environ=environ, stderr=Terminal() if terminal else io.StringIO())).colour == colour
+    assert Screen(AppContext(environ=environ, stderr=Terminal() if terminal else io.StringIO())).colour == colour
 
 
 def test_a_terminals_lines_are_broken_between_words() -> None:

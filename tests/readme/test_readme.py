@@ -18,7 +18,7 @@ from typing import Any, get_args, get_type_hints
 import pytest
 import yaml
 
-from bulkdel.cli.app import bulkdel
+from bulkdel.cli.main import bulkdel
 from bulkdel.model import FULFILLED, Document, Outcome, Policy
 from bulkdel.providers.protocol import Asked, Provider, Requeue, Verdict
 from tests.cli.service import clean

@@ -18,8 +18,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bulkdel.cli.report import FORMATS as OFFERED
-from bulkdel.cli.runs import lines
+from bulkdel.cli.commands.report import FORMATS as OFFERED
+from bulkdel.cli.commands.runs import lines
 from bulkdel.errors import ConfigurationError
 from bulkdel.model import Document, Settled, Target
 from bulkdel.render.formats import FORMATS

@@ -11,6 +11,7 @@ from typing import Any, BinaryIO
 import click
 
 from bulkdel.cli import completion, run_files
+from bulkdel.cli.context import AppContext, is_terminal
 from bulkdel.cli.options import (
     act_options,
     connection_options,
@@ -21,7 +22,6 @@ from bulkdel.cli.options import (
 )
 from bulkdel.cli.output import check_streams
 from bulkdel.cli.targets import TargetFile
-from bulkdel.cli.world import World, is_terminal
 from bulkdel.errors import ConfigurationError
 from bulkdel.report import Report
 
@@ -53,12 +53,12 @@ Exit status: 0 all are gone, 1 something was rejected, 2 wrong command or file,
 @connection_options
 @talk_options
 @click.pass_obj
-def delete(world: World, /, provider: str, file: str | None, **given: Any) -> int:
+def delete(world: AppContext, /, provider: str, file: str | None, **given: Any) -> int:
     """Delete the documents that FILE or stdin (no FILE, or -) lists as CSV or JSONL.
 
     PROVIDER is dify, langdock, or the name of an installed plug-in.
     """
-    from bulkdel.cli import act, opening
+    from bulkdel.cli import opening, runner
     from bulkdel.cli.screen import Screen
 
     world.verbose = given["verbose"]
@@ -76,7 +76,7 @@ def delete(world: World, /, provider: str, file: str | None, **given: Any) -> in
             done: Awaitable[Report] = client.delete(targets, **common)
             return done
 
-        doing = act.Act(
+        doing = runner.Act(
             kind="delete",
             providers=(opened,),
             policy=policy_from(given),
@@ -86,13 +86,13 @@ def delete(world: World, /, provider: str, file: str | None, **given: Any) -> in
             targets=listed.counts,
             by_name=False,
             from_stdin=file in (None, "-"),
-            **act.shared(given),
+            **runner.shared(given),
         )
-        return act.start(doing, world)
+        return runner.start(doing, world)
 
 
 @contextmanager
-def _source(file: str | None, world: World) -> Iterator[BinaryIO]:
+def _source(file: str | None, world: AppContext) -> Iterator[BinaryIO]:
     """The target file, to be read more than once; stdin, which can be read once only, is copied to a file without a name."""
     if file is not None and file != "-":
         with source(file) as opened:

@@ -8,8 +8,8 @@ from typing import Any
 
 import click
 
+from bulkdel.cli.context import AppContext
 from bulkdel.cli.options import DURATION, ca_option, talk_options
-from bulkdel.cli.world import World
 from bulkdel.errors import ConfigurationError
 
 EPILOG = """\b
@@ -38,7 +38,7 @@ Exit status: 0 told to end, 1 it could not work, 2 wrong command.
 @ca_option
 @talk_options
 @click.pass_obj
-def worker(world: World, /, broker: str | None, concurrency: int, **given: Any) -> int:
+def worker(world: AppContext, /, broker: str | None, concurrency: int, **given: Any) -> int:
     """Delete what bulkdel job --broker submits, until told to end.
 
     The same as celery -A bulkdel.distributed.worker worker, with logs as of the other commands.

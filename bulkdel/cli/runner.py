@@ -14,11 +14,11 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeVar
 
 from bulkdel.cli import logs, output, progress, run_files, summary
 from bulkdel.cli.confirm import confirmation, typed_line
+from bulkdel.cli.context import AppContext
 from bulkdel.cli.metrics import Metrics
 from bulkdel.cli.screen import Screen
 from bulkdel.cli.signals import Interrupts, once_more, watched
 from bulkdel.cli.tally import Tally
-from bulkdel.cli.world import World
 from bulkdel.errors import ConfigurationError, RunFileError
 from bulkdel.model import Policy, RunStatus, Settled
 from bulkdel.render.planned import too_long
@@ -97,7 +97,7 @@ def shared(given: dict[str, Any]) -> dict[str, Any]:
     return {name: given[name] for name in names if name in given} | {"metrics": given.get("metrics") or Metrics()}
 
 
-def start(act: Act, world: World) -> int:
+def start(act: Act, world: AppContext) -> int:
     """Do it where somebody confirmed or can be asked, else refuse with nothing sent; returns the exit status."""
     act.metrics.begin([provider.name for provider in act.providers])
     if act.yes or not act.deletes or not act.asks or world.asks():
@@ -122,7 +122,7 @@ class Ended:
     path: Path | None = None
 
 
-def perform(act: Act, world: World) -> int:
+def perform(act: Act, world: AppContext) -> int:
     """Do it, tell it, and return the exit status."""
     screen = Screen(world)
     path = act.place()
@@ -151,7 +151,7 @@ MENDED = "hint: once that is mended, {}:"
 """Behind a hint of the stop's own: a key that is refused is refused again, however often the command is repeated."""
 
 
-def finish(act: Act, ended: Ended, world: World, screen: Screen) -> int:
+def finish(act: Act, ended: Ended, world: AppContext, screen: Screen) -> int:
     """Write the account where it was wished for, and on stderr the one sentence and the command that goes on."""
     report = ended.report
     status = report.exit_status
@@ -203,7 +203,7 @@ def _where_to_look(act: Act, report: Report) -> str:
     return f"this lists the datasets that the key sees: {shlex.join(['bulkdel', 'datasets', act.providers[0].name])}"
 
 
-def _way_on(act: Act, ended: Ended, world: World) -> list[str]:
+def _way_on(act: Act, ended: Ended, world: AppContext) -> list[str]:
     """The hint and the command that goes on, where something can go on; the command comes last."""
     status, path = ended.report.status, ended.path
     if act.dry_run or (status == "complete" and act.kind != "plan"):
@@ -263,7 +263,7 @@ def go_on(argv: Sequence[str]) -> str:
 class _Running:
     """One run while it goes: the client, what listens to it, and how it is stopped."""
 
-    def __init__(self, act: Act, world: World, screen: Screen, log: BoundLogger, path: Path | None) -> None:
+    def __init__(self, act: Act, world: AppContext, screen: Screen, log: BoundLogger, path: Path | None) -> None:
         self._act = act
         self._world = world
         self._screen = screen

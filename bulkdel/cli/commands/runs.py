@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from bulkdel.cli.world import World
+from bulkdel.cli.context import AppContext
 from bulkdel.render.words import rough
 from bulkdel.text import safe
 
@@ -31,7 +31,7 @@ Exit status: 0 listed, 2 wrong command, or the folder cannot be read.
 @click.command(epilog=EPILOG, short_help="The run files there are, newest first.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON list on stdout, and nothing else there.")
 @click.pass_obj
-def runs(world: World, /, as_json: bool) -> int:
+def runs(world: AppContext, /, as_json: bool) -> int:
     """List the runs in your state folder: name, status, age, counts, and the command that goes on with one."""
     from bulkdel.cli import output
     from bulkdel.cli.screen import Screen

@@ -7,8 +7,8 @@ from typing import Any
 import click
 
 from bulkdel.cli import values
+from bulkdel.cli.context import AppContext
 from bulkdel.cli.options import DURATION, GivenRate, Words
-from bulkdel.cli.world import World
 
 SERVICES = ("dify", "langdock")
 SIGNALS = ("429", "429-retry-after", "429-date", "429-reset", "403", "529", "1015")
@@ -84,11 +84,13 @@ COUNT = click.IntRange(min=0)
 @click.option("--vanish-after", type=COUNT, metavar="N", help="After N deletes the dataset disappears.")
 @click.option("--revoke-after", type=COUNT, metavar="N", help="After N deletes the key is refused.")
 @click.pass_obj
-def simulate(world: World, /, service: str, port: int, documents: int, datasets: int, seed: int, **given: Any) -> int:
+def simulate(
+    world: AppContext, /, service: str, port: int, documents: int, datasets: int, seed: int, **given: Any
+) -> int:
     """Serve a service that behaves like the real one, faults included, on 127.0.0.1 until Ctrl-C."""
     import asyncio
 
-    from bulkdel.cli.act import run_async
+    from bulkdel.cli.runner import run_async
     from bulkdel.cli.signals import watched
     from bulkdel.errors import ConfigurationError
     from bulkdel.simulator import DifySimulator, Faults, LangdockSimulator

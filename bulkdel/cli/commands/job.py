@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from bulkdel.cli import broker, run_files
+from bulkdel.cli.context import AppContext
 from bulkdel.cli.options import act_options, ca_option, talk_options
 from bulkdel.cli.output import check_streams
-from bulkdel.cli.world import World
 from bulkdel.errors import ConfigurationError
 from bulkdel.report import Report
 from bulkdel.text import safe
@@ -75,11 +75,11 @@ _MOST = 16 * 1024 * 1024
 @ca_option
 @talk_options
 @click.pass_obj
-def job(world: World, /, file: str, **given: Any) -> int:
+def job(world: AppContext, /, file: str, **given: Any) -> int:
     """Carry out a job file: purge datasets and delete listed targets of several providers at once, as one run with one
     account.
     """
-    from bulkdel.cli import act
+    from bulkdel.cli import runner
     from bulkdel.cli.screen import Screen
 
     world.verbose = given["verbose"]
@@ -111,7 +111,7 @@ def job(world: World, /, file: str, **given: Any) -> int:
             )
             return done
 
-        doing = act.Act(
+        doing = runner.Act(
             kind="plan" if given["plan"] else "job",
             providers=tuple(provider for name, provider in providers.items() if name in used or not used),
             policy=asked.policy,
@@ -121,9 +121,9 @@ def job(world: World, /, file: str, **given: Any) -> int:
             targets=counts or None,
             by_name=not lists,
             crew=crew,
-            **act.shared(given),
+            **runner.shared(given),
         )
-        return act.start(doing, world)
+        return runner.start(doing, world)
 
 
 class _Chained:
@@ -181,7 +181,7 @@ class _named:
 
 
 def _open(
-    asked: Job, file: str, folder: str, given: Mapping[str, Any], world: World, screen: Any
+    asked: Job, file: str, folder: str, given: Mapping[str, Any], world: AppContext, screen: Any
 ) -> tuple[dict[str, Provider], dict[str, Any]]:
     """The providers by name, and what the run's header keeps so that resume finds their keys again."""
     from bulkdel.cli import opening
@@ -204,7 +204,7 @@ def _open(
 
 
 def _wishes(asked: Job, file: str, providers: Mapping[str, Provider]) -> list[Wish]:
-    from bulkdel.cli.purge import checked
+    from bulkdel.cli.commands.purge import checked
     from bulkdel.purging.flow import Wish
 
     wishes: list[Wish] = []
@@ -226,7 +226,7 @@ def _targets(
     asked: Job, file: str, folder: str, providers: Mapping[str, Provider], stack: ExitStack
 ) -> list[TargetFile]:
     """The files of targets, each checked to its last line."""
-    from bulkdel.cli.delete import source
+    from bulkdel.cli.commands.delete import source
     from bulkdel.cli.targets import TargetFile
 
     lists: list[TargetFile] = []

@@ -25,7 +25,7 @@ def _stdin_bytes() -> BinaryIO:
 
 
 @dataclass(slots=True)
-class World:
+class AppContext:
     """The outside of one invocation; tests give another.
 
     ``argv`` is what the user typed behind ``bulkdel``. ``verbose`` is set once the options are read. ``secrets`` holds

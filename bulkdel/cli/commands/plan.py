@@ -8,6 +8,7 @@ from typing import Any
 import click
 
 from bulkdel.cli import completion, run_files
+from bulkdel.cli.context import AppContext
 from bulkdel.cli.options import (
     connection_options,
     limit_options,
@@ -18,7 +19,6 @@ from bulkdel.cli.options import (
     selection_options,
     talk_options,
 )
-from bulkdel.cli.world import World
 from bulkdel.report import Report
 
 EPILOG = """\b
@@ -47,14 +47,14 @@ came, 70 a bug, 130 or 143 interrupted. Nothing is deleted, whatever it is.
 @connection_options
 @talk_options
 @click.pass_obj
-def plan(world: World, /, provider: str, datasets: tuple[str, ...], **given: Any) -> int:
+def plan(world: AppContext, /, provider: str, datasets: tuple[str, ...], **given: Any) -> int:
     """List datasets and select documents, send nothing but GET, and keep the plan for bulkdel resume to carry out.
 
     PROVIDER is dify, langdock, or the name of an installed plug-in; DATASET is the id of a Dify knowledge base or of a
     Langdock knowledge folder.
     """
-    from bulkdel.cli import act, opening
-    from bulkdel.cli.purge import checked
+    from bulkdel.cli import opening, runner
+    from bulkdel.cli.commands.purge import checked
     from bulkdel.cli.screen import Screen
 
     world.verbose = given["verbose"]
@@ -67,13 +67,13 @@ def plan(world: World, /, provider: str, datasets: tuple[str, ...], **given: Any
         done: Awaitable[Report] = client.plan(opened.name, *wanted, select=select, **used)
         return done
 
-    doing = act.Act(
+    doing = runner.Act(
         kind="plan",
         providers=(opened,),
         policy=policy_from(given),
         call=call,
         place=lambda: run_files.place(given, world, opened.name),
         again=lambda path: run_files.resuming(path, run_files.carried(given)),
-        **act.shared(given),
+        **runner.shared(given),
     )
-    return act.start(doing, world)
+    return runner.start(doing, world)

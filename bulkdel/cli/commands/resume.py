@@ -9,9 +9,9 @@ from typing import Any
 import click
 
 from bulkdel.cli import broker, completion, run_files
+from bulkdel.cli.context import AppContext
 from bulkdel.cli.options import connection_options, limit_options, policy_from, resume_options, talk_options
 from bulkdel.cli.output import check_streams
-from bulkdel.cli.world import World
 from bulkdel.report import Report
 
 EPILOG = """\b
@@ -35,13 +35,13 @@ Exit status: as of bulkdel purge.
 @connection_options
 @talk_options
 @click.pass_obj
-def resume(world: World, /, run: str, **given: Any) -> int:
+def resume(world: AppContext, /, run: str, **given: Any) -> int:
     """Carry out the plan in RUN, or go on with the run in it: what is settled is not asked again, what is left is.
 
     RUN is a file, or a run's name as bulkdel runs shows it, or the beginning of one. Options that are not given are as
     the run was begun with; the account at the end is the whole run's.
     """
-    from bulkdel.cli import act, opening
+    from bulkdel.cli import opening, runner
     from bulkdel.cli.screen import Screen
     from bulkdel.store import Run
 
@@ -64,7 +64,7 @@ def resume(world: World, /, run: str, **given: Any) -> int:
         options.remove(run)
         return run_files.resuming(path, options)
 
-    doing = act.Act(
+    doing = runner.Act(
         kind="resume",
         providers=providers,
         policy=policy,
@@ -74,6 +74,6 @@ def resume(world: World, /, run: str, **given: Any) -> int:
         by_name=not header.targets,
         asks=not agreed,
         crew=crew,
-        **act.shared(given),
+        **runner.shared(given),
     )
-    return act.start(doing, world)
+    return runner.start(doing, world)

@@ -7,8 +7,8 @@ from typing import Any
 import click
 
 from bulkdel.cli import completion
+from bulkdel.cli.context import AppContext
 from bulkdel.cli.options import connection_options, limit_options, talk_options
-from bulkdel.cli.world import World
 from bulkdel.model import Dataset
 from bulkdel.report import EXIT_STATUS
 from bulkdel.text import safe
@@ -30,12 +30,12 @@ Exit status: 0 listed, 1 not listed to the end, 2 wrong command, 4 stopped by th
 @connection_options
 @talk_options
 @click.pass_obj
-def datasets(world: World, /, provider: str, **given: Any) -> int:
+def datasets(world: AppContext, /, provider: str, **given: Any) -> int:
     """List the datasets that the key sees: id, documents, name.
 
     PROVIDER is dify, langdock, or the name of an installed plug-in.
     """
-    from bulkdel.cli import act, logs, opening, output, run_files
+    from bulkdel.cli import logs, opening, output, run_files, runner
     from bulkdel.cli.screen import Screen
 
     world.verbose = given["verbose"]
@@ -49,7 +49,7 @@ def datasets(world: World, /, provider: str, **given: Any) -> int:
 
     as_json = given["log_json"] or not screen.terminal
     with logs.told(screen, quiet=given["quiet"], verbose=given["verbose"], as_json=as_json):
-        found = act.run_async(listing)
+        found = runner.run_async(listing)
     rows: tuple[Dataset, ...] = found.datasets
     if given["as_json"]:
         output.write_json(world, [as_dict(row) for row in rows])

@@ -9,8 +9,8 @@ from typing import Any
 import click
 
 from bulkdel.cli import completion, run_files
+from bulkdel.cli.context import AppContext, is_terminal
 from bulkdel.cli.options import FILE
-from bulkdel.cli.world import World, is_terminal
 from bulkdel.errors import ConfigurationError
 
 FORMATS = ("text", "json", "jsonl", "csv", "html")
@@ -43,7 +43,7 @@ Exit status: 0 written, 1 could not be written to the end, 2 wrong command or ru
 @click.option("-o", "--output", type=FILE, metavar="FILE",
               help="Write to FILE, which appears when it is whole and is yours alone (0600); - is stdout.")  # fmt: skip
 @click.pass_obj
-def report(world: World, /, run: str, form: str, output: Path | None) -> int:
+def report(world: AppContext, /, run: str, form: str, output: Path | None) -> int:
     """Show what RUN was asked and what became of each document.
 
     RUN is a file, or a run's name as bulkdel runs shows it, or the beginning of one.
@@ -73,7 +73,7 @@ def report(world: World, /, run: str, form: str, output: Path | None) -> int:
     return 0
 
 
-def _print(world: World, pieces: Iterable[str]) -> None:
+def _print(world: AppContext, pieces: Iterable[str]) -> None:
     """:raises OSError: where stdout cannot be written; a reader that went away has seen what they wanted"""
     from bulkdel.cli.output import silence
 

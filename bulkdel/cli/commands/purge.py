@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from bulkdel.cli import completion, run_files
+from bulkdel.cli.context import AppContext
 from bulkdel.cli.options import (
     act_options,
     connection_options,
@@ -19,7 +20,6 @@ from bulkdel.cli.options import (
     talk_options,
 )
 from bulkdel.cli.output import check_streams
-from bulkdel.cli.world import World
 from bulkdel.errors import ConfigurationError
 from bulkdel.report import Report
 
@@ -56,13 +56,13 @@ was rejected or is still there, 2 wrong command, 3 refused or not confirmed,
 @connection_options
 @talk_options
 @click.pass_obj
-def purge(world: World, /, provider: str, datasets: tuple[str, ...], **given: Any) -> int:
+def purge(world: AppContext, /, provider: str, datasets: tuple[str, ...], **given: Any) -> int:
     """Empty whole datasets, and list them again to prove it.
 
     PROVIDER is dify, langdock, or the name of an installed plug-in; DATASET is the id of a Dify knowledge base or of a
     Langdock knowledge folder (bulkdel datasets PROVIDER shows them). The datasets stay, empty.
     """
-    from bulkdel.cli import act, opening
+    from bulkdel.cli import opening, runner
     from bulkdel.cli.screen import Screen
 
     world.verbose = given["verbose"]
@@ -76,16 +76,16 @@ def purge(world: World, /, provider: str, datasets: tuple[str, ...], **given: An
         done: Awaitable[Report] = client.purge(opened.name, *wanted, select=select, **common)
         return done
 
-    doing = act.Act(
+    doing = runner.Act(
         kind="purge",
         providers=(opened,),
         policy=policy_from(given),
         call=call,
         place=lambda: run_files.place(given, world, opened.name),
         again=lambda path: run_files.resuming(path, run_files.carried(given)),
-        **act.shared(given),
+        **runner.shared(given),
     )
-    return act.start(doing, world)
+    return runner.start(doing, world)
 
 
 def checked(datasets: tuple[str, ...], provider: Provider) -> tuple[str, ...]:

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from bulkdel.cli.context import AppContext
 from bulkdel.cli.options import talk_options
-from bulkdel.cli.world import World
 from bulkdel.render.words import spoken
 from bulkdel.text import many, safe
 
@@ -38,14 +38,14 @@ LIMIT = 20
 )
 @talk_options
 @click.pass_obj
-def demo(world: World, /, **given: Any) -> int:
+def demo(world: AppContext, /, **given: Any) -> int:
     """Purge a simulated Dify and a simulated Langdock at once, over real HTTP on this machine.
 
     Some of the 400 documents are still being indexed, some are archived, some deletes fail or lose their answer, and one
     service has a rate limit. It takes about 15 seconds, needs no key and touches nothing but itself.
     """
     from bulkdel.cli import logs
-    from bulkdel.cli.act import run_async
+    from bulkdel.cli.runner import run_async
     from bulkdel.cli.screen import Screen
 
     world.verbose = given["verbose"]
@@ -82,7 +82,7 @@ class Played:
     danger: int
 
 
-async def _play(world: World, screen: Any, log: Any, given: dict[str, Any]) -> list[Played]:
+async def _play(world: AppContext, screen: Any, log: Any, given: dict[str, Any]) -> list[Played]:
     import asyncio
 
     from bulkdel.cli import logs, progress
@@ -142,7 +142,7 @@ DEMO_LINE_EVERY = 3.0
 """Seconds between two lines where there is no terminal: the demo is over before the usual ten have come twice."""
 
 
-def tell(world: World, screen: Any, outcome: Sequence[Played]) -> int:
+def tell(world: AppContext, screen: Any, outcome: Sequence[Played]) -> int:
     """Show the table and what it means; returns the exit status."""
     from bulkdel.cli import output
 

@@ -13,20 +13,20 @@ from typing import Any, NoReturn
 import click
 
 from bulkdel.cli import streams
-from bulkdel.cli.completion import completion
-from bulkdel.cli.datasets import datasets
-from bulkdel.cli.delete import delete
-from bulkdel.cli.demo import demo
+from bulkdel.cli.commands.completion import completion
+from bulkdel.cli.commands.datasets import datasets
+from bulkdel.cli.commands.delete import delete
+from bulkdel.cli.commands.demo import demo
+from bulkdel.cli.commands.job import job
+from bulkdel.cli.commands.plan import plan
+from bulkdel.cli.commands.purge import purge
+from bulkdel.cli.commands.report import report
+from bulkdel.cli.commands.resume import resume
+from bulkdel.cli.commands.runs import runs
+from bulkdel.cli.commands.simulate import simulate
+from bulkdel.cli.commands.worker import worker
+from bulkdel.cli.context import AppContext
 from bulkdel.cli.exits import guard
-from bulkdel.cli.job import job
-from bulkdel.cli.plan import plan
-from bulkdel.cli.purge import purge
-from bulkdel.cli.report import report
-from bulkdel.cli.resume import resume
-from bulkdel.cli.runs import runs
-from bulkdel.cli.simulate import simulate
-from bulkdel.cli.worker import worker
-from bulkdel.cli.world import World
 
 EPILOG = """\b
 Try it with nothing to set up:
@@ -78,9 +78,9 @@ for command in (purge, delete, plan, resume, runs, report, job, worker, datasets
     bulkdel.add_command(command)
 
 
-def run(argv: Sequence[str], world: World | None = None) -> int:
+def run(argv: Sequence[str], world: AppContext | None = None) -> int:
     """Run the command that ``argv`` (without the program's name) says, and return its exit status; raises nothing."""
-    outside = world if world is not None else World()
+    outside = world if world is not None else AppContext()
     outside.argv = tuple(argv)
 
     def call() -> Any:
