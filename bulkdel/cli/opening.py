@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -153,9 +153,8 @@ def _built(
     if name:
         named["name"] = name
     provider = build(**named)
-    careful = getattr(provider, "warning", "")  # not of the protocol: a plug-in need not have one
-    if careful:
-        warn(careful, "")
+    if provider.warning:
+        warn(provider.warning, "")
     # What nobody gave, now or for the earlier run, the provider chooses: what it chose it may adapt, what it was given not.
     own, before = provider.limits, provider.limits if limits is None else limits
     rate, concurrency = given["rate"], given["concurrency"]
@@ -164,8 +163,4 @@ def _built(
     n = before.concurrency if concurrency is None else concurrency.concurrency
     if n is None or (concurrency is None and n == own.concurrency):
         return provider
-    with_concurrency = getattr(provider, "with_concurrency", None)  # not of the protocol, either
-    if with_concurrency is not None:
-        changed: Provider = with_concurrency(n)
-        return changed
-    return build(**named, limits=replace(provider.limits, concurrency=n))
+    return provider.with_concurrency(n)

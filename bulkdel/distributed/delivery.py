@@ -289,8 +289,7 @@ def open_provider(service: Service) -> Provider:
         own = build(api_key=key, base_url=service.base_url, name=name)
         if service.concurrency is None:
             return own
-        fixed: Provider = own.with_concurrency(service.concurrency)  # type: ignore[attr-defined]  # who says rate_unsaid has it
-        return fixed
+        return own.with_concurrency(service.concurrency)
     return build(api_key=key, base_url=service.base_url, name=name, limits=service.limits)
 
 

@@ -83,8 +83,7 @@ def spread(provider: Provider) -> tuple[int, int | None]:
 
     A concurrency that is given is the sum over all workers: it is split among the shards.
     """
-    # Not of the protocol: what a plug-in says of its concurrency counts as given.
-    if getattr(provider, "concurrency_unsaid", False):
+    if provider.concurrency_is_default:
         return OUT, None
     concurrency = provider.limits.concurrency or 1
     out = min(concurrency, SPLIT)
@@ -115,9 +114,9 @@ class Service:
 
     @classmethod
     def of(cls, provider: Provider, key: KeyPlace) -> Service:
-        # ``rate_unsaid`` is not of the protocol. With a rate of its own choice a provider may adapt it, with a given one it does not.
+        # A provider may adapt a rate of its own choice, and not one that was given.
         each = spread(provider)[1]
-        limits = None if getattr(provider, "rate_unsaid", False) else Limits(provider.limits.rate, each)
+        limits = None if provider.rate_is_default else Limits(provider.limits.rate, each)
         return cls(provider.name, provider.kind, provider.base_url, key, limits, each)
 
 

@@ -55,17 +55,6 @@ class Exchange:
     deletes: bool
 
 
-def most_concurrency(provider: Provider) -> int:
-    """How many requests may ever be in flight: more than ``limits.concurrency`` where that is adapted.
-
-    ``most_concurrency`` is not of the protocol: a plug-in need not have it.
-    """
-    concurrency = provider.limits.concurrency
-    assert concurrency is not None  # Provider.limits promises it
-    most: int = getattr(provider, "most_concurrency", concurrency)
-    return max(concurrency, most)
-
-
 class Channel:
     """What all calls of one client share of a provider. Not thread-safe; belongs to one event loop."""
 
@@ -88,19 +77,18 @@ class Channel:
         assert concurrency is not None  # Provider.limits promises it
         self.provider = provider
         self.wire = wire
-        # ``guessed`` is not of the protocol: a plug-in need not have it.
-        guess = bool(getattr(provider, "guessed", False))
+        guess = provider.rate_is_guess
         self.learned: Learned | None = None  # what an earlier run learned, where the pace begins with it
         self._memory: Memory | None = None
         # A limit that was given is neither overruled nor remembered, and one that is said not to exist neither.
-        if state is not None and (guess or (provider.pace is None and getattr(provider, "rate_unsaid", True))):
+        if state is not None and (guess or (provider.pace is None and provider.rate_is_default)):
             self._memory = Memory(state, provider.fingerprint)
             if (known := self._memory.recall(unix_time())) is not None:
                 self.learned, learned, found = known, known.rate, known.found
         self.rates = RateControl(provider.pace, guess=guess, learned=learned, found=found)
         self.pacing = _pacer(provider, self.rates.rate, state, pacer)
         self.slots = Slots(concurrency)
-        self.workers = most_concurrency(provider)
+        self.workers = provider.max_concurrency
         self.search = Concurrency(concurrency, self.workers) if self.workers > concurrency else None
         self.breaker = Breaker()
         self.requests = 0  # requests that left, of every kind

@@ -11,7 +11,7 @@ from types import TracebackType
 
 from bulkdel import events
 from bulkdel.engine.call import Call
-from bulkdel.engine.channel import Channel, most_concurrency
+from bulkdel.engine.channel import Channel
 from bulkdel.engine.engine import LaneOf
 from bulkdel.engine.lane import Lane
 from bulkdel.engine.progress import Progress
@@ -138,6 +138,5 @@ class Channels:
 def _over_http(provider: Provider, *, ca_file: str | Path | None) -> AbstractAsyncContextManager[Wire]:
     from bulkdel.wire import HttpWire  # with aiohttp behind it, which a wire of one's own can do without
 
-    most = most_concurrency(provider)
     # One more than documents in flight: looks at documents being indexed go beside them.
-    return HttpWire(provider, connections=most + 1, ca_file=ca_file)
+    return HttpWire(provider, connections=provider.max_concurrency + 1, ca_file=ca_file)

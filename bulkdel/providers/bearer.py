@@ -40,9 +40,9 @@ class Bearer:
     base_url: str
     name: str
     limits: Limits
-    most_concurrency: int = field(init=False, repr=False)
-    rate_unsaid: bool = field(init=False, repr=False)
-    concurrency_unsaid: bool = field(init=False, repr=False)
+    max_concurrency: int = field(init=False, repr=False)
+    rate_is_default: bool = field(init=False, repr=False)
+    concurrency_is_default: bool = field(init=False, repr=False)
 
     kind: ClassVar[str]
     title: ClassVar[str]
@@ -74,9 +74,9 @@ class Bearer:
         object.__setattr__(self, "limits", limits)
         # More than ``limits.concurrency`` where none was given: it is adapted then, up to this. With a rate, too: of 100/s four
         # at a time that take 0.5 s each would use 8 %.
-        object.__setattr__(self, "most_concurrency", most)
-        object.__setattr__(self, "rate_unsaid", unsaid)
-        object.__setattr__(self, "concurrency_unsaid", none_said)
+        object.__setattr__(self, "max_concurrency", most)
+        object.__setattr__(self, "rate_is_default", unsaid)
+        object.__setattr__(self, "concurrency_is_default", none_said)
 
     def with_concurrency(self, concurrency: int) -> Self:
         """The same provider with so many requests in flight: of its rate nothing more is said than before.
@@ -85,8 +85,8 @@ class Bearer:
         """
         other = copy(self)
         object.__setattr__(other, "limits", replace(self.limits, concurrency=concurrency))
-        object.__setattr__(other, "most_concurrency", concurrency)
-        object.__setattr__(other, "concurrency_unsaid", False)
+        object.__setattr__(other, "max_concurrency", concurrency)
+        object.__setattr__(other, "concurrency_is_default", False)
         return other
 
     def default_limits(self, host: str) -> Limits:
@@ -97,6 +97,11 @@ class Bearer:
     def pace(self) -> Rate | None:
         """What pacing keeps: the limit itself, where nobody else lives on it."""
         return self.limits.rate
+
+    @property
+    def rate_is_guess(self) -> bool:
+        """Whether the pace is a cautious guess that may be raised; services that publish their limit need none."""
+        return False
 
     @property
     def fingerprint(self) -> str:

@@ -77,9 +77,9 @@ class Dify(Bearer):
         return Rate(rate.n * _SHARE, per=rate.per)
 
     @property
-    def guessed(self) -> bool:
+    def rate_is_guess(self) -> bool:
         """Whether the pace is for the smallest plan because nobody said which it is: it may be raised while nothing is refused."""
-        return self._on_cloud and self.rate_unsaid and self.limits.rate is not None
+        return self._on_cloud and self.rate_is_default and self.limits.rate is not None
 
     # ------------------------------------------------------------------ ids and steps
 

@@ -19,7 +19,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Generic, Literal, NamedTuple, Protocol, TypeVar
+from typing import Generic, Literal, NamedTuple, Protocol, Self, TypeVar
 
 from bulkdel.model import Dataset, Document, Limits, Outcome, Rate, Target
 
@@ -236,12 +236,35 @@ class Provider(Protocol):
         """What pacing keeps: ``limits.rate``, or less where the limit is shared with others; None for no known limit."""
 
     @property
+    def rate_is_default(self) -> bool:
+        """Whether the rate is this provider's choice, because the caller gave none: what is learned of it may be remembered."""
+
+    @property
+    def rate_is_guess(self) -> bool:
+        """Whether ``pace`` is a cautious guess at a limit that is not known: it may be raised while nothing is refused."""
+
+    @property
+    def max_concurrency(self) -> int:
+        """The most requests that may be in flight: ``limits.concurrency`` if the caller gave it, else how far it may be raised."""
+
+    @property
+    def concurrency_is_default(self) -> bool:
+        """Whether the concurrency is this provider's choice, because the caller gave none."""
+
+    @property
     def page_size(self) -> int:
         """How many documents one listing request returns; decides whether waiting documents are looked at one by one."""
 
     @property
     def fingerprint(self) -> str:
         """16 hex digits that tell one key at one address from another, and do not tell the key."""
+
+    @property
+    def warning(self) -> str:
+        """What the user should know of this address before the key is sent to it; empty if there is nothing."""
+
+    def with_concurrency(self, concurrency: int) -> Self:
+        """The same provider with so many requests in flight; of its rate nothing more is said than before."""
 
     def headers(self) -> Mapping[str, str]:
         """Headers of every request, the key among them; only the wire calls this."""

@@ -30,7 +30,7 @@ _OWN: Final[Mapping[str, ProviderClass]] = {"dify": Dify, "langdock": Langdock}
 
 _MEMBERS: Final = (
     "headers", "invalid", "start", "request", "read", "preflight", "read_preflight", "listing", "read_listing", "document",
-    "read_document", "datasets", "read_datasets",
+    "read_document", "datasets", "read_datasets", "with_concurrency",
 )  # fmt: skip
 
 

@@ -106,7 +106,7 @@ def test_what_is_not_given_stays_the_providers(words: tuple[str, ...], limits: L
     client = FakeClient()
     assert invoke("purge", "dify", DATASET, "-y", *words, client=client, environ={"DIFY_API_KEY": KEY}).status == 0
     given = client.calls[0][1][0]
-    assert (given.limits, given.most_concurrency, given.rate_unsaid) == (limits, most, unsaid)
+    assert (given.limits, given.max_concurrency, given.rate_is_default) == (limits, most, unsaid)
 
 
 WRONG: list[tuple[tuple[str, ...], str]] = [

@@ -151,7 +151,7 @@ def questions(provider: Any, steps: tuple[str, ...]) -> Iterator[str]:
         (1, DOCUMENT),
     ):
         yield f"{provider.name} | invalid {ids} | {provider.invalid(*ids)}"
-    yield f"{provider.name} | value | {provider!r} {provider.pace} {provider.most_concurrency} {provider.warning!r}"
+    yield f"{provider.name} | value | {provider!r} {provider.pace} {provider.max_concurrency} {provider.warning!r}"
 
 
 def refusals() -> Iterator[str]:
@@ -192,7 +192,7 @@ def refusals() -> Iterator[str]:
     ):
         for limits in (None, Limits(), Limits(rate=Rate(100, per=60)), Limits(concurrency=7)):
             value = Dify(api_key="dataset-0123456789", base_url=url, limits=limits)
-            yield f"value | {value!r} {value.pace} {value.most_concurrency} {value.warning!r} {value.fingerprint}"
+            yield f"value | {value!r} {value.pace} {value.max_concurrency} {value.warning!r} {value.fingerprint}"
 
 
 def everything() -> list[str]:

@@ -67,9 +67,9 @@ def test_limits_are_the_callers_or_the_services_own_for_the_address(
 )
 def test_a_concurrency_says_nothing_of_the_rate(provider: Dify, unsaid: bool, guessed: bool) -> None:
     """What may be learned of the rate is what nobody spoke of, whether a concurrency was given or not."""
-    assert (provider.rate_unsaid, provider.guessed) == (unsaid, guessed)
+    assert (provider.rate_is_default, provider.rate_is_guess) == (unsaid, guessed)
     assert provider.with_concurrency(7).limits == Limits(provider.limits.rate, 7)
-    assert provider.with_concurrency(7).most_concurrency == 7
+    assert provider.with_concurrency(7).max_concurrency == 7
 
 
 def test_a_value_can_be_compared_hashed_changed_and_copied() -> None:
