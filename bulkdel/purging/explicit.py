@@ -88,10 +88,8 @@ async def take_targets(
                 of.invalid += 1
                 of.first_invalid = of.first_invalid or f"{target.document} ({why})"
                 invalid.append((n, why))
-        await ledger.add_targets(page)
-        if invalid:
-            await ledger.invalid(len(page), invalid)
-    await ledger.took_targets(whole=not call.results.unread)
+        await ledger.add_targets(page, invalid)
+    await ledger.end_targets(complete=not call.results.unread)
     return list(planned.values())
 
 

@@ -14,7 +14,7 @@ from bulkdel.engine.job import Job
 from bulkdel.errors import RunFileError
 from bulkdel.model import Dataset, Document, Indexing, RunStatus, Selection, Settled, Target
 from bulkdel.purging.explicit import describe_targets, take_targets
-from bulkdel.purging.ledger import Ledger, Row
+from bulkdel.purging.ledger import Ledger, ListedRow
 from bulkdel.purging.listing import Failed, preflight, snapshot
 from bulkdel.purging.select import job, refusal, why_skipped
 from bulkdel.purging.verify import Verified, verify
@@ -69,13 +69,11 @@ async def purge(
     if call.policy.indexing in ("wait", "skip"):
         await describe_targets(call, plan, ledger)
     plan.seconds = _seconds(call, plan)
-    if dry_run and plan.seconds is not None:
-        await ledger.estimated(next(iter(call.channels)), plan.seconds)
     for name, channel in call.channels.items():
         if (learned := channel.learned) is not None:
             plan.learned[name] = (learned.rate, learned.ago_s)
-            if dry_run:
-                await ledger.learned(name, learned.rate, learned.ago_s)
+    if dry_run:
+        await ledger.record_estimate(plan.seconds, plan.learned)
     for planned in plan.datasets:
         call.totals[planned.provider] = call.totals.get(planned.provider, 0) + planned.selected
         call.names[planned.provider, planned.dataset] = planned.name
@@ -94,7 +92,7 @@ async def purge(
             why, hint = "not confirmed", f"nothing{' more' if settled_before else ''} was deleted"
     if why or dry_run or halted:
         return await _undone(call, plan, ledger, why, hint)
-    await ledger.agreed(next(iter(call.channels)), plan.selected + settled_before)
+    await ledger.record_consent(plan.selected + settled_before)
 
     await call.settle([_feed(call, plan, ledger, name) for name in call.channels])
     lanes = call.engine.lanes if call.engine is not None else {}
@@ -146,7 +144,7 @@ async def _survey(
     if isinstance(found, Dataset):
         planned.name = safe(found.name)
     if known is None:
-        await ledger.begin(wish.provider, wish.dataset, planned.name, wish.select)
+        await ledger.begin_listing(wish.provider, wish.dataset, planned.name, wish.select)
     if isinstance(found, Dataset):
         if known is not None:
             for one in fields(known):
@@ -157,7 +155,7 @@ async def _survey(
         kept = _Kept(wish, planned, ledger, policy.indexing or "wait", call.sizes)
         found = await snapshot(channel, wish.dataset, stop, policy, kept.add)
         if isinstance(found, int):
-            await ledger.whole(wish.provider, wish.dataset)
+            await ledger.end_listing(wish.provider, wish.dataset, complete=True)
             listed = events.Listed(wish.provider, wish.dataset, planned.name, planned.listed, planned.selected)
             call.results.emit(listed)
             return
@@ -174,7 +172,7 @@ async def _drop(wish: Wish, planned: PlannedDataset, ledger: Ledger, known: Plan
         planned.listed = planned.selected = planned.archived = planned.indexing = planned.synced = 0
         planned.skipped.clear()
         planned.first.clear()
-        await ledger.forget(wish.provider, wish.dataset, planned.stopped)
+        await ledger.end_listing(wish.provider, wish.dataset, complete=False, reason=planned.stopped)
 
 
 class _Kept:
@@ -191,8 +189,8 @@ class _Kept:
         self._wish, self._planned, self._ledger, self._indexing, self._sizes = wish, planned, ledger, indexing, sizes
 
     async def add(self, documents: Sequence[Document]) -> int:
-        rows = [Row(d, why_skipped(d, self._wish.select, self._indexing)) for d in documents]
-        new = await self._ledger.add(self._wish.provider, self._wish.dataset, rows)
+        rows = [ListedRow(d, why_skipped(d, self._wish.select, self._indexing)) for d in documents]
+        new = await self._ledger.add_listed(self._wish.provider, self._wish.dataset, rows)
         for row in new:
             self._count(row.document, row.skipped)
         self._sizes[self._wish.provider, self._wish.dataset] = self._planned.listed
@@ -234,7 +232,7 @@ async def _undone(call: Call, plan: Plan, ledger: Ledger, why: str, hint: str) -
         if report.status == "complete" and why:
             report.status = "refused"
         if planned.stopped and not planned.explicit:
-            await ledger.ended(report)
+            await ledger.end_dataset(report)
         reports.append(report)
     whole = call.report(reports)
     if why and whole.status not in ("interrupted", "deadline", "stopped"):
@@ -328,7 +326,7 @@ async def _verify_all(call: Call, plan: Plan, ledger: Ledger, settled: Callable[
             _apply(call, report, verified[place])
         if not call.results.journal_lost:
             try:
-                await ledger.ended(report)
+                await ledger.end_dataset(report)
             except RunFileError as error:
                 call.results.lose_journal(error)
     call.phase = "done"

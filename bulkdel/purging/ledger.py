@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from typing import Literal, NamedTuple, Protocol
 
 from bulkdel.model import Document, Outcome, Rate, Selection, Settled, Target
 from bulkdel.report import DatasetReport
 
-Fate = Literal["skipped", "selected"] | Outcome
+DocumentState = Literal["skipped", "selected"] | Outcome
 """What became of a listed document: left by selection, not settled yet, or how it settled."""
 
 PAGE = 256
 
 
-class Row(NamedTuple):
+class ListedRow(NamedTuple):
     """A listed document, and why it is not selected (empty where it is)."""
 
     document: Document
@@ -52,50 +52,47 @@ class _Work(NamedTuple):
 class Ledger(Protocol):
     """Keeps listed documents, hands out the selected ones in pages, and takes their endings."""
 
-    async def begin(self, provider: str, dataset: str, name: str, select: Selection) -> None:
-        """A dataset's listing begins; ``name`` is safe to show, empty where it is not known."""
+    async def begin_listing(self, provider: str, dataset: str, name: str, selection: Selection) -> None:
+        """A dataset's listing begins; ``name`` is safe to show, empty if it is not known.
 
-    async def add(self, provider: str, dataset: str, rows: Sequence[Row]) -> list[Row]:
+        What an earlier session listed of it without coming to the end is dropped.
+        """
+
+    async def add_listed(self, provider: str, dataset: str, rows: Sequence[ListedRow]) -> list[ListedRow]:
         """Keep rows that are not known yet, and return those; the same id again is the same document."""
 
-    async def add_targets(self, targets: Sequence[Target]) -> None:
-        """Keep explicit targets, every occurrence; the last page may be kept only when ``took_targets`` returns."""
+    async def end_listing(self, provider: str, dataset: str, *, complete: bool, reason: str = "") -> None:
+        """The listing ended. If it is not complete its rows are dropped: nothing of it may be deleted (S15)."""
 
-    async def invalid(self, size: int, found: Sequence[tuple[int, str]]) -> None:
-        """Of the last ``size`` explicit targets these are never sent, each by its place among them, from 0, and with why; for who
-        looks at the plan later."""
+    async def add_targets(self, targets: Sequence[Target], invalid: Sequence[tuple[int, str]] = ()) -> None:
+        """Keep explicit targets, every occurrence; the last page may be kept only when ``end_targets`` returns.
 
-    async def took_targets(self, *, whole: bool) -> None:
-        """Explicit targets were given as far as they were read; ``whole``: there are no more."""
+        ``invalid`` are those of this page that are never sent, each by its place in it, from 0, and with why.
+        """
+
+    async def end_targets(self, *, complete: bool) -> None:
+        """Explicit targets were given as far as they were read; ``complete``: there are no more."""
 
     async def describe(self, provider: str, dataset: str, documents: Sequence[Document]) -> int:
-        """Keep what a listing shows of explicit targets; the other documents are none of ours. Returns how many were."""
+        """Keep what a listing shows of explicit targets; other documents are ignored. Returns how many were the run's."""
 
-    async def whole(self, provider: str, dataset: str) -> None:
-        """The dataset's listing came to its end and nothing is missing."""
+    async def record_consent(self, selected: int) -> None:
+        """The guards and the user agreed to all ``selected`` documents of the run."""
 
-    async def forget(self, provider: str, dataset: str, reason: str) -> None:
-        """Drop a dataset's rows: its listing was not completed, so nothing of it may be deleted (S15)."""
-
-    async def agreed(self, provider: str, selected: int) -> None:
-        """The guards and the user said yes to all ``selected`` of the run; kept with any of the providers."""
-
-    async def estimated(self, provider: str, seconds: float) -> None:
-        """How long the deletes will take, for who looks at the plan later; kept with any of the providers."""
-
-    async def learned(self, provider: str, rate: Rate, ago_s: float) -> None:
-        """The rate that the estimate counts with, as an earlier run learned it; for who looks at the plan later."""
+    async def record_estimate(self, seconds: float | None, learned: Mapping[str, tuple[Rate, float]]) -> None:
+        """How long the deletes of a plan will take, in seconds, and the rates that an earlier run learned, with how many
+        seconds ago, by provider."""
 
     def pages(self, provider: str) -> AsyncIterator[Sequence[Work]]:
         """The selected documents in pages: ready ones first, those being indexed last."""
 
-    async def fates(self, provider: str, dataset: str, ids: Sequence[str]) -> list[Fate | None]:
-        """What became of each document; None for one that was never listed."""
+    async def states(self, provider: str, dataset: str, ids: Sequence[str]) -> list[DocumentState | None]:
+        """What became of each document; None for one that is not in the run."""
 
     async def settled(self, batch: Sequence[tuple[int, Settled]]) -> None:
         """Take endings; returns only when they are safe."""
 
-    async def ended(self, report: DatasetReport) -> None:
+    async def end_dataset(self, report: DatasetReport) -> None:
         """Take how a dataset came out, its verification included."""
 
 
@@ -109,9 +106,9 @@ class MemoryLedger:
         self._shown: dict[Target, Document] = {}  # of explicit targets
         self._outcomes: dict[int, Outcome] = {}
 
-    async def add(self, provider: str, dataset: str, rows: Sequence[Row]) -> list[Row]:
+    async def add_listed(self, provider: str, dataset: str, rows: Sequence[ListedRow]) -> list[ListedRow]:
         keys = self._keys.setdefault((provider, dataset), {})
-        new: list[Row] = []
+        new: list[ListedRow] = []
         for row in rows:
             if row.document.id not in keys:
                 keys[row.document.id] = len(self._rows)
@@ -119,7 +116,7 @@ class MemoryLedger:
                 new.append(row)
         return new
 
-    async def add_targets(self, targets: Sequence[Target]) -> None:
+    async def add_targets(self, targets: Sequence[Target], invalid: Sequence[tuple[int, str]] = ()) -> None:
         for target in targets:
             place = len(self._rows)
             first = self._keys.setdefault(target[:2], {}).setdefault(target.document, place)
@@ -129,10 +126,7 @@ class MemoryLedger:
                 self._also.setdefault(first, []).append(place)
                 self._rows.append(None)
 
-    async def invalid(self, size: int, found: Sequence[tuple[int, str]]) -> None:
-        pass
-
-    async def took_targets(self, *, whole: bool) -> None:
+    async def end_targets(self, *, complete: bool) -> None:
         pass
 
     async def describe(self, provider: str, dataset: str, documents: Sequence[Document]) -> int:
@@ -141,24 +135,19 @@ class MemoryLedger:
         self._shown.update((Target(provider, dataset, document.id), document) for document in shown)
         return len(shown)
 
-    async def begin(self, provider: str, dataset: str, name: str, select: Selection) -> None:
+    async def begin_listing(self, provider: str, dataset: str, name: str, selection: Selection) -> None:
         pass
 
-    async def whole(self, provider: str, dataset: str) -> None:
+    async def end_listing(self, provider: str, dataset: str, *, complete: bool, reason: str = "") -> None:
+        if not complete:
+            for key in self._keys.pop((provider, dataset), {}).values():
+                self._rows[key] = None
+
+    async def record_consent(self, selected: int) -> None:
         pass
 
-    async def agreed(self, provider: str, selected: int) -> None:
+    async def record_estimate(self, seconds: float | None, learned: Mapping[str, tuple[Rate, float]]) -> None:
         pass
-
-    async def estimated(self, provider: str, seconds: float) -> None:
-        pass
-
-    async def learned(self, provider: str, rate: Rate, ago_s: float) -> None:
-        pass
-
-    async def forget(self, provider: str, dataset: str, reason: str) -> None:
-        for key in self._keys.pop((provider, dataset), {}).values():
-            self._rows[key] = None
 
     async def pages(self, provider: str) -> AsyncIterator[Sequence[Work]]:
         for indexing in (False, True):
@@ -176,22 +165,22 @@ class MemoryLedger:
             if page:
                 yield page
 
-    async def fates(self, provider: str, dataset: str, ids: Sequence[str]) -> list[Fate | None]:
+    async def states(self, provider: str, dataset: str, ids: Sequence[str]) -> list[DocumentState | None]:
         keys = self._keys.get((provider, dataset), {})
-        fates: list[Fate | None] = []
+        states: list[DocumentState | None] = []
         for document in ids:
             key = keys.get(document)
             if key is None:
-                fates.append(None)
+                states.append(None)
                 continue
             entry = self._rows[key]
             skipped = entry is not None and entry[2] != ""
-            fates.append("skipped" if skipped else self._outcomes.get(key, "selected"))
-        return fates
+            states.append("skipped" if skipped else self._outcomes.get(key, "selected"))
+        return states
 
     async def settled(self, batch: Sequence[tuple[int, Settled]]) -> None:
         for key, settled in batch:
             self._outcomes[key] = settled.outcome
 
-    async def ended(self, report: DatasetReport) -> None:
+    async def end_dataset(self, report: DatasetReport) -> None:
         pass

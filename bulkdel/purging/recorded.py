@@ -12,7 +12,7 @@ from typing import overload
 
 from bulkdel.engine.timeline import Sample
 from bulkdel.model import Document, Rate, Selection, Settled, Target
-from bulkdel.purging.ledger import Fate, Row, Work
+from bulkdel.purging.ledger import DocumentState, ListedRow, Work
 from bulkdel.report import Counts, DatasetReport, Report
 from bulkdel.store import Count, Run, RunFile
 from bulkdel.store.review import AGREED, ESTIMATED, LEARNED
@@ -26,8 +26,8 @@ class RunLedger:
         self._keys: dict[tuple[str, str], int] = {}
         self._writing: asyncio.Future[None] | None = None
 
-    async def begin(self, provider: str, dataset: str, name: str, select: Selection) -> None:
-        key = await self.run.add_dataset(provider, dataset, name, selection=select)
+    async def begin_listing(self, provider: str, dataset: str, name: str, selection: Selection) -> None:
+        key = await self.run.add_dataset(provider, dataset, name, selection=selection)
         self._keys[provider, dataset] = key
         await self.run.drop_documents(key)  # of an earlier session whose listing did not come to its end
 
@@ -37,67 +37,66 @@ class RunLedger:
             key = self._keys[provider, dataset] = await self.run.add_dataset(provider, dataset, listing=False)
         return key
 
-    async def add(self, provider: str, dataset: str, rows: Sequence[Row]) -> list[Row]:
+    async def add_listed(self, provider: str, dataset: str, rows: Sequence[ListedRow]) -> list[ListedRow]:
         key = await self._key(provider, dataset)
         known = await self.run.known(key, [row.document.id for row in rows])
         new = {row.document.id: row for row in rows if row.document.id not in known}
         await self.run.add_documents(key, [(row.document, row.skipped) for row in new.values()])
         return list(new.values())
 
-    async def add_targets(self, targets: Sequence[Target]) -> None:
+    async def add_targets(self, targets: Sequence[Target], invalid: Sequence[tuple[int, str]] = ()) -> None:
         # One page is written while the next is read.
         before, self._writing = self._writing, self.run.begin_targets(targets)
         if before is not None:
             await before
+        if invalid:
+            await self.run.mark_invalid(len(targets), invalid)
 
-    async def invalid(self, size: int, found: Sequence[tuple[int, str]]) -> None:
-        await self.run.mark_invalid(size, found)
-
-    async def took_targets(self, *, whole: bool) -> None:
+    async def end_targets(self, *, complete: bool) -> None:
         if self._writing is not None:
             await self._writing
-        if whole:
+        if complete:
             await self.run.finish_targets()
 
     async def describe(self, provider: str, dataset: str, documents: Sequence[Document]) -> int:
         key = await self._key(provider, dataset)
         return await self.run.describe(key, [(document, "") for document in documents])
 
-    async def whole(self, provider: str, dataset: str) -> None:
-        await self.run.finish_listing(await self._key(provider, dataset), complete=True)
-
-    async def agreed(self, provider: str, selected: int) -> None:
-        await self.run.count([Count(provider, AGREED, 1, str(selected))])
-
-    async def estimated(self, provider: str, seconds: float) -> None:
-        await self.run.count([Count(provider, ESTIMATED, seconds)])
-
-    async def learned(self, provider: str, rate: Rate, ago_s: float) -> None:
-        await self.run.count([Count(provider, LEARNED, ago_s, cause=f"{rate.n!r} {rate.per!r}")])
-
-    async def forget(self, provider: str, dataset: str, reason: str) -> None:
+    async def end_listing(self, provider: str, dataset: str, *, complete: bool, reason: str = "") -> None:
         key = await self._key(provider, dataset)
-        await self.run.drop_documents(key)
-        await self.run.finish_listing(key, complete=False, reason=reason)
+        if not complete:
+            await self.run.drop_documents(key)
+        await self.run.finish_listing(key, complete=complete, reason=reason)
+
+    async def record_consent(self, selected: int) -> None:
+        first = self.run.header.providers[0].name
+        await self.run.count([Count(first, AGREED, 1, str(selected))])
+
+    async def record_estimate(self, seconds: float | None, learned: Mapping[str, tuple[Rate, float]]) -> None:
+        first = self.run.header.providers[0].name
+        counts = [Count(name, LEARNED, ago_s, f"{rate.n!r} {rate.per!r}") for name, (rate, ago_s) in learned.items()]
+        if seconds is not None:
+            counts.append(Count(first, ESTIMATED, seconds))
+        await self.run.count(counts)
 
     def pages(self, provider: str) -> AsyncIterator[Sequence[Work]]:
         return self.run.pages(provider)
 
-    async def fates(self, provider: str, dataset: str, ids: Sequence[str]) -> list[Fate | None]:
+    async def states(self, provider: str, dataset: str, ids: Sequence[str]) -> list[DocumentState | None]:
         known = await self.run.known(await self._key(provider, dataset), ids)
-        fates: list[Fate | None] = []
+        states: list[DocumentState | None] = []
         for document in ids:
             found = known.get(document)
             if found is None:
-                fates.append(None)
+                states.append(None)
             else:
-                fates.append("skipped" if found.skipped else found.outcome or "selected")
-        return fates
+                states.append("skipped" if found.skipped else found.outcome or "selected")
+        return states
 
     async def settled(self, batch: Sequence[tuple[int, Settled]]) -> None:
         await self.run.settled(batch)
 
-    async def ended(self, report: DatasetReport) -> None:
+    async def end_dataset(self, report: DatasetReport) -> None:
         key = await self._key(report.provider, report.dataset)
         if report.remaining is not None:
             await self.run.verified(

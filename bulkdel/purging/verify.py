@@ -57,16 +57,16 @@ async def verify(
             seen.update(document.id for document in fresh)
             found.remaining += len(fresh)
             ids = [document.id for document in fresh]
-            fates = await ledger.fates(channel.provider.name, dataset, ids)
-            for document, fate in zip(fresh, fates, strict=True):
+            states = await ledger.states(channel.provider.name, dataset, ids)
+            for document, state in zip(fresh, states, strict=True):
                 words = f"{safe(document.id)} {safe(document.name)}".strip()
-                if fate is None:
+                if state is None:
                     found.new_count += 1
                     if len(found.new) < NAMED:
                         found.new.append(words)
-                elif fate == "skipped":
+                elif state == "skipped":
                     found.skipped += 1
-                elif fate in FULFILLED:
+                elif state in FULFILLED:
                     found.still_there_count += 1
                     if len(found.still_there) < NAMED:
                         found.still_there.append(words)

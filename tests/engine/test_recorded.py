@@ -324,7 +324,7 @@ def test_a_page_that_could_not_be_planned_is_told_to_whoever_gave_it(tmp_path: P
                 await ledger.add_targets([Target("dify", "ds", "2")])
             await ledger.add_targets([Target("y", "ds", "3")])
             with pytest.raises(ConfigurationError, match="no provider of that name: 'y'"):
-                await ledger.took_targets(whole=False)
+                await ledger.end_targets(complete=False)
             await run.close("stopped", 4)
 
     asyncio.run(main())

@@ -101,8 +101,7 @@ def test_a_plan_is_shown_for_review(tmp_path: Path) -> None:
             await run.add_documents(key, rows)
             await run.finish_listing(key, complete=True)
             ledger = RunLedger(run)
-            await ledger.estimated("dify", 90.5)
-            await ledger.learned("dify", Rate(2.5, per=60), 7200.0)
+            await ledger.record_estimate(90.5, {"dify": (Rate(2.5, per=60), 7200.0)})
             await run.close("complete", 0)
 
     asyncio.run(main())
