@@ -216,8 +216,7 @@ class RemoteLane(Lane):
         match event:
             case ["requeued", str(dataset), str(document), str(cause), str(reason), int() | float() as wait]:
                 target = Target(self.provider.name, dataset, document)
-                self.results.requeued[cause] += 1
-                self.results.requeued_by[target.provider] += 1
+                self.results.account.provider(target.provider).requeued[cause] += 1
                 self.results.emit(events.Requeued(target, cause, reason, wait))
             case ["paused", str(reason), int() | float() as wait]:
                 self.channel.tell_of_pause(wait, reason)

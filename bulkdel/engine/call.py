@@ -17,7 +17,7 @@ from bulkdel.engine.results import Consumer, Journal, Results
 from bulkdel.engine.stop import Stop, StopReason
 from bulkdel.engine.timeline import TICK_S, Sample, Timeline, percentiles
 from bulkdel.model import Policy, RunStatus, Settled
-from bulkdel.report import Counts, DatasetReport, Report
+from bulkdel.report import Account, Counts, DatasetReport, Report
 from bulkdel.text import title
 
 FIRST_TICK_S = 0.05
@@ -43,14 +43,20 @@ class Call:
         journal: Journal | None = None,
         consumer: Consumer | None = None,
         lanes: LaneOf = Lane,
+        account: Account | None = None,
     ) -> None:
+        """
+        :param account: what earlier sessions of the run counted, to count on; None for a new one
+        """
         self._lanes = lanes
         self.channels = dict(channels)
         self.policy = policy
-        self.results = Results(journal=journal, consumer=consumer, on_event=on_event)
+        self.account = Account() if account is None else account
+        for name in self.channels:
+            self.account.provider(name)
+        self.results = Results(journal=journal, consumer=consumer, on_event=on_event, account=self.account)
         self.results.on_journal_lost = lambda why: self.stop(StopReason("stopped", why))
         self.stops = {name: Stop() for name in self.channels}
-        self.pauses = 0
         self.signal: int | None = None
         self.phase = "preflight"
         self.engine: Engine | None = None
@@ -88,7 +94,7 @@ class Call:
 
     def _heard(self, event: events.Event) -> None:
         if isinstance(event, events.Paused):
-            self.pauses += 1
+            self.account.provider(event.provider).pauses += 1
             self._resume_later(event.provider, event.seconds)
         self.results.emit(event)
 
@@ -144,8 +150,8 @@ class Call:
         lane = self.engine.lanes.get(name) if self.engine is not None else None
         if lane is None or lane.left:
             return lane is None
-        counts = self.results.datasets.items()
-        settled = sum(c.settled for (provider, _), c in counts if provider == name)
+        datasets = self.account.datasets.values()
+        settled = sum(dataset.counts.settled for dataset in datasets if dataset.provider == name)
         return lane.over or settled >= self.totals.get(name, math.inf)
 
     def _look_again(self) -> None:
@@ -159,7 +165,7 @@ class Call:
         channel, watch = self.channels[name], self._watches[name]
         lane = self.engine.lanes.get(name) if self.engine is not None else None
         settled, requests = self.settled_of(name), self.requests_of(name)
-        requeued = self.results.requeued_by[name]
+        requeued = self.account.provider(name).requeued.total()
         p50, p95 = percentiles(lane.took if lane is not None else ())
         if lane is not None:
             lane.took.clear()
@@ -186,11 +192,8 @@ class Call:
 
     def settled_of(self, name: str) -> int:
         """Targets of one provider that have settled; those not attempted are work that was left, not work done."""
-        return sum(
-            c.deleted + c.already_gone + c.rejected
-            for (provider, _), c in self.results.datasets.items()
-            if provider == name
-        )
+        counts = [dataset.counts for dataset in self.account.datasets.values() if dataset.provider == name]
+        return sum(c.settled - c.not_attempted for c in counts)
 
     def account_for_time(self) -> dict[str, dict[str, float]]:
         """Seconds by cause of each provider up to now, the last look: they add up to the time that the call took, whatever is
@@ -279,10 +282,13 @@ class Call:
         if why is not None and stopped:
             reason, hint = self._stopped_by(why)
         # What a guard or a stop kept from being offered at all was never settled, and is not gone either.
-        reasons = {word: n for word, n in self.results.reasons.items() if word != "not_attempted"}
+        reasons: dict[str, int] = {outcome: n for outcome, n in self.account.rejected_by.items()}
         if total.not_attempted:
             reasons["not_attempted"] = total.not_attempted
         bugs = self.results.bugs
+        requeued: Counter[str] = Counter()
+        for provider in self.account.providers.values():
+            requeued.update(provider.requeued)
         waited: Counter[str] = Counter()
         for seconds in self.account_for_time().values():
             waited.update(seconds)
@@ -295,8 +301,8 @@ class Call:
             requests=self.requests,
             remaining=_sum(dataset.remaining for dataset in datasets) if verified else None,
             reasons=reasons,
-            requeued=dict(self.results.requeued),
-            pauses=self.pauses,
+            requeued=dict(requeued),
+            pauses=sum(provider.pauses for provider in self.account.providers.values()),
             waited_s={cause: round(seconds, 3) for cause, seconds in waited.items()},
             reason=reason,
             hint=hint,
@@ -310,7 +316,7 @@ class Call:
 
     def _progress(self, name: str) -> Progress:
         lane = self.engine.lanes.get(name) if self.engine is not None else None
-        counts = {dataset: c for (provider, dataset), c in self.results.datasets.items() if provider == name}
+        counts = {d.dataset: d.counts for d in self.account.datasets.values() if d.provider == name}
         return self.meters[name].look(
             channel=self.channels[name],
             lane=lane,

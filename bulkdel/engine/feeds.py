@@ -15,6 +15,7 @@ from bulkdel.engine.job import Job
 from bulkdel.engine.lane import Lane
 from bulkdel.engine.stop import StopReason
 from bulkdel.model import Target
+from bulkdel.report import Account
 
 PAGE = 64
 """Targets handed over at a time: below 1 µs each, where a target at a time through a stream costs 4 to 16 µs. Three objects a
@@ -45,10 +46,12 @@ def from_sequence(targets: Sequence[Target]) -> list[Feed]:
                             job.also = keys[1:]
                     page.append(job)
                     if len(page) == PAGE:
+                        count_in(engine.results.account, page)
                         await lane.offer(page)
                         page = []
                         await asyncio.sleep(0)
             if page:
+                count_in(engine.results.account, page)
                 await lane.offer(page)
 
         return feed
@@ -61,9 +64,20 @@ def from_jobs(jobs: Sequence[Job], name: str) -> Feed:
 
     async def feed(engine: Engine) -> None:
         for start in range(0, len(jobs), PAGE):
-            await engine.lanes[name].offer(jobs[start : start + PAGE])
+            page = jobs[start : start + PAGE]
+            count_in(engine.results.account, page)
+            await engine.lanes[name].offer(page)
 
     return feed
+
+
+def count_in(account: Account, jobs: Iterable[Job]) -> None:
+    """Count targets that come in, every occurrence: the engine itself counts only how they end."""
+    for job in jobs:
+        n = 1 if job.also is None else 1 + len(job.also)
+        counts = account.dataset(job.target.provider, job.target.dataset).counts
+        counts.listed += n
+        counts.selected += n
 
 
 def _further(targets: Sequence[Target]) -> dict[Target, list[int]]:
@@ -116,7 +130,7 @@ class _Reader:
     def __init__(self, engine: Engine) -> None:
         # With one provider there is nobody to slow down: a few pages keep its lane fed.
         ahead = AHEAD if len(engine.lanes) > 1 else 4 * PAGE
-        self.queues = {name: _Ahead(lane, ahead) for name, lane in engine.lanes.items()}
+        self.queues = {name: _Ahead(lane, engine.results.account, ahead) for name, lane in engine.lanes.items()}
         self._engine = engine
         self._key = 0
 
@@ -164,7 +178,7 @@ class _Reader:
     def _settle_unknown(self, job: Job) -> None:
         results, target = self._engine.results, job.target
         job.counts = results.counts(target.provider, target.dataset)
-        job.counts.selected += 1
+        count_in(results.account, (job,))
         results.settle(job, "invalid_id", f"no provider of this call is named {target.provider!r}")
 
     async def _room(self) -> None:
@@ -177,8 +191,9 @@ class _Reader:
 class _Ahead:
     """Jobs read ahead for one lane."""
 
-    def __init__(self, lane: Lane, most: int) -> None:
+    def __init__(self, lane: Lane, account: Account, most: int) -> None:
         self._lane = lane
+        self._account = account
         self._most = most
         self.jobs: deque[Job] = deque()
         self._changed = anyio.Event()
@@ -201,6 +216,7 @@ class _Ahead:
         while True:
             while self.jobs:
                 page = list(map(deque.popleft, repeat(self.jobs, min(PAGE, len(self.jobs)))))
+                count_in(self._account, page)
                 await self._lane.offer(page)
                 self._changed.set()
                 await asyncio.sleep(0)

@@ -127,9 +127,7 @@ class Lane:
             if counts is None or target.dataset != dataset:
                 dataset = target.dataset
                 counts = results.counts(target.provider, dataset)
-            counts.selected += 1
             if job.also is not None:
-                counts.selected += len(job.also)
                 self._repeats += len(job.also)
             known = here.setdefault(target, job)
             if known is not job:
@@ -357,8 +355,7 @@ class Lane:
             self.held_changed.set()
 
     def _requeued(self, job: Job, cause: str, reason: str, seconds: float) -> None:
-        self.results.requeued[cause] += 1
-        self.results.requeued_by[job.target.provider] += 1
+        self.results.account.provider(job.target.provider).requeued[cause] += 1
         self.results.emit(events.Requeued(job.target, cause, reason, seconds))
 
     # ------------------------------------------------------------------ endings

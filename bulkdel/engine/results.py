@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Protocol
 
@@ -13,8 +12,8 @@ import anyio
 from bulkdel import events
 from bulkdel.engine.job import Job
 from bulkdel.errors import BrokenPromise, RunFileError
-from bulkdel.model import FULFILLED, Outcome, Settled
-from bulkdel.report import Counts
+from bulkdel.model import Outcome, Settled
+from bulkdel.report import Account, Counts
 
 BUFFER = 2_000
 """Settled targets that may wait to be handed on before workers wait too; twice what a run file is given at a time."""
@@ -58,11 +57,9 @@ class Results:
         journal: Journal | None = None,
         consumer: Consumer | None = None,
         on_event: events.OnEvent | None = None,
+        account: Account | None = None,
     ) -> None:
-        self.datasets: dict[tuple[str, str], Counts] = {}
-        self.reasons: Counter[str] = Counter()
-        self.requeued: Counter[str] = Counter()  # by cause
-        self.requeued_by: Counter[str] = Counter()  # by provider
+        self.account = Account() if account is None else account
         self.bugs: list[Exception] = []
         self.journal_lost = False
         self.unread = False  # targets were left where they are: how many is not known
@@ -85,12 +82,8 @@ class Results:
     # ------------------------------------------------------------------ taking in
 
     def counts(self, provider: str, dataset: str) -> Counts:
-        """The account of one dataset: whoever takes an occurrence in adds one to ``selected``, and each settles once."""
-        key = (provider, dataset)
-        counts = self.datasets.get(key)
-        if counts is None:
-            counts = self.datasets[key] = Counts()
-        return counts
+        """The counts of one dataset in the account."""
+        return self.account.dataset(provider, dataset).counts
 
     def settle(self, job: Job, outcome: Outcome, reason: str = "") -> None:
         """The one ending of ``job`` and of all occurrences that were coalesced into it."""
@@ -104,9 +97,7 @@ class Results:
         if job.also is not None:
             buffer += [(key, settled) for key in job.also]
             n += len(job.also)
-        job.counts.settle(outcome, n)
-        if outcome not in FULFILLED:
-            self.reasons[outcome] += n
+        self.account.settle(job.counts, outcome, n)
         if len(buffer) >= self._page:
             self.full = len(buffer) >= BUFFER
             if not self._ripe:
@@ -211,8 +202,8 @@ class Results:
 
     def check(self) -> None:
         """:raises BrokenPromise: where something was taken in and did not settle, or settled twice (S1, S21)"""
-        for (provider, dataset), counts in self.datasets.items():
-            c = counts
+        for (provider, dataset), report in self.account.datasets.items():
+            c = report.counts
             if c.selected != c.settled:
                 raise BrokenPromise(
                     f"{provider}/{dataset}: {c.selected} targets came in, but {c.deleted} deleted + {c.already_gone}"

@@ -70,8 +70,7 @@ async def _look(lane: Lane, dataset: str) -> None:
     jobs = [job for target, job in lane.held.items() if target.dataset == dataset]
     size = lane.sizes.get(dataset)
     if size is not None:
-        counts = lane.results.datasets.get((lane.provider.name, dataset))
-        rows = max(size - (counts.deleted if counts is not None else 0), len(jobs))
+        rows = max(size - lane.results.counts(lane.provider.name, dataset).deleted, len(jobs))
         if -(-rows // lane.provider.page_size) < len(jobs):
             jobs = await _look_at_listing(lane, dataset, {job.target.document: job for job in jobs})
     for job in jobs:

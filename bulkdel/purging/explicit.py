@@ -15,7 +15,7 @@ from bulkdel.errors import ConfigurationError, RunFileError, TargetsError
 from bulkdel.model import Document, Settled, Target
 from bulkdel.purging.ledger import Ledger
 from bulkdel.purging.listing import Failed, snapshot
-from bulkdel.report import Counts, DatasetReport, Plan, PlannedDataset, Report
+from bulkdel.report import DatasetReport, Plan, PlannedDataset, Report
 from bulkdel.text import safe
 
 PAGE = 4_000
@@ -191,13 +191,12 @@ def _feeds_for(call: Call, targets: Iterable[Target] | AsyncIterable[Target]) ->
 def delete_report(call: Call, settled: Sequence[Settled]) -> Report:
     """The account of streamed targets; they are not listed again, so ``remaining`` is None."""
     reports = []
-    for (provider, dataset), counts in call.results.datasets.items():
-        total = Counts(**{f: getattr(counts, f) for f in ("deleted", "already_gone", "rejected", "not_attempted")})
-        total.listed = total.selected = counts.selected
+    for (provider, dataset), account in call.account.datasets.items():
+        counts = account.counts
         stop = call.stops[provider].reason if provider in call.stops else None
         lane = call.engine.lanes.get(provider) if call.engine is not None else None
         why = lane.stopped_datasets.get(dataset, "") if lane is not None else ""
         status = dataset_status(counts, stop, why)
-        reports.append(DatasetReport(provider, dataset, status=status, reason=why, counts=total))
+        reports.append(DatasetReport(provider, dataset, status=status, reason=why, counts=counts))
     call.phase = "done"
     return call.report(reports, settled=settled)

@@ -10,6 +10,7 @@ import anyio
 from bulkdel import events
 from bulkdel.engine.call import Call, dataset_status
 from bulkdel.engine.engine import Engine, Feed
+from bulkdel.engine.feeds import count_in
 from bulkdel.engine.job import Job
 from bulkdel.errors import RunFileError
 from bulkdel.model import Dataset, Document, Indexing, RunStatus, Selection, Settled, Target
@@ -285,6 +286,7 @@ def _feed(call: Call, plan: Plan, ledger: Ledger, name: str) -> Feed:
             except Exception as error:
                 lane.bug(error)  # what is offered after that settles as not attempted
                 jobs = [Job(work.row, work.target, also=list(work.also) or None) for work in page]
+            count_in(call.account, jobs)
             await lane.offer(jobs)
 
     return feed
@@ -298,7 +300,7 @@ async def _verify_all(call: Call, plan: Plan, ledger: Ledger, settled: Callable[
     reports: list[DatasetReport] = []
     verified: dict[int, Verified | Failed | None] = {}
     for planned in plan.datasets:
-        counts = call.results.datasets.get((planned.provider, planned.dataset), Counts())
+        counts = call.account.dataset(planned.provider, planned.dataset).counts
         report = _dataset_report(call, planned, counts)
         if report.status == "complete":
             report.status = dataset_status(counts, call.stops[planned.provider].reason, planned.stopped)

@@ -233,7 +233,7 @@ def check(
         one.call.results.check()
         totals = Counter(settled.outcome for _, settled in one.got)
         counted: Counter[str] = Counter()
-        for counts in one.call.results.datasets.values():
+        for counts in (dataset.counts for dataset in one.call.account.datasets.values()):
             assert (
                 counts.selected == counts.deleted + counts.already_gone + counts.rejected + counts.not_attempted
             )  # S21
