@@ -282,7 +282,7 @@ class Call:
         if why is not None and stopped:
             reason, hint = self._stopped_by(why)
         # What a guard or a stop kept from being offered at all was never settled, and is not gone either.
-        reasons: dict[str, int] = {outcome: n for outcome, n in self.account.rejected_by.items()}
+        reasons: dict[str, int] = dict(self.account.rejected_by.items())
         if total.not_attempted:
             reasons["not_attempted"] = total.not_attempted
         bugs = self.results.bugs
