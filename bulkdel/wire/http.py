@@ -6,7 +6,7 @@ import asyncio
 import json
 import math
 import ssl
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -14,28 +14,18 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 import aiohttp
-from multidict import CIMultiDict
 from yarl import URL
 
 from bulkdel.errors import ConfigurationError
 from bulkdel.providers.protocol import Answer, Lost, Reply, Request
 from bulkdel.text import safe
-from bulkdel.wire.bodies import body_at_hand, read_body, unpacked
-from bulkdel.wire.deadlines import Deadlines
-from bulkdel.wire.failures import CONNECTING, FAILURES, Dropped, NoConnection, UncleanConnection, lost
+from bulkdel.wire.bodies import read_body, unpacked
+from bulkdel.wire.connection import HEAD_BYTES, Attempt, Pool, WireRequest
+from bulkdel.wire.failures import FAILURES, lost
 from bulkdel.wire.proxies import proxy_for
 
 if TYPE_CHECKING:
-    from aiohttp.tracing import Trace
-    from aiohttp.typedefs import LooseHeaders
-
     from bulkdel.providers.protocol import Provider
-
-KEEPALIVE_S = 1.5
-"""How long an idle connection is kept: gunicorn, which serves Dify, closes idle ones after 2 s, and a request that meets
-that moment is lost in doubt. Half a second is left for the way there."""
-
-_KEPT_LIMITS = 64  # a call uses one or two; a deadline that shortens them makes more, and they must not pile up
 
 
 class HttpWire:
@@ -44,17 +34,20 @@ class HttpWire:
     :param provider: where to send and with which headers; the key among them appears in no ``repr``, message or log
     :param connections: how many connections there may be at once; no more calls of ``send`` may be in flight
     :param ca_file: a PEM file of certificate authorities to trust as well as the system's; TLS is always verified
+    :param keepalive: seconds that an idle connection is kept. gunicorn, which serves Dify, closes idle ones after 2 s, and a
+        request that meets that moment is lost in doubt; half a second is left for the way there
     :raises ConfigurationError: the address, the CA file or the environment's proxy cannot be used
     """
 
-    def __init__(self, provider: Provider, *, connections: int, ca_file: str | Path | None = None) -> None:
-        base = _base_url(provider.base_url)
-        self._base = base
+    def __init__(
+        self, provider: Provider, *, connections: int, ca_file: str | Path | None = None, keepalive: float = 1.5
+    ) -> None:
+        self._base = base = _base_url(provider.base_url)
         self._prefix = base.raw_path.rstrip("/")
         self._connections = connections
-        self._tls = _trust(ca_file)
+        self._keepalive = keepalive
         self._headers = _headers(provider.headers(), base.host_port_subcomponent or "")
-        self._options: dict[str, Any] = {"allow_redirects": False, "ssl": self._tls}
+        self._options: dict[str, Any] = {"allow_redirects": False, "ssl": _trust(ca_file)}
         proxy = proxy_for(base)
         if proxy is not None:
             # aiohttp gives a session's own headers to the proxy too, the key included (its CONNECT is in clear), so with
@@ -64,150 +57,70 @@ class HttpWire:
             if proxy.authorization:
                 hop = to_proxy if base.scheme == "https" else self._headers
                 hop["Proxy-Authorization"] = proxy.authorization
-        self._through_proxy = proxy is not None
-        self._json_headers = self._headers | {"Content-Type": "application/json"}
-        self._limits: dict[float, aiohttp.ClientTimeout] = {}
-        self._pool: _Pool | None = None
-        self._opened: tuple[aiohttp.ClientSession, Deadlines, _Pool] | None = None
+        self._session: aiohttp.ClientSession | None = None
 
     def __repr__(self) -> str:
         return f"HttpWire({str(self._base)!r}, connections={self._connections})"
 
-    @property
-    def requests(self) -> int:
-        """Requests that left on the wire, the lost and the cancelled ones included."""
-        return 0 if self._pool is None else self._pool.granted
-
     async def __aenter__(self) -> HttpWire:
-        self._pool = pool = _Pool(limit=self._connections, keepalive_timeout=KEEPALIVE_S)
-        session = aiohttp.ClientSession(
-            connector=pool,
-            headers=None if self._through_proxy else self._headers,
-            request_class=_Request,
+        self._session = aiohttp.ClientSession(
+            connector=Pool(limit=self._connections, keepalive_timeout=self._keepalive),
+            headers=None if "proxy" in self._options else self._headers,
+            request_class=WireRequest,
             cookie_jar=aiohttp.DummyCookieJar(),
             auto_decompress=False,  # aiohttp takes a gzip body that stops early for a whole one
+            max_line_size=HEAD_BYTES,
+            max_field_size=HEAD_BYTES,
+            max_headers=HEAD_BYTES,
         )
-        self._opened = session, Deadlines(), pool
         return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        opened, self._opened = self._opened, None
-        if opened is not None:
-            session, deadlines, _ = opened
+        session, self._session = self._session, None
+        if session is not None:
             await session.close()
-            deadlines.close()
 
     async def send(self, request: Request, *, timeout: float, connect_timeout: float) -> Reply:
         """Send ``request`` once and read its answer, all within ``timeout`` seconds, connecting within ``connect_timeout``.
 
         Whatever the network or the service does ends in an ``Answer`` or a ``Lost``. Cancelled, it closes its connection.
+
+        :raises RuntimeError: the wire is not open
         """
-        opened, task = self._opened, asyncio.current_task()
-        if opened is None or task is None:
+        if self._session is None:
             raise RuntimeError("the wire is not open: use it as an async context manager")
-        session, deadlines, pool = opened
-        # Paths are percent-encoded by the provider and stay as they are: an id may hold "%2F".
-        path, limit, query = request.path, request.max_body, ""
-        if "?" in path:
-            path, _, query = path.partition("?")
-        url = self._base.with_path(self._prefix + path, encoded=True)  # 2 µs less than parsing the whole text
-        if query:
-            url = URL(f"{url}?{query}", encoded=True)
-        limits = self._limits.get(connect_timeout) or self._limit(connect_timeout)
         options = self._options
         if request.json is not None:
-            options = options | {"data": json.dumps(request.json).encode(), "headers": self._json_headers}
-        deadlines.begin(task, timeout)
+            headers = self._headers | {"Content-Type": "application/json"}
+            options = options | {"data": json.dumps(request.json).encode(), "headers": headers}
+        attempt = Attempt()
         try:
-            response = await session.request(request.method, url, timeout=limits, **options)
-            try:
-                connection = response.connection
-                if connection is None:
-                    body, cut = body_at_hand(response.content, limit)
-                else:
-                    body, cut = await read_body(response.content, connection, limit)
-            except BaseException:
-                response.close()
-                raise
+            async with asyncio.timeout(timeout):
+                response = await self._session.request(
+                    request.method,
+                    self._url(request.path),
+                    middlewares=(attempt,),
+                    # Without a total: asyncio.timeout keeps that. aiohttp would round what is over 5 s up to a full second.
+                    timeout=aiohttp.ClientTimeout(total=None, connect=connect_timeout, ceil_threshold=math.inf),
+                    **options,
+                )
+                try:
+                    body, cut = await read_body(response.content, request.max_body)
+                finally:
+                    response.close()  # if anything is left to read, this closes the connection
         except FAILURES as error:
-            return lost(error, timeout=timeout, connect_timeout=connect_timeout)
-        except asyncio.CancelledError as cancelled:
-            if not deadlines.struck(task):
-                raise
-            overdue = TimeoutError()
-            overdue.__cause__ = cancelled
-            return lost(overdue, timeout=timeout, connect_timeout=connect_timeout)
-        finally:
-            deadlines.end(task)
-            pool.served.discard(task)
-        if not response.closed:  # it was cut, or switched to another protocol: nobody will read what follows
-            response.close()
+            return lost(error, sent=attempt.sent, timeout=timeout, connect_timeout=connect_timeout)
         if response.status < 200:
             return Lost("garbled", True, "an answer that only announces another one")
-        if body and "Content-Encoding" in response.headers:
-            return unpacked(Answer(response.status, response.headers, body, cut), limit)
-        return Answer(response.status, response.headers, body, cut)
+        return unpacked(Answer(response.status, response.headers, body, cut), request.max_body)
 
-    def _limit(self, connect_timeout: float) -> aiohttp.ClientTimeout:
-        if len(self._limits) >= _KEPT_LIMITS:
-            self._limits.clear()
-        # Without a total: ``Deadlines`` do that. aiohttp would round what is over 5 s up to a full second.
-        limit = aiohttp.ClientTimeout(total=None, connect=connect_timeout, ceil_threshold=math.inf)
-        self._limits[connect_timeout] = limit
-        return limit
-
-
-class _Request(aiohttp.ClientRequest):
-    """Takes the session's copy of our headers as it is, for it lacks none: filling another, name by name, is 5 % of a request."""
-
-    def update_headers(self, headers: LooseHeaders | None) -> None:
-        if isinstance(headers, CIMultiDict):
-            self.headers = headers
-        else:  # an aiohttp that copies them otherwise
-            super().update_headers(headers)
-
-    def update_auto_headers(self, skip_auto_headers: Iterable[str] | None) -> None:
-        pass
-
-
-class _Pool(aiohttp.TCPConnector):
-    """Connections that owe nothing to an earlier request, counted as they are handed out: each carries one request.
-
-    aiohttp hands out an idle connection on which something arrived meanwhile (a late or a second answer), and the next
-    request then reads that as its own: a stray 204 would read as deleted. And when a connection drops it sends an
-    idempotent request again, unasked, on another one: a task is given one, until whoever sends takes it out of ``served``.
-    """
-
-    def __init__(self, **options: Any) -> None:
-        super().__init__(**options)
-        self.granted = 0
-        self.served: set[asyncio.Task[Any]] = set()
-
-    async def connect(
-        self, req: aiohttp.ClientRequest, traces: list[Trace], timeout: aiohttp.ClientTimeout
-    ) -> aiohttp.connector.Connection:
-        task = asyncio.current_task()
-        assert task is not None
-        if task in self.served:
-            raise Dropped
-        try:
-            connection = await aiohttp.TCPConnector.connect(self, req, traces, timeout)
-        except (aiohttp.ClientConnectorError, aiohttp.ClientHttpProxyError, aiohttp.InvalidURL, TimeoutError):
-            raise  # these say by themselves that nothing was sent
-        except asyncio.CancelledError as cancelled:
-            cancelled.add_note(CONNECTING)  # the whole timeout cancels, too, and looks the same wherever it strikes
-            raise
-        except FAILURES as error:  # from here on an error means that something was
-            raise NoConnection from error
-        protocol = connection.protocol
-        if protocol is None or protocol.should_close:
-            connection.close()
-            raise UncleanConnection
-        self.granted += 1
-        self.served.add(task)
-        return connection
+    def _url(self, path: str) -> URL:
+        """Where ``path`` is, which the provider has percent-encoded and which stays as it is: an id may hold ``%2F``."""
+        if "?" in path:
+            return URL(f"{self._base.origin()}{self._prefix}{path}", encoded=True)
+        return self._base.with_path(self._prefix + path, encoded=True)  # parsing the whole text is 3 % of a delete
 
 
 def _base_url(given: str) -> URL:

@@ -25,10 +25,10 @@ class Place:
         return self.given
 
 
-def wire_to(url: str, *, connections: int = 1, ca_file: str | Path | None = None) -> HttpWire:
+def wire_to(url: str, *, connections: int = 1, ca_file: str | Path | None = None, keepalive: float = 1.5) -> HttpWire:
     """A wire that is not open yet."""
     provider: Any = Place(url)
-    return HttpWire(provider, connections=connections, ca_file=ca_file)
+    return HttpWire(provider, connections=connections, ca_file=ca_file, keepalive=keepalive)
 
 
 async def ask(wire: HttpWire, request: Request = DELETE, *, timeout: float = 20, connect_timeout: float = 10) -> Reply:

@@ -36,7 +36,7 @@ def zipped(body: bytes, *, stop: int | None = None) -> bytes:
 async def replies(script: Script, *requests: Request) -> tuple[list[Answer | Lost], ScriptedServer]:
     async with ScriptedServer(script) as server, wire_to(server.url) as wire:
         found = [await ask(wire, request) for request in requests or (DELETE,)]
-        assert wire.requests == len(server.seen)
+        assert len(server.seen) == len(found)
     return found, server
 
 
@@ -54,7 +54,7 @@ def test_cut_anywhere(run: Run, whole: bytes) -> None:
                 assert isinstance(reply, Lost), (length, whole[:length], reply)
                 assert (reply.kind, reply.sent) == ("disconnected", True), (length, reply)
             assert isinstance(await ask(wire), Answer)
-            assert wire.requests == len(server.seen) == len(whole) + 1
+            assert len(server.seen) == len(whole) + 1
 
     run(main())
 
@@ -73,7 +73,7 @@ def test_reset_anywhere(run: Run) -> None:
                 reply = await ask(wire)
                 assert isinstance(reply, Lost), (length, reply)
                 assert (reply.kind, reply.sent) == ("disconnected", True), (length, reply)
-            assert wire.requests == len(server.seen) == len(OK)
+            assert len(server.seen) == len(OK)
 
     run(main())
 
@@ -119,7 +119,7 @@ NOT_HTTP = {
     "header without a colon": b"HTTP/1.1 200 OK\r\nX\r\nContent-Length: 2\r\n\r\n{}",
     "header name with a space": b"HTTP/1.1 200 OK\r\nX Y: 1\r\nContent-Length: 2\r\n\r\n{}",
     "header with a NUL": b"HTTP/1.1 200 OK\r\nX: \x00\r\nContent-Length: 2\r\n\r\n{}",
-    "header bomb": b"HTTP/1.1 200 OK\r\n" + b"".join(b"X-%d: 1\r\n" % i for i in range(5000)) + b"\r\n",
+    "header bomb": b"HTTP/1.1 200 OK\r\n" + b"".join(b"X-%d: 1\r\n" % i for i in range(7_000)) + b"\r\n",
     "header of 100 KB": b"HTTP/1.1 200 OK\r\nX: " + b"a" * 100_000 + b"\r\n\r\n",
     "reason of 100 KB": b"HTTP/1.1 200 " + b"a" * 100_000 + b"\r\n\r\n",
     "gzip of 3,000 members": full("200 OK", gzip.compress(b"") * 3000, "Content-Encoding: gzip"),
@@ -311,7 +311,7 @@ def test_slow_loris(run: Run, start: bytes, drop: bytes) -> None:
             assert (reply.kind, reply.sent) == ("timeout", True)
             await server.until(lambda it: it.ended == 1)
             assert isinstance(await ask(wire), Answer)
-            assert (server.connections, wire.requests) == (2, 3)
+            assert (server.connections, len(server.seen)) == (2, 3)
 
     run(main())
 
@@ -410,6 +410,6 @@ def test_any_bytes(data: st.DataObject) -> None:
             await server.until(lambda it: it.ended == 1)
             await server.roundtrip()
             assert isinstance(await ask(wire), Answer)
-            assert wire.requests == len(server.seen) == 2
+            assert len(server.seen) == 2
 
     asyncio.run(main())

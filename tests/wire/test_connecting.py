@@ -32,7 +32,6 @@ def test_refused(run: Run, nobody: int) -> None:
         async with wire_to(f"http://127.0.0.1:{nobody}") as wire:
             reply = await ask(wire)
             assert reply == Lost("unreachable", False, f"127.0.0.1:{nobody}: Connection refused")
-            assert wire.requests == 0
 
     run(main())
 
@@ -48,7 +47,6 @@ def test_no_such_host(monkeypatch: pytest.MonkeyPatch) -> None:
         async with wire_to("http://dify.example:8080/v1") as wire:
             reply = await ask(wire)
             assert reply == Lost("unreachable", False, "dify.example:8080: no such host: Name or service not known")
-            assert wire.requests == 0
 
     run_on("asyncio", main())
 
@@ -59,7 +57,6 @@ def test_address_that_only_looks_like_one(run: Run) -> None:
     async def main() -> None:
         async with wire_to("http://127.1:9") as wire:
             assert await ask(wire) == Lost("unreachable", False, "the address cannot be used")
-            assert wire.requests == 0
 
     run(main())
 
@@ -80,7 +77,6 @@ def test_connecting_takes_too_long(run: Run, timeout: float, connect_timeout: fl
             reply = await ask(wire, timeout=timeout, connect_timeout=connect_timeout)
             assert isinstance(reply, Lost)
             assert (reply.kind, reply.sent) == ("unreachable", False)
-            assert wire.requests == 0
 
     run(main())
 
@@ -104,7 +100,6 @@ def test_cancelled_while_connecting(run: Run) -> None:
                 with pytest.raises(asyncio.CancelledError):
                     await sending
                 await server.until(lambda it, n=n: it.ended == n)
-            assert wire.requests == 0
 
     run(main())
 
@@ -119,7 +114,7 @@ def test_unknown_authority(run: Run, tmp_path: Path) -> None:
             assert isinstance(reply, Lost)
             assert (reply.kind, reply.sent) == ("tls", False)
             assert reply.detail.startswith(f"127.0.0.1:{server.port}: ")
-            assert (server.seen, wire.requests) == ([], 0)
+            assert server.seen == []
 
     run(main())
 

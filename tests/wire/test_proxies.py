@@ -57,7 +57,7 @@ def test_plain_http(run: Run, monkeypatch: pytest.MonkeyPatch, variable: str) ->
                 for _ in range(3):
                     assert isinstance(await ask(wire), Answer)
                 await ask(wire, Request("PATCH", "/x", json={}))
-                assert wire.requests == 4
+            assert len(proxy.seen) == 4
             assert [seen.path for seen in proxy.seen[:3]] == ["http://service.test/v1" + DELETE.path] * 3
             assert {seen.headers["authorization"] for seen in proxy.seen} == {f"Bearer {KEY}"}
             assert all("proxy-authorization" not in seen.headers for seen in proxy.seen)
@@ -79,7 +79,6 @@ def test_tunnel(run: Run, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, varia
             async with wire_to("https://service.test/v1", ca_file=authority_file(tmp_path)) as wire:
                 for _ in range(3):
                     assert isinstance(await ask(wire), Answer)
-                assert wire.requests == 3
             assert [(seen.method, seen.path) for seen in proxy.seen] == [("CONNECT", "service.test:443")]
             assert KEY.encode() not in proxy.seen[0].raw
             assert proxy.seen[0].headers["user-agent"].startswith("bulkdel/")
@@ -135,7 +134,6 @@ def test_tunnel_refused(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
                     assert reply == Lost(
                         "unreachable", False, f"the proxy opens no tunnel, it answers {answer[9:12].decode()}"
                     )
-                    assert wire.requests == 0
 
     run(main())
 
@@ -153,7 +151,7 @@ def test_proxy_that_talks_nonsense(run: Run, monkeypatch: pytest.MonkeyPatch) ->
                 async with wire_to("https://service.test") as wire:
                     reply = await ask(wire)
                     assert reply == Lost("unreachable", False, "it broke off while it was made")
-                    assert (wire.requests, len(proxy.seen)) == (0, 1)
+                    assert len(proxy.seen) == 1
 
     run(main())
 
