@@ -33,7 +33,7 @@ def full_jitter(tries: int, base: float, cap: float, u: float) -> float:
 
 
 def next_look(waited: float, base: float, cap: float, cost: float, u: float) -> float:
-    """Seconds until the next look at something that nobody tells when it is ready; ``u`` uniform in [0, 1).
+    """Seconds until the next look at something that does not say when it is ready; ``u`` uniform in [0, 1).
 
     First after ``base``, then as often as a fifth of it while the wait is short, later each time that the wait has grown by a
     30th (so it is noticed no later than that), ``cap`` at the longest. Never sooner than ``cost``, whatever the cap. A quarter
@@ -43,7 +43,7 @@ def next_look(waited: float, base: float, cap: float, cost: float, u: float) -> 
 
 
 def retry_after(value: str | None, date: str | None = None) -> float | None:
-    """Seconds that a ``Retry-After`` header asks for, or None where there is none that can be read.
+    """Seconds that a ``Retry-After`` header asks for, or None if there is none that can be read.
 
     ``value`` is delay seconds or an HTTP date (RFC 9110, 10.2.3); a date is read against the answer's own ``Date`` header
     (``date``), so that a wrong clock on either side does no harm. Without one a date cannot be read and None is returned.
@@ -66,7 +66,7 @@ def retry_after(value: str | None, date: str | None = None) -> float | None:
 
 
 def reset_after(value: str | None, date: str | None = None) -> float | None:
-    """Seconds that an ``x-ratelimit-reset`` header asks for, or None where it cannot be read.
+    """Seconds that an ``x-ratelimit-reset`` header asks for, or None if it cannot be read.
 
     No standard says what the value is, so what services send is read: seconds (``12``, ``0.5``), a duration (``1m30s``,
     ``250ms``), or a moment in Unix seconds or milliseconds, which is read against the answer's own ``Date`` header. A
@@ -93,7 +93,7 @@ def reset_after(value: str | None, date: str | None = None) -> float | None:
 
 
 def seconds_to_next_minute(date: str | None) -> float:
-    """Seconds from an answer's own ``Date`` to the next full minute; 60 where the date is missing or cannot be read."""
+    """Seconds from an answer's own ``Date`` to the next full minute; 60 if the date is missing or cannot be read."""
     now = _http_date(date)
     return 60.0 if now is None else 60.0 - now.second
 

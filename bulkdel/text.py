@@ -10,6 +10,10 @@ _UNSAFE = re.compile(
     "[\x00-\x1f\x7f-\x9f\u00ad\u061c\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb"
     "\ud800-\udfff\U000e0000-\U000e007f]+"
 )
+# Letters and signs that leave no mark, though Python calls them printable: fillers, joiners, variation selectors, blanks.
+_BLANK = re.compile(
+    "[\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180f\u2800\u3164\ufe00-\ufe0f\uffa0\U0001d159\U000e0100-\U000e01ef]"
+)
 _PLAIN = re.compile(r"[ -~]*")
 _ANSI = re.compile("(?:\x1b\\[|\x9b)[0-?]*[ -/]*[@-~]|\x1b\\][^\x07\x1b]*(?:\x07|\x1b\\\\)?|\x1b[@-_]?")
 # Spreadsheets read a cell that begins with one of these as a formula: https://owasp.org/www-community/attacks/CSV_Injection
@@ -48,3 +52,14 @@ def title(provider: str, dataset: str, name: str) -> str:
     called = safe(name, NAME)
     identity = safe(dataset)
     return f"{provider} / {called} ({identity})" if called else f"{provider} / {identity}"
+
+
+def has_invisible(text: str) -> bool:
+    """Whether ``text`` holds a character that cannot be seen or looks like a plain space: two such texts look the same."""
+    return not text.isprintable() or (not text.isascii() and _BLANK.search(text) is not None)
+
+
+def show_invisible(text: str, limit: int = MAX_WORDS) -> str:
+    """``text`` with each character that cannot be seen as its escape: ``att_x\\u200b``."""
+    shown = (ascii(character)[1:-1] if has_invisible(character) else character for character in text[:limit])
+    return safe("".join(shown), limit)

@@ -1,4 +1,4 @@
-"""What every service behind ``Authorization: Bearer KEY`` has in common: its address, key and limits, checked once."""
+"""A service's address, key and limits, checked once: what every provider behind ``Authorization: Bearer KEY`` has."""
 
 from __future__ import annotations
 
@@ -8,32 +8,27 @@ import re
 from collections.abc import Mapping
 from copy import copy
 from dataclasses import dataclass, field, replace
-from typing import ClassVar, Final, Self
+from typing import ClassVar, Self
 from urllib.parse import urlsplit
 
 from bulkdel.errors import ConfigurationError
 from bulkdel.model import Limits, Rate
 from bulkdel.text import safe
 
-# Visible ASCII only: a header cannot carry the rest, and a space or a line end is always a slip of the clipboard.
-_KEY = re.compile("[!-~]+")
-_URL = re.compile("[^\x00-\x20\x7f\\\\]+")
-# Names that no public resolver knows: https://www.rfc-editor.org/rfc/rfc6762, rfc6761, rfc8375 and ICANN's ".internal".
-_PRIVATE_NAMES: Final = ("localhost", "local", "internal", "lan", "home.arpa", "test", "intranet", "corp", "home")
-# Shorter keys are only met in tests, where hiding every "k" would make the service's words unreadable.
-_SHORTEST_HIDDEN: Final = 8
-
 
 @dataclass(frozen=True, init=False)
 class Bearer:
     """A service as one key sees it: a value that does no I/O, has nothing to close and never shows its key.
+
+    A subclass declares ``kind`` (the entry point's name), ``title`` (the service's own name), ``cloud`` (its default
+    address), its ``cloud_rate`` and ``page_size`` (rows of a listing's page).
 
     :param api_key: the key alone, without ``Bearer``
     :param base_url: where the service is; None for the service's own cloud. A slash at its end is dropped
     :param name: what targets and reports call it; None for the service's kind
     :param limits: the service's limits for this key; None for this service's defaults at this address, ``Limits(rate=None)``
         for no known rate limit. Without a ``concurrency`` it gets the default one
-    :raises ConfigurationError: where one of them cannot be right; the message never holds the key
+    :raises ConfigurationError: if one of them cannot be right; the message never holds the key
     """
 
     api_key: str = field(repr=False)
@@ -47,55 +42,53 @@ class Bearer:
     kind: ClassVar[str]
     title: ClassVar[str]
     cloud: ClassVar[str]
-    concurrency: ClassVar[int] = 4
-    most: ClassVar[int] = 4  # what adapting may raise the concurrency to
     page_size: ClassVar[int]
+    cloud_rate: ClassVar[Rate | None] = None  # the rate of that cloud if the caller does not know it
+    default_concurrency: ClassVar[int] = 4
+    # How far the concurrency may be raised if the caller gave none. Equal to the default: it is only ever lowered.
+    highest_concurrency: ClassVar[int] = 4
 
     def __init__(
         self, api_key: str, base_url: str | None = None, name: str | None = None, limits: Limits | None = None
     ) -> None:
         # By hand, because what is given may be None and what is kept never is; ``object.__setattr__`` because it is frozen.
-        url = self.cloud if base_url is None else _checked_url(base_url)
+        keep = object.__setattr__
         _check_key(api_key)
-        # A concurrency alone says nothing of the rate, as no limits at all do not; ``Limits()`` says that there is none.
-        unsaid = limits is None or (_is_limits(limits) and limits.rate is None and limits.concurrency is not None)
-        none_said = limits is None or (_is_limits(limits) and limits.concurrency is None)
-        if limits is None:
-            limits = self.default_limits(urlsplit(url).hostname or "")
-        elif not _is_limits(limits):
-            raise ConfigurationError(f"limits must be a Limits, or None: {type(limits).__name__}")
-        most = limits.concurrency
-        if limits.concurrency is None:
-            limits = replace(limits, concurrency=self.concurrency)
-            most = self.most
-        object.__setattr__(self, "api_key", api_key)
-        object.__setattr__(self, "base_url", url)
-        object.__setattr__(self, "name", self.kind if name is None else _checked_name(name))
-        object.__setattr__(self, "limits", limits)
-        # More than ``limits.concurrency`` where none was given: it is adapted then, up to this. With a rate, too: of 100/s four
-        # at a time that take 0.5 s each would use 8 %.
-        object.__setattr__(self, "max_concurrency", most)
-        object.__setattr__(self, "rate_is_default", unsaid)
-        object.__setattr__(self, "concurrency_is_default", none_said)
+        url = self.cloud if base_url is None else _checked_url(base_url)
+        given = _checked_limits(limits)
+        # A concurrency alone says nothing about the rate, as no limits at all do not; ``Limits()`` says that there is none.
+        keep(self, "rate_is_default", given is None or (given.rate is None and given.concurrency is not None))
+        keep(self, "concurrency_is_default", given is None or given.concurrency is None)
+        wanted = self.default_limits(urlsplit(url).hostname or "") if given is None else given
+        concurrency = wanted.concurrency or self.default_concurrency
+        keep(self, "api_key", api_key)
+        keep(self, "base_url", url)
+        keep(self, "name", self.kind if name is None else _checked_name(name))
+        keep(self, "limits", replace(wanted, concurrency=concurrency))
+        # A concurrency that was not given is adapted, also under a rate: of 100/s, four at a time that take 0.5 s use 8 %.
+        keep(self, "max_concurrency", wanted.concurrency or max(concurrency, self.highest_concurrency))
 
-    def with_concurrency(self, concurrency: int) -> Self:
-        """The same provider with so many requests in flight: of its rate nothing more is said than before.
+    def with_concurrency(self, concurrency: int, *, up_to: int | None = None) -> Self:
+        """The same provider with so many requests in flight; nothing more is said about its rate than before.
 
-        :raises ConfigurationError: where ``concurrency`` is no whole number from 1 to 1000
+        :param up_to: how far it may be raised while that pays; None to keep it as it is
+        :raises ConfigurationError: if one of them is no whole number from 1 to 1000
         """
         other = copy(self)
-        object.__setattr__(other, "limits", replace(self.limits, concurrency=concurrency))
-        object.__setattr__(other, "max_concurrency", concurrency)
+        limits = replace(self.limits, concurrency=concurrency)
+        most = concurrency if up_to is None else max(concurrency, Limits(concurrency=up_to).concurrency or 0)
+        object.__setattr__(other, "limits", limits)
+        object.__setattr__(other, "max_concurrency", most)
         object.__setattr__(other, "concurrency_is_default", False)
         return other
 
     def default_limits(self, host: str) -> Limits:
-        """The limits of this service at ``host`` (lower-case) where the caller does not know them."""
-        raise NotImplementedError
+        """The limits of this service at ``host`` (lower-case) if the caller does not know them: none outside its cloud."""
+        return Limits(rate=self.cloud_rate if host.rstrip(".") == urlsplit(self.cloud).hostname else None)
 
     @property
     def pace(self) -> Rate | None:
-        """What pacing keeps: the limit itself, where nobody else lives on it."""
+        """What pacing keeps: the limit itself, unless others live on it, too."""
         return self.limits.rate
 
     @property
@@ -105,15 +98,15 @@ class Bearer:
 
     @property
     def fingerprint(self) -> str:
-        """16 hex digits that tell one key at one address from another, and do not tell the key."""
+        """16 hex digits that differ for another key or address, and do not reveal the key."""
         whole = "\0".join((self.kind, self.base_url, self.api_key))
         return hashlib.sha256(whole.encode()).hexdigest()[:16]
 
     @property
     def warning(self) -> str:
-        """What the user should know of this address before the key is sent to it; empty where there is nothing."""
+        """What the user should know of this address before the key is sent to it; empty if there is nothing."""
         parts = urlsplit(self.base_url)
-        if parts.scheme.lower() == "http" and not _private(parts.hostname or ""):
+        if parts.scheme.lower() == "http" and not _is_private(parts.hostname or ""):
             return f"the key is sent without encryption: {self.base_url}"
         return ""
 
@@ -121,9 +114,10 @@ class Bearer:
         """Headers of every request, the key among them; only the wire calls this."""
         return {"Authorization": f"Bearer {self.api_key}", "Accept": "application/json"}
 
-    def words(self, message: str) -> str:
-        """A service's words made safe to show: some services repeat the key that they refuse, so it is taken out."""
-        if len(self.api_key) >= _SHORTEST_HIDDEN:
+    def sanitize(self, message: str) -> str:
+        """A service's words made safe to show. Some services repeat the key that they refuse, so it is taken out."""
+        # Keys this short are only met in tests, and hiding every "k" would make the service's words unreadable.
+        if len(self.api_key) >= 8:
             message = message.replace(self.api_key, "(key)")
         return safe(message)
 
@@ -137,7 +131,8 @@ def _check_key(key: object) -> None:
         raise ConfigurationError("the API key begins with 'Bearer'", hint="give the key alone, without 'Bearer'")
     if key.lower().startswith(("http://", "https://")):
         raise ConfigurationError("the API key looks like an address", hint="the key comes first, then the base URL")
-    if _KEY.fullmatch(key) is None:
+    # A header cannot carry anything but visible ASCII, and a space or a line end is always a slip of the clipboard.
+    if re.fullmatch("[!-~]+", key) is None:
         raise ConfigurationError(
             "the API key holds a space, a line end or a character that is not ASCII",
             hint="copy the key alone, once more",
@@ -153,11 +148,11 @@ def _checked_url(url: object) -> str:
         raise ConfigurationError(
             f"the base URL must begin with http:// or https://{shown}", hint="for example https://dify.example.com/v1"
         )
-    if _URL.fullmatch(url) is None:
+    if re.search("[\x00-\x20\x7f\\\\]", url):
         raise ConfigurationError("the base URL holds a space, a line end or a backslash", hint="copy the address alone")
     try:
         parts = urlsplit(url)
-        parts.port  # noqa: B018  it is checked where it is read
+        parts.port  # noqa: B018  it is checked when it is read
     except ValueError as error:
         raise ConfigurationError(f"the base URL is malformed: {safe(str(error), 200)}") from None
     if "@" in parts.netloc:
@@ -177,15 +172,20 @@ def _checked_name(name: object) -> str:
     return name
 
 
-def _is_limits(value: object) -> bool:
-    return isinstance(value, Limits)
+def _checked_limits(limits: object) -> Limits | None:
+    if limits is not None and not isinstance(limits, Limits):
+        raise ConfigurationError(f"limits must be a Limits, or None: {type(limits).__name__}")
+    return limits
 
 
-def _private(host: str) -> bool:
+def _is_private(host: str) -> bool:
     """Whether ``host`` is this machine, or one that only a private network reaches."""
     try:
         address = ipaddress.ip_address(host.partition("%")[0])
     except ValueError:
+        # Names that no public resolver knows: RFC 6761, 6762 and 8375, ICANN's ".internal", and what offices use.
         name = host.rstrip(".")
-        return "." not in name or name.endswith(tuple(f".{suffix}" for suffix in _PRIVATE_NAMES))
+        return "." not in name or name.endswith(
+            (".localhost", ".local", ".internal", ".lan", ".home.arpa", ".test", ".intranet", ".corp", ".home")
+        )
     return address.is_loopback or address.is_private or address.is_link_local

@@ -1,51 +1,37 @@
-"""Dify's words: what to ask, what an answer means; the numbers in comments are the rows of Dify's delete contract.
+"""Dify: what to ask, what an answer means. Numbers in comments are rows of its table in ``README.md`` beside this module.
 
-Sources: Dify's service API (releases 0.9 to 1.15) and answers recorded from 1.9.2 and 1.14.2.
+Sources: Dify's service API (releases 0.9 to 1.16) and answers recorded from 1.9.2 and 1.14.2.
 """
 
 from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from functools import lru_cache
-from typing import ClassVar, Final
+from typing import ClassVar
 from urllib.parse import urlsplit
 
-from bulkdel.model import Dataset, Document, Limits, Rate, Target
-from bulkdel.providers import words
-from bulkdel.providers.bearer import Bearer
-from bulkdel.providers.dify_answers import Said, is_404, is_success, not_dify, take_apart, usual_meaning, why_unanswered
-from bulkdel.providers.dify_rows import dataset_of, document_of, next_page, page_rows, the_one
+from bulkdel.model import Dataset, Document, Rate, Target
+from bulkdel.providers.json_api import JsonApi, get
+from bulkdel.providers.parsing import ParsedAnswer, Row, Unreadable, integer, text, timestamp
 from bulkdel.providers.protocol import (
-    LISTING_BYTES,
-    Answer,
     Ask,
     Asked,
     Failure,
     Gone,
-    Lost,
-    Next,
-    Page,
+    Pause,
     Reject,
-    Reply,
     Request,
     Requeue,
     StopDataset,
-    StopProvider,
     Verdict,
 )
 
-# Written out: a third faster than with a group that repeats, and every target passes here twice.
-_UUID = re.compile("[0-9a-fA-F]{8}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{12}")
-
-_CLOUD_HOST: Final = "api.dify.ai"
-# The smallest plan allows 10 requests a minute, shared with the workspace's own apps: 80 % of it.
-_UNKNOWN_PLAN: Final = Rate(8, per=60)
-_SHARE: Final = 0.8
+# Anything but a dashed UUID never reaches the delete route: Dify's router answers it with an HTML 404.
+_UUID = re.compile("[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
 
 
 @dataclass(frozen=True, init=False)
-class Dify(Bearer):
+class Dify(JsonApi):
     """A Dify workspace: Dify Cloud unless ``base_url`` names a self-hosted one (``http(s)://HOST/v1``).
 
     Without limits: 8 requests a minute on Dify Cloud, no rate limit elsewhere, concurrency 4 (a self-hosted API serves 10
@@ -58,41 +44,40 @@ class Dify(Bearer):
     kind: ClassVar[str] = "dify"
     title: ClassVar[str] = "Dify"
     cloud: ClassVar[str] = "https://api.dify.ai/v1"
-    most: ClassVar[int] = 64  # a default Dify 1.14.2 does a third at 64 of what it does at 4, and answers 500 beyond
+    # The smallest plan allows 10 requests a minute, shared with the workspace's own apps: 80 % of it.
+    cloud_rate: ClassVar[Rate] = Rate(8, per=60)
     page_size: ClassVar[int] = 100  # the service's cap; above it ``has_more`` is wrong
+    highest_concurrency: ClassVar[int] = 64
+    dataset_id: ClassVar[re.Pattern[str]] = _UUID
+    document_id: ClassVar[re.Pattern[str]] = _UUID
+    wrong_id: ClassVar[str] = "is not a dashed UUID"
+    wrong_address: ClassVar[str] = (
+        "check the base URL: a self-hosted Dify's ends in /v1, and no login page may stand before it"
+    )
+    wrong_key: ClassVar[str] = "give a dataset API key of this workspace (dataset-…), from Knowledge > Service API"
 
     @property
     def _on_cloud(self) -> bool:
-        return (urlsplit(self.base_url).hostname or "").rstrip(".") == _CLOUD_HOST
-
-    def default_limits(self, host: str) -> Limits:
-        return Limits(rate=_UNKNOWN_PLAN if host.rstrip(".") == _CLOUD_HOST else None)
+        return (urlsplit(self.base_url).hostname or "").rstrip(".") == "api.dify.ai"
 
     @property
     def pace(self) -> Rate | None:
         """On Dify Cloud 80 % of the plan's rate (the default of 8 a minute is that already); elsewhere the rate given."""
         rate = self.limits.rate
-        if rate is None or rate == _UNKNOWN_PLAN or not self._on_cloud:
+        if rate is None or rate == self.cloud_rate or not self._on_cloud:
             return rate
-        return Rate(rate.n * _SHARE, per=rate.per)
+        return Rate(rate.n * 0.8, per=rate.per)
 
     @property
     def rate_is_guess(self) -> bool:
-        """Whether the pace is for the smallest plan because nobody said which it is: it may be raised while nothing is refused."""
+        """Whether the pace is for the smallest plan of Dify Cloud because the caller did not say which it is."""
         return self._on_cloud and self.rate_is_default and self.limits.rate is not None
 
-    # ------------------------------------------------------------------ ids and steps
+    # ------------------------------------------------------------------ requests
 
-    def invalid(self, dataset: str, document: str | None = None) -> str:
-        """Anything but a dashed UUID never reaches the delete route: Dify's router answers it with an HTML 404."""
-        try:
-            if not _is_dataset(dataset):
-                return "the dataset's id is not a dashed UUID"
-            if document is not None and _UUID.fullmatch(document) is None:
-                return "the document's id is not a dashed UUID"
-        except TypeError:
-            return "an id must be text"
-        return ""
+    def canonical(self, id: str) -> str:
+        """Dify takes a UUID in capitals and answers it in small letters."""
+        return id.lower()
 
     def start(self, document: Document, *, unarchive: bool) -> str:
         """Un-archiving an enabled document starts an embedding that races the delete, so such a one is disabled first."""
@@ -102,208 +87,171 @@ class Dify(Bearer):
         return "disable" if document.enabled and document.ready else "un_archive"
 
     def request(self, target: Target, step: str) -> Request:
-        """:raises ValueError: for a step that Dify does not have"""
-        if step == "delete":
-            return Request("DELETE", f"/datasets/{target.dataset}/documents/{target.document}")
-        if step == "check":
-            return self.document(target)
         if step == "dataset":
             return self.preflight(target.dataset, None)
         if step in ("disable", "un_archive"):
             ids = {"document_ids": [target.document]}
             return Request("PATCH", f"/datasets/{target.dataset}/documents/status/{step}", json=ids)
-        raise ValueError(f"Dify has no such step: {step!r}")
-
-    def read(self, asked: Asked, reply: Reply) -> Verdict:
-        """A 404 "Document…" is ``Gone`` even where an earlier attempt is in doubt: the engine, which knows the attempts,
-        makes that a delete (13, 21).
-
-        :raises ValueError: for a step that Dify does not have
-        """
-        step = asked.step
-        if step == "delete":
-            if isinstance(reply, Lost):
-                return words.lost(reply, doubt=True)  # 20, 21
-            if reply.status == 204:
-                return words.DELETED  # 1: nearly every answer
-            return self._read_delete(asked, self._said(reply))
-        if isinstance(reply, Lost):
-            return words.lost(reply, doubt=False)
-        match step:
-            case "check":
-                return self._read_check(asked.target, self._said(reply))
-            case "dataset":
-                return self._read_dataset(asked.target, self._said(reply))
-            case "disable" | "un_archive":
-                return self._read_status(step, self._said(reply))
-            case _:
-                raise ValueError(f"Dify has no such step: {step!r}")
-
-    # ------------------------------------------------------------------ questions
+        return super().request(target, step)
 
     def preflight(self, dataset: str, cursor: str | None) -> Request:
-        return Request("GET", f"/datasets/{dataset}", max_body=LISTING_BYTES)
-
-    def read_preflight(self, dataset: str, cursor: str | None, reply: Reply) -> Dataset | Next | Failure:
-        if isinstance(reply, Lost):
-            return words.lost(reply, doubt=False)
-        said = self._said(reply)
-        if reply.status == 200 and isinstance(said.value, dict):
-            found = dataset_of(said.value)
-            if found is None:
-                return not_dify(said)
-            if found.id.casefold() != dataset.casefold():
-                return words.unreadable("the dataset", f"another one came: {self.words(found.id)}")
-            return found
-        return why_unanswered(said, "the dataset")
+        return get(f"/datasets/{dataset}")
 
     def listing(self, dataset: str, cursor: str | None) -> Request:
-        return Request("GET", f"/datasets/{dataset}/documents?page={cursor or 1}&limit=100", max_body=LISTING_BYTES)
-
-    def read_listing(self, dataset: str, cursor: str | None, reply: Reply) -> Page[Document] | Failure:
-        """The last page is the empty one: ``has_more`` is true on an exactly full last page, and rows shift."""
-        if isinstance(reply, Lost):
-            return words.lost(reply, doubt=False)
-        said = self._said(reply)
-        if reply.status != 200 or said.value is words.NOT_JSON:
-            return why_unanswered(said, "the listing")
-        try:
-            rows, total = page_rows(said.value, cursor)
-            items = tuple(document_of(row) for row in words.dicts(rows))
-        except words.Unreadable as why:
-            return words.unreadable("the listing", why)
-        return Page(items, next_page(cursor) if items else None, total)
+        return get(f"/datasets/{dataset}/documents?page={cursor or 1}&limit=100")
 
     def document(self, target: Target) -> Request:
-        path = f"/datasets/{target.dataset}/documents/{target.document}"
-        return Request("GET", path, max_body=LISTING_BYTES)
-
-    def read_document(self, target: Target, reply: Reply) -> Document | Gone | Failure:
-        if isinstance(reply, Lost):
-            return words.lost(reply, doubt=False)
-        said = self._said(reply)
-        usual = usual_meaning(said, doubt=False)
-        if usual is not None:
-            return usual
-        if is_404(said, "Document"):
-            return Gone(said.reason)
-        if is_404(said, "Dataset") or reply.status == 403:
-            return StopDataset(said.reason)
-        if reply.status == 200 and (found := the_one(said.value, target.document)) is not None:
-            return document_of(found)
-        if 200 <= reply.status < 300 and not isinstance(said.value, dict):
-            return why_unanswered(said, "the document")
-        return Requeue("unclear", f"the document's state could not be read: {said.reason}")
+        return get(f"/datasets/{target.dataset}/documents/{target.document}")
 
     def datasets(self, cursor: str | None) -> Request:
         """The whole workspace, which a dataset key may touch: other members' private ones included."""
-        return Request("GET", f"/datasets?page={cursor or 1}&limit=100&include_all=true", max_body=LISTING_BYTES)
+        return get(f"/datasets?page={cursor or 1}&limit=100&include_all=true")
 
-    def read_datasets(self, cursor: str | None, reply: Reply) -> Page[Dataset] | Failure:
-        if isinstance(reply, Lost):
-            return words.lost(reply, doubt=False)
-        said = self._said(reply)
-        try:
-            if reply.status != 200 or said.value is words.NOT_JSON:
-                failure = why_unanswered(said, "the list of datasets")
-            else:
-                rows, total = page_rows(said.value, cursor)
-                found = [dataset_of(row) for row in words.dicts(rows)]
-                return Page(tuple(d for d in found if d is not None), next_page(cursor) if found else None, total)
-        except words.Unreadable as why:
-            failure = words.unreadable("the list of datasets", why)
-        # There is no dataset here that could be stopped: what stops one stops the question.
-        return StopProvider(failure.reason) if isinstance(failure, StopDataset) else failure
+    # ------------------------------------------------------------------ what an answer means
 
-    # ------------------------------------------------------------------ reading
+    def is_deleted(self, asked: Asked, answer: ParsedAnswer) -> bool:
+        return _is_success(answer)
 
-    def _said(self, answer: Answer) -> Said:
-        return take_apart(answer, self.words)
+    def is_gone(self, asked: Asked, answer: ParsedAnswer) -> bool:
+        return _is_404_of(answer, "Document")  # 13
 
-    def _read_delete(self, asked: Asked, said: Said) -> Verdict:
-        status = said.answer.status
-        if status == 200 and is_success(said.value):
-            return words.DELETED  # 2
-        if status == 403 and said.code == "archived_document_immutable":  # 9
-            return Ask("disable", said.reason) if asked.unarchive else Reject("archived", said.reason)
-        usual = usual_meaning(said, doubt=True)
-        if usual is not None:
-            return usual
-        match status:
-            case 400 if said.code == "document_indexing":  # 4
-                return Requeue("indexing", said.reason)
-            case 400 | 403 | 405 | 415 | 422:  # 7, 12
-                return Reject("refused", said.reason)
-            case 404 if is_404(said, "Document"):  # 13
-                return Gone(said.reason)
-            case 404 if is_404(said, "Dataset"):  # 14
-                return Ask("dataset", said.reason)
-            case 404:  # 15
-                return Ask("check", said.reason)
-            case _ if 200 <= status < 300:  # 3
-                return not_dify(said)
-            case _:
-                return Requeue("unclear", said.reason)
+    def is_own_error(self, answer: ParsedAnswer) -> bool:
+        return bool(answer.code)
 
-    def _read_check(self, target: Target, said: Said) -> Verdict:
-        """15, and the last question before a document is given up."""
-        usual = usual_meaning(said, doubt=False)
-        if usual is not None:
-            return usual
-        status = said.answer.status
-        if is_404(said, "Document"):
-            return Gone(said.reason)
-        if is_404(said, "Dataset"):
-            return Ask("dataset", said.reason)
-        if status == 200 and the_one(said.value, target.document) is not None:
-            return Requeue("unclear", "still there", step="delete")
-        if 200 <= status < 300 and not isinstance(said.value, dict):
-            return not_dify(said)
-        return Requeue("unclear", said.reason, step="delete")
+    def is_dataset_gone(self, answer: ParsedAnswer) -> bool:
+        return _is_404_of(answer, "Dataset")
 
-    def _read_dataset(self, target: Target, said: Said) -> Verdict:
+    def classify_common(self, answer: ParsedAnswer, *, doubt: bool) -> Failure | None:
+        status, code, message = answer.status, answer.code, answer.message
+        if status == 400 and code == "invalid_param":
+            if message.startswith(("Dataset does not exist", "Dataset is not exist")):  # 5
+                return StopDataset(answer.reason)
+            if message.startswith("Unable to retrieve billing information"):  # 6: asked before anything is deleted
+                return Requeue("trouble", answer.reason)
+        elif status == 403:
+            # 10: a refused call counts against the same window, so nothing is asked before the whole window has passed.
+            if code == "forbidden" and "request rate limit" in message:
+                return Pause(answer.reason, after=60.0, slower=True)
+            if code == "forbidden" and message.startswith("Dataset api access is not enabled"):  # 11
+                return StopDataset(answer.reason)
+            # 12: not Dify's own. A proxy that blocks three times, with nothing else in between, means it.
+            if not isinstance(answer.value, dict) or "x-version" not in answer.headers:
+                return Pause(f"blocked before Dify: {answer.reason}", slower=False, stop_after=3)
+        return super().classify_common(answer, doubt=doubt)  # 8, 16, 17, 18, 19, 22
+
+    def read_delete(self, asked: Asked, answer: ParsedAnswer) -> Verdict:
+        if answer.status == 403 and answer.code == "archived_document_immutable":  # 9
+            return Ask("disable", answer.reason) if asked.unarchive else Reject("archived", answer.reason)
+        if answer.status == 400 and answer.code == "document_indexing":  # 4
+            return Requeue("indexing", answer.reason)
+        if _is_404_of(answer, "Dataset"):  # 14
+            return Ask("dataset", answer.reason)
+        return super().read_delete(asked, answer)  # 3, 7, 12, 15
+
+    def read_check(self, asked: Asked, answer: ParsedAnswer) -> Verdict:
+        if _is_404_of(answer, "Dataset"):
+            return Ask("dataset", answer.reason)
+        return super().read_check(asked, answer)
+
+    def read_step(self, asked: Asked, answer: ParsedAnswer) -> Verdict:
+        if asked.step == "dataset":
+            return self._read_dataset(asked.target, answer)
+        return self._read_status(asked.step, answer)
+
+    def _read_dataset(self, target: Target, answer: ParsedAnswer) -> Verdict:
         """14: the dataset itself says whether it is there."""
-        usual = usual_meaning(said, doubt=False)
-        if usual is not None:
-            return usual
-        status = said.answer.status
-        if is_404(said, "Dataset") or status == 403:
-            return StopDataset(said.reason)
-        if status == 200 and the_one(said.value, target.dataset) is not None:
+        common = self.classify_common(answer, doubt=False)
+        if common is not None:
+            return common
+        if self.is_dataset_gone(answer) or answer.status == 403:
+            return StopDataset(answer.reason)
+        if answer.status == 200 and self.match_id(answer.value, target.dataset) is not None:
             return Requeue("unclear", "the service said that the dataset is not there, but it is", step="delete")
-        if 200 <= status < 300 and not isinstance(said.value, dict):
-            return not_dify(said)
-        return Requeue("unclear", said.reason, step="delete")
+        if 200 <= answer.status < 300 and not isinstance(answer.value, dict):
+            return self.unexpected_service(answer)
+        return Requeue("unclear", answer.reason, step="delete")
 
-    def _read_status(self, step: str, said: Said) -> Verdict:
+    def _read_status(self, step: str, answer: ParsedAnswer) -> Verdict:
         """Un-archive safely: disable (completed documents only), un_archive until it is accepted, then DELETE."""
-        status = said.answer.status
+        status = answer.status
         following = Ask("un_archive" if step == "disable" else "delete")
-        if status == 204 or (status == 200 and is_success(said.value)):
+        if _is_success(answer):
             return following
-        if status == 404 and not said.code and "x-version" in said.answer.headers:
-            # Dify's own router: releases before 1.4 have no such route. The base URL is right.
-            return Reject("archived", f"this Dify cannot un-archive: {said.reason}")
-        usual = usual_meaning(said, doubt=False)
-        if usual is not None:
-            return usual
+        if status == 404 and not answer.code and "x-version" in answer.headers:
+            # Dify's own router: releases before 1.5 have no such route. The base URL is right.
+            return Reject("archived", f"this Dify cannot un-archive: {answer.reason}")
+        common = self.classify_common(answer, doubt=False)
+        if common is not None:
+            return common
         match status:
-            case 400 if "being indexed" in said.message:  # its lock lasts up to 600 s
-                return Requeue("indexing", said.reason)
-            case 400 if step == "disable" and "not completed" in said.message:
+            case 400 if "being indexed" in answer.message:  # its lock lasts up to 600 s
+                return Requeue("indexing", answer.reason)
+            case 400 if step == "disable" and "not completed" in answer.message:
                 return following
-            case 404 if is_404(said, "Document"):
-                return Gone(said.reason)
-            case 404 if is_404(said, "Dataset"):
-                return Ask("dataset", said.reason)
-            case _ if 200 <= status < 300:
-                return not_dify(said)
+            case 404 if _is_404_of(answer, "Document"):
+                return Gone(answer.reason)
+            case 404 if _is_404_of(answer, "Dataset"):
+                return Ask("dataset", answer.reason)
             case 400 | 403 | 404 | 405 | 415 | 422:
-                return Reject("archived", said.reason)
+                return Reject("archived", answer.reason)
+            case _ if 200 <= status < 300:
+                return self.unexpected_service(answer)
             case _:
-                return Requeue("unclear", said.reason)
+                return Requeue("unclear", answer.reason)
+
+    # ------------------------------------------------------------------ rows
+
+    def rows_of(self, value: object, cursor: str | None) -> tuple[list[object], str | None, int | None]:
+        """The last page is the empty one: ``has_more`` is true on an exactly full last page, and rows shift."""
+        if not isinstance(value, dict) or not isinstance(value.get("data"), list):
+            raise Unreadable("it has no data")
+        wanted, page, total = int(cursor or 1), integer(value, "page"), integer(value, "total")
+        if page is not None and page != wanted:
+            raise Unreadable(f"page {wanted} was asked for and page {page} came")
+        # Every page before the empty one has a row, so there are no more pages than rows, new ones while listing aside.
+        if total is not None and wanted > total + 1_000:
+            raise Unreadable(f"page {wanted} is not empty, and the service counts {total} in all")
+        rows: list[object] = value["data"]
+        return rows, str(wanted + 1) if rows else None, total
+
+    def document_from(self, row: Row) -> Document:
+        state, shown = text(row, "indexing_status"), text(row, "display_status")
+        paused = "paused" in (state, shown)  # a paused document keeps the state that it was paused in
+        in_flight = {"waiting", "queuing", "parsing", "cleaning", "splitting", "indexing"}
+        ended = state in ("completed", "error")
+        indexing = not paused and not ended and (state in in_flight or shown in in_flight)
+        return Document(
+            text(row, "id"),
+            text(row, "name"),
+            timestamp(row, "created_at"),
+            shown or state,
+            indexing=indexing,
+            # No status at all is not "not ready": very old releases list none.
+            ready=not indexing
+            and not paused
+            and (state or shown) in ("", "completed", "available", "enabled", "disabled", "archived"),
+            archived=row.get("archived") is True,
+            enabled=row.get("enabled") is not False,
+        )
+
+    def dataset_from(self, row: Row) -> Dataset:
+        refusal = ""
+        if row.get("provider") == "external":
+            refusal = "an external knowledge base: its documents are not in Dify"
+        elif row.get("enable_api") is False:
+            refusal = "Dataset api access is not enabled"
+        return Dataset(text(row, "id"), text(row, "name"), integer(row, "document_count", "total_documents"), refusal)
 
 
-@lru_cache(maxsize=64)  # a thousand documents have one dataset; what is no text is a TypeError here, too
-def _is_dataset(id: str) -> bool:
-    return _UUID.fullmatch(id) is not None
+def _is_success(answer: ParsedAnswer) -> bool:
+    """1: nearly every answer. 2: a 200, up to 1.3.0 with an object, from 1.4.0 to 1.12.1 with a number."""
+    value = answer.value
+    return answer.status == 204 or (
+        answer.status == 200 and (value == {"result": "success"} or (type(value) is int and value == 204))
+    )
+
+
+def _is_404_of(answer: ParsedAnswer, what: str) -> bool:
+    """Whether Dify itself says that a ``Document`` or ``Dataset`` is not there."""
+    # A suffix may follow ("… You have requested this URI … but did you mean …").
+    return answer.status == 404 and answer.code == "not_found" and answer.message.startswith(what)

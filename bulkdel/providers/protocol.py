@@ -7,10 +7,7 @@ engine's.
 A delete is a short walk through named steps. It begins at ``start(...)`` (``delete`` for almost every document); a verdict
 ``Ask(step)`` goes on to another step at once, and any other verdict ends or postpones it. Two steps every provider words:
 ``delete``, and ``check`` (is this document still there? asked before a document is given up). A walk may come back to
-``delete``; whoever walks it bounds its length.
-
-Services behind a bearer key share ``bearer.Bearer``, which checks key and address and keeps the limits; ``registry`` finds
-providers by their kind.
+``delete``; the engine bounds its length.
 
 Verdicts are named by how far they reach: one document, its dataset, or the provider.
 """
@@ -46,7 +43,7 @@ class Request(NamedTuple):
 class Answer(NamedTuple):
     """What a service answered: ``headers`` has lower-case keys (or ignores case); ``body`` is cut at ``Request.max_body``.
 
-    ``cut`` is True where the body was longer than that. A body that ended early is no Answer but a Lost.
+    ``cut`` is True if the body was longer than that. A body that ended early is no Answer but a Lost.
     """
 
     status: int
@@ -172,7 +169,7 @@ Verdict = Deleted | Gone | Reject | Requeue | Ask | StopDataset | Pause | StopPr
 """What an answer to one step of a delete means."""
 
 Failure = Requeue | StopDataset | Pause | StopProvider
-"""What an answer to a question (preflight, listing) means where it is not what was asked for; never cause indexing."""
+"""What an answer to a question (preflight, listing) means if it is not what was asked for; never cause indexing."""
 
 
 class Asked(NamedTuple):
@@ -192,9 +189,9 @@ class Asked(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Page(Generic[T]):
-    """A page of a listing; ``next`` is the cursor of the next page, None where this was the last.
+    """A page of a listing; ``next`` is the cursor of the next page, None if this was the last.
 
-    ``total`` is how many items the service says there are in all, None where it does not say.
+    ``total`` is how many items the service says there are in all, None if it does not say.
     """
 
     items: tuple[T, ...] = field(default=())
@@ -233,7 +230,7 @@ class Provider(Protocol):
 
     @property
     def pace(self) -> Rate | None:
-        """What pacing keeps: ``limits.rate``, or less where the limit is shared with others; None for no known limit."""
+        """What pacing keeps: ``limits.rate``, or less if the limit is shared with others; None for no known limit."""
 
     @property
     def rate_is_default(self) -> bool:
@@ -257,7 +254,7 @@ class Provider(Protocol):
 
     @property
     def fingerprint(self) -> str:
-        """16 hex digits that tell one key at one address from another, and do not tell the key."""
+        """16 hex digits that differ for another key or address, and do not reveal the key."""
 
     @property
     def warning(self) -> str:
@@ -270,10 +267,13 @@ class Provider(Protocol):
         """Headers of every request, the key among them; only the wire calls this."""
 
     def invalid(self, dataset: str, document: str | None = None) -> str:
-        """Why these ids may not be sent (they would reach another route), in a few words; empty where they may.
+        """Why these ids may not be sent (they would reach another route), in a few words; empty if they may.
 
         Called once for each target, so it is one compiled pattern and never raises, whatever is given.
         """
+
+    def canonical(self, id: str) -> str:
+        """The one spelling of an id: two ids of one thing are equal in it. What compares ids compares these."""
 
     def start(self, document: Document, *, unarchive: bool) -> str:
         """The step that the delete of a listed ``document`` begins at; one that was not listed begins at ``delete``."""
@@ -287,7 +287,7 @@ class Provider(Protocol):
     def read(self, asked: Asked, reply: Reply) -> Verdict:
         """What the reply to ``asked.step`` means for the target, its dataset or the provider.
 
-        ``Deleted`` only for the service's own success, ``Gone`` only for its own "no such document", also where an earlier
+        ``Deleted`` only for the service's own success, ``Gone`` only for its own "no such document", also if an earlier
         attempt is in doubt: the engine, which counts the attempts, then calls it deleted.
 
         :raises ValueError: for a step that the provider does not have: a bug
@@ -297,7 +297,7 @@ class Provider(Protocol):
         """Proves key, address and dataset before anything is deleted; ``cursor`` is None at first."""
 
     def read_preflight(self, dataset: str, cursor: str | None, reply: Reply) -> Dataset | Next | Failure:
-        """The dataset, with ``refusal`` where it is there and cannot be purged; ``StopDataset`` where it is not there."""
+        """The dataset, with ``refusal`` if it is there and cannot be purged; ``StopDataset`` if it is not there."""
 
     def listing(self, dataset: str, cursor: str | None) -> Request:
         """One page of the dataset's documents; ``cursor`` is None for the first."""

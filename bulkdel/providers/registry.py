@@ -29,7 +29,7 @@ ProviderClass = Callable[..., Provider]
 _OWN: Final[Mapping[str, ProviderClass]] = {"dify": Dify, "langdock": Langdock}
 
 _MEMBERS: Final = (
-    "headers", "invalid", "start", "request", "read", "preflight", "read_preflight", "listing", "read_listing", "document",
+    "headers", "invalid", "canonical", "start", "request", "read", "preflight", "read_preflight", "listing", "read_listing", "document",
     "read_document", "datasets", "read_datasets", "with_concurrency",
 )  # fmt: skip
 
@@ -42,7 +42,7 @@ def kinds() -> tuple[str, ...]:
 def load(kind: str) -> ProviderClass:
     """The class of a provider.
 
-    :raises ConfigurationError: where nobody provides this kind, two packages do, or the one that does cannot be loaded
+    :raises ConfigurationError: if no package provides this kind, two do, or the one that does cannot be loaded
     """
     if kind in _OWN:
         return _OWN[kind]

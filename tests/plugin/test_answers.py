@@ -68,29 +68,29 @@ VERDICTS = [
     ("not in the store", "delete", refusal(404, NOT_IN_STORE), Ask("file", NOT_IN_STORE)),
     ("no such file", "file", refusal(404, NO_FILE), Gone(NO_FILE)),
     ("no such file", "check", refusal(404, NO_FILE), Gone(NO_FILE)),
-    ("there", "check", answer(200, FILE_ROW), Requeue("unclear", "the file is still there", step="delete")),
+    ("there", "check", answer(200, FILE_ROW), Requeue("unclear", "still there", step="delete")),
     ("no such store", "delete", refusal(404, NO_STORE), StopDataset(NO_STORE)),
-    ("a page", "check", answer(200, HTML), StopProvider("this is not an OpenAI API: HTTP 200: Sign in", ADDRESS)),
+    ("a page", "check", answer(200, HTML), StopProvider("this is not OpenAI's answer: HTTP 200: Sign in", ADDRESS)),
 ]  # fmt: skip
 """Where the step decides."""
 
 for step in ("delete", "file"):
     unsure = Requeue("unclear", "the service does not say that it is deleted")
-    broken = StopProvider("this is not an OpenAI API: HTTP 200: Sign in", ADDRESS)
+    broken = StopProvider("this is not OpenAI's answer: HTTP 200: Sign in", ADDRESS)
     VERDICTS += [
         ("deleted: false", step, deleted("file", deleted=False), unsure),
         ("deleted: 1", step, deleted("file", deleted=1), unsure),
         ("deleted: \"true\"", step, deleted("file", deleted="true"), unsure),
         ("only the row", step, answer(200, FILE_ROW), unsure),
         ("a login page", step, answer(200, HTML), broken),
-        ("nothing", step, answer(200), StopProvider("this is not an OpenAI API: HTTP 200", ADDRESS)),
-        ("no content", step, answer(204), StopProvider("this is not an OpenAI API: HTTP 204", ADDRESS)),
+        ("nothing", step, answer(200), StopProvider("this is not OpenAI's answer: HTTP 200", ADDRESS)),
+        ("no content", step, answer(204), StopProvider("this is not OpenAI's answer: HTTP 204", ADDRESS)),
         ("accepted", step, answer(202, {"id": "file-abc123", "deleted": True}),
-         StopProvider('this is not an OpenAI API: HTTP 202: {"id": "file-abc123", "deleted": true}', ADDRESS)),
-        ("a number", step, answer(200, b"204"), StopProvider("this is not an OpenAI API: HTTP 200: 204", ADDRESS)),
-        ("broken off", step, answer(200, b'{"id": "fi'), Requeue("trouble", 'HTTP 200: {"id": "fi', doubt=True)),
+         StopProvider("this is not OpenAI's answer: HTTP 202: " + '{"id": "file-abc123", "deleted": true}', ADDRESS)),
+        ("a number", step, answer(200, b"204"), StopProvider("this is not OpenAI's answer: HTTP 200: 204", ADDRESS)),
+        ("broken off", step, answer(200, b'{"id": "fi'), Requeue("trouble", 'the answer broke off: HTTP 200: {"id": "fi', doubt=True)),
         ("another file", step, deleted("file", id="file-x"),
-         Requeue("trouble", 'HTTP 200: {"id": "file-x", "object": "file", "deleted": true}', doubt=True)),
+         unsure),
         ("refused", step, refusal(400, "The file is in use."), Reject("refused", "The file is in use.")),
         ("refused", step, refusal(422, "No."), Reject("refused", "No.")),
         ("lost", step, Lost("disconnected", True), Requeue("trouble", "the connection was lost before the whole answer came", doubt=True)),
@@ -100,13 +100,14 @@ for step in ("delete", "file"):
     ]  # fmt: skip
 
 for step in STEPS:
+    again = "delete" if step == "check" else None
     VERDICTS += [
         ("key refused", step, refusal(401, f"Incorrect API key provided: {KEY}."),
          StopProvider("Incorrect API key provided: (key).", ACCESS)),
         ("scope missing", step, refusal(403, "Missing scopes: api.files.write"), StopProvider("Missing scopes: api.files.write", ACCESS)),
-        ("lock", step, refusal(409, LOCK), Requeue("unclear", LOCK)),
-        ("lock without words", step, answer(409), Requeue("unclear", "HTTP 409")),
-        ("request timeout", step, answer(408), Requeue("unclear", "HTTP 408")),
+        ("lock", step, refusal(409, LOCK), Requeue("unclear", LOCK, step=again)),
+        ("lock without words", step, answer(409), Requeue("unclear", "HTTP 409", step=again)),
+        ("request timeout", step, answer(408), Pause("HTTP 408", slower=False, stop_after=10)),
         ("rate", step, refusal(429, "Slow.", "requests", "rate_limit_exceeded"), Pause("Slow.")),
         ("rate, seconds", step, refusal(429, "Slow.", retry_after="7", x_ratelimit_reset_requests="6m0s"), Pause("Slow.", 7.0)),
         ("rate, reset", step, refusal(429, "Slow.", x_ratelimit_reset_requests="6m0s"), Pause("Slow.", 360.0)),
@@ -120,11 +121,12 @@ for step in STEPS:
         ("no such route", step, refusal(404, "Invalid URL (DELETE /v1/v1/vector_stores/vs_abc123/files/file-abc123)"),
          Requeue("unclear", "Invalid URL (DELETE /v1/v1/vector_stores/vs_abc123/files/file-abc123)")),
         ("another's 404", step, answer(404, {"detail": "Not Found"}),
-         StopProvider('this is not an OpenAI API: HTTP 404: {"detail": "Not Found"}', ADDRESS)),
-        ("a 404 of nothing", step, refusal(404, "Not found"), Requeue("unclear", "Not found")),
+         StopProvider('no such route: HTTP 404: {"detail": "Not Found"}', ADDRESS)),
+        ("a 404 of nothing", step, refusal(404, "Not found"),
+         Requeue("unclear", "Not found", step="delete") if again else Ask("check", "Not found")),
         ("a 404 of another", step, refusal(404, "No such File object: file-x"), Requeue("unclear", "No such File object: file-x")),
-        ("redirect", step, answer(302, location="https://sso.example.com"), StopProvider("this is not an OpenAI API: HTTP 302", ADDRESS)),
-        ("teapot", step, refusal(418, "No."), Requeue("unclear", "No.")),
+        ("redirect", step, answer(302, location="https://sso.example.com"), StopProvider("redirected, HTTP 302: https://sso.example.com", ADDRESS)),
+        ("teapot", step, refusal(418, "No."), Requeue("unclear", "No.", step=again)),
         ("tls", step, Lost("tls", False, "self-signed"),
          StopProvider("the TLS certificate is not trusted: self-signed",
                       "name the authority that signed it with --ca-file; checking cannot be switched off")),
@@ -227,13 +229,13 @@ def test_questions_are_asked_a_hundred_at_a_time_from_the_oldest_on() -> None:
     ],
 )  # fmt: skip
 def test_a_page_that_is_not_whole_is_a_failure(body: Any) -> None:
-    """S15: never a page with fewer rows, nor the last page where nothing says that it is."""
-    for found in (
-        OPENAI.read_listing("vs_abc123", None, answer(200, body)),
-        OPENAI.read_datasets(None, answer(200, body)),
-    ):
-        assert isinstance(found, StopProvider)
-        assert found.reason.startswith("the listing could not be read: ")
+    """S15: never a page with fewer rows, nor the last page if nothing says that it is."""
+    listing = OPENAI.read_listing("vs_abc123", None, answer(200, body))
+    assert isinstance(listing, StopDataset)
+    assert listing.reason.startswith("the listing could not be read: ")
+    stores = OPENAI.read_datasets(None, answer(200, body))
+    assert isinstance(stores, StopProvider)
+    assert stores.reason.startswith("the list of datasets could not be read: ")
 
 
 def test_a_cursor_that_died_is_no_store_that_is_gone() -> None:
@@ -247,7 +249,7 @@ def test_a_cursor_that_died_is_no_store_that_is_gone() -> None:
 def test_one_store_and_one_file_are_known_by_their_ids() -> None:
     """What was asked for, gone in the service's own words, or a failure."""
     assert OPENAI.read_preflight("vs_abc123", None, answer(200, STORE_ROW)) == Dataset("vs_abc123", "Manuals", 7)
-    assert isinstance(OPENAI.read_preflight("vs_x", None, answer(200, STORE_ROW)), Requeue)
+    assert isinstance(OPENAI.read_preflight("vs_x", None, answer(200, STORE_ROW)), StopDataset)
     assert OPENAI.read_preflight("vs_abc123", None, refusal(404, NO_STORE)) == StopDataset(NO_STORE)
     there = answer(200, ROW | {"id": "file-abc123", "status": "in_progress"})
     assert OPENAI.read_document(TARGET, there) == Document(

@@ -144,11 +144,6 @@ def test_an_answer_to_a_delete_means_what_its_row_says(reply: Reply, kind: type,
     assert "\n" not in verdict.reason
 
 
-def test_the_table_has_all_22_rows() -> None:
-    """No row of the contract is forgotten."""
-    assert {row[0].partition(":")[0] for row in ROWS} >= {str(number) for number in range(1, 23)}
-
-
 def test_a_404_is_gone_also_where_an_earlier_attempt_is_in_doubt() -> None:
     """Row 13 says deleted then; the engine, which counts the attempts, makes it so."""
     is_like(DIFY.read(asked(TARGET, doubt=True), DOCUMENT_404), Gone)

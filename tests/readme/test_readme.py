@@ -13,14 +13,13 @@ import tomllib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, get_args, get_type_hints
+from typing import Any, get_args
 
 import pytest
 import yaml
 
 from bulkdel.cli.main import bulkdel
-from bulkdel.model import FULFILLED, Document, Outcome, Policy
-from bulkdel.providers.protocol import Asked, Provider, Requeue, Verdict
+from bulkdel.model import FULFILLED, Outcome, Policy
 from tests.cli.service import clean
 from tests.readme.stage import DONE, ROOT, Stage
 
@@ -52,13 +51,10 @@ TESTED_HERE = {
     ("cron", "crontab"), ("systemd", "ini"), ("GitHub Actions", "yaml"),
     ("A Kubernetes Job", "yaml"), ("Metrics", "sh"), ("Shell completion", "sh"), ("The account", "jsonc"),
 }  # fmt: skip
-TESTED_ELSEWHERE = (
-    {("Write a provider", language) for language in ("python", "toml", "sh")}
-    | {("Several machines", language) for language in ("toml", "sh")}
-    | {("A container", language) for language in ("dockerfile", "sh")}
-)
-"""Word for word the tested plug-in: tests/plugin/test_readme.py. With a real Redis: tests/distributed/test_readme.py. The
-image: test_container.py."""
+TESTED_ELSEWHERE = {("Several machines", language) for language in ("toml", "sh")} | {
+    ("A container", language) for language in ("dockerfile", "sh")
+}
+"""With a real Redis: tests/distributed/test_readme.py. The image: test_container.py."""
 
 
 def of(section: str, language: str) -> list[str]:
@@ -164,19 +160,6 @@ def test_every_outcome_and_policy_field_is_what_the_library_has() -> None:
     for names, given, _ in policy:
         fields, told = names.replace("`", "").split(", "), given.split(", ")
         assert [f"{getattr(default, name)}".removesuffix(".0") for name in fields] == told * (len(fields) // len(told))
-
-
-def test_a_provider_is_told_every_verdict_cause_and_method() -> None:
-    """The tables name what the interface has: no verdict, cause of asking again, method or field of an answer is left out."""
-    verdicts, causes, methods, fields = tables("Write a provider")
-    named = {name for row in verdicts for name in re.findall(r"`(\w+)\(", row[1])}
-    assert named == {verdict.__name__ for verdict in get_args(Verdict)}
-    assert {row[0].strip("`") for row in causes} == set(get_args(get_type_hints(Requeue)["cause"]))
-    asked = {name for row in methods for name in row[0].replace("`", "").split(", ")}
-    assert asked == {name for name, member in vars(Provider).items() if callable(member) and not name.startswith("_")}
-    told = " ".join(row[0] for row in fields)
-    for name in (*Asked._fields, *Document.__dataclass_fields__):
-        assert re.search(rf"\b{name}\b", told), name
 
 
 def nightly(stage: Stage, folder: Path) -> None:

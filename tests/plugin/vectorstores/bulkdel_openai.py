@@ -1,166 +1,105 @@
 """OpenAI-compatible vector stores: a store is a dataset, a file in it is a document, and a delete takes two requests."""
 
 import re
-from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TypeVar
 from urllib.parse import quote
 
-from bulkdel.backoff import reset_after, retry_after
-from bulkdel.model import Dataset, Document, Limits, Rate, Target
-from bulkdel.providers import Bearer, words
-from bulkdel.providers import protocol as ex
-
-Row = dict[str, object]
-T = TypeVar("T", Dataset, Document)
-STORE, FILE = re.compile("vs_[A-Za-z0-9_-]{1,100}"), re.compile("file-[A-Za-z0-9_-]{1,100}")
+from bulkdel.model import Dataset, Document, Rate, Target
+from bulkdel.providers.json_api import JsonApi, get
+from bulkdel.providers.parsing import ParsedAnswer, Row, Unreadable, integer, text, timestamp
+from bulkdel.providers.protocol import (
+    Answer,
+    Ask,
+    Asked,
+    Deleted,
+    Failure,
+    Gone,
+    Request,
+    Requeue,
+    StopProvider,
+    Verdict,
+)  # fmt: skip
 
 
 @dataclass(frozen=True, init=False)
-class VectorStores(Bearer):
+class VectorStores(JsonApi):
     """Steps of a delete: ``delete`` takes the file out of its store, ``file`` deletes the file itself; and ``check``."""
 
     kind = "openai"  # so its key is OPENAI_API_KEY
-    title = "OpenAI vector stores"
+    title = "OpenAI"
     cloud = "https://api.openai.com/v1"
+    cloud_rate = Rate(300, per=60)  # documented for adding files to a store; for deleting them nothing is
     page_size = 100
-
-    def default_limits(self, host: str) -> Limits:
-        # 300 a minute is documented for adding files to a store; for deleting them nothing is.
-        return Limits(rate=Rate(300, per=60) if host == "api.openai.com" else None)
+    dataset_id, document_id = re.compile("vs_[A-Za-z0-9_-]{1,100}"), re.compile("file-[A-Za-z0-9_-]{1,100}")
+    wrong_id = "is not that of a vector store (vs_…) or a file (file-…)"
+    wrong_address = "check the base URL, which ends in /v1"
+    wrong_key = "give a key that may write vector stores and files"
 
     def headers(self) -> dict[str, str]:
         return {**super().headers(), "OpenAI-Beta": "assistants=v2"}
 
-    def invalid(self, dataset: str, document: str | None = None) -> str:
-        good = STORE.fullmatch(str(dataset)) and (document is None or FILE.fullmatch(str(document)))
-        return "" if good else "not the ids of a vector store (vs_…) and a file (file-…)"
-
-    def start(self, document: Document, *, unarchive: bool) -> str:
-        return "delete"
-
-    def request(self, target: Target, step: str) -> ex.Request:
-        if step == "delete":
-            return ex.Request("DELETE", self.document(target).path)
+    def request(self, target: Target, step: str) -> Request:
         if step in ("file", "check"):
-            return ex.Request("DELETE" if step == "file" else "GET", f"/files/{target.document}")
-        raise ValueError(f"no such step: {step!r}")
+            return Request("DELETE" if step == "file" else "GET", f"/files/{target.document}")
+        return super().request(target, step)
 
-    def read(self, asked: ex.Asked, reply: ex.Reply) -> ex.Verdict:
-        deletes = self.request(asked.target, asked.step).method == "DELETE"
-        said = self._said(reply, asked.target.dataset, asked.target.document, doubt=deletes)
-        match asked.step, self._gone(reply, asked.target) or said:
-            case "delete", ex.Gone(reason) if asked.listed or asked.doubt:  # else it may be another store's file
-                return ex.Ask("file", reason)
-            case "delete", {"deleted": True}:
-                return ex.Ask("file")
-            case "file", {"deleted": True}:
-                return words.DELETED
-            case "check", dict():
-                return ex.Requeue("unclear", "the file is still there", step="delete")
-            case _, dict():
-                return ex.Requeue("unclear", "the service does not say that it is deleted")
-            case _, ex.Requeue("unclear", reason) if isinstance(reply, ex.Answer) and reply.status in (400, 422):
-                return ex.Reject("refused", reason)
-            case _, verdict:
-                return verdict
+    def document(self, target: Target) -> Request:
+        return get(f"/vector_stores/{target.dataset}/files/{target.document}")
 
-    def document(self, target: Target) -> ex.Request:
-        return ex.Request("GET", f"/vector_stores/{target.dataset}/files/{target.document}")
+    def preflight(self, dataset: str, cursor: str | None) -> Request:
+        return get(f"/vector_stores/{dataset}")
 
-    def read_document(self, target: Target, reply: ex.Reply) -> Document | ex.Gone | ex.Failure:
-        said = self._said(reply, target.dataset, target.document)
-        return self._gone(reply, target) or (file_of(said) if isinstance(said, dict) else said)
+    def listing(self, dataset: str, cursor: str | None) -> Request:
+        return self.datasets(cursor, f"/vector_stores/{dataset}/files")
 
-    def preflight(self, dataset: str, cursor: str | None) -> ex.Request:
-        return ex.Request("GET", f"/vector_stores/{dataset}")
+    def datasets(self, cursor: str | None, path: str = "/vector_stores") -> Request:
+        return get(f"{path}?limit=100&order=asc" + (f"&after={quote(cursor, safe='')}" if cursor else ""))
 
-    def read_preflight(self, dataset: str, cursor: str | None, reply: ex.Reply) -> Dataset | ex.Failure:
-        said = self._said(reply, dataset, dataset)
-        return store_of(said) if isinstance(said, dict) else said
+    def error_words(self, value: object, answer: Answer) -> tuple[str, str]:
+        error = value.get("error") if isinstance(value, dict) else None
+        return f"{text(error, 'type')} {text(error, 'code')}".strip(), text(error, "message")
 
-    def listing(self, dataset: str, cursor: str | None) -> ex.Request:
-        return page_request(f"/vector_stores/{dataset}/files", cursor)
+    def is_deleted(self, asked: Asked, answer: ParsedAnswer) -> bool:
+        said = answer.fields
+        return answer.status == 200 and said.get("deleted") is True and said.get("id") == asked.target.document
 
-    def read_listing(self, dataset: str, cursor: str | None, reply: ex.Reply) -> ex.Page[Document] | ex.Failure:
-        said = self._said(reply, dataset)
-        return page_of(said, file_of) if isinstance(said, dict) else said
+    def is_gone(self, asked: Asked, answer: ParsedAnswer) -> bool:
+        # Behind a slash, its id is part of an address that this service does not know.
+        id = asked.target.document
+        return answer.status == 404 and id in answer.message and f"/{id}" not in answer.message
 
-    def datasets(self, cursor: str | None) -> ex.Request:
-        return page_request("/vector_stores", cursor)
+    def read_delete(self, asked: Asked, answer: ParsedAnswer) -> Verdict:
+        verdict = self.read_step(asked, answer)
+        taken_out = isinstance(verdict, Deleted) or (isinstance(verdict, Gone) and (asked.listed or asked.doubt))
+        return Ask("file", verdict.reason) if taken_out else verdict  # else it may be another store's file
 
-    def read_datasets(self, cursor: str | None, reply: ex.Reply) -> ex.Page[Dataset] | ex.Failure:
-        said = self._said(reply)
-        return page_of(said, store_of) if isinstance(said, dict) else said
+    def read_step(self, asked: Asked, answer: ParsedAnswer) -> Verdict:
+        verdict = super().read_delete(asked, answer)
+        if answer.status == 200 and answer.fields and isinstance(verdict, StopProvider):
+            return Requeue("unclear", "the service does not say that it is deleted")
+        return verdict
 
-    def _gone(self, reply: ex.Reply, target: Target) -> ex.Gone | None:
-        return ex.Gone(self.words(error_of(reply)[0])) if not_found(reply, target.document) else None
+    def is_dataset_gone(self, answer: ParsedAnswer) -> bool:
+        return answer.status == 404 and "'vs_" in answer.message and "file-" not in answer.message
 
-    def _said(self, reply: ex.Reply, dataset: str = "", id: str = "", *, doubt: bool = False) -> Row | ex.Failure:
-        """The object that came (with this ``id``, where one is given), or what it means that none did."""
-        if isinstance(reply, ex.Lost):
-            return words.lost(reply, doubt=doubt)
-        value, headers, (message, kind) = words.parse(reply), reply.headers, error_of(reply)
-        reason = self.words(message) or words.http(reply.status, self.words(words.page(reply)))
-        match reply.status:
-            case 200 if isinstance(value, dict) and id in ("", value.get("id")):
-                return value
-            case 401 | 403:
-                return ex.StopProvider(reason, "give a key that may write vector stores and files")
-            case 404 if dataset and not_found(reply, dataset) and not FILE.search(message):  # a cursor may be a file
-                return ex.StopDataset(reason)
-            case 429 if "insufficient_quota" in kind:
-                return ex.StopProvider(reason, "waiting does not help: see to the account's credit and limits")
-            case 429:
-                asked = retry_after(headers.get("retry-after"), headers.get("date"))
-                reset = reset_after(headers.get("x-ratelimit-reset-requests"), headers.get("date"))
-                return ex.Pause(reason, after=reset if asked is None else asked)
-            case status if status >= 500 or (status == 200 and words.broken_off(reply)):
-                return ex.Requeue("trouble", reason, doubt=doubt)
-            case status if message or status in (408, 409):  # 409: another request holds the store's lock
-                return ex.Requeue("unclear", reason)
-            case _:
-                return ex.StopProvider(f"this is not an OpenAI API: {reason}", "check the base URL, which ends in /v1")
+    def classify_common(self, answer: ParsedAnswer, *, doubt: bool) -> Failure | None:
+        if answer.status == 403:
+            return StopProvider(answer.reason, self.wrong_key)
+        if answer.status == 404 and "file-" in answer.message:  # a listing's cursor is a file, which may be gone
+            return Requeue("unclear", answer.reason)
+        if answer.status == 429 and "insufficient_quota" in answer.code:
+            return StopProvider(answer.reason, "waiting does not help: see to the account's credit and limits")
+        return super().classify_common(answer, doubt=doubt)
 
-
-def error_of(reply: ex.Reply) -> tuple[str, str]:
-    """The message, and type and code, of what every refusal holds: ``{"error": {"message": …, "type": …, "code": …}}``."""
-    value = words.parse(reply) if isinstance(reply, ex.Answer) else None
-    error = value.get("error") if isinstance(value, dict) else None
-    if not isinstance(error, dict):
-        return "", ""
-    return words.text(error, "message", "code"), f"{error.get('type')} {error.get('code')}"
-
-
-def not_found(reply: ex.Reply, id: str) -> bool:
-    """Whether it is a 404 about this object: behind a slash, its id is part of an address that nobody knows."""
-    message = error_of(reply)[0]
-    return isinstance(reply, ex.Answer) and reply.status == 404 and id in message and f"/{id}" not in message
-
-
-def page_request(path: str, cursor: str | None) -> ex.Request:
-    after = f"&after={quote(cursor, safe='')}" if cursor else ""
-    return ex.Request("GET", f"{path}?limit=100&order=asc{after}", max_body=ex.LISTING_BYTES)
-
-
-def page_of(said: Row, one_of: Callable[[Row], T]) -> ex.Page[T] | ex.StopProvider:
-    """A page is read whole or not at all; its last row's id is the next page's cursor."""
-    rows, more = said.get("data"), said.get("has_more")
-    try:
+    def rows_of(self, value: object, cursor: str | None) -> tuple[list[object], str | None, int | None]:
+        rows, more = (value.get("data"), value.get("has_more")) if isinstance(value, dict) else (None, None)
         if not isinstance(rows, list) or not isinstance(more, bool) or (more and not rows):
-            raise words.Unreadable("it has no data, or no has_more")
-        items = tuple(one_of(row) for row in words.dicts(rows))
-    except words.Unreadable as why:
-        return ex.StopProvider(f"the listing could not be read: {why}")
-    return ex.Page(items, items[-1].id if more else None)
+            raise Unreadable("it has no data, or no has_more")
+        return rows, text(rows[-1], "id") if more and isinstance(rows[-1], dict) else None, None
 
+    def document_from(self, row: Row) -> Document:
+        id, created, status = text(row, "id"), timestamp(row, "created_at"), text(row, "status")
+        return Document(id, "", created, status, indexing=status == "in_progress", ready=status == "completed")
 
-def file_of(row: Row) -> Document:
-    id, status, at = words.text(row, "id"), words.text(row, "status"), words.moment(row, "created_at")
-    return Document(id, "", at, status, indexing=status == "in_progress", ready=status == "completed")
-
-
-def store_of(row: Row) -> Dataset:
-    counts = row.get("file_counts")
-    total = words.whole(counts, "total") if isinstance(counts, dict) else None
-    return Dataset(words.text(row, "id"), words.text(row, "name"), total)
+    def dataset_from(self, row: Row) -> Dataset:
+        return Dataset(text(row, "id"), text(row, "name"), integer(row.get("file_counts"), "total"))

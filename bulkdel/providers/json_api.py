@@ -1,0 +1,386 @@
+"""What services with a JSON API have alike: answers taken apart, what they usually mean, pages, and why there is no answer.
+
+A provider derives from ``JsonApi``, declares what is its own (ids, hints), words its requests, and says how its answers
+differ from the usual: which one means deleted, which one gone, where its rows stand. ``README.md`` beside this module has a
+complete one.
+"""
+
+from __future__ import annotations
+
+import re
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import ClassVar, TypeVar
+
+from bulkdel.backoff import reset_after, retry_after
+from bulkdel.model import Dataset, Document, Target
+from bulkdel.providers.bearer import Bearer
+from bulkdel.providers.parsing import (
+    NOT_JSON,
+    ParsedAnswer,
+    Row,
+    Unreadable,
+    broke_off,
+    iter_rows,
+    page_text,
+    parse_json,
+    text,
+)
+from bulkdel.providers.protocol import (
+    LISTING_BYTES,
+    Answer,
+    Ask,
+    Asked,
+    Deleted,
+    Failure,
+    Gone,
+    Lost,
+    Next,
+    Page,
+    Pause,
+    Reject,
+    Reply,
+    Request,
+    Requeue,
+    StopDataset,
+    StopProvider,
+    Verdict,
+)
+from bulkdel.text import has_invisible, safe, show_invisible
+
+T = TypeVar("T", Dataset, Document)
+
+
+@dataclass(frozen=True, init=False)
+class JsonApi(Bearer, ABC):
+    """A service behind a bearer key that answers in JSON. Every method is pure, and none raises for anything that comes.
+
+    A subclass declares the ``ClassVar`` below, words its requests (``document``, ``preflight``, ``listing``, ``datasets``,
+    and ``request`` if it has steps of its own), and reads its own shapes: ``is_deleted``, ``is_gone``, ``rows_of``,
+    ``document_from`` and ``dataset_from``. It overrides ``classify_common`` for statuses that mean something else there.
+    """
+
+    dataset_id: ClassVar[re.Pattern[str]]  # matches a whole id; one compiled pattern, because every target passes here
+    document_id: ClassVar[re.Pattern[str]]
+    wrong_id: ClassVar[str]  # "the document's id" … what is wrong if it does not match
+    dataset_word: ClassVar[str] = "dataset"  # "the dataset's id", in the service's word
+    document_word: ClassVar[str] = "document"
+    wrong_address: ClassVar[str]  # the hint if something else answers
+    wrong_key: ClassVar[str]  # the hint if the key is refused
+    after_404: ClassVar[str] = "check"  # the step that decides if a 404 says nothing about the document
+
+    # ------------------------------------------------------------------ ids and steps
+
+    def canonical(self, id: str) -> str:
+        """The one spelling of an id: as it is, because most services tell capitals from small letters."""
+        return id
+
+    def invalid(self, dataset: str, document: str | None = None) -> str:
+        """Why these ids may not be sent, in a few words; empty if they may."""
+        try:
+            if self.dataset_id.fullmatch(dataset) is None or has_invisible(dataset):
+                return _what_is_wrong(self.dataset_word, dataset, self.wrong_id)
+            if document is not None and (self.document_id.fullmatch(document) is None or has_invisible(document)):
+                return _what_is_wrong(self.document_word, document, self.wrong_id)
+        except TypeError:
+            return "an id must be text"
+        return ""
+
+    def start(self, document: Document, *, unarchive: bool) -> str:
+        """The step that a listed document's delete begins at."""
+        return "delete"
+
+    def request(self, target: Target, step: str) -> Request:
+        """:raises ValueError: for a step that this service does not have"""
+        match step:
+            case "delete":
+                return Request("DELETE", self.document(target).path)
+            case "check":
+                return self.document(target)
+            case _:
+                raise ValueError(f"{self.title} has no such step: {step!r}")
+
+    # ------------------------------------------------------------------ what a subclass says of its service
+
+    @abstractmethod
+    def document(self, target: Target) -> Request:
+        """One document's state, at the path where it is deleted, too."""
+
+    @abstractmethod
+    def preflight(self, dataset: str, cursor: str | None) -> Request:
+        """Proves key, address and dataset before anything is deleted."""
+
+    @abstractmethod
+    def listing(self, dataset: str, cursor: str | None) -> Request:
+        """One page of the dataset's documents."""
+
+    @abstractmethod
+    def datasets(self, cursor: str | None) -> Request:
+        """One page of the datasets that the key sees."""
+
+    @abstractmethod
+    def is_deleted(self, asked: Asked, answer: ParsedAnswer) -> bool:
+        """Whether this is the service's own success for a delete."""
+
+    @abstractmethod
+    def is_gone(self, asked: Asked, answer: ParsedAnswer) -> bool:
+        """Whether the service itself says that there is no such document; a 404 of a proxy or a route is not that (S12)."""
+
+    @abstractmethod
+    def rows_of(self, value: object, cursor: str | None) -> tuple[list[object], str | None, int | None]:
+        """A page's rows, the cursor of the next page (None if it is the last) and the service's own count of all rows.
+
+        :raises Unreadable: if it is no page
+        """
+
+    @abstractmethod
+    def document_from(self, row: Row) -> Document:
+        """A listing's row read; any key but ``id`` may be missing."""
+
+    @abstractmethod
+    def dataset_from(self, row: Row) -> Dataset:
+        """A dataset read; any key but ``id`` may be missing."""
+
+    def error_words(self, value: object, answer: Answer) -> tuple[str, str]:
+        """An error's ``code`` and ``message`` as they came; empty if it has none. The default reads ``{code, message}``."""
+        return text(value, "code"), text(value, "message")
+
+    def is_own_error(self, answer: ParsedAnswer) -> bool:
+        """Whether a 4xx is the service's own word, and not that of something in front of it or in its place."""
+        return bool(answer.code or answer.message)
+
+    def is_dataset_gone(self, answer: ParsedAnswer) -> bool:
+        """Whether the service itself says that there is no such dataset."""
+        return False
+
+    # ------------------------------------------------------------------ reading the steps of a delete
+
+    def read(self, asked: Asked, reply: Reply) -> Verdict:
+        """:raises ValueError: for a step that this service does not have"""
+        if isinstance(reply, Lost):
+            return classify_lost(reply, doubt=self.request(asked.target, asked.step).method == "DELETE")
+        answer = self.parse_answer(reply)
+        match asked.step:
+            case "delete":
+                return self.read_delete(asked, answer)
+            case "check":
+                return self.read_check(asked, answer)
+            case _:
+                self.request(asked.target, asked.step)  # raises if there is no such step
+                return self.read_step(asked, answer)
+
+    def read_delete(self, asked: Asked, answer: ParsedAnswer) -> Verdict:
+        if self.is_deleted(asked, answer):
+            return Deleted()
+        if self.is_gone(asked, answer):
+            return Gone(answer.reason)
+        common = self.classify_common(answer, doubt=True)
+        if common is not None:
+            return common
+        if self.is_dataset_gone(answer):
+            return StopDataset(answer.reason)
+        match answer.status:
+            case 404:
+                return Ask(self.after_404, answer.reason)
+            case 400 | 403 | 405 | 415 | 422:
+                return Reject("refused", answer.reason)
+            case status if 200 <= status < 300:
+                if broke_off(answer.answer):
+                    return Requeue("trouble", f"the answer broke off: {answer.http}", doubt=True)
+                return self.unexpected_service(answer)
+            case _:
+                return Requeue("unclear", answer.reason)
+
+    def read_check(self, asked: Asked, answer: ParsedAnswer) -> Verdict:
+        """Whether the document is still there: the last question before it is given up."""
+        if self.is_gone(asked, answer):
+            return Gone(answer.reason)
+        common = self.classify_common(answer, doubt=False)
+        if common is not None:
+            return common
+        if self.is_dataset_gone(answer):
+            return StopDataset(answer.reason)
+        if answer.status == 404 and self.after_404 != "check":
+            return Ask(self.after_404, answer.reason)
+        if answer.status == 200 and self.match_id(answer.value, asked.target.document) is not None:
+            return Requeue("unclear", "still there", step="delete")
+        if 200 <= answer.status < 300 and not isinstance(answer.value, dict):
+            return self.unexpected_service(answer)
+        return Requeue("unclear", answer.reason, step="delete")
+
+    def read_step(self, asked: Asked, answer: ParsedAnswer) -> Verdict:
+        """The answer to a step of the service's own: one that ``request`` words beside ``delete`` and ``check``."""
+        raise NotImplementedError
+
+    # ------------------------------------------------------------------ reading questions
+
+    def read_preflight(self, dataset: str, cursor: str | None, reply: Reply) -> Dataset | Next | Failure:
+        if isinstance(reply, Lost):
+            return classify_lost(reply, doubt=False)
+        answer = self.parse_answer(reply)
+        if answer.status != 200 or not isinstance(answer.value, dict):
+            return self.classify_failure(answer, "the dataset")
+        if self.match_id(answer.value, dataset) is not None:
+            return self.dataset_from(answer.value)
+        other = text(answer.value, "id")
+        if not other:
+            return self.unexpected_service(answer)
+        return StopDataset(f"the dataset could not be read: another one came: {self.sanitize(other)}")
+
+    def read_listing(self, dataset: str, cursor: str | None, reply: Reply) -> Page[Document] | Failure:
+        return self.read_page(reply, "the listing", lambda value: self.rows_of(value, cursor), self.document_from)
+
+    def read_datasets(self, cursor: str | None, reply: Reply) -> Page[Dataset] | Failure:
+        what = "the list of datasets"
+        return self.of_provider(
+            self.read_page(reply, what, lambda value: self.rows_of(value, cursor), self.dataset_from), reply
+        )
+
+    def read_document(self, target: Target, reply: Reply) -> Document | Gone | Failure:
+        if isinstance(reply, Lost):
+            return classify_lost(reply, doubt=False)
+        answer = self.parse_answer(reply)
+        # It is asked after a good listing of its dataset only.
+        if self.is_gone(Asked(target, "check", listed=True), answer):
+            return Gone(answer.reason)
+        common = self.classify_common(answer, doubt=False)
+        if common is not None:
+            return common
+        if self.is_dataset_gone(answer) or answer.status == 403:
+            return StopDataset(answer.reason)
+        if answer.status == 200 and (found := self.match_id(answer.value, target.document)) is not None:
+            return self.document_from(found)
+        if 200 <= answer.status < 300 and not isinstance(answer.value, dict):
+            return self.classify_failure(answer, "the document")
+        return Requeue("unclear", f"the document's state could not be read: {answer.reason}")
+
+    def read_page(
+        self,
+        reply: Reply,
+        what: str,
+        rows_of: Callable[[object], tuple[list[object], str | None, int | None]],
+        item_from: Callable[[Row], T],
+    ) -> Page[T] | Failure:
+        """A page that was read whole, or why there is none: never a page with fewer rows (S15)."""
+        if isinstance(reply, Lost):
+            return classify_lost(reply, doubt=False)
+        answer = self.parse_answer(reply)
+        if answer.status != 200 or answer.value is NOT_JSON:
+            return self.classify_failure(answer, what)
+        try:
+            rows, following, total = rows_of(answer.value)
+            return Page(tuple(item_from(row) for row in iter_rows(rows)), following, total)
+        except Unreadable as why:
+            return StopDataset(f"{what} could not be read: {why}")
+
+    def of_provider(self, found: Page[Dataset] | Failure, reply: Reply) -> Page[Dataset] | Failure:
+        """What was asked named no dataset that could be stopped: what would stop one stops the question."""
+        if not isinstance(found, StopDataset):
+            return found
+        forbidden = isinstance(reply, Answer) and reply.status == 403
+        return StopProvider(found.reason, self.wrong_key if forbidden else self.wrong_address)
+
+    # ------------------------------------------------------------------ what an answer means
+
+    def parse_answer(self, answer: Answer) -> ParsedAnswer:
+        value = parse_json(answer)
+        code, message = self.error_words(value, answer)
+        return ParsedAnswer(answer, value, code, message, self.sanitize(message or code or page_text(answer)))
+
+    def classify_common(self, answer: ParsedAnswer, *, doubt: bool) -> Failure | None:
+        """What an answer means whatever was asked; None if that depends on the question.
+
+        :param doubt: it was a delete, which a server error may have carried out all the same
+        """
+        status = answer.status
+        if status == 401:
+            return StopProvider(answer.reason, self.wrong_key)
+        if status in (408, 425):
+            # One that never ends is no rate limit, and would pause for ever.
+            return Pause(answer.reason, after=self.pause_after(answer), slower=False, stop_after=10)
+        if status in (429, 529):
+            return Pause(answer.reason, after=self.pause_after(answer), slower=True)
+        if status == 404 and not self.is_own_error(answer):
+            return StopProvider(f"no such route: {answer.reason}", self.wrong_address)
+        if 300 <= status < 400:
+            # A redirect is never followed: it may lead to a login page, which answers 200 to a DELETE.
+            to = self.sanitize(answer.headers.get("location", ""))
+            return StopProvider(f"redirected, HTTP {status}: {to}" if to else answer.reason, self.wrong_address)
+        if status >= 500 or status < 200:
+            # Five minutes at most: a failing service's wish about one document is no limit for the others.
+            after = retry_after(answer.headers.get("retry-after"), answer.headers.get("date"))
+            return Requeue("trouble", answer.reason, doubt=doubt, after=None if after is None else min(after, 300.0))
+        return None
+
+    def classify_failure(self, answer: ParsedAnswer, what: str) -> Failure:
+        """Why a question (``what`` was asked for) has no answer."""
+        common = self.classify_common(answer, doubt=False)
+        if common is not None:
+            return common
+        if 200 <= answer.status < 300:
+            if answer.answer.cut:
+                return StopDataset(f"{what} could not be read: longer than {len(answer.answer.body)} bytes")
+            if broke_off(answer.answer):
+                return Requeue("trouble", f"{what} could not be read: it broke off")
+            return self.unexpected_service(answer)
+        if answer.status in (400, 403, 404, 405, 415, 422):
+            return StopDataset(answer.reason) if self.is_own_error(answer) else self.unexpected_service(answer)
+        return Requeue("unclear", answer.reason)
+
+    def unexpected_service(self, answer: ParsedAnswer) -> StopProvider:
+        """An answer that this service never gives: something else is at the base URL, or in front of it."""
+        return StopProvider(f"this is not {self.title}'s answer: {answer.http}", self.wrong_address)
+
+    def pause_after(self, answer: ParsedAnswer) -> float | None:
+        """Seconds that a rate limit asks for, None if it does not say: ``Retry-After``, else ``x-ratelimit-reset…``."""
+        headers, date = answer.headers, answer.headers.get("date")
+        after = retry_after(headers.get("retry-after"), date)
+        if after is not None:
+            return after
+        resets: dict[str, float] = {}
+        for name, value in headers.items():
+            seconds = reset_after(value, date) if name.lower().startswith("x-ratelimit-reset") else None
+            # One that says more than an hour was meant for another clock or unit.
+            if seconds is not None and seconds <= 3600:
+                resets[name.lower()] = seconds
+        # The limit on requests is the one that a delete meets; a limit on tokens beside it is not.
+        for name in ("x-ratelimit-reset-requests", "x-ratelimit-reset"):
+            if name in resets:
+                return resets[name]
+        return max(resets.values(), default=None)
+
+    def match_id(self, value: object, wanted: str) -> Row | None:
+        """The object with the id asked for, bare or as the ``result``; None if it is another one, or none."""
+        if isinstance(value, dict):
+            for row in (value, value.get("result")):
+                if isinstance(row, dict) and self.canonical(text(row, "id")) == self.canonical(wanted):
+                    return row
+        return None
+
+
+def classify_lost(reply: Lost, *, doubt: bool) -> Requeue | StopProvider:
+    """What a lost answer means at any service; ``doubt``: it was a delete, which may have been carried out if it was sent."""
+    why = {
+        "unreachable": "cannot connect",
+        "tls": "the TLS certificate is not trusted",
+        "timeout": "no whole answer in time",
+        "disconnected": "the connection was lost before the whole answer came",
+        "garbled": "what came back is not HTTP",
+    }[reply.kind]
+    detail = safe(reply.detail, 300)
+    reason = f"{why}: {detail}" if detail else why
+    if reply.kind == "tls":
+        return StopProvider(reason, "name the authority that signed it with --ca-file; checking cannot be switched off")
+    return Requeue("trouble", reason, doubt=doubt and reply.sent)
+
+
+def get(path: str) -> Request:
+    """A question whose answer may be as long as a listing."""
+    return Request("GET", path, max_body=LISTING_BYTES)
+
+
+def _what_is_wrong(word: str, id: str, wrong_id: str) -> str:
+    if has_invisible(id):
+        return f"the {word}'s id holds characters that cannot be seen: {show_invisible(id)}"
+    return f"the {word}'s id {wrong_id}"
