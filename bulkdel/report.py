@@ -178,7 +178,7 @@ class Report:
     ``fulfilled`` is the list of the others. ``remaining`` adds up what the verification still listed, None where none was
     made; ``unverified`` datasets are not in it. ``waited_s`` says where the time went, in provider-seconds by cause: ``rate``,
     ``pause``, ``indexing``, ``service`` (answers in flight), ``backoff``, ``consumer``, ``confirm`` (somebody was asked whether to
-    delete), ``us`` (bulkdel at work) and ``done`` (this provider was done, and another went on). ``uncounted_sessions`` of the
+    delete), ``client`` (bulkdel itself) and ``done`` (this provider was done, and another went on). ``uncounted_sessions`` of the
     run were killed or broken off before they could write down what they cost: it is missing in ``requests``, ``requeued``,
     ``pauses``, ``waited_s`` and, of a killed one, ``elapsed_s``.
     """
@@ -294,6 +294,8 @@ class Report:
         out["requeued"] = dict(self.requeued)
         out["pauses"] = self.pauses
         out["waited_s"] = dict(self.waited_s)
+        if "client" in self.waited_s:
+            out["waited_s"]["us"] = self.waited_s["client"]  # its name before; goes with the next release
         if self.uncounted_sessions:
             out["uncounted_sessions"] = self.uncounted_sessions
         if self.reason:

@@ -35,7 +35,7 @@ def unfinished(ctx: click.Context, param: click.Parameter, incomplete: str) -> l
 
 def _runs(ctx: click.Context, incomplete: str, *, only_unfinished: bool) -> list[CompletionItem]:
     from bulkdel.errors import RunFileError
-    from bulkdel.render.overview import STATES, look, name_of
+    from bulkdel.render.overview import overview, run_name
     from bulkdel.store.folder import run_files, state_folder
 
     world = ctx.find_object(AppContext)
@@ -46,10 +46,10 @@ def _runs(ctx: click.Context, incomplete: str, *, only_unfinished: bool) -> list
         there = []  # a shell that completes has no place for an error
     found = []
     for path in [path for path in there if path.name.startswith(incomplete)][:50]:
-        one = look(path)
-        again = one.goes_on or (one.counts.rejected and ctx.params.get("retry_rejected"))
+        one = overview(path)
+        again = one.resumable or (one.counts.rejected and ctx.params.get("retry_rejected"))
         if only_unfinished and not again:
             continue
-        state = STATES[one.state] if one.state is not None else "unreadable"
-        found.append(CompletionItem(name_of(path), help=f"{state}, {one.counts.not_attempted} to go"))
+        state = one.state or "unreadable"
+        found.append(CompletionItem(run_name(path), help=f"{state}, {one.counts.not_attempted} to go"))
     return found or [CompletionItem(incomplete, type="file")]

@@ -11,9 +11,9 @@ from typing import TextIO
 
 from bulkdel.cli.screen import Screen
 from bulkdel.model import Policy
-from bulkdel.render.planned import describe, to_delete
+from bulkdel.render.plan import describe, to_delete
 from bulkdel.report import Plan
-from bulkdel.text import NAME, safe
+from bulkdel.text import NAME, sanitize
 
 NAMED = 3
 """Documents that the question names, of a single dataset: of several its lines would scroll away."""
@@ -32,7 +32,7 @@ class Question:
 def question(plan: Plan, policy: Policy, *, by_name: bool) -> Question:
     """One dataset with a name is confirmed by its name, everything else by the number of documents to delete."""
     if by_name and len(plan.datasets) == 1:
-        name = safe(plan.datasets[0].name, NAME).strip()  # of blanks alone, an empty line would be a yes
+        name = sanitize(plan.datasets[0].name, NAME).strip()  # of blanks alone, an empty line would be a yes
         if name:
             return Question(name, "the dataset's name")
     return Question(str(sum(to_delete(dataset, policy) for dataset in plan.datasets)), "the number of documents")
@@ -55,7 +55,7 @@ def confirmation(
         asked = question(plan, policy, by_name=by_name)
         with screen.still():
             screen.say("About to delete; this cannot be undone:")
-            screen.tell(*describe(plan, policy, named=NAMED if len(plan.datasets) == 1 else 0))
+            screen.say_wrapped(*describe(plan, policy, named=NAMED if len(plan.datasets) == 1 else 0))
             screen.ask(f"Type {asked.called} to delete for good ({asked.answer}): ")
             typed = await ask()
         if is_yes(asked, typed):

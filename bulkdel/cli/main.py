@@ -91,7 +91,7 @@ def run(argv: Sequence[str], world: AppContext | None = None) -> int:
 
 def main() -> NoReturn:
     """The console script."""
-    streams.opened()
+    streams.open_closed_streams()
     sys.stdout, sys.stderr = streams.buffered(sys.stdout), streams.buffered(sys.stderr)
     for stream in (sys.stdout, sys.stderr):
         # A name in a script that the terminal's encoding lacks must not end the run: it is shown escaped.

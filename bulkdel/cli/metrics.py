@@ -4,123 +4,89 @@ from __future__ import annotations
 
 import asyncio
 import os
-import tempfile
 import time
-from collections import Counter, defaultdict
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, get_args
+from typing import TYPE_CHECKING, cast, get_args
 
 from bulkdel import events
 from bulkdel.errors import ConfigurationError
 from bulkdel.model import Outcome
 from bulkdel.render.saving import is_run_file
-from bulkdel.text import safe
+from bulkdel.text import sanitize
 
 if TYPE_CHECKING:
+    from prometheus_client import Metric
+
     from bulkdel.engine.progress import Progress
     from bulkdel.report import Report
-
-WRITE_EVERY = 10.0
-"""Seconds between two writings: no collector looks more often than every 10 to 15 seconds."""
-_REQUEUES = (
-    "document_indexing", "rate_limit", "blocked", "server_error", "lost_answer", "unreachable", "unclear",
-)  # fmt: skip
-_WAITS = ("rate", "pause", "indexing", "service", "backoff", "consumer", "confirm", "us", "done")
 
 Look = Callable[[], Sequence["Progress"]]
 Warn = Callable[[str], None]
 
 
 class Metrics:
-    """Counts a run by provider, and writes it as Prometheus text (format 0.0.4) to ``path``; with None it does nothing.
+    """Writes a run as Prometheus text to ``path``; with None it does nothing.
 
-    A provider's name is the only thing of the user's in it; datasets and documents have no labels, which would be as many
-    series as documents. Counters are this process's: a resumed run begins them anew, as Prometheus expects of a process.
+    A provider's name is the only word of the user's in it: a label with ids would be as many series as documents. Counters
+    are this process's: a resumed run begins them anew, as Prometheus expects of a process.
     """
 
-    def __init__(self, path: Path | None = None, *, wall: Callable[[], float] = time.time) -> None:
+    def __init__(self, path: Path | None = None, *, clock: Callable[[], float] = time.time) -> None:
         self._path = path
-        self._wall = wall
-        self._providers: list[str] = []
-        self._outcomes: Counter[tuple[str, str]] = Counter()
-        self._requeued: Counter[tuple[str, str]] = Counter()
-        self._waited: dict[tuple[str, str], float] = {}
-        self._pauses: Counter[str] = Counter()
-        self._paused_s: dict[str, float] = defaultdict(float)
-        self._looks: dict[str, Progress] = {}
-        self._began = wall()
-        self._ended: float | None = None
-        self._exit_status: int | None = None
+        self._clock = clock
+        self._began = clock()
+        self._series: _Series | None = None
+        self._finished = False
         self._warned = False
 
     def begin(self, providers: Sequence[str]) -> None:
         """Write the file for the first time.
 
-        :raises ConfigurationError: where it cannot be written; nothing was sent
+        :raises ConfigurationError: if it cannot be written; nothing was sent
         """
-        if self._path is None:
-            return
         path = self._path
+        if path is None:
+            return
         try:
-            self._check(path)
-            self._providers = list(providers)
-            self.write()
-        except ConfigurationError:
-            self._path = None
-            raise
+            self._open(path, providers)
+            self._write()
         except OSError as error:
-            self._path = None
+            self._path = self._series = None
             raise ConfigurationError(f"cannot write the metrics to {path}: {error.strerror or error}") from None
 
-    def _check(self, path: Path) -> None:
-        """:raises ConfigurationError: where ``path`` is no place for numbers"""
+    def _open(self, path: Path, providers: Sequence[str]) -> None:
+        """:raises ConfigurationError: if ``path`` is no place for numbers"""
+        problem = ""
         if str(path) == "-":
-            raise ConfigurationError("the metrics go into a file that a collector picks up, not to stdout: -")
-        if is_run_file(os.path.realpath(path)):
-            raise ConfigurationError(f"the metrics would overwrite a run file: {path}", hint="give them another file")
+            problem = "the metrics go into a file that a collector picks up, not to stdout: -"
+        elif is_run_file(os.path.realpath(path)):
+            problem = f"the metrics would overwrite a run file: {path}"
+        if problem:
+            self._path = None
+            raise ConfigurationError(problem, hint="give the metrics a file of their own")
+        self._series = _Series(providers, self._began)
 
-    def hear(self, event: events.Event) -> None:
-        """An ``on_event`` listener."""
-        match event:
-            case events.Settled(settled):
-                self._outcomes[settled.target.provider, settled.outcome] += 1
-            case events.Requeued():
-                self._requeued[event.target.provider, event.cause] += 1
-            case events.Paused():
-                self._pauses[event.provider] += 1
-                self._paused_s[event.provider] += event.seconds
-            case _:
-                pass
-
-    def look(self, looks: Sequence[Progress]) -> None:
-        """Take in what each provider does, and what it has waited for so far."""
-        for one in looks:
-            self._looks[one.provider] = one
-            for cause, seconds in one.waited_s.items():
-                self._waited[one.provider, cause] = round(seconds, 3)
-
-    def account(self, report: Report) -> None:
-        """Take in what only the account knows: how many were not attempted without ever having been offered."""
-        left = Counter[str]()
-        for dataset in report.datasets:
-            left[dataset.provider] += dataset.counts.not_attempted
-        for provider, n in left.items():
-            self._outcomes[provider, "not_attempted"] = n
+    def on_event(self, event: events.Event) -> None:
+        """Count an event of the run."""
+        if self._series is not None:
+            self._series.count(event)
 
     @asynccontextmanager
-    async def kept(self, look: Look, warn: Warn) -> AsyncIterator[None]:
-        """Look and write every ten seconds while the context lasts; ``warn`` is told once of what cannot be written."""
-        if self._path is None:
+    async def written(self, look: Look, warn: Warn) -> AsyncIterator[None]:
+        """Write what ``look`` shows every ten seconds while the context lasts, as often as a collector reads; ``warn`` is given
+        the first failure."""
+        series = self._series
+        if series is None:
             yield
             return
 
         async def forever() -> None:
             while True:
-                await asyncio.sleep(WRITE_EVERY)
-                self.look(look())
-                self._try(warn)
+                await asyncio.sleep(10)
+                series.looks = look()
+                self._try_to_write(warn)
 
         task = asyncio.create_task(forever())
         try:
@@ -128,132 +94,142 @@ class Metrics:
         finally:
             task.cancel()
             await asyncio.gather(task, return_exceptions=True)
-            self.look(look())
+            series.looks = look()
 
-    def end(self, exit_status: int, warn: Warn) -> None:
-        """Write the file for the last time."""
-        self._ended = self._wall()
-        self._exit_status = exit_status
-        self._try(warn)
+    def finish(self, exit_status: int, warn: Warn, report: Report | None = None) -> None:
+        """Write the file for the last time; ``report`` says how many documents were not attempted."""
+        if self._series is None or self._finished:
+            return
+        self._finished = True
+        self._series.finish(exit_status, self._clock(), report)
+        self._try_to_write(warn)
 
     def broke_off(self, exit_status: int, warn: Warn) -> None:
-        """Write the file for a command that ended before its account, so that the success of the time before is not taken
-        for its own; nothing where the last word is said, or the file is none."""
-        if self._path is None or self._ended is not None:
+        """Write the file for a command that ended before its account, so that the success of the time before is not taken for
+        its own; nothing if it was written for the last time, or has no place."""
+        if self._path is None or self._finished:
             return
         with suppress(ConfigurationError):
-            self._check(self._path)
-            self.end(exit_status, warn)
+            if self._series is None:
+                self._open(self._path, ())
+            self.finish(exit_status, warn)
 
-    def _try(self, warn: Warn) -> None:
+    def _try_to_write(self, warn: Warn) -> None:
         try:
-            self.write()
+            self._write()
         except OSError as error:
             if not self._warned:
-                warn(f"cannot write the metrics to {safe(str(self._path))}: {error.strerror or error}")
+                warn(f"cannot write the metrics to {sanitize(str(self._path))}: {error.strerror or error}")
             self._warned = True
 
-    def write(self) -> None:
-        """:raises OSError: where the file cannot be written; what was there is there still"""
-        if self._path is not None:
-            replace(self._path, self.text())
+    def _write(self) -> None:
+        """:raises OSError: if the file cannot be written; what was there is still there"""
+        if self._path is None or self._series is None:
+            return
+        from prometheus_client import write_to_textfile
 
-    def text(self) -> str:
-        """The file, whole."""
-        return "\n".join(self._lines()) + "\n"
+        where = os.path.realpath(self._path)
+        self._series.run_seconds.set(self._clock() - self._began)
+        write_to_textfile(where, self._series.registry)
+        os.chmod(where, 0o644)  # a collector is another user, and nothing in it is secret
 
-    def _lines(self) -> Iterator[str]:
-        outcomes = get_args(Outcome)
-        yield from _family(
-            "bulkdel_documents_total", "counter", "Documents settled in this session, by how they ended",
-            _by(self._providers, "outcome", outcomes, self._outcomes),
-        )  # fmt: skip
-        yield from _family(
-            "bulkdel_requeued_total", "counter", "Times that a document had to be asked for again in this session, by cause",
-            _by(self._providers, "cause", _REQUEUES, self._requeued),
-        )  # fmt: skip
-        yield from _family(
-            "bulkdel_waited_seconds_total", "counter",
-            "Seconds of this session by what the provider waited for; us is bulkdel at work, done is over while another provider goes on",
-            _by(self._providers, "cause", _WAITS, self._waited),
-        )  # fmt: skip
-        for name, kind, about, numbers in (
-            ("bulkdel_pauses_total", "counter", "Pauses in this session, asked for by the service or made because it was failing", self._pauses),
-            ("bulkdel_pause_seconds_total", "counter", "Seconds of those pauses, as they were begun", self._paused_s),
-            ("bulkdel_requests_total", "counter", "Requests sent in this session", self._seen("requests")),
-            ("bulkdel_selected_documents", "gauge", "Documents to delete that are known so far", self._seen("total")),
-            ("bulkdel_left_documents", "gauge", "Documents that have not settled yet", self._seen("left")),
-            ("bulkdel_in_flight_requests", "gauge", "Requests that wait for their answer", self._seen("in_flight")),
-        ):  # fmt: skip
-            yield from _family(name, kind, about, [({"provider": p}, numbers.get(p, 0)) for p in self._providers])
-        yield from _family(
-            "bulkdel_run_start_time_seconds",
-            "gauge",
-            "When this session of the run began, in Unix time",
-            [({}, self._began)],
+
+class _Series:
+    """The numbers of one process: counted by events, and as the last look at each provider shows them (``looks``)."""
+
+    def __init__(self, providers: Sequence[str], began: float) -> None:
+        # Imported only if there is a file to write: it takes as long as half of the command.
+        from prometheus_client import CollectorRegistry, Counter, Gauge, disable_created_metrics
+
+        cast(Callable[[], None], disable_created_metrics)()  # a second series for each, of when it was created
+        # What UTF-8 cannot hold, half a surrogate pair, becomes a question mark.
+        self._providers = [name.encode("utf-8", "replace").decode("utf-8") for name in providers]
+        self.looks: Sequence[Progress] = ()
+        self.registry = CollectorRegistry()
+
+        def counter(name: str, about: str, *labels: str) -> Counter:
+            return Counter(name, about, ("provider", *labels), registry=self.registry)
+
+        def gauge(name: str, about: str) -> Gauge:
+            return Gauge(name, about, registry=self.registry)
+
+        self._documents = counter(
+            "bulkdel_documents_total", "Documents settled in this session, by how they ended", "outcome"
         )
-        until = self._wall() if self._ended is None else self._ended
-        yield from _family(
-            "bulkdel_run_seconds", "gauge", "How long this session takes or took", [({}, max(0.0, until - self._began))]
+        self._requeued = counter(
+            "bulkdel_requeued_total",
+            "Times that a document had to be asked for again in this session, by cause",
+            "cause",
         )
-        if self._ended is not None and self._exit_status is not None:
-            yield from _family(
-                "bulkdel_run_end_time_seconds", "gauge", "When this session ended, in Unix time; not there before",
-                [({}, self._ended)],
-            )  # fmt: skip
-            yield from _family(
-                "bulkdel_run_exit_status", "gauge", "The exit status; not there before the end",
-                [({}, self._exit_status)],
-            )  # fmt: skip
+        self._pauses = counter(
+            "bulkdel_pauses_total",
+            "Pauses in this session, asked for by the service or made because it was failing",
+        )
+        self._paused_s = counter("bulkdel_pause_seconds_total", "Seconds of those pauses, as they were begun")
+        # Every series is there from the beginning: one that began with its first event would hide it.
+        for provider in self._providers:
+            for outcome in get_args(Outcome):
+                self._documents.labels(provider, outcome)
+            for cause in (
+                "document_indexing", "rate_limit", "blocked", "server_error", "lost_answer", "unreachable", "unclear",
+            ):  # fmt: skip
+                self._requeued.labels(provider, cause)
+            self._pauses.labels(provider)
+            self._paused_s.labels(provider)
+        gauge("bulkdel_run_start_time_seconds", "When this session of the run began, in Unix time").set(began)
+        self.run_seconds = gauge("bulkdel_run_seconds", "How long this session takes or took")
+        self._gauge = gauge
+        self.registry.register(self)
 
-    def _seen(self, field: str) -> dict[str, int]:
-        return {name: getattr(look, field) for name, look in self._looks.items()}
+    def count(self, event: events.Event) -> None:
+        match event:
+            # What is not attempted is known in the end: most of it was never offered, and has no event.
+            case events.Settled(settled) if settled.outcome != "not_attempted":
+                self._documents.labels(settled.target.provider, settled.outcome).inc()
+            case events.Requeued():
+                self._requeued.labels(event.target.provider, event.cause).inc()
+            case events.Paused():
+                self._pauses.labels(event.provider).inc()
+                self._paused_s.labels(event.provider).inc(event.seconds)
+            case _:
+                pass
 
+    def finish(self, exit_status: int, ended: float, report: Report | None) -> None:
+        self._gauge("bulkdel_run_end_time_seconds", "When this session ended, in Unix time; not there before").set(
+            ended
+        )
+        self._gauge("bulkdel_run_exit_status", "The exit status; not there before the end").set(exit_status)
+        for dataset in report.datasets if report is not None else ():
+            self._documents.labels(dataset.provider, "not_attempted").inc(dataset.counts.not_attempted)
 
-def _by(
-    providers: Sequence[str], label: str, known: Sequence[str], counted: Mapping[tuple[str, str], float]
-) -> list[tuple[dict[str, str], float]]:
-    """Every known value of ``label``, nought included, so that a series does not begin with its first event."""
-    more = sorted({value for _, value in counted} - set(known))
-    return [
-        ({"provider": provider, label: value}, counted.get((provider, value), 0))
-        for provider in providers
-        for value in (*known, *more)
-    ]
+    def collect(self) -> Iterator[Metric]:
+        """What the last look shows, for the registry."""
+        from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 
-
-def _family(name: str, kind: str, about: str, samples: Sequence[tuple[Mapping[str, str], float]]) -> Iterator[str]:
-    yield f"# HELP {name} {about}"
-    yield f"# TYPE {name} {kind}"
-    for labels, number in samples:
-        said = ",".join(f'{label}="{escaped(value)}"' for label, value in labels.items())
-        yield f"{name}{{{said}}} {number:.15g}" if said else f"{name} {number:.15g}"
-
-
-def escaped(value: str) -> str:
-    """A label's value: backslash, quote and line feed are the three that the format escapes; what UTF-8 cannot hold, a lone
-    surrogate, becomes a question mark."""
-    plain = value.encode("utf-8", "replace").decode("utf-8")
-    return plain.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")
-
-
-def replace(path: Path, text: str) -> None:
-    """Put ``text`` at ``path`` in one step: whoever reads it sees the old file or the new one, never a part.
-
-    It is readable for everyone (0644), because a collector is another user; there is nothing secret in it. It is not synced
-    to the disk: after a power cut its numbers are worth nothing.
-
-    :raises OSError: where it cannot be written; what was there is there still
-    """
-    where = os.path.realpath(path)
-    # The name ends otherwise than *.prom, so that a collector does not take the unfinished file for one.
-    descriptor, beside = tempfile.mkstemp(dir=os.path.dirname(where), prefix=f".{os.path.basename(where)[:100]}.")
-    try:
-        with open(descriptor, "w", encoding="utf-8", newline="\n") as stream:
-            stream.write(text)
-            os.fchmod(stream.fileno(), 0o644)
-        os.replace(beside, where)
-    except BaseException:
-        with suppress(OSError):
-            os.unlink(beside)
-        raise
+        looks = {look.provider: look for look in self.looks}
+        waited = CounterMetricFamily(
+            "bulkdel_waited_seconds",
+            "Seconds of this session by what the provider waited for; us is bulkdel itself, done is over while another provider"
+            " goes on",
+            labels=("provider", "cause"),
+        )
+        requests = CounterMetricFamily("bulkdel_requests", "Requests sent in this session", labels=("provider",))
+        total, left, in_flight = (
+            GaugeMetricFamily(name, about, labels=("provider",))
+            for name, about in (
+                ("bulkdel_selected_documents", "Documents to delete that are known so far"),
+                ("bulkdel_left_documents", "Documents that have not settled yet"),
+                ("bulkdel_in_flight_requests", "Requests that wait for their answer"),
+            )
+        )
+        for name in self._providers:
+            look = looks.get(name)
+            seconds = {} if look is None else look.waited_s
+            for cause in ("rate", "pause", "indexing", "service", "backoff", "consumer", "confirm", "client", "done"):
+                # The label's word is older than the account's, and a rule of an alert may rest on it.
+                waited.add_metric((name, "us" if cause == "client" else cause), round(seconds.get(cause, 0.0), 3))
+            requests.add_metric((name,), 0 if look is None else look.requests)
+            total.add_metric((name,), 0 if look is None else look.total)
+            left.add_metric((name,), 0 if look is None else look.left)
+            in_flight.add_metric((name,), 0 if look is None else look.in_flight)
+        yield from (waited, requests, total, left, in_flight)

@@ -1,4 +1,4 @@
-"""What goes to stdout and into files: the JSON object, the settled lines, and the end of a stream nobody reads."""
+"""What goes to stdout and into files: the JSON object, the settled lines, and the end of a stream whose reader went away."""
 
 from __future__ import annotations
 
@@ -15,39 +15,36 @@ import click
 from bulkdel.cli.context import AppContext
 from bulkdel.errors import BulkdelError, ConfigurationError
 from bulkdel.model import ANSWER_LOST, FULFILLED, Outcome, Settled
-from bulkdel.text import safe
-
-SAMPLES = 3
-"""Rejected documents that the summary shows for each reason; all of them are in the settled lines."""
+from bulkdel.text import NAME, sanitize
 
 
 def check_streams(settled: str | None, *, as_json: bool) -> None:
-    """:raises click.UsageError: where the settled lines and the JSON object would both go to stdout"""
+    """:raises click.UsageError: if the settled lines and the JSON object would both go to stdout"""
     if as_json and settled == "-":
         raise click.UsageError(
             "--json and --settled - both write to stdout; give --settled a file", click.get_current_context(silent=True)
         )
 
 
-def write(world: AppContext, words: str) -> None:
-    """Lines for stdout; a reader that went away is no error, since what is done is done.
+def write(app: AppContext, words: str) -> None:
+    """Lines for stdout; a reader that went away is no error, because what is done is done.
 
-    :raises OSError: where stdout cannot be written for another reason (a full disk)
+    :raises OSError: if stdout cannot be written for another reason (a full disk)
     """
     try:
-        world.stdout.write(world.hide(words) + "\n")
-        world.stdout.flush()
+        app.stdout.write(app.hide(words) + "\n")
+        app.stdout.flush()
     except BrokenPipeError:
-        silence(world.stdout)
+        silence(app.stdout)
 
 
-def write_json(world: AppContext, value: Any) -> None:
+def write_json(app: AppContext, value: Any) -> None:
     """One JSON value on one line; plain ASCII, so that no terminal, pipe or locale changes it."""
-    write(world, json.dumps(value))
+    write(app, json.dumps(value))
 
 
 def silence(stream: TextIO) -> None:
-    """Point a stream whose reader went away at nothing, so that the interpreter's last flush has nothing to complain of."""
+    """Point a stream whose reader went away at the null device: the interpreter flushes it once more at its end."""
     with suppress(OSError, ValueError):
         nothing = os.open(os.devnull, os.O_WRONLY)
         os.dup2(nothing, stream.fileno())
@@ -56,38 +53,40 @@ def silence(stream: TextIO) -> None:
 
 @dataclass(slots=True)
 class Samples:
-    """A few rejected documents for each way to be rejected, and how many count as deleted without an answer: what the summary shows
-    without keeping them all."""
+    """A few rejected documents for each way to be rejected, and how many count as deleted without an answer: what the summary
+    shows, without keeping every document."""
 
     by_outcome: dict[Outcome, list[Settled]] = field(default_factory=dict)
     answers_lost: int = 0
+    most: int = 3
 
     @classmethod
     def recorded(cls, path: str, reasons: Iterable[str]) -> Samples:
-        """Those that a run file holds, whichever session settled them; none where it cannot be read."""
+        """Those that a run file holds, whichever session settled them; none if it cannot be read."""
         from bulkdel.store import Run
 
         samples = cls()
         outcomes: list[Outcome] = [o for o in get_args(Outcome) if o in reasons and o != "not_attempted"]
         with suppress(BulkdelError), Run.open(path, check=False) as run:
             for outcome in outcomes:
-                samples.take(list(islice(run.settled([outcome]), SAMPLES)))
+                samples.add(list(islice(run.settled([outcome]), samples.most)))
             samples.answers_lost = run.answers_lost()
         return samples
 
-    def take(self, page: Sequence[Settled]) -> None:
+    def add(self, page: Sequence[Settled]) -> None:
         for settled in page:
             if settled.outcome in FULFILLED:
                 self.answers_lost += settled.reason.startswith(ANSWER_LOST)
                 continue
             kept = self.by_outcome.setdefault(settled.outcome, [])
-            if len(kept) < SAMPLES:
+            if len(kept) < self.most:
                 kept.append(settled)
 
     def words(self, outcome: Outcome) -> list[str]:
         """``document (name): reason``, a line for each."""
         return [
-            f"{safe(s.target.document, 60)}{f' ({safe(s.name, 60)})' if s.name else ''}: {safe(s.reason, 160) or 'no reason given'}"
+            f"{sanitize(s.target.document, NAME)}{f' ({sanitize(s.name, NAME)})' if s.name else ''}:"
+            f" {sanitize(s.reason, 160) or 'no reason given'}"
             for s in self.by_outcome.get(outcome, [])
         ]
 
@@ -95,7 +94,7 @@ class Samples:
 class SettledLines:
     """Settled targets as JSON lines, written as they come.
 
-    ``failed`` is told once, with the exception, when they can no longer be written: a disk that is full, a reader that
+    ``failed`` is called once, with the exception, when they can no longer be written: a disk that is full, a reader that
     went away. Nothing is raised into the engine, and nothing more is written then.
     """
 
@@ -104,7 +103,7 @@ class SettledLines:
         self._hide = hide
         self._failed = failed
 
-    def take(self, page: Sequence[Settled]) -> None:
+    def add(self, page: Sequence[Settled]) -> None:
         if self._stream is None:
             return
         try:
@@ -117,32 +116,25 @@ class SettledLines:
             self._failed(error)
 
 
-def _private(path: str, flags: int) -> int:
-    return os.open(path, flags, 0o600)
-
-
 @contextmanager
-def settled_stream(path: str | None, world: AppContext) -> Iterator[TextIO | None]:
-    """The stream for ``--settled``: None where it was not given, stdout for ``-``, else the file, made or added to.
+def settled_stream(path: str | None, app: AppContext) -> Iterator[TextIO | None]:
+    """The stream for ``--settled``: None without a path, stdout for ``-``, else the file, created or appended to.
 
-    It is added to and not begun anew, because the lines of an earlier part of the same work are evidence, and cannot be
-    had again. Where it is made it is its owner's alone (0600), as reports and run files are; one that is there keeps its mode.
+    It is appended to because the lines of an earlier part of the same work are evidence, and cannot be had again. A new file
+    is its owner's alone (0600), as reports and run files are; one that is there keeps its mode.
 
-    :raises ConfigurationError: where the file cannot be written
+    :raises ConfigurationError: if the file cannot be written
     """
-    if path is None:
-        yield None
-        return
-    if path == "-":
-        yield world.stdout
+    if path is None or path == "-":
+        yield None if path is None else app.stdout
         return
     try:
-        stream = open(path, "a", encoding="utf-8", opener=_private)  # noqa: SIM115 - closed below; the with would also catch the body's errors
+        stream = open(path, "a", encoding="utf-8", opener=lambda name, flags: os.open(name, flags, 0o600))  # noqa: SIM115 - closed below; the with would also catch the body's errors
     except (OSError, ValueError) as error:
         why = error.strerror if isinstance(error, OSError) and error.strerror else error
         raise ConfigurationError(f"cannot write the settled lines to {path}: {why}") from None
     try:
         yield stream
     finally:
-        with suppress(OSError):  # already told by SettledLines, which flushes every page
+        with suppress(OSError):  # SettledLines flushes every page, and has said so already
             stream.close()

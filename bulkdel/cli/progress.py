@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING, Literal, Protocol, assert_never
+from contextlib import asynccontextmanager, nullcontext
+from typing import TYPE_CHECKING, Literal, assert_never
 
 from bulkdel.cli.screen import Screen
-from bulkdel.engine.progress import Progress, Wait
-from bulkdel.render.words import limit, rounded, spoken
-from bulkdel.text import many, safe
+from bulkdel.engine.progress import Progress
+from bulkdel.render.wording import format_rate
+from bulkdel.text import format_duration, format_measured, pluralize, sanitize
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -18,187 +18,168 @@ if TYPE_CHECKING:
 
 Look = Callable[[], Sequence[Progress]]
 Style = Literal["none", "live", "lines", "log"]
-
-LIVE_EVERY = 0.25
-"""Seconds between two looks of a live display: four a second look alive, and cost nothing that a measurement shows."""
-LINE_EVERY = 10.0
-"""Seconds between two lines where nobody watches: 360 lines an hour is what a log bears."""
-
-LOOK_EVERY = 1.0
-"""Seconds between two looks at most, shown or not."""
-
-DATASETS_SHOWN = 6
-"""Datasets that are shown one by one, of all providers together; of five or more none, so that seven providers fit a terminal of 24 lines."""
-
-_NAME = 40  # characters of a name in the display
-_WHY = 100  # characters of the service's own words in one line
+Show = Callable[[Sequence[Progress], float], None]
+"""Shows what every provider does, and how many seconds it has gone on."""
 
 
 def line(progress: Progress, elapsed: float) -> str:
-    """One provider in one line: how far, how fast, how long still, and what it waits for; ``elapsed`` is in seconds."""
-    parts = [f"{progress.provider}: {counted(progress)}", *extras(progress), *pace(progress)]
-    waits = waiting(progress)
-    if waits:
-        parts.append(waits)
-    return f"[{spoken(elapsed)}] " + ", ".join(parts)
+    """One provider in one line: how far, how fast, how much time is left, and what it waits for; ``elapsed`` is in seconds."""
+    parts = [f"{progress.provider}: {how_far(progress)}", *_counts(progress), *_pace(progress), *_wait(progress)]
+    return f"[{format_duration(elapsed)}] " + ", ".join(parts)
 
 
-def counted(progress: Progress) -> str:
-    """How many of how many, for the phase that it is in."""
+def how_far(progress: Progress) -> str:
+    """How many of how many, in words for the phase that it is in."""
     p = progress
-    settled = p.deleted + p.already_gone
+    gone = p.deleted + p.already_gone
     match p.phase:
         case "preflight":
             return "checking key, address and datasets"
         case "listing":
-            return f"listing, {many(p.total, 'document')} so far"
+            return f"listing, {pluralize(p.total, 'document')} so far"
         case "verifying":
-            return f"listing again to verify, {settled} of {p.total} deleted"
+            return f"listing again to verify, {gone} of {p.total} deleted"
         case "done":
-            return f"done, {settled} of {p.total} deleted"
+            return f"done, {gone} of {p.total} deleted"
+        case _ if not p.complete:
+            return f"{gone} deleted of at least {p.total}"
         case _:
-            if not p.complete:
-                return f"{settled} deleted of at least {p.total}"
-            share = f" ({100 * settled // p.total} %)" if p.total else ""
-            return f"{settled} of {p.total} deleted{share}"
+            share = f" ({100 * gone // p.total} %)" if p.total else ""
+            return f"{gone} of {p.total} deleted{share}"
 
 
-def extras(progress: Progress) -> list[str]:
-    """The counts that are not nought."""
+def _counts(progress: Progress) -> list[str]:
+    """The other counts that are not zero."""
     p = progress
-    return [
-        f"{n} {what}"
-        for n, what in (
-            (p.rejected, "rejected"),
-            (p.not_attempted, "not attempted"),
-            (p.requeued, "requeued"),
-            (p.left, "to go"),
-        )
-        if n
-    ]
+    counts = ((p.rejected, "rejected"), (p.not_attempted, "not attempted"), (p.requeued, "requeued"), (p.left, "to go"))
+    return [f"{n} {what}" for n, what in counts if n]
 
 
-def speed(progress: Progress) -> str:
-    """Settled a second or a minute, against the limit where there is one; the unit is the limit's."""
-    limit = progress.rate
-    if (limit is not None and limit.per_second < 5) or (limit is None and 0 < progress.per_second < 1):
-        now = f"{progress.per_second * 60:.0f}/min"
-        bound = "" if limit is None else f" of {rounded(limit.per_second * 60)}/min"
-    else:
-        now = f"{progress.per_second:.0f}/s"
-        bound = "" if limit is None else f" of {rounded(limit.per_second)}/s"
-    return now + bound
-
-
-def pace(progress: Progress, *, stopping: bool = False) -> list[str]:
-    """How fast and how long still; of one that has nothing left to do while others go on only that."""
-    if is_done(progress):
+def _pace(progress: Progress, *, stopping: bool = False) -> list[str]:
+    """How fast, and how much time is left; of a provider that has nothing left to do while others go on only that."""
+    if _is_done(progress):
         return ["done"]
-    return [speed(progress), "stopping" if stopping else remaining(progress)]
+    return [_speed(progress), "stopping" if stopping else _time_left(progress)]
 
 
-def is_done(progress: Progress) -> bool:
-    """Whether everything of it has settled, whatever the others still do."""
+def _is_done(progress: Progress) -> bool:
     p = progress
     return p.phase == "done" or (p.phase == "deleting" and p.complete and not p.left and not p.in_flight)
 
 
-def remaining(progress: Progress) -> str:
-    """The estimate of what is still to come; said to be unknown where nothing can be said honestly."""
+def _speed(progress: Progress) -> str:
+    """Settled a second, or a minute if that is slow, against the limit if there is one."""
+    limit, now = progress.rate, progress.per_second
+    slow = limit.per_second < 5 if limit is not None else 0 < now < 1
+    times, unit = (60, "min") if slow else (1, "s")
+    bound = "" if limit is None else f" of {format_measured(limit.per_second * times)}/{unit}"
+    return f"{now * times:.0f}/{unit}{bound}"
+
+
+def _time_left(progress: Progress) -> str:
+    """The estimate of what is still to come; unknown is said as unknown."""
     if progress.eta_s is None or progress.phase != "deleting" or progress.wait == "indexing":
         return "time left unknown"
-    return f"about {spoken(progress.eta_s)} left" if progress.eta_s >= 0.5 else "almost done"
+    return f"about {format_duration(progress.eta_s)} left" if progress.eta_s >= 0.5 else "almost done"
 
 
-def waiting(progress: Progress) -> str:
-    """Why it waits, in a few words; empty where it does not."""
-    cause = _cause(progress.wait, progress)
-    if not cause or is_done(progress):
-        return ""
-    tail = f" ({spoken(progress.wait_s)} more)" if progress.wait_s is not None and progress.wait_s > 0 else ""
-    # Only a pause has a reason that the numbers beside it do not tell: the service's own words.
-    why = f": {safe(progress.why, _WHY)}" if progress.wait == "pause" and progress.why else ""
-    return f"waiting for {cause}{tail}{why}"
+def _wait(progress: Progress) -> list[str]:
+    """Why it waits, in a few words; nothing if it does not."""
+    p = progress
+    if not p.wait or _is_done(p):
+        return []
+    words = f"waiting for {_awaited(p)}"
+    if p.wait_s is not None and p.wait_s > 0:
+        words += f" ({format_duration(p.wait_s)} more)"
+    # Only a pause has a reason that the numbers beside it do not say: the service's own words.
+    return [f"{words}: {sanitize(p.why, 100)}" if p.wait == "pause" and p.why else words]
 
 
-def _cause(wait: Wait, progress: Progress) -> str:
-    match wait:
+def _awaited(progress: Progress) -> str:
+    p = progress
+    match p.wait:
         case "":
             return ""
         case "rate":
-            if progress.rate is None:
-                return "the rate limit"
-            whose = ", which another process with this key wants" if progress.rate_is_anothers else ""
-            return f"the rate limit of {limit(progress.rate)}{whose}"
+            another = ", which another process with this key wants" if p.rate_is_anothers else ""
+            return "the rate limit" if p.rate is None else f"the rate limit of {format_rate(p.rate)}{another}"
         case "pause":
             return "the end of a pause"
         case "indexing":
-            return f"{many(progress.indexing, 'document')} to be indexed"
+            return f"{pluralize(p.indexing, 'document')} to be indexed"
         case "service":
-            return many(progress.in_flight, "answer")
+            return pluralize(p.in_flight, "answer")
         case "backoff":
-            return "the next try after a failure" if progress.phase == "deleting" else "the next look"
+            return "the next try after a failure" if p.phase == "deleting" else "the next look"
         case "consumer":
-            return "whoever reads the outcomes"
+            return "the reader of the outcomes"
         case "confirm":
             return "the answer to the question"
         case _:
-            assert_never(wait)
+            assert_never(p.wait)
 
 
-def picture(looks: Sequence[Progress], elapsed: float, *, stopping: bool = False) -> RenderableType:
-    """The live display: for each provider a bar, its numbers and one line on why it waits; what is ``stopping`` has no time left."""
+# ---------------------------------------------------------------------- the live display
+
+
+def live_display(looks: Sequence[Progress], elapsed: float, *, stopping: bool = False) -> RenderableType:
+    """For each provider a bar, its numbers and one line on why it waits; a run that is ``stopping`` has no time left."""
     from rich.console import Group
+
+    rows: list[RenderableType] = []
+    if len(looks) > 1:
+        gone, total = sum(p.deleted + p.already_gone for p in looks), sum(p.total for p in looks)
+        rows.append(_bar("all", sum(map(_settled, looks)), total, f"{gone} of {total} deleted"))
+    for look in looks:
+        rows.append(_bar(look.provider, _settled(look), look.total, how_far(look)))
+        rows.append(_row(", ".join([*_counts(look), *_pace(look, stopping=stopping)])))
+        rows.append(_row(*_wait(look)))
+        # Six datasets in all, and of five or more providers none: seven providers fit a terminal of 24 lines.
+        rows += map(_row, active_datasets(look, 6 // len(looks) if len(looks) < 5 else 0))
+    key = "once more stops at once" if stopping else "stops gently"
+    rows.append(_row(f"{format_duration(elapsed)} so far; Ctrl-C {key}"))
+    return Group(*rows)
+
+
+def _bar(called: str, done: int, total: int, words: str) -> RenderableType:
     from rich.progress_bar import ProgressBar
     from rich.table import Table
     from rich.text import Text
 
-    rows: list[RenderableType] = []
-
-    def bar(called: str, done: int, total: int, words: str) -> None:
-        head = Table.grid(padding=(0, 1))
-        # Of the terminal's own sixteen; dim, which vanishes on some light backgrounds, is for no word.
-        line = ProgressBar(
-            total=max(1, total), completed=done, width=24, style="dim", complete_style="green", finished_style="green"
-        )
-        head.add_row(Text(safe(called, _NAME), style="bold"), line, Text(words, no_wrap=True, overflow="ellipsis"))
-        rows.append(head)
-
-    if len(looks) > 1:
-        gone, total = sum(p.deleted + p.already_gone for p in looks), sum(p.total for p in looks)
-        bar("all", sum(map(_settled, looks)), total, f"{gone} of {total} deleted")
-    for look in looks:
-        settled = _settled(look)
-        bar(look.provider, settled, look.total, counted(look))
-        numbers = ", ".join([*extras(look), *pace(look, stopping=stopping)])
-        rows.append(Text(f"  {numbers}", no_wrap=True, overflow="ellipsis"))
-        rows.append(Text(f"  {waiting(look)}", no_wrap=True, overflow="ellipsis"))
-        shown = DATASETS_SHOWN // len(looks) if len(looks) < 5 else 0
-        rows += [Text(f"  {words}", no_wrap=True, overflow="ellipsis") for words in active(look, shown)]
-    key = "once more stops at once" if stopping else "stops gently"
-    rows.append(Text(f"  {spoken(elapsed)} so far; Ctrl-C {key}"))
-    return Group(*rows)
+    # Of the terminal's own sixteen colors; dim, which vanishes on some light backgrounds, is for no word.
+    bar = ProgressBar(max(1, total), done, width=24, style="dim", complete_style="green", finished_style="green")
+    grid = Table.grid(padding=(0, 1))
+    grid.add_row(Text(sanitize(called, 40), style="bold"), bar, Text(words, no_wrap=True, overflow="ellipsis"))
+    return grid
 
 
-def active(progress: Progress, shown: int = DATASETS_SHOWN) -> list[str]:
-    """The datasets under way, a line each, where there are several: those with something done first, the rest in a number."""
+def _row(words: str = "") -> RenderableType:
+    from rich.text import Text
+
+    return Text(f"  {words}", no_wrap=True, overflow="ellipsis")
+
+
+def active_datasets(progress: Progress, shown: int = 6) -> list[str]:
+    """The datasets that have documents left, a line each, if there are several: those with something done first, the rest counted."""
     if len(progress.datasets) < 2 or progress.phase != "deleting" or not shown:
         return []
-    under_way = [d for d in progress.datasets if d.left > 0]
-    under_way.sort(key=lambda d: d.left == d.selected)  # stable: in the order that they are taken
+    active = [dataset for dataset in progress.datasets if dataset.left > 0]
+    active.sort(key=lambda dataset: dataset.left == dataset.selected)  # stable: in the order that they are taken
     lines = []
-    for d in under_way[:shown]:
+    for d in active[:shown]:
         rejected = f", {d.rejected} rejected" if d.rejected else ""
-        lines.append(
-            f"{safe(d.name or d.dataset, _NAME)}: {d.deleted} of {d.selected} deleted{rejected}, {d.left} to go"
-        )
-    if len(under_way) > shown:
-        lines.append(f"and {many(len(under_way) - shown, 'more dataset')}")
+        called = sanitize(d.name or d.dataset, 40)
+        lines.append(f"{called}: {d.deleted} of {d.selected} deleted{rejected}, {d.left} to go")
+    if len(active) > shown:
+        lines.append(f"and {pluralize(len(active) - shown, 'more dataset')}")
     return lines
 
 
 def _settled(progress: Progress) -> int:
     return progress.deleted + progress.already_gone + progress.rejected + progress.not_attempted
+
+
+# ---------------------------------------------------------------------- how it is shown
 
 
 def style(screen: Screen, *, quiet: bool, log_json: bool) -> Style:
@@ -210,83 +191,52 @@ def style(screen: Screen, *, quiet: bool, log_json: bool) -> Style:
     return "live" if screen.moving else "lines"
 
 
-class Show(Protocol):
-    """Shows a look; the display that shows nothing is one too, so that nobody has to ask whether there is one."""
+@asynccontextmanager
+async def show_progress(
+    how: Style, screen: Screen, log: BoundLogger, look: Look, stopping: Callable[[], bool], *, every: float = 10.0
+) -> AsyncIterator[None]:
+    """Show ``look()`` while the context lasts: a live display four times a second, a line ``every`` seconds.
 
-    def __call__(self, looks: Sequence[Progress], elapsed: float) -> None: ...
+    ``stopping`` says whether the run was interrupted, and only lets end what is in flight.
+    """
 
+    def live(looks: Sequence[Progress], elapsed: float) -> None:
+        screen.draw(live_display(looks, elapsed, stopping=stopping()))
 
-def _lines(screen: Screen) -> Show:
-    def show(looks: Sequence[Progress], elapsed: float) -> None:
-        for look in looks:
-            screen.tell(line(look, elapsed))
+    def lines(looks: Sequence[Progress], elapsed: float) -> None:
+        for one in looks:
+            screen.say_wrapped(line(one, elapsed))
 
-    return show
-
-
-def _logged(log: BoundLogger) -> Show:
-    def show(looks: Sequence[Progress], elapsed: float) -> None:
+    def logged(looks: Sequence[Progress], elapsed: float) -> None:
         for p in looks:
             log.info("progress", line=line(p, elapsed), provider=p.provider, phase=p.phase, total=p.total, deleted=p.deleted,
                      rejected=p.rejected, requeued=p.requeued, left=p.left, per_second=round(p.per_second, 2),
                      eta_s=None if p.eta_s is None else round(p.eta_s, 1), wait=p.wait)  # fmt: skip
 
-    return show
-
-
-def _live(screen: Screen, stopping: Callable[[], bool]) -> Show:
-    def show(looks: Sequence[Progress], elapsed: float) -> None:
-        screen.draw(picture(looks, elapsed, stopping=stopping()))
-
-    return show
-
-
-@asynccontextmanager
-async def shown(
-    how: Style, screen: Screen, log: BoundLogger, look: Look, stopping: Callable[[], bool], *, every: float = LINE_EVERY
-) -> AsyncIterator[None]:
-    """Show ``look()`` from time to time while the context lasts; ``every`` is in seconds, for what is not live.
-
-    ``stopping`` is whether it was interrupted, and lets end what is in flight.
-    """
-    match how:
-        case "none":
+    if how == "none":
+        yield
+        return
+    show: Show = {"live": live, "lines": lines, "log": logged}[how]
+    with screen.live() if how == "live" else nullcontext():
+        task = asyncio.create_task(_forever(show, look, 0.25 if how == "live" else every))
+        try:
             yield
-        case "live":
-            with screen.live():
-                async with _every(LIVE_EVERY, look, _live(screen, stopping)):
-                    yield
-        case "lines":
-            async with _every(every, look, _lines(screen)):
-                yield
-        case "log":
-            async with _every(every, look, _logged(log)):
-                yield
-        case _:
-            assert_never(how)
+        finally:
+            task.cancel()
+            # The display must not hide how the run ended: what it failed of is raised behind that.
+            for problem in await asyncio.gather(task, return_exceptions=True):
+                if isinstance(problem, Exception):
+                    raise problem
 
 
-@asynccontextmanager
-async def _every(seconds: float, look: Look, show: Show) -> AsyncIterator[None]:
+async def _forever(show: Show, look: Look, every: float) -> None:
     clock = asyncio.get_running_loop().time
     began = clock()
-
-    async def forever() -> None:
-        due = began + seconds
-        while True:
-            # Looked at more often than shown: the speed is measured from one look to another.
-            await asyncio.sleep(min(seconds, LOOK_EVERY))
-            looks = look()
-            if looks and clock() >= due:
-                show(looks, clock() - began)
-                due = max(due + seconds, clock())
-
-    task = asyncio.create_task(forever())
-    try:
-        yield
-    finally:
-        task.cancel()
-        # The display must not hide how the run ended: whatever it died of is told apart.
-        for problem in await asyncio.gather(task, return_exceptions=True):
-            if isinstance(problem, Exception):
-                raise problem
+    due = began + every
+    while True:
+        # Looked at more often than shown: the speed is measured from one look to another.
+        await asyncio.sleep(min(every, 1.0))
+        looks = look()
+        if looks and clock() >= due:
+            show(looks, clock() - began)
+            due = max(due + every, clock())

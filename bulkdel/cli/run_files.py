@@ -13,7 +13,7 @@ import click
 
 from bulkdel.cli.context import AppContext
 from bulkdel.errors import BulkdelError, ConfigurationError
-from bulkdel.text import safe
+from bulkdel.text import sanitize
 
 
 def place(given: Mapping[str, Any], world: AppContext, label: str) -> Path | None:
@@ -67,7 +67,7 @@ def find(words: str, world: AppContext) -> Path:
     :raises ConfigurationError: where there is none, or more than one
     :raises RunFileError: where the state folder cannot be found or read
     """
-    from bulkdel.render.overview import name_of
+    from bulkdel.render.overview import run_name
     from bulkdel.store.folder import SUFFIX, run_files, state_folder
 
     if os.path.isfile(words):
@@ -76,25 +76,27 @@ def find(words: str, world: AppContext) -> Path:
     known = [] if separated else run_files(state_folder(world.environ))
     name = words.removesuffix(SUFFIX)
     for path in known:
-        if name_of(path) == name:
+        if run_name(path) == name:
             return path
     meant = [path for path in known if name and path.name.startswith(name)]
     if len(meant) == 1:
         return meant[0]
     if meant:
-        shown = ", ".join(name_of(path) for path in meant[:5]) + (", …" if len(meant) > 5 else "")
-        raise ConfigurationError(f"more than one run begins with this: {safe(words)}", hint=f"they are: {shown}")
-    raise ConfigurationError(f"there is no such run: {safe(words)}", hint="bulkdel runs lists the runs that there are")
+        shown = ", ".join(run_name(path) for path in meant[:5]) + (", …" if len(meant) > 5 else "")
+        raise ConfigurationError(f"more than one run begins with this: {sanitize(words)}", hint=f"they are: {shown}")
+    raise ConfigurationError(
+        f"there is no such run: {sanitize(words)}", hint="bulkdel runs lists the runs that there are"
+    )
 
 
 def resuming(path: Path, more: Iterable[str] = ()) -> str:
     """``bulkdel resume PATH``, to be pasted into a shell, where the run at ``path`` can go on; empty where it cannot."""
-    from bulkdel.render.overview import goes_on
+    from bulkdel.render.overview import can_resume
     from bulkdel.store import Run
 
     try:
         with Run.open(path, check=False) as run:
-            if not goes_on(run):
+            if not can_resume(run):
                 return ""
             agreed = run.agreed
     except BulkdelError:
@@ -115,12 +117,12 @@ def carried(given: Mapping[str, Any]) -> list[str]:
 
 def discard(path: Path) -> None:
     """Take a run file away that nothing was asked for and that cannot go on, so that its name is free for the next try."""
-    from bulkdel.render.overview import goes_on
+    from bulkdel.render.overview import can_resume
     from bulkdel.store import Run
 
     try:
         with Run.open(path, check=False) as run:
-            if run.begun or goes_on(run):
+            if run.begun or can_resume(run):
                 return
         path.unlink()
     except (BulkdelError, OSError):

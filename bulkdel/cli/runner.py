@@ -21,9 +21,9 @@ from bulkdel.cli.signals import Interrupts, once_more, watched
 from bulkdel.cli.tally import Tally
 from bulkdel.errors import ConfigurationError, RunFileError
 from bulkdel.model import Policy, RunStatus, Settled
-from bulkdel.render.planned import too_long
+from bulkdel.render.plan import too_long
 from bulkdel.report import Counts, Plan, Report
-from bulkdel.text import many, safe
+from bulkdel.text import pluralize, sanitize
 
 if TYPE_CHECKING:
     from structlog.stdlib import BoundLogger
@@ -133,7 +133,9 @@ def perform(act: Act, world: AppContext) -> int:
             # Everything that can be found wrong is found here, before anything is sent.
             stream = stack.enter_context(output.settled_stream(act.settled, world))
             log = stack.enter_context(
-                logs.told(screen, quiet=act.quiet, verbose=act.verbose, as_json=act.log_json or not screen.terminal)
+                logs.configure_logging(
+                    screen, quiet=act.quiet, verbose=act.verbose, as_json=act.log_json or not screen.terminal
+                )
             )
             ended = run_async(lambda: _Running(act, world, screen, log, path).run(stream))
     except ConfigurationError:
@@ -175,10 +177,9 @@ def finish(act: Act, ended: Ended, world: AppContext, screen: Screen) -> int:
         status = status or 1
     if status != 0:
         if report.bug:
-            screen.error(f"bulkdel ran into a bug: {safe(report.bug)}")
-        screen.error(_sentence(report), safe(report.hint) or _where_to_look(act, report))
-    act.metrics.account(report)
-    act.metrics.end(status, screen.warning)
+            screen.error(f"bulkdel ran into a bug: {sanitize(report.bug)}")
+        screen.error(_sentence(report), sanitize(report.hint) or _where_to_look(act, report))
+    act.metrics.finish(status, screen.warning, report)
     if plan is not None and not act.quiet and (warning := too_long(plan, act.policy)):
         screen.warning(warning)
     for words in _way_on(act, ended, world):
@@ -188,10 +189,10 @@ def finish(act: Act, ended: Ended, world: AppContext, screen: Screen) -> int:
 
 def _sentence(report: Report) -> str:
     if report.status == "refused":
-        return f"refused: {safe(report.reason)}" if report.reason else "refused"
+        return f"refused: {sanitize(report.reason)}" if report.reason else "refused"
     if not report.selected and report.reason:
-        return f"{report.status}: nothing was deleted: {safe(report.reason)}"
-    return safe(report.summary(), 2000)
+        return f"{report.status}: nothing was deleted: {sanitize(report.reason)}"
+    return sanitize(report.summary(), 2000)
 
 
 def _where_to_look(act: Act, report: Report) -> str:
@@ -291,15 +292,15 @@ class _Running:
 
         def hear(event: Any) -> None:
             self._tally.hear(event)
-            act.metrics.hear(event)
+            act.metrics.on_event(event)
             tell(event)
 
         async def settled(page: Sequence[Settled]) -> None:
-            self._samples.take(page)
-            lines.take(page)
+            self._samples.add(page)
+            lines.add(page)
 
         if self._path is not None:
-            self._log.info("run file", path=str(self._path))
+            self._log.info("run file", path=str(self._path), _sentence=f"run file: {self._path}")
         async with AsyncExitStack() as stack:
             # Around the client: when the crew is left, everything that it told is in the run file.
             more = await stack.enter_async_context(act.crew.options()) if act.crew is not None else {}
@@ -309,8 +310,8 @@ class _Running:
             self._client = client
             with watched(interrupts.hear):
                 async with (
-                    act.metrics.kept(client.progress, self._screen.warning),
-                    progress.shown(how, self._screen, self._log, client.progress, self._stopping.is_set),
+                    act.metrics.written(client.progress, self._screen.warning),
+                    progress.show_progress(how, self._screen, self._log, client.progress, self._stopping.is_set),
                 ):
                     common = {
                         "policy": act.policy,
@@ -378,7 +379,7 @@ class _Running:
         self._stopping.set()
         if self._asking:
             self._screen.say("")  # the cursor stands behind the question
-        lets = f"letting {many(flying, 'request')} in flight end" if flying else "no request is in flight"
+        lets = f"letting {pluralize(flying, 'request')} in flight end" if flying else "no request is in flight"
         self._screen.say(f"stopping: {lets}; {once_more(number)}")
 
     def _at_once(self) -> None:

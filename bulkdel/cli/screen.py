@@ -1,7 +1,8 @@
-"""The command's stderr: lines that people read, above a progress display where there is one."""
+"""The command's stderr: lines that people read, above a progress display if there is one."""
 
 from __future__ import annotations
 
+import io
 import os
 import re
 from collections.abc import Iterable, Iterator, Mapping
@@ -16,53 +17,57 @@ if TYPE_CHECKING:
 
 
 class Screen:
-    """Writes lines to stderr, each without any key, and never fails because nobody reads them any more.
+    """Writes lines to stderr, each without any key, and never fails because its reader went away.
 
-    ``terminal`` is whether somebody looks, ``colour`` whether they want colours (``NO_COLOR`` and ``TERM=dumb`` say no),
-    ``moving`` whether the cursor can be moved, which a live display needs.
+    ``terminal``: stderr is a terminal. ``color``: it can show colors, and its owner has not declined them (``NO_COLOR``).
+    ``moving``: its cursor can be moved, which a live display needs.
     """
 
-    def __init__(self, world: AppContext) -> None:
-        self._world = world
-        self._stream = world.stderr
-        self.terminal = is_terminal(world.stderr)
-        self.moving = self.terminal and world.environ.get("TERM", "") not in ("", "dumb")
-        self.colour = wants_colour(world.stderr, world.environ)
+    def __init__(self, app: AppContext) -> None:
+        self._app = app
+        self._stream = app.stderr
+        self.terminal = is_terminal(app.stderr)
+        self.moving = self.terminal and app.environ.get("TERM", "") not in ("", "dumb")
+        self.color = self.moving and not app.environ.get("NO_COLOR")  # https://no-color.org
         self._live: Live | None = None
 
+    def say_wrapped(self, *lines: str) -> None:
+        """Lines to be read; a terminal shows them wrapped between words."""
+        hidden = map(self._app.hide, lines)
+        for line in wrapped(hidden, width(self._stream, self._app.environ)) if self.terminal else hidden:
+            self.say(line)
+
     def say(self, line: str) -> None:
-        """One line (it may hold colours), as it is; a live display stays below it."""
-        line = self._world.hide(line)
+        """One line as it is, never wrapped, so that a command or a path in it can be copied; a live display stays below it."""
+        line = self._app.hide(line)
         if self._live is not None:
             from rich.text import Text
 
             self._live.console.print(Text.from_ansi(line), soft_wrap=True)
-            return
-        with suppress(OSError, ValueError):  # stderr closed: there is nobody left to tell
-            self._stream.write(line + "\n")
-            self._stream.flush()
+        else:
+            self._write(line + "\n")
 
     def ask(self, question: str) -> None:
-        """Words with no line end behind them, for an answer to be typed there."""
-        with suppress(OSError, ValueError):
-            self._stream.write(self._world.hide(question))
-            self._stream.flush()
-
-    def tell(self, *lines: str) -> None:
-        """Lines to be read, broken between words where a terminal shows them; what is to be copied is said."""
-        hidden = map(self._world.hide, lines)
-        for line in folded(hidden, width(self._stream, self._world.environ)) if self.terminal else hidden:
-            self.say(line)
+        """A question without an end of line, for the answer to be typed behind it."""
+        self._write(self._app.hide(question))
 
     def error(self, message: str, hint: str = "") -> None:
-        self.tell(f"error: {message}")
+        self._message("error", message, hint)
+
+    def warning(self, message: str, hint: str = "") -> None:
+        self._message("warning", message, hint)
+
+    def _message(self, level: str, message: str, hint: str) -> None:
+        self.say_wrapped(f"{level}: {message}")
         if hint:
             self.say(f"hint: {hint}")  # it may hold a command
 
-    def warning(self, message: str, hint: str = "") -> None:
-        self.tell(f"warning: {message}")
-        if hint:
-            self.say(f"hint: {hint}")
+    def _write(self, words: str) -> None:
+        with suppress(OSError, ValueError):  # stderr is closed: nothing can be said any more
+            self._stream.write(words)
+            self._stream.flush()
+
+    # ------------------------------------------------------------------ the live display
 
     @contextmanager
     def live(self) -> Iterator[None]:
@@ -74,13 +79,13 @@ class Screen:
             self._end()
 
     def draw(self, what: RenderableType) -> None:
-        """Show ``what`` in the live display, in the place of what it showed before; nothing while something is asked."""
+        """Show ``what`` in the live display, in the place of what it showed before; nothing while a question is asked."""
         if self._live is not None:
             self._live.update(what, refresh=True)
 
     @contextmanager
     def still(self) -> Iterator[None]:
-        """Take the live display away while something is asked."""
+        """Take the live display away while a question is asked."""
         if self._live is None:
             yield
             return
@@ -93,14 +98,11 @@ class Screen:
     def _begin(self) -> None:
         from rich.live import Live
 
-        # Each time a new one: one that is started again believes that it stands where it stood, and wipes what was asked.
+        # A new one each time: one that is started again believes that it stands where it stood, and wipes the question.
         self._live = Live(
-            console=console(self._stream, colour=self.colour),
-            auto_refresh=False,
-            transient=True,
-            redirect_stdout=False,
-            redirect_stderr=False,
-        )
+            console=console(self._stream, color=self.color),
+            auto_refresh=False, transient=True, redirect_stdout=False, redirect_stderr=False,
+        )  # fmt: skip
         self._live.start()
 
     def _end(self) -> None:
@@ -109,77 +111,56 @@ class Screen:
             live.stop()
 
 
-def wants_colour(stream: TextIO, environ: Mapping[str, str]) -> bool:
-    """Colours only on a terminal that can show them and whose owner has not declined them (https://no-color.org)."""
-    return is_terminal(stream) and not environ.get("NO_COLOR") and environ.get("TERM", "") not in ("", "dumb")
-
-
-_COLOURS = re.compile(r"\x1b\[[0-9;]*m")
-
-WIDTH = 80
-"""Columns of a terminal that does not say how many it has."""
-
-
 def width(stream: TextIO, environ: Mapping[str, str]) -> int:
-    """The terminal's columns: ``COLUMNS``, or what it says itself; within 40 and 120, since longer lines are hard to read.
+    """The terminal's columns: ``COLUMNS``, or its own word, or 80; within 40 and 120, because longer lines are hard to read.
 
-    None at all is what a terminal says that was never told its size: a serial console, a container's, one that a program made.
+    A terminal that was never given a size says 0: a serial console, a container's, one that a program made.
     """
     given = environ.get("COLUMNS", "")
     columns = int(given) if given.isascii() and given.isdigit() and len(given) < 6 else 0
     if not columns:
-        try:
+        with suppress(OSError, ValueError):
             columns = os.get_terminal_size(stream.fileno()).columns
-        except (OSError, ValueError):
-            columns = 0
-    return min(120, max(40, columns or WIDTH))
+    return min(120, max(40, columns or 80))
 
 
-def folded(lines: Iterable[str], wide: int) -> list[str]:
-    """``lines`` broken between words, what comes behind indented by two more; a path or an id is never broken."""
-    return [part for line in lines for part in _parts(line, wide)]
+def wrapped(lines: Iterable[str], columns: int) -> list[str]:
+    """``lines`` broken between words, what follows indented by two more; a path or an id is never broken."""
+    return [part for line in lines for part in _parts(line, columns)]
 
 
-def _parts(line: str, wide: int) -> Iterator[str]:
+def _parts(line: str, columns: int) -> Iterator[str]:
     indent = " " * (len(line) - len(line.lstrip()) + 2)
     part = ""
     for word in re.split(r"(?<=\S) ", line):
         longer = f"{part} {word}" if part else word
-        if part and _columns(longer) > wide:
+        if part and _cells(longer) > columns:
             yield part
             longer = indent + word
         part = longer
     yield part
 
 
-def _columns(words: str) -> int:
-    """How wide it is on a terminal: colours take no room, some characters take two columns."""
+def _cells(words: str) -> int:
+    """How many columns it takes: colors take none, some characters take two."""
     from rich.cells import cell_len
 
-    return cell_len(_COLOURS.sub("", words))
+    return cell_len(re.sub(r"\x1b\[[0-9;]*m", "", words))
 
 
-def console(stream: TextIO, *, colour: bool, width: int | None = None) -> Console:
+def console(stream: TextIO, *, color: bool, width: int | None = None) -> Console:
     """A rich console on ``stream`` that obeys nothing inside the words: no markup, no emoji, no highlighting."""
     from rich.console import Console
 
+    # Colors are the terminal's own sixteen, which its owner has chosen to be readable.
     return Console(
-        file=stream,
-        no_color=not colour,
-        color_system="standard"
-        if colour
-        else None,  # a terminal's own sixteen, which its owner has chosen to be readable
-        markup=False,
-        emoji=False,
-        highlight=False,
-        width=width,
-    )
+        file=stream, no_color=not color, color_system="standard" if color else None, markup=False, emoji=False,
+        highlight=False, width=width,
+    )  # fmt: skip
 
 
-def drawn(what: RenderableType, width: int = 80) -> str:
-    """What ``what`` looks like without colours in ``width`` columns."""
-    import io
-
+def drawn(what: RenderableType, columns: int = 80) -> list[str]:
+    """The lines that ``what`` takes in so many columns, without colors."""
     stream = io.StringIO()
-    console(stream, colour=False, width=width).print(what)
-    return "\n".join(line.rstrip() for line in stream.getvalue().splitlines())
+    console(stream, color=False, width=columns).print(what)
+    return [line.rstrip() for line in stream.getvalue().splitlines()]

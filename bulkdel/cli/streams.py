@@ -8,22 +8,22 @@ import sys
 from typing import TextIO
 
 
-def opened() -> None:
+def open_closed_streams() -> None:
     """Open the null device as each of stdin, stdout and stderr that Python found closed.
 
-    Left closed, their numbers go to whatever is opened next: uvloop aborts the process when it closes a socket of such a
-    number (an assertion of libuv's), and what is written to stdout would go to a file or a service.
+    If they stayed closed, their numbers would go to whatever is opened next: uvloop aborts the process when it closes a socket
+    of such a number (an assertion of libuv's), and what is written to stdout would go to a file or a service.
     """
     for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
         if getattr(sys, name) is None:
-            # The system gives the lowest number that is free, which is that of the closed one: these go in order.
+            # The system gives the lowest free number, which is that of the closed one: these go in order.
             descriptor = os.open(os.devnull, os.O_RDWR)
             stream = open(descriptor, mode, encoding="utf-8", closefd=False)  # noqa: SIM115 - for as long as the process lives
             setattr(sys, name, stream)
 
 
 def buffered(stream: TextIO) -> TextIO:
-    """``stream`` with a buffer under it where there is none (``PYTHONUNBUFFERED``, as in many container images).
+    """``stream`` with a buffer under it if it has none (``PYTHONUNBUFFERED``, as in many container images).
 
     Text over a bare file takes no notice of how much was written: a terminal takes 2,048 bytes when a signal is on its way,
     and the rest of an account was lost. Every line is still written when it ends.

@@ -3,61 +3,66 @@
 from __future__ import annotations
 
 import shlex
+from collections.abc import Sequence
 from typing import get_args
 
 from bulkdel.cli.context import AppContext, is_terminal
 from bulkdel.cli.output import Samples
-from bulkdel.cli.screen import WIDTH, drawn, folded, width
+from bulkdel.cli.screen import drawn, width, wrapped
 from bulkdel.model import FULFILLED, Outcome, Policy
-from bulkdel.render.planned import describe, forecast
-from bulkdel.render.summary import ADVICE, costs, dataset_lines, headline, spent, unverified, without_answer
+from bulkdel.render.plan import describe, forecast
+from bulkdel.render.wording import ADVICE, costs, dataset_lines, headline
 from bulkdel.report import FIRST, DatasetReport, Plan, Report
-from bulkdel.text import safe, title
+from bulkdel.text import NAME, sanitize, title
 
 
 def text(report: Report, samples: Samples, *, plan: Plan | None = None, policy: Policy | None = None) -> list[str]:
     """The summary as plain lines, most below 80 columns; ids are never cut.
 
-    With ``plan`` nothing was to be deleted: it is shown in the place of endings.
+    With ``plan`` nothing was to be deleted: it stands in the place of endings.
     """
     if plan is not None and report.status in ("complete", "incomplete"):
-        how = "Planned" if report.run else "Dry run"
-        by = policy or Policy()
-        would = forecast(plan, by, selected=report.selected, listed=report.listed)
-        lines = [f"{how}, nothing was deleted: {would}", *describe(plan, by, named=0 if report.run else FIRST)]
-        if not report.run and any(d.selected > len(d.first) > 0 for d in plan.datasets):
-            lines.append("  every document: bulkdel plan (or bulkdel job --plan), then bulkdel report")
+        lines = _planned(plan, policy or Policy(), kept=report.run is not None)
     else:
         lines = [headline(report)]
         for dataset in report.datasets:
             lines += ["", title(dataset.provider, dataset.dataset, dataset.name)]
             lines += [f"  {words}" for words in dataset_lines(dataset)]
         lines += _rejections(report, samples)
-    lines += ["", *without_answer(samples.answers_lost), *unverified(report), costs(report), *spent(report)]
+    lines += ["", *costs(report, samples.answers_lost)]
     if report.run:
         lines.append(f"run file: {report.run}")
     return lines
 
 
+def _planned(plan: Plan, policy: Policy, *, kept: bool) -> list[str]:
+    """A plan; one that is ``kept`` in a run file names no documents, because its report names them all."""
+    lines = [f"{'Planned' if kept else 'Dry run'}, nothing was deleted: {forecast(plan, policy)}"]
+    lines += describe(plan, policy, named=0 if kept else FIRST)
+    if not kept and any(dataset.selected > len(dataset.first) > 0 for dataset in plan.datasets):
+        lines.append("  every document: bulkdel plan (or bulkdel job --plan), then bulkdel report")
+    return lines
+
+
 def _rejections(report: Report, samples: Samples) -> list[str]:
     lines: list[str] = []
-    outcomes: list[Outcome] = [o for o in get_args(Outcome) if o not in FULFILLED and report.reasons.get(o)]
-    if report.status == "refused":  # the headline says why; running it again would be refused again
-        outcomes = [outcome for outcome in outcomes if outcome != "not_attempted"]
+    outcomes: tuple[Outcome, ...] = get_args(Outcome)
     for outcome in outcomes:
-        lines += ["", f"{report.reasons[outcome]} {outcome.replace('_', ' ')}: {ADVICE[outcome]}"]
-        if outcome != "not_attempted":
-            shown = samples.words(outcome)
-            lines += [f"  {words}" for words in shown]
-            more = report.reasons[outcome] - len(shown)
-            if shown and more > 0:
-                where = f": {shlex.join(['bulkdel', 'report', report.run])}" if report.run else ""
-                lines.append(f"  and {more} more{where}")
+        n = report.reasons.get(outcome, 0)
+        # A run that was refused says why in its first line; running it again would be refused again.
+        if not n or outcome in FULFILLED or (outcome == "not_attempted" and report.status == "refused"):
+            continue
+        lines += ["", f"{n} {outcome.replace('_', ' ')}: {ADVICE[outcome]}"]
+        shown = samples.words(outcome) if outcome != "not_attempted" else []
+        lines += [f"  {words}" for words in shown]
+        if shown and n > len(shown):
+            where = f": {shlex.join(['bulkdel', 'report', report.run])}" if report.run else ""
+            lines.append(f"  and {n - len(shown)} more{where}")
     return lines
 
 
 def show(
-    world: AppContext,
+    app: AppContext,
     report: Report,
     samples: Samples,
     *,
@@ -65,52 +70,51 @@ def show(
     policy: Policy | None = None,
     where: str = "stdout",
 ) -> None:
-    """Write the summary: a table of the datasets on a terminal, plain lines elsewhere.
+    """Write the summary: at a terminal wrapped, and with a table if there are several datasets.
 
-    :raises OSError: where the stream cannot be written
+    :raises OSError: if the stream cannot be written
     """
-    stream = world.stdout if where == "stdout" else world.stderr
-    lines = [world.hide(words) for words in text(report, samples, plan=plan, policy=policy)]
+    stream = app.stdout if where == "stdout" else app.stderr
+    lines = [app.hide(words) for words in text(report, samples, plan=plan, policy=policy)]
     if is_terminal(stream):
-        wide = width(stream, world.environ)
-        lines = folded(lines, wide)
+        columns = width(stream, app.environ)
+        lines = wrapped(lines, columns)
         if plan is None and len(report.datasets) > 1:
-            lines += ["", *(world.hide(words) for words in table(report.datasets, wide))]
+            lines += ["", *(app.hide(words) for words in table(report.datasets, columns))]
     stream.write("\n".join(lines) + "\n")
     stream.flush()
 
 
-def table(datasets: tuple[DatasetReport, ...], width: int = WIDTH) -> list[str]:
-    """One row for each dataset, in ``width`` columns; long names are folded, never cut away."""
+def table(datasets: Sequence[DatasetReport], columns: int = 80) -> list[str]:
+    """One row for each dataset, in so many columns; long names are folded, never cut away."""
     from rich import box
     from rich.table import Table
     from rich.text import Text
 
     several = len({d.provider for d in datasets}) > 1
+    rows = [_numbers(d) for d in datasets]
+    # Of the others only what holds something: there is no room to spare for zeros.
+    always = ("listed", "deleted", "still there")
+    headings = [heading for heading in rows[0] if heading in always or any(row[heading] for row in rows)]
     grid = Table(box=box.SIMPLE_HEAD, pad_edge=False)
-    if several:
-        grid.add_column("provider")
-    grid.add_column("dataset", overflow="fold")
-    headings = [heading for heading in _COLUMNS if heading in _ALWAYS or any(_number(d, heading) for d in datasets)]
+    for heading in ("provider", "dataset") if several else ("dataset",):
+        grid.add_column(heading, overflow="fold")
     for heading in headings:
         grid.add_column(heading.replace(" ", "\n"), justify="right", vertical="bottom")
-    for d in datasets:
-        cells = [safe(d.name, 60) or safe(d.dataset), *(str(_number(d, heading)) for heading in headings)]
+    for d, row in zip(datasets, rows, strict=True):
+        cells = [sanitize(d.name, NAME) or sanitize(d.dataset), *(str(row[heading]) for heading in headings)]
         grid.add_row(*map(Text, [d.provider, *cells] if several else cells))
-    return [line for line in drawn(grid, width).splitlines() if line]
+    return [line for line in drawn(grid, columns) if line]
 
 
-_COLUMNS = ("listed", "left alone", "deleted", "already gone", "rejected", "not attempted", "still there")
-_ALWAYS = ("listed", "deleted", "still there")
-"""The columns that are there though they hold nothing; the others have no room to spare for noughts."""
-
-
-def _number(dataset: DatasetReport, heading: str) -> int | str:
+def _numbers(dataset: DatasetReport) -> dict[str, int | str]:
     c = dataset.counts
-    match heading:
-        case "left alone":
-            return c.skipped
-        case "still there":
-            return "?" if dataset.remaining is None else dataset.remaining
-        case _:
-            return int(getattr(c, heading.replace(" ", "_")))
+    return {
+        "listed": c.listed,
+        "left alone": c.skipped,
+        "deleted": c.deleted,
+        "already gone": c.already_gone,
+        "rejected": c.rejected,
+        "not attempted": c.not_attempted,
+        "still there": "?" if dataset.remaining is None else dataset.remaining,
+    }

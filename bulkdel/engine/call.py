@@ -129,7 +129,7 @@ class Call:
         idle = {name: self._idle(name) for name in self.channels}
         one_goes_on = not all(idle.values())
         for name in self.channels:
-            ours = "done" if idle[name] and one_goes_on else "us"
+            ours = "done" if idle[name] and one_goes_on else "client"
             self.timelines[name].add(self._sample(name, at, span, now, ours))
 
     @contextmanager

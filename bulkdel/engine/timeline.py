@@ -21,7 +21,7 @@ class Sample:
     ``at`` is seconds since the call began, ``span_s`` how long the stretch is. ``settled`` and ``requests`` are counts in it,
     ``p50_s`` and ``p95_s`` how long answers took in it (None without one). ``in_flight`` is the most at once, ``concurrency``
     is as it ended, ``rate`` what pacing aimed at per second then (None: no known limit). ``waited`` has seconds by cause and adds up to
-    ``span_s``; the cause ``us`` is time in which nothing outside held it back, ``done`` such in which another provider went on.
+    ``span_s``; the cause ``client`` is time in which nothing outside held it back, ``done`` such in which another provider went on.
     """
 
     at: float

@@ -80,7 +80,7 @@ async def purge(
         call.names[planned.provider, planned.dataset] = planned.name
         call.sizes[planned.provider, planned.dataset] = planned.selected
 
-    why, hint = refusal(plan.selected + settled_before, call.policy, begun=settled_before > 0)
+    why, hint = refusal(plan.selected + settled_before, call.policy)
     if on_plan is not None:
         on_plan(plan)
     # Where everything was stopped there is nobody to ask any more, and what nobody was asked for must not count as begun.

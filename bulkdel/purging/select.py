@@ -43,17 +43,16 @@ def job(work: Work, provider: Provider, policy: Policy, indexing: Indexing) -> J
     )
 
 
-def refusal(selected: int, policy: Policy, *, begun: bool = False) -> tuple[str, str]:
-    """Why the guards refuse to delete this many, and what to do; empty where they do not. ``begun``: some are gone already."""
-    nothing = "nothing more was deleted" if begun else "nothing was deleted"
+def refusal(selected: int, policy: Policy) -> tuple[str, str]:
+    """Why the guards refuse to delete this many, and what to do; empty where they do not."""
     if policy.max_delete is not None and selected > policy.max_delete:
         return (
             f"the selection has {many(selected, 'document')}, more than max_delete allows: {policy.max_delete}",
-            f"{nothing}; raise max_delete or select fewer",
+            "raise max_delete or select fewer",
         )
     if policy.expect is not None and selected != policy.expect:
         return (
             f"the selection has {many(selected, 'document')}, but expect says: {policy.expect}",
-            f"{nothing}; a dry run shows the selection",
+            "a dry run shows the selection",
         )
     return "", ""

@@ -1,4 +1,4 @@
-"""A run at a glance: what became of it, its counts, and whether it can go on."""
+"""A run at a glance: what became of it, its counts, and whether resuming it makes sense."""
 
 from __future__ import annotations
 
@@ -11,26 +11,13 @@ from bulkdel.purging.recorded import unread
 from bulkdel.report import Counts
 from bulkdel.store import Run, State
 
-STATES: dict[State, str] = {
-    "planned": "planned",
-    "running": "running",
-    "crashed": "crashed",
-    "complete": "complete",
-    "incomplete": "incomplete",
-    "refused": "refused",
-    "stopped": "stopped",
-    "deadline": "deadline",
-    "interrupted": "interrupted",
-}
-"""What became of a run, as a list of runs shows it."""
-
 
 @dataclass(frozen=True, slots=True)
 class Overview:
-    """One run file. ``problem`` says why it could not be read, and then the rest is empty.
+    """One run file. ``problem`` says why it cannot be read, and then the rest is empty.
 
-    ``created_at`` is in Unix seconds. ``goes_on``: resuming it has something to do, and nobody said no. ``reason`` is why its last
-    session ended as it did, where there is more to say than ``state``. ``unread``: there may be more documents than it counts.
+    ``created_at`` is in Unix seconds. ``resumable``: resuming it has something to do, and nothing refused it. ``reason`` is why
+    its last session ended as it did. ``input_truncated``: there may be more documents than it counts.
     """
 
     path: Path
@@ -38,15 +25,14 @@ class Overview:
     act: str = ""
     created_at: float | None = None
     counts: Counts = field(default_factory=Counts)
-    goes_on: bool = False
+    resumable: bool = False
     reason: str = ""
-    unread: bool = False
+    input_truncated: bool = False
     problem: str = ""
-    hint: str = ""
 
     @property
     def name(self) -> str:
-        return name_of(self.path)
+        return run_name(self.path)
 
     def as_dict(self) -> dict[str, Any]:
         c = self.counts
@@ -66,35 +52,33 @@ class Overview:
         }
 
 
-def look(path: Path) -> Overview:
-    """The run file at ``path``; whatever is wrong with it is said in the answer, never raised."""
+def overview(path: Path) -> Overview:
+    """The run file at ``path``; whatever is wrong with it stands in the answer and is never raised."""
     try:
         with Run.open(path, check=False) as run:
             header, reason = run.header, run.sessions()[-1].reason
             return Overview(
-                path, run.state, header.act, header.created_at, run.counts(), offered(run), reason, unread(run)
+                path, run.state, header.act, header.created_at, run.counts(), worth_resuming(run), reason, unread(run)
             )
     except (BulkdelError, OSError) as error:
-        return Overview(path, problem=str(error), hint=getattr(error, "hint", ""))
+        return Overview(path, problem=str(error))
 
 
-def goes_on(run: Run) -> bool:
+def can_resume(run: Run) -> bool:
     """Whether resuming the run has something to do."""
-    if unfinished_plan(run) or run.targets == "open":
-        return False
-    return run.go_on()
+    return run.targets != "open" and not unfinished_plan(run) and run.go_on()
 
 
-def offered(run: Run) -> bool:
-    """Whether going on is worth naming: what a guard or a person refused would be refused again, as it is.
+def worth_resuming(run: Run) -> bool:
+    """Whether to name the command that resumes: what a guard or the user refused would be refused again, as it is.
 
-    A refusal ends no run whose deletes had begun, nor a plan, which waits for whoever carries it out.
+    A refusal ends no run whose deletes had begun, and no plan that was made before it.
     """
-    if run.state != "refused":
-        return goes_on(run)
-    first = run.sessions()[0]
-    kept = run.begun or (first.act == "plan" and first.status != "refused")
-    return kept and goes_on(run)
+    if run.state == "refused":
+        first = run.sessions()[0]
+        planned = first.act == "plan" and first.status != "refused"
+        return (run.begun or planned) and can_resume(run)
+    return can_resume(run)
 
 
 def unfinished_plan(run: Run) -> bool:
@@ -102,6 +86,6 @@ def unfinished_plan(run: Run) -> bool:
     return run.header.act == "plan" and not {"complete", "none"} & set(run.listings().values())
 
 
-def name_of(path: Path) -> str:
+def run_name(path: Path) -> str:
     """What a run is called: its file's name without the ending."""
     return path.name.removesuffix(".run")

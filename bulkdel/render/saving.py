@@ -1,13 +1,14 @@
-"""A report into a file: whole or not at all, readable for its owner alone, and never over a run file."""
+"""A file of ours, written whole or not at all, and never over a run file."""
 
 from __future__ import annotations
 
 import os
 import stat
 import tempfile
-from collections.abc import Iterable
-from contextlib import suppress
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import TextIO
 
 from bulkdel.errors import ConfigurationError
 from bulkdel.store.lock import SUFFIX as LOCK
@@ -16,12 +17,12 @@ _MAGIC = b"SQLite format 3\x00"  # https://www.sqlite.org/fileformat.html, 1.3
 
 
 def save(path: Path, pieces: Iterable[str]) -> None:
-    """Write ``pieces`` to ``path``, which appears when all are there; a device or a pipe is written straight.
+    """Write a report to ``path``, which appears when it is whole; a device or a pipe is written straight.
 
-    The file is its owner's alone (0600), as the run file is: names of documents are nobody else's business.
+    The file is its owner's alone (0600), as the run file is: it has the names of documents.
 
-    :raises ConfigurationError: where ``path`` is a run file, which is evidence
-    :raises OSError: where it cannot be written; what was there is there still
+    :raises ConfigurationError: if ``path`` is a run file, which is evidence
+    :raises OSError: if it cannot be written; what was there is still there
     """
     where = os.path.realpath(path)
     if is_run_file(where):
@@ -32,10 +33,17 @@ def save(path: Path, pieces: Iterable[str]) -> None:
         with open(where, "w", encoding="utf-8", newline="") as stream:
             stream.writelines(pieces)
         return
+    with _replacing(where) as stream:
+        stream.writelines(pieces)
+
+
+@contextmanager
+def _replacing(where: str) -> Iterator[TextIO]:
+    """A stream whose text takes the place of ``where`` in one step when the block ends well."""
     descriptor, beside = tempfile.mkstemp(dir=os.path.dirname(where), prefix=f".{os.path.basename(where)[:100]}.")
     try:
         with open(descriptor, "w", encoding="utf-8", newline="") as stream:
-            stream.writelines(pieces)
+            yield stream
             stream.flush()
             os.fsync(stream.fileno())
         os.replace(beside, where)
@@ -46,8 +54,8 @@ def save(path: Path, pieces: Iterable[str]) -> None:
 
 
 def is_run_file(path: str) -> bool:
-    """Whether there is a run file, whatever its state: one that is being written has the name of its kind in its log only,
-    so that any SQLite database counts as one."""
+    """Whether there is a run file at ``path``, whatever its state: one that is being written has its mark in its log only, so
+    any SQLite database counts as one."""
     if os.path.exists(path + LOCK) or os.path.exists(path + "-wal"):
         return True
     try:

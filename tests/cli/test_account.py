@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from bulkdel.cli import runner, summary
-from bulkdel.cli.output import SAMPLES, Samples, SettledLines
+from bulkdel.cli.output import Samples, SettledLines
 from bulkdel.model import RunStatus, Settled, Target
 from bulkdel.report import Counts, DatasetReport, Report
 from tests.cli.outside import DATASET, ENVIRON, KEY, OTHER, Closed, FakeClient, Terminal, invoke
@@ -184,7 +184,7 @@ def test_settled_lines_that_cannot_be_written_any_more_are_told_once() -> None:
     page = [Settled(Target("dify", "ds", "d"), "deleted", "", 1, "", 0.0)]
     lines = SettledLines(FullDisk(), str, failures.append)
     for _ in range(3):
-        lines.take(page)
+        lines.add(page)
     assert [error.errno for error in failures] == [28]
 
 
@@ -220,7 +220,7 @@ def test_the_summary_says_what_is_gone_what_is_not_and_what_to_do() -> None:
     dataset = report.datasets[0]
     dataset.remaining, dataset.new, dataset.new_count = 9, ("id7 late\x1b[1m.md",), 1
     samples = Samples()
-    samples.take([Settled(Target("dify", DATASET, "doc1"), "archived", "it is\narchived", 1, "a.md", 0.0)])
+    samples.add([Settled(Target("dify", DATASET, "doc1"), "archived", "it is\narchived", 1, "a.md", 0.0)])
     assert summary.text(report, samples) == [
         "Finished, but not everything is gone: 990 deleted, 2 already gone, 2 rejected, 4 not attempted of 998",
         "",
@@ -246,9 +246,9 @@ def test_a_few_rejected_documents_of_each_kind_are_kept() -> None:
     """A million rejected documents cost the summary nothing."""
     samples = Samples()
     for n in range(100):
-        samples.take([Settled(Target("dify", "ds", f"d{n}"), "refused", "no", 1, "", 0.0)] * 10)
-        samples.take([Settled(Target("dify", "ds", f"d{n}"), "deleted", "", 1, "", 0.0)])
-    assert len(samples.words("refused")) == SAMPLES
+        samples.add([Settled(Target("dify", "ds", f"d{n}"), "refused", "no", 1, "", 0.0)] * 10)
+        samples.add([Settled(Target("dify", "ds", f"d{n}"), "deleted", "", 1, "", 0.0)])
+    assert len(samples.words("refused")) == 3
     assert samples.words("deleted") == []
 
 

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from bulkdel.cli.confirm import is_yes, question
 from bulkdel.model import Policy
-from bulkdel.render.planned import describe
+from bulkdel.render.plan import describe
 from bulkdel.report import Plan, PlannedDataset
 from tests.cli.outside import DATASET, KEY, OTHER, FakeClient, invoke
 
@@ -135,7 +135,7 @@ def test_anything_else_refuses(typed: str) -> None:
     assert seen.status == 3
     assert client.deleted == []
     assert "error: refused: not confirmed: " in seen.stderr
-    assert "Refused: nothing was deleted: not confirmed: " in seen.stdout
+    assert "Refused, nothing was deleted: not confirmed: " in seen.stdout
 
 
 @pytest.mark.parametrize(("typed", "status"), [("2\n", 0), ("1\n", 3), ("Manuals\n", 3)])

@@ -470,7 +470,7 @@ def test_a_key_that_is_missing_ends_in_the_metrics(folder: Folder) -> None:
     file = folder.path / "bulkdel.prom"
     file.write_text("bulkdel_run_exit_status 0\n")
     assert folder.job("-y", "--metrics-file", str(file), environ={}).status == 2
-    assert "bulkdel_run_exit_status 2\n" in file.read_text()
+    assert "bulkdel_run_exit_status 2.0\n" in file.read_text()
 
 
 def test_lines_name_their_provider_where_the_job_does_not(folder: Folder) -> None:

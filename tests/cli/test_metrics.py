@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import json
-import re
 import stat
+import tempfile
 from dataclasses import replace as changed
 from pathlib import Path
 from typing import Any
@@ -13,39 +13,29 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from prometheus_client.parser import text_string_to_metric_families
 
 from bulkdel import events
-from bulkdel.cli.metrics import Metrics, escaped, replace
+from bulkdel.cli.metrics import Metrics
+from bulkdel.engine.progress import Progress
 from bulkdel.model import Settled, Target
 from tests.cli.inside import command, last, purge
 from tests.cli.outside import DATASET, PROGRESS, FakeClient, invoke
 from tests.engine.world import Service
 
-LABEL = r'[a-z_]+="(?:[^"\\\n]|\\["\\n])*"'
-SAMPLE = re.compile(rf"(bulkdel_[a-z_]+)(?:\{{({LABEL}(?:,{LABEL})*)\}})? (-?[0-9.e+-]+)")
-
 
 def samples(text: str) -> dict[str, float]:
-    """Each series of a file, checked line by line as the format has it: HELP and TYPE once before a family, no series twice."""
-    assert text.endswith("\n")
+    """Each series of a file as Prometheus's own parser reads it, the provider as its first label; none comes twice."""
     found: dict[str, float] = {}
-    family = ""
-    families: set[str] = set()
-    for line in text.removesuffix("\n").split("\n"):
-        if line.startswith("# HELP "):
-            family = line.split(" ")[2]
-            assert family not in families
-            families.add(family)
-        elif line.startswith("# TYPE "):
-            assert line in (f"# TYPE {family} counter", f"# TYPE {family} gauge")
-            assert family.endswith("_total") == line.endswith("counter")
-        else:
-            match = SAMPLE.fullmatch(line)
-            assert match is not None, line
-            assert match[1] == family
-            series = line.rpartition(" ")[0]
+    for family in text_string_to_metric_families(text):
+        assert family.documentation
+        assert family.type in ("counter", "gauge")
+        for sample in family.samples:
+            labels = sorted(sample.labels.items(), key=lambda label: label[0] != "provider")
+            words = ",".join(f'{name}="{value}"' for name, value in labels)
+            series = f"{sample.name}{{{words}}}" if words else sample.name
             assert series not in found
-            found[series] = float(match[3])
+            found[series] = sample.value
     return found
 
 
@@ -53,25 +43,34 @@ def settled(outcome: Any, provider: str = "dify") -> events.Settled:
     return events.Settled(Settled(Target(provider, "a", "b"), outcome, "", 1, "secret name", 0.0))
 
 
+async def shown(told: Metrics, look: Progress) -> None:
+    """A run that ends with this look at its provider."""
+    async with told.written(lambda: [look], no_warning):
+        pass
+
+
+def no_warning(message: str) -> None:
+    raise AssertionError(message)
+
+
 def test_every_event_ends_in_its_own_number(tmp_path: Path) -> None:
     """Every outcome is there from the beginning (a series that began with its first event would hide it), then counted."""
     now = [100.0]
     file = tmp_path / "bulkdel.prom"
-    told = Metrics(file, wall=lambda: now[0])
+    told = Metrics(file, clock=lambda: now[0])
     told.begin(["dify"])
     found = samples(file.read_text())
     assert found['bulkdel_documents_total{provider="dify",outcome="gave_up"}'] == 0
     assert found["bulkdel_run_start_time_seconds"] == 100
     assert "bulkdel_run_exit_status" not in found
-    told.hear(settled("deleted"))
-    told.hear(settled("archived"))
-    told.hear(settled("deleted"))
-    told.hear(events.Requeued(Target("dify", "a", "b"), "server_error", "500", 1.0))
-    told.hear(events.Paused("dify", "slow down", 12.5))
-    told.look([changed(PROGRESS, waited_s={"rate": 2.0}, requests=9)])
-    told.look([changed(PROGRESS, waited_s={"rate": 2.0, "us": 0.5}, requests=12)])
+    told.on_event(settled("deleted"))
+    told.on_event(settled("archived"))
+    told.on_event(settled("deleted"))
+    told.on_event(events.Requeued(Target("dify", "a", "b"), "server_error", "500", 1.0))
+    told.on_event(events.Paused("dify", "slow down", 12.5))
+    asyncio.run(shown(told, changed(PROGRESS, waited_s={"rate": 2.0, "client": 0.5}, requests=12)))
     now[0] = 160.0
-    told.end(1, lambda message: None)
+    told.finish(1, no_warning)
     found = samples(file.read_text())
     assert {series: number for series, number in found.items() if number} == {
         'bulkdel_documents_total{provider="dify",outcome="deleted"}': 2,
@@ -94,10 +93,14 @@ def test_every_event_ends_in_its_own_number(tmp_path: Path) -> None:
 
 @given(st.text())
 def test_any_name_is_one_label(name: str) -> None:
-    """Whatever a provider is called, the file stays well-formed, and what was escaped comes back."""
-    assert re.fullmatch(LABEL, f'a="{escaped(name)}"')
-    back = re.sub(r'\\([\\"n])', lambda found: "\n" if found[1] == "n" else found[1], escaped(name))
-    assert back == name.encode("utf-8", "replace").decode("utf-8")
+    """Whatever a provider is called, the file stays well-formed, and the name comes back; half a character becomes a mark."""
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder, "bulkdel.prom")
+        Metrics(file).begin([name])
+        (family,) = [
+            f for f in text_string_to_metric_families(file.read_bytes().decode()) if f.name == "bulkdel_requests"
+        ]
+    assert family.samples[0].labels == {"provider": name.encode("utf-8", "replace").decode("utf-8")}
 
 
 def test_a_run_leaves_its_numbers(tmp_path: Path) -> None:
@@ -117,7 +120,9 @@ def test_a_run_leaves_its_numbers(tmp_path: Path) -> None:
     assert found['bulkdel_left_documents{provider="dify"}'] == 0
     assert found["bulkdel_run_exit_status"] == 1
     waited = {series.split('"')[3]: number for series, number in found.items() if series.startswith("bulkdel_waited")}
-    assert {cause: number for cause, number in waited.items() if number} == json.loads(seen.stdout)["waited_s"]
+    account = json.loads(seen.stdout)["waited_s"]
+    assert account.pop("client") == account["us"]  # the label's word is the older one
+    assert {cause: number for cause, number in waited.items() if number} == account
     assert stat.S_IMODE(file.stat().st_mode) == 0o644
     assert not any(word in text for word in (*ids, "doc-0", DATASET))
     assert [path.name for path in tmp_path.glob("*prom*")] == ["bulkdel.prom"]
@@ -232,22 +237,24 @@ def test_a_disk_that_fills_later_is_told_once_and_stops_nothing(tmp_path: Path) 
     (folder / "bulkdel.prom").unlink()
     folder.rmdir()
     warnings: list[str] = []
-    told.end(0, warnings.append)
-    told.end(0, warnings.append)
+    told.finish(0, warnings.append)
+    told.finish(0, warnings.append)
     assert len(warnings) == 1
     assert warnings[0].startswith("cannot write the metrics to ")
 
 
 def test_a_reader_sees_the_old_file_or_the_new_one(tmp_path: Path) -> None:
-    """The file is replaced, not written over; one that is half written never has its name."""
-    file = tmp_path / "bulkdel.prom"
-    replace(file, "old\n")
-    with open(file) as reader:
-        replace(file, "new\n")
-        assert (reader.read(), file.read_text()) == ("old\n", "new\n")
-    with pytest.raises(UnicodeEncodeError):
-        replace(file, "\ud800")
-    assert [(path.name, path.read_text()) for path in tmp_path.iterdir()] == [("bulkdel.prom", "new\n")]
+    """The file is replaced, not written over; a link to it stays a link, and nothing is left beside it."""
+    file, link = tmp_path / "real" / "bulkdel.prom", tmp_path / "bulkdel.prom"
+    file.parent.mkdir()
+    file.write_text("old\n")
+    link.symlink_to(file)
+    with open(link) as reader:
+        Metrics(link).begin(["dify"])
+        assert reader.read() == "old\n"
+    assert "bulkdel_requests_total" in file.read_text()
+    assert link.is_symlink()
+    assert [path.name for path in file.parent.iterdir()] == ["bulkdel.prom"]
 
 
 def test_without_the_option_nothing_is_written(tmp_path: Path) -> None:
@@ -256,8 +263,8 @@ def test_without_the_option_nothing_is_written(tmp_path: Path) -> None:
     async def main() -> None:
         told = Metrics()
         told.begin(["dify"])
-        async with told.kept(FakeClient().progress, print):
-            told.hear(settled("deleted"))
-        told.end(0, print)
+        async with told.written(FakeClient().progress, no_warning):
+            told.on_event(settled("deleted"))
+        told.finish(0, no_warning)
 
     asyncio.run(main())

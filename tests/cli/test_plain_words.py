@@ -17,8 +17,8 @@ from bulkdel.providers.dify import Dify
 from bulkdel.providers.protocol import Answer, Request
 from bulkdel.purging.flow import Wish
 from bulkdel.purging.select import refusal
-from bulkdel.render.rows import PLANNED
-from bulkdel.render.summary import ADVICE
+from bulkdel.render.jsonl import PLANNED
+from bulkdel.render.wording import ADVICE
 from bulkdel.store import Run
 from tests.cli.inside import ENVIRON, URL, command, last, purge
 from tests.engine.world import DATASET, KEY, Service, client, document_id
@@ -226,7 +226,7 @@ def test_a_refusal_takes_no_run_away_that_was_begun(state: Path) -> None:
     (run,) = state.glob("*.run")
     gone = 30 - len(service.held)
     seen = command(service, "resume", str(run), "-y", "--max-delete", "3")
-    said = "Refused: nothing more was deleted: the selection has 30 documents, more than max_delete allows: 3"
+    said = "Refused, nothing more was deleted: the selection has 30 documents, more than max_delete allows: 3"
     assert (seen.status, seen.stdout.splitlines()[0]) == (3, said)
     _, row, again = command(service, "runs").stdout.splitlines()
     assert (row.split()[1], row.split()[-1]) == ("refused", str(30 - gone))
@@ -359,11 +359,11 @@ def test_a_guard_speaks_so_that_it_is_true_of_every_way_to_set_it() -> None:
     """An option, a key of a job file and a field of Policy have one name but for the dashes, and a job has no such option."""
     assert refusal(51, Policy(max_delete=50)) == (
         "the selection has 51 documents, more than max_delete allows: 50",
-        "nothing was deleted; raise max_delete or select fewer",
+        "raise max_delete or select fewer",
     )
     assert refusal(51, Policy(expect=50)) == (
         "the selection has 51 documents, but expect says: 50",
-        "nothing was deleted; a dry run shows the selection",
+        "a dry run shows the selection",
     )
 
 
@@ -380,7 +380,6 @@ def test_a_dataset_that_is_not_there_is_answered_with_where_to_look(act: str) ->
     ("command_name", "words"),
     [
         ("job", 'variable of the provider\'s kind, whatever its name: DIFY_API_KEY for kind = "dify"'),
-        ("report", "in bulkdel's checkout: pip install '.[report]'"),
         ("simulate", "from the simulator's start on"),
     ],
 )

@@ -12,8 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bulkdel.cli.context import AppContext
-from bulkdel.cli.progress import active, counted, line, picture, style
-from bulkdel.cli.screen import Screen, console, drawn, folded, width
+from bulkdel.cli.progress import active_datasets, how_far, line, live_display, style
+from bulkdel.cli.screen import Screen, console, drawn, width, wrapped
 from bulkdel.engine.progress import DatasetProgress
 from bulkdel.model import Rate
 from tests.cli.outside import PROGRESS, Terminal
@@ -104,7 +104,7 @@ def test_whatever_a_run_does_it_is_one_line_that_can_be_shown(progress: Any, ela
     assert "\n" not in words
     assert words.isascii() or "\x1b" not in words
     assert "left" in words or "done" in words
-    assert counted(progress) in words
+    assert how_far(progress) in words
 
 
 def test_the_live_picture_fits_eighty_columns() -> None:
@@ -113,7 +113,7 @@ def test_the_live_picture_fits_eighty_columns() -> None:
         replace(PROGRESS, rate=Rate(45, per=60), wait="pause", why="[red]no[/red] " * 40),
         replace(PROGRESS, provider="langdock"),
     )
-    rows = drawn(picture(looks, 12.0)).splitlines()
+    rows = drawn(live_display(looks, 12.0))
     assert len(rows) == 8
     assert all(len(row) <= 80 for row in rows)
     assert rows[0].startswith("all ")
@@ -125,7 +125,7 @@ def test_the_live_picture_fits_eighty_columns() -> None:
 
 def test_what_stops_has_no_time_left() -> None:
     """Between the first Ctrl-C and the end the display says what the next one does."""
-    rows = drawn(picture((PROGRESS,), 12.0, stopping=True)).splitlines()
+    rows = drawn(live_display((PROGRESS,), 12.0, stopping=True))
     assert rows[1].endswith(", stopping")
     assert rows[-1] == "  12 s so far; Ctrl-C once more stops at once"
 
@@ -135,7 +135,7 @@ def test_a_run_with_many_providers_fits_the_screen() -> None:
     datasets = tuple(DatasetProgress(f"id{n}", "", 9, 0, 0, 9) for n in range(6))
     for n in range(1, 8):
         looks = tuple(replace(PROGRESS, provider=f"p{i}", datasets=datasets) for i in range(n))
-        assert len(drawn(picture(looks, 1.0)).splitlines()) <= 24
+        assert len(drawn(live_display(looks, 1.0))) <= 24
 
 
 def test_datasets_under_way_are_shown() -> None:
@@ -145,12 +145,12 @@ def test_datasets_under_way_are_shown() -> None:
         for n in range(9)
     ]
     gone = DatasetProgress("gone", "", 7, 7, 0, 0)
-    rows = active(replace(PROGRESS, datasets=(gone, *datasets)))
+    rows = active_datasets(replace(PROGRESS, datasets=(gone, *datasets)))
     assert rows[0] == "Manuals: 5 of 100 deleted, 95 to go"
     assert rows[1:6] == [f"id{n}: 0 of 100 deleted, 100 to go" for n in range(5)]
     assert rows[6] == "and 3 more datasets"
-    assert active(replace(PROGRESS, datasets=(gone,))) == []
-    assert active(replace(PROGRESS, phase="verifying", datasets=(gone, *datasets))) == []
+    assert active_datasets(replace(PROGRESS, datasets=(gone,))) == []
+    assert active_datasets(replace(PROGRESS, phase="verifying", datasets=(gone, *datasets))) == []
 
 
 @pytest.mark.parametrize(
@@ -178,13 +178,13 @@ def test_colours_are_for_terminals_whose_owner_wants_them(
     terminal: bool, environ: dict[str, str], colour: bool
 ) -> None:
     """NO_COLOR and TERM=dumb are obeyed."""
-    assert Screen(AppContext(environ=environ, stderr=Terminal() if terminal else io.StringIO())).colour == colour
+    assert Screen(AppContext(environ=environ, stderr=Terminal() if terminal else io.StringIO())).color == colour
 
 
 def test_a_terminals_lines_are_broken_between_words() -> None:
     """Ids, paths and commands stay whole, to be copied; the width is the terminal's own, within reason."""
     path = "/home/somebody/.local/state/bulkdel/20261121-210402-dify-351df1-with-a-long-name-that-goes-on-and-on.run"
-    assert folded(["  five words in a line", "", path], 14) == ["  five words", "    in a line", "", path]
+    assert wrapped(["  five words in a line", "", path], 14) == ["  five words", "    in a line", "", path]
     for columns, wide in (("72", 72), ("7", 40), ("1000", 120), ("many", 80), ("", 80)):
         assert width(io.StringIO(), {"COLUMNS": columns}) == wide
 
@@ -196,6 +196,6 @@ def test_a_terminal_that_tells_no_size_has_the_usual_one() -> None:
         with os.fdopen(theirs, "w") as stream:
             assert os.get_terminal_size(stream.fileno()).columns == 0
             assert [width(stream, environ) for environ in ({}, {"COLUMNS": "0"}, {"COLUMNS": "60"})] == [80, 80, 60]
-            assert console(stream, colour=False).width == 80
+            assert console(stream, color=False).width == 80
     finally:
         os.close(ours)

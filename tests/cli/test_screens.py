@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from bulkdel.cli.lines import GRAVE
+from bulkdel.cli.logs import LEVEL_COLORS
 from bulkdel.simulator import DifySimulator, Faults
 from tests.cli.service import Beside, no_echo, with_dify
 from tests.cli.terminal import at_a_terminal, same
@@ -143,7 +143,7 @@ def test_each_coloured_word_stands_out_from_white_and_from_black(palette: str) -
     """A contrast of 3, which WCAG asks of bold words, in the palettes that terminals come with; every such word is bold."""
     light, dark, colours = (words.split() for words in PALETTES[palette])
     by_code = dict(zip(("31", "32", "35", "91"), colours, strict=True))
-    for code in GRAVE.values():
+    for code in LEVEL_COLORS.values():
         bold, colour = code.split(";")
         assert bold == "1"
         for background, text in (light, dark):

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from bulkdel import Policy, Report, Run
-from bulkdel.render.account import account
+from bulkdel.render.json import account
 from bulkdel.render.text import lines
 from tests import virtual
 from tests.engine.world import DATASET, Service, client, provider, targets

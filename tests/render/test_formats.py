@@ -13,18 +13,18 @@ import sys
 import tracemalloc
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import get_args
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bulkdel.cli.commands.report import FORMATS as OFFERED
 from bulkdel.cli.commands.runs import lines
 from bulkdel.errors import ConfigurationError
 from bulkdel.model import Document, Settled, Target
-from bulkdel.render.formats import FORMATS
-from bulkdel.render.overview import look
-from bulkdel.render.rows import COLUMNS
+from bulkdel.render import Format, render
+from bulkdel.render.csv import COLUMNS
+from bulkdel.render.overview import overview
 from bulkdel.render.saving import save
 from bulkdel.store import Run, RunFile
 from tests.store.helpers import ending, handed, header, listed
@@ -58,14 +58,9 @@ def made(path: Path, *, count: int = 10, names: Sequence[str] = ()) -> Path:
     return path
 
 
-def told(path: Path, form: str) -> str:
+def told(path: Path, form: Format) -> str:
     with Run.open(path) as run:
-        return "".join(FORMATS[form](run))
-
-
-def test_every_form_is_offered() -> None:
-    """$ bulkdel report --format: what the command offers is what there is."""
-    assert tuple(FORMATS) == OFFERED
+        return "".join(render(run, form))
 
 
 def test_lines_have_every_selected_document_once(tmp_path: Path) -> None:
@@ -126,13 +121,13 @@ def test_a_report_of_a_run_without_an_end_is_honest(tmp_path: Path) -> None:
     ) as process:  # fmt: skip
         assert process.stdout is not None
         assert process.stdout.readline() == b"open\n"
-        assert look(path).state == "running"
-        assert not look(path).goes_on
+        assert overview(path).state == "running"
+        assert not overview(path).resumable
         assert told(path, "text").startswith("Run a: running\n")
         process.kill()
         # Nobody has asked for its status yet, as in a container whose first process does not: it is dead all the same.
         os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)
-        assert (look(path).state, look(path).goes_on) == ("crashed", True)
+        assert (overview(path).state, overview(path).resumable) == ("crashed", True)
     account = json.loads(told(path, "json"))
     assert (account["state"], account["status"], account["exit_status"]) == ("crashed", "interrupted", 130)
     assert "Crashed (it was killed, or the power failed): 3 deleted, 4 rejected, 3 not attempted of 10" in told(
@@ -162,7 +157,7 @@ def test_what_was_not_read_to_its_end_is_not_told_as_all_there_is(kind: str, tmp
     assert f"  incomplete: {why}" in text
     (dataset,) = json.loads(told(path, "json"))["datasets"]
     assert (dataset["status"], dataset["reason"], dataset["listed"]) == ("incomplete", why, 3)
-    row = next(line for line in lines([look(path)], 0.0) if line.startswith("a "))
+    row = next(line for line in lines([overview(path)], 0.0) if line.startswith("a "))
     assert row.split()[4] == "3+"
 
 
@@ -185,17 +180,17 @@ def large(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
     return [made(folder / f"{count}.run", count=count) for count in (12_000, 48_000)]
 
 
-@pytest.mark.parametrize("form", list(FORMATS))
-def test_memory_is_flat(form: str, large: list[Path]) -> None:
+@pytest.mark.parametrize("form", get_args(Format))
+def test_memory_is_flat(form: Format, large: list[Path]) -> None:
     """S18: a report of four times as many documents needs no more memory; their lines would be megabytes."""
     peaks = []
     for path in large:
         with Run.open(path) as run:
-            for _ in FORMATS[form](run):  # what is made once and kept is no part of it
+            for _ in render(run, form):  # what is made once and kept is no part of it
                 pass
         with Run.open(path) as run:
             tracemalloc.start()
-            for _ in FORMATS[form](run):
+            for _ in render(run, form):
                 pass
             peaks.append(tracemalloc.get_traced_memory()[1])
             tracemalloc.stop()

@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from bulkdel import text
 from bulkdel.model import Rate
-from bulkdel.render import words as shown
-from bulkdel.render.summary import CAUSES, spent, unverified
+from bulkdel.render.wording import CAUSES, format_rate, learned, time_spent, unverified
 from bulkdel.report import Counts, DatasetReport, Report
 
 
@@ -24,13 +24,13 @@ from bulkdel.report import Counts, DatasetReport, Report
 )  # fmt: skip
 def test_a_length_of_time_is_spoken(seconds: float, words: str) -> None:
     """Two units at most, and never 60 of the smaller one."""
-    assert shown.spoken(seconds) == words
+    assert text.format_duration(seconds) == words
 
 
 @given(st.floats(0, 1e9))
 def test_no_length_of_time_is_spoken_as_sixty_of_a_smaller_unit(seconds: float) -> None:
     """Rounding up goes into the next unit."""
-    words = f" {shown.spoken(seconds)}"
+    words = f" {text.format_duration(seconds)}"
     assert " 60 " not in words
     assert " 24 h" not in words
 
@@ -38,7 +38,7 @@ def test_no_length_of_time_is_spoken_as_sixty_of_a_smaller_unit(seconds: float) 
 @pytest.mark.parametrize(("moment", "words"), [(0.0, "1970-01-01"), (1769817600.0, "2026-01-31"), (1e18, "1e+18")])
 def test_a_day_is_shown_in_utc(moment: float, words: str) -> None:
     """A moment is shown as its UTC day, and one that no calendar holds as the number it is."""
-    assert shown.day(moment) == words
+    assert text.format_day(moment) == words
 
 
 @pytest.mark.parametrize(
@@ -46,7 +46,7 @@ def test_a_day_is_shown_in_utc(moment: float, words: str) -> None:
 )
 def test_a_moment_is_shown_to_the_second_in_utc(moment: float, words: str) -> None:
     """Never rounded up, so that nothing is shown as later than it was."""
-    assert shown.clock(moment) == words
+    assert text.format_time(moment) == words
 
 
 @pytest.mark.parametrize(
@@ -55,7 +55,7 @@ def test_a_moment_is_shown_to_the_second_in_utc(moment: float, words: str) -> No
 )
 def test_a_rough_length_of_time_has_one_unit(seconds: float, words: str) -> None:
     """Short enough for a column of six."""
-    assert shown.rough(seconds) == words
+    assert text.format_age(seconds) == words
     assert len(words) <= 6
 
 
@@ -64,22 +64,24 @@ def test_a_rough_length_of_time_has_one_unit(seconds: float, words: str) -> None
 )
 def test_a_measured_rate_has_three_digits(rate: Rate, words: str) -> None:
     """What was learned is never shown more exactly than it is known."""
-    assert shown.limit(rate) == words
-    assert shown.learned(shown.limit(rate), 7200) == f"pacing at {words}, learned 2 h ago; --rate overrides"
+    assert format_rate(rate) == words
+    assert learned(format_rate(rate), 7200) == f"pacing at {words}, learned 2 h ago; --rate overrides"
 
 
 def test_where_the_time_went_is_said() -> None:
     """Every cause with time of its own, the longest first; of several providers it says that their times were added up."""
-    waited = {"us": 1.0, "rate": 62.0, "service": 40.0, "pause": 0.01}
+    waited = {"client": 1.0, "rate": 62.0, "service": 40.0, "pause": 0.01}
     assert (
         "service" not in CAUSES["pause"]
     )  # whoever wished for it: where the service failed, the pause was bulkdel's own
     one = Report("complete", Counts(), datasets=(DatasetReport("dify", "a"),), waited_s=waited)
-    assert spent(one) == ["where the time went: keeping to the rate 1 min 02 s, waiting for answers 40 s, working 1 s"]
+    assert time_spent(one) == [
+        "where the time went: waiting for the rate limit 1 min 02 s, waiting for answers 40 s, client (bulkdel itself) 1 s"
+    ]
     two = replace(one, datasets=(*one.datasets, DatasetReport("langdock", "b")))
-    assert spent(two)[0].startswith("where the time went (of 2 providers, added up): keeping")
-    assert spent(replace(two, waited_s={"done": 9.0}))[0].endswith(": done, while another went on 9 s")
-    assert spent(replace(one, waited_s={})) == []
+    assert time_spent(two)[0].startswith("where the time went (of 2 providers, added up): waiting for the rate limit")
+    assert time_spent(replace(two, waited_s={"done": 9.0}))[0].endswith(": done, while another provider went on 9 s")
+    assert time_spent(replace(one, waited_s={})) == []
 
 
 def test_what_was_not_listed_again_is_said() -> None:

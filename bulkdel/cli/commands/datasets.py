@@ -11,7 +11,7 @@ from bulkdel.cli.context import AppContext
 from bulkdel.cli.options import connection_options, limit_options, talk_options
 from bulkdel.model import Dataset
 from bulkdel.report import EXIT_STATUS
-from bulkdel.text import safe
+from bulkdel.text import sanitize
 
 EPILOG = """\b
 Example:
@@ -48,7 +48,7 @@ def datasets(world: AppContext, /, provider: str, **given: Any) -> int:
             return await client.datasets(opened.name)
 
     as_json = given["log_json"] or not screen.terminal
-    with logs.told(screen, quiet=given["quiet"], verbose=given["verbose"], as_json=as_json):
+    with logs.configure_logging(screen, quiet=given["quiet"], verbose=given["verbose"], as_json=as_json):
         found = runner.run_async(listing)
     rows: tuple[Dataset, ...] = found.datasets
     if given["as_json"]:
@@ -59,25 +59,27 @@ def datasets(world: AppContext, /, provider: str, **given: Any) -> int:
         screen.say(f"no dataset is shared with this key: {provider}")
     if found.failure:
         shown = f"; the {len(rows)} above came before" if rows else ""
-        screen.error(f"the datasets could not be listed to the end{shown}: {safe(found.failure)}", safe(found.hint))
+        screen.error(
+            f"the datasets could not be listed to the end{shown}: {sanitize(found.failure)}", sanitize(found.hint)
+        )
         return EXIT_STATUS[found.status] or EXIT_STATUS["incomplete"]
     return 0
 
 
 def as_dict(dataset: Dataset) -> dict[str, Any]:
     """A dataset as the JSON list has it: ``documents`` is null where the service does not say."""
-    out: dict[str, Any] = {"id": dataset.id, "name": safe(dataset.name), "documents": dataset.documents}
+    out: dict[str, Any] = {"id": dataset.id, "name": sanitize(dataset.name), "documents": dataset.documents}
     if dataset.refusal:
-        out["refusal"] = safe(dataset.refusal)
+        out["refusal"] = sanitize(dataset.refusal)
     return out
 
 
 def lines(rows: tuple[Dataset, ...]) -> list[str]:
     """A table in plain columns: the id first, because that is what is copied."""
-    wide = max(2, *(len(safe(row.id)) for row in rows))
+    wide = max(2, *(len(sanitize(row.id)) for row in rows))
     out = [f"{'id':<{wide}}  documents  name"]
     for row in rows:
         count = "?" if row.documents is None else str(row.documents)
-        refusal = f"  (cannot be purged: {safe(row.refusal)})" if row.refusal else ""
-        out.append(f"{safe(row.id):<{wide}}  {count:>9}  {safe(row.name, 80)}{refusal}")
+        refusal = f"  (cannot be purged: {sanitize(row.refusal)})" if row.refusal else ""
+        out.append(f"{sanitize(row.id):<{wide}}  {count:>9}  {sanitize(row.name, 80)}{refusal}")
     return out

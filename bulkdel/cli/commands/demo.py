@@ -10,8 +10,7 @@ import click
 
 from bulkdel.cli.context import AppContext
 from bulkdel.cli.options import talk_options
-from bulkdel.render.words import spoken
-from bulkdel.text import many, safe
+from bulkdel.text import format_duration, pluralize, sanitize
 
 if TYPE_CHECKING:
     from bulkdel.report import Report
@@ -56,7 +55,7 @@ def demo(world: AppContext, /, **given: Any) -> int:
     as_json = given["log_json"] or not screen.terminal
     # Rejections and pauses are what the demo is about, but its table tells them better than a log does.
     quiet = given["quiet"] or not (given["verbose"] or given["log_json"])
-    with logs.told(screen, quiet=quiet, verbose=given["verbose"], as_json=as_json) as log:
+    with logs.configure_logging(screen, quiet=quiet, verbose=given["verbose"], as_json=as_json) as log:
         outcome = run_async(lambda: _play(world, screen, log, given))
     return tell(world, screen, outcome)
 
@@ -118,7 +117,7 @@ async def _play(world: AppContext, screen: Any, log: Any, given: dict[str, Any])
             interrupts = Interrupts(gently, at_once)
             how = progress.style(screen, quiet=given["quiet"], log_json=given["log_json"])
             with watched(interrupts.hear):
-                async with progress.shown(
+                async with progress.show_progress(
                     how, screen, log, client.progress, lambda: interrupts.signal is not None, every=DEMO_LINE_EVERY
                 ):
                     for name, simulator in (("dify", dify), ("langdock", langdock)):
@@ -172,23 +171,22 @@ def lines(outcome: Sequence[Played]) -> list[str]:
             c = dataset.counts
             left = "?" if dataset.remaining is None else str(dataset.remaining)
             grid.add_row(
-                Text(f"  {safe(dataset.name, 40)}"),
+                Text(f"  {sanitize(dataset.name, 40)}"),
                 Text(str(c.listed)),
                 Text(str(c.deleted + c.already_gone)),
                 Text(left),
                 Text(dataset.status),
             )
-    told = drawn(grid, 80).splitlines()
-    out = [line for line in told if line]
+    out = [line for line in drawn(grid) if line]
     for played in outcome:
         report = played.report
         again = sum(report.requeued.values())
         out.append(
-            f"{played.title}: {report.requests} requests in {spoken(report.elapsed_s)}, "
+            f"{played.title}: {report.requests} requests in {format_duration(report.elapsed_s)}, "
             f"{played.refused} of them refused for the rate"
         )
         if again:
-            out.append(f"  asked again {many(again, 'time')}: {_causes(report.requeued)}")
+            out.append(f"  asked again {pluralize(again, 'time')}: {_causes(report.requeued)}")
     holds = sum(played.holds for played in outcome)
     before = sum(played.held_before for played in outcome)
     out.append("")
@@ -204,4 +202,4 @@ def lines(outcome: Sequence[Played]) -> list[str]:
 
 
 def _causes(requeued: dict[str, int]) -> str:
-    return ", ".join(f"{n} {safe(cause).replace('_', ' ')}" for cause, n in requeued.items() if n)
+    return ", ".join(f"{n} {sanitize(cause).replace('_', ' ')}" for cause, n in requeued.items() if n)

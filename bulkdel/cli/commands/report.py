@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import click
 
@@ -12,9 +12,7 @@ from bulkdel.cli import completion, run_files
 from bulkdel.cli.context import AppContext, is_terminal
 from bulkdel.cli.options import FILE
 from bulkdel.errors import ConfigurationError
-
-FORMATS = ("text", "json", "jsonl", "csv", "html")
-"""Those of ``bulkdel.render.formats``, which is not imported to show ``--help``."""
+from bulkdel.render import Format, render
 
 EPILOG = """\b
 Example:
@@ -28,7 +26,7 @@ json   the account as one JSON object
 jsonl  every document with its ending, one JSON object a line, as of --settled
 csv    the same for a spreadsheet
 html   one page with plots and searchable lists, in a file that needs no network
-       (up to 100,000 documents; needs, in bulkdel's checkout: pip install '.[report]')
+       (up to 100,000 documents)
 \b
 text, json and html end with a digest: the SHA-256 of every ending, counted from the run
 file, so that a report can be matched to its run later.
@@ -39,17 +37,16 @@ Exit status: 0 written, 1 could not be written to the end, 2 wrong command or ru
 
 @click.command(epilog=EPILOG, short_help="What became of a run's documents: text, JSON, JSONL, CSV or HTML.")
 @click.argument("run", shell_complete=completion.runs)
-@click.option("--format", "form", type=click.Choice(FORMATS), default="text", help="Default: text.")
+@click.option("--format", "form", type=click.Choice(get_args(Format)), default="text", help="Default: text.")
 @click.option("-o", "--output", type=FILE, metavar="FILE",
               help="Write to FILE, which appears when it is whole and is yours alone (0600); - is stdout.")  # fmt: skip
 @click.pass_obj
-def report(world: AppContext, /, run: str, form: str, output: Path | None) -> int:
+def report(world: AppContext, /, run: str, form: Format, output: Path | None) -> int:
     """Show what RUN was asked and what became of each document.
 
     RUN is a file, or a run's name as bulkdel runs shows it, or the beginning of one.
     """
     from bulkdel.cli.screen import Screen
-    from bulkdel.render.formats import FORMATS as RENDERERS
     from bulkdel.render.saving import save
     from bulkdel.store import Run
 
@@ -58,7 +55,7 @@ def report(world: AppContext, /, run: str, form: str, output: Path | None) -> in
         raise ConfigurationError("an HTML page cannot be read on a terminal", hint="name a file for it: -o report.html")
     path = run_files.find(run, world)
     with Run.open(path) as there:
-        pieces = RENDERERS[form](there)
+        pieces = render(there, form)
         if output is not None and to_file:
             try:
                 save(output, pieces)

@@ -10,8 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from bulkdel.cli.context import AppContext
-from bulkdel.render.words import rough
-from bulkdel.text import safe
+from bulkdel.text import format_age, sanitize
 
 if TYPE_CHECKING:
     from bulkdel.render.overview import Overview
@@ -35,11 +34,11 @@ def runs(world: AppContext, /, as_json: bool) -> int:
     """List the runs in your state folder: name, status, age, counts, and the command that goes on with one."""
     from bulkdel.cli import output
     from bulkdel.cli.screen import Screen
-    from bulkdel.render.overview import look
+    from bulkdel.render.overview import overview
     from bulkdel.store.folder import run_files, state_folder
 
     folder = state_folder(world.environ)
-    found = [look(path) for path in run_files(folder)]
+    found = [overview(path) for path in run_files(folder)]
     if as_json:
         output.write_json(world, [as_dict(one, time.time()) for one in found])
     elif found:
@@ -59,31 +58,31 @@ def as_dict(one: Overview, now: float) -> dict[str, Any]:
 
 def lines(found: Sequence[Overview], now: float) -> list[str]:
     """A table in plain columns, 80 of them where names are bulkdel's own; under a run that can go on the command that does it, under a refused or a broken one why."""
-    wide = max(4, *(len(safe(one.name)) for one in found))
+    wide = max(4, *(len(sanitize(one.name)) for one in found))
     out = [f"{'name':<{wide}}  {'status':<11} {'age':>6} {'selected':>8} {'gone':>6} {'rejected':>8} {'to go':>6}"]
     for one in found:
         c = one.counts
         if one.problem:
-            out += [f"{safe(one.name):<{wide}}  unreadable", f"  {safe(one.problem)}"]
+            out += [f"{sanitize(one.name):<{wide}}  unreadable", f"  {sanitize(one.problem)}"]
             continue
-        age = rough(_age(one, now))
+        age = format_age(_age(one, now))
         gone = c.deleted + c.already_gone
-        over = one.state == "refused" and not one.goes_on
+        over = one.state == "refused" and not one.resumable
         left = "-" if over else str(c.not_attempted)  # nobody waits for what was refused
-        selected = f"{c.selected}+" if one.unread else str(c.selected)
+        selected = f"{c.selected}+" if one.input_truncated else str(c.selected)
         out.append(
-            f"{safe(one.name):<{wide}}  {one.state:<11} {age:>6} {selected:>8} {gone:>6} {c.rejected:>8} {left:>6}"
+            f"{sanitize(one.name):<{wide}}  {one.state:<11} {age:>6} {selected:>8} {gone:>6} {c.rejected:>8} {left:>6}"
         )
         if over:
-            out.append(f"  nothing was deleted{f': {safe(one.reason)}' if one.reason else ''}")
-        if one.goes_on:
+            out.append(f"  nothing was deleted{f': {sanitize(one.reason)}' if one.reason else ''}")
+        if one.resumable:
             out.append(f"  {command(one)}")
     return out
 
 
 def command(one: Overview) -> str:
     """What goes on with the run, by its name; empty where nothing does."""
-    return shlex.join(["bulkdel", "resume", one.name]) if one.goes_on else ""
+    return shlex.join(["bulkdel", "resume", one.name]) if one.resumable else ""
 
 
 def _age(one: Overview, now: float) -> float:

@@ -61,7 +61,7 @@ def worker(world: AppContext, /, broker: str | None, concurrency: int, **given: 
     if given["redeliver_after"] is not None:
         os.environ["BULKDEL_REDELIVER_S"] = str(given["redeliver_after"])
     screen = Screen(world)
-    with logs.told(
+    with logs.configure_logging(
         screen,
         quiet=given["quiet"],
         verbose=given["verbose"],

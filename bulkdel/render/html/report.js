@@ -6,14 +6,14 @@ const collator = new Intl.Collator("en", { numeric: true });
 
 function rowsOf(data) {
   const several = new Set(data.places.map(([provider]) => provider)).size > 1;
-  return data.blocks.flatMap(({ words, rows }) => rows.map(([place, id, name, outcome, reason, attempts, at]) => {
+  return data.rows.map(([place, id, name, outcome, reason, attempts, at]) => {
     const [provider, dataset, called] = data.places[place];
     const cells = [
-      id, name, (several ? `${provider} / ` : "") + (called || dataset), words[outcome], words[reason], attempts,
+      id, name, (several ? `${provider} / ` : "") + (called || dataset), outcome, reason, attempts,
       at === null ? "" : new Date(at).toISOString().slice(0, 19).replace("T", " "),
     ];
     return { cells, at, all: [...cells, provider, dataset].join("\n").toLowerCase() };
-  }));
+  });
 }
 
 function element(name, text, parent) {

@@ -1,0 +1,168 @@
+"""A run's report as one HTML page: its template filled, its data embedded as JSON, its policy a hash of what may run."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import re
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, fields
+from importlib import resources
+from itertools import chain, islice
+from typing import get_args
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup, escape
+
+from bulkdel.model import Outcome, Settled
+from bulkdel.purging.recorded import recorded_report
+from bulkdel.render.html.figures import color_of, figures
+from bulkdel.render.html.timeline import ProviderTimeline, timelines
+from bulkdel.render.jsonl import endings
+from bulkdel.render.overview import run_name, worth_resuming
+from bulkdel.render.plan import describe
+from bulkdel.render.text import asked, result
+from bulkdel.render.wording import ADVICE, CAUSES, costs, dataset_lines
+from bulkdel.report import Report
+from bulkdel.store import PlannedRow, Run
+from bulkdel.text import NAME, format_duration, pluralize, sanitize, title
+
+Row = tuple[int, str, str, str, str, int, int | None]
+"""Dataset (its place), document, name, outcome, reason, attempts, when (Unix milliseconds)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Listing:
+    """A searchable table of the page; its ``rows`` are read once, as the page is written."""
+
+    id: str
+    title: str
+    total: int
+    rows: Iterable[Row]
+
+
+def page(run: Run, *, most: int = 100_000) -> Iterator[str]:
+    """The page, in pieces; memory is flat.
+
+    :param most: rows of each list that are embedded: 100,000 are about 15 MB, which a browser opens in a second or two
+    """
+    report, state = recorded_report(run), run.state
+    environment = Environment(
+        loader=PackageLoader("bulkdel.render.html", ""), autoescape=True, undefined=StrictUndefined,
+        trim_blocks=True, lstrip_blocks=True, keep_trailing_newline=True,
+    )  # fmt: skip
+    environment.filters |= {"duration": format_duration, "number": lambda n: f"{n:,}"}
+    environment.filters |= {"sanitize": sanitize, "whole_options": _whole_options}
+    style, script = (
+        resources.files("bulkdel.render.html").joinpath(name).read_text("utf-8") for name in ("report.css", "report.js")
+    )
+    yield from environment.get_template("report.html.jinja").generate(
+        policy=_content_policy(style, script),
+        style=Markup(style),
+        script=Markup(script),
+        name=sanitize(run_name(run.path)),
+        page_title=_page_title(run, report),
+        state=state,
+        headline=result(run, report),
+        facts=[line.strip().partition(": ")[::2] for line in asked(run)],
+        plan=[line.strip() for line in describe(run.plan(), run.header.policy, shown=None)]
+        if state == "planned"
+        else [],
+        counts=[(f.name.replace("_", " "), getattr(report.counts, f.name)) for f in fields(report.counts)],
+        report=report,
+        costs=costs(report, run.answers_lost()),
+        reasons=[] if state == "planned" else list(_reasons(run, report)),
+        timelines=[(timeline, _figures(timeline), list(_shares(timeline))) for timeline in timelines(run)],
+        datasets=[(title(d.provider, d.dataset, d.name), d, dataset_lines(d, named=None)) for d in report.datasets],
+        places=[[d.provider, d.dataset, sanitize(d.name)] for d in report.datasets],
+        lists=_lists(run, report, most),
+        most=most,
+        resumable=worth_resuming(run),
+        digest=run.digest(),
+    )
+
+
+def _page_title(run: Run, report: Report) -> str:
+    """What the page is of, for tabs, bookmarks and printed pages: what was done, where, how it ended, which run."""
+    if len(report.datasets) == 1:
+        (one,) = report.datasets
+        where = f"{sanitize(one.name, NAME) or sanitize(one.dataset, NAME)} ({sanitize(one.provider, NAME)})"
+    else:
+        providers = ", ".join(sanitize(p.name, NAME) for p in run.header.providers)
+        where = f"{pluralize(len(report.datasets), 'dataset')} ({sanitize(providers, NAME)})"
+    gone = f"{report.deleted + report.already_gone:,} of {report.selected:,} gone"
+    counted = f"{report.selected:,} selected" if run.state == "planned" else gone
+    what = {"purge": "purge of", "delete": "deletes in", "plan": "plan for", "job": "job on"}
+    act = what.get(run.header.act, sanitize(run.header.act))
+    return f"{act} {where}: {run.state}, {counted}, run {sanitize(run_name(run.path), NAME)}"
+
+
+def _reasons(run: Run, report: Report) -> Iterator[tuple[str, int, str, Settled | None]]:
+    """Each way of not being deleted: its name, how often, what to do about it, and one example."""
+    outcomes: tuple[Outcome, ...] = get_args(Outcome)
+    for outcome in outcomes:
+        if n := report.reasons.get(outcome, 0):
+            some = run.not_attempted() if outcome == "not_attempted" else run.settled([outcome])
+            yield outcome.replace("_", " "), n, ADVICE[outcome], next(some, None)
+
+
+def _figures(timeline: ProviderTimeline) -> list[tuple[object, Markup]]:
+    return [(figure, Markup(figure.svg)) for figure in figures(timeline)]
+
+
+def _shares(timeline: ProviderTimeline) -> Iterator[tuple[str, str, float, float]]:
+    """Color, meaning, seconds and share of each cause, the longest first."""
+    total = sum(timeline.waited_s.values())
+    for cause, seconds in sorted(timeline.waited_s.items(), key=lambda item: -item[1]):
+        if cause in CAUSES and seconds > 0:
+            yield color_of(cause), CAUSES[cause], seconds, 100 * seconds / total
+
+
+def _lists(run: Run, report: Report, most: int) -> Iterator[Listing]:
+    places = {(d.provider, d.dataset): place for place, d in enumerate(report.datasets)}
+
+    def row(settled: Settled, ended: str = "") -> Row:
+        target = settled.target
+        when = round(settled.settled_at * 1000) if settled.settled_at else None
+        words = ended or settled.outcome.replace("_", " ")
+        place = places[target.provider, target.dataset]
+        return place, target.document, settled.name, words, settled.reason, settled.attempts, when
+
+    def listing(id: str, called: str, total: int, rows: Iterator[Row]) -> Listing:
+        return Listing(id, called, total, islice(rows, most))
+
+    if run.state == "planned":
+        yield listing("planned", "Every document", report.listed, (row(*_planned(one)) for one in run.listed()))
+        return
+    left = report.counts.rejected + report.not_attempted
+    yield listing("rejected", "Not deleted", left, map(row, chain(run.rejected(), run.not_attempted())))
+    if again := sum(session.retried for session in run.sessions()):
+        earlier = (
+            row(settled, f"{settled.outcome.replace('_', ' ')}, asked again in session {session}")
+            for settled, session in run.earlier_endings()
+        )
+        yield listing("again", "Rejected before, and asked again on request", again, earlier)
+    yield listing("settled", "Every selected document", report.selected, map(row, endings(run)))
+
+
+def _planned(row: PlannedRow) -> tuple[Settled, str]:
+    word = "left alone" if row.why_not else "never sent" if row.invalid else "to delete"
+    why = row.why_not or row.invalid
+    return Settled(row.target, "not_attempted", why, 0, row.name, row.created_at or 0.0), word
+
+
+def _whole_options(words: str) -> Markup:
+    """The words as text, with an option such as ``--unarchive`` kept on one line: a browser breaks it behind its hyphens."""
+    return Markup(re.sub("--[a-z]+(-[a-z]+)*", r'<span class="option">\g<0></span>', str(escape(words))))
+
+
+def _content_policy(style: str, script: str) -> str:
+    """Nothing is loaded from anywhere, and nothing runs but our own script, which cannot turn text into markup."""
+    return (
+        f"default-src 'none'; style-src '{_sha(style)}'; script-src '{_sha(script)}'; img-src data:; base-uri 'none';"
+        " form-action 'none'; require-trusted-types-for 'script'; trusted-types 'none'"
+    )
+
+
+def _sha(text: str) -> str:
+    return "sha256-" + base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()

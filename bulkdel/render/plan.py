@@ -1,0 +1,100 @@
+"""A plan in words: what will go, what stays and why, what needs more than a delete, and how long it takes; pure."""
+
+from __future__ import annotations
+
+from bulkdel.model import Policy
+from bulkdel.render.wording import format_rate, learned
+from bulkdel.report import Plan, PlannedDataset
+from bulkdel.text import NAME, format_day, format_duration, pluralize, sanitize, title
+
+
+def describe(plan: Plan, policy: Policy, *, shown: int | None = 20, named: int = 0) -> list[str]:
+    """What is about to happen, as lines of text; names are sanitized.
+
+    ``shown`` datasets come one by one (None: all; a hundred would scroll a question away), each with the first ``named``
+    selected documents if the plan knows them.
+    """
+    lines: list[str] = []
+    for dataset in plan.datasets[:shown]:
+        lines.append(f"  {title(dataset.provider, dataset.dataset, dataset.name)}")
+        lines += [f"    {words}" for words in (*_facts(dataset, policy), *_documents(dataset, policy, named))]
+    if more := plan.datasets[shown:] if shown is not None else []:
+        documents = pluralize(sum(to_delete(dataset, policy) for dataset in more), "document")
+        lines.append(f"  and {pluralize(len(more), 'more dataset')} with {documents} to delete")
+    if len(plan.datasets) > 1:
+        lines.append(f"  in all, of {len(plan.datasets)} datasets: {forecast(plan, policy)}")
+    if any(_archived(dataset, policy) for dataset in plan.datasets):
+        lines.append("  archived documents are deleted only with --unarchive")
+    if plan.selected and not all(dataset.stopped for dataset in plan.datasets):
+        needed = (
+            "unknown before the first deletes" if plan.seconds is None else f"about {format_duration(plan.seconds)}"
+        )
+        lines.append(f"  time needed at the current limits: {needed}")
+    lines += [f"  {provider}: {learned(format_rate(rate), age)}" for provider, (rate, age) in plan.learned.items()]
+    return lines
+
+
+def forecast(plan: Plan, policy: Policy) -> str:
+    """How many of how many are selected, and what will become of them as far as it is known already."""
+    archived = sum(_archived(dataset, policy) for dataset in plan.datasets)
+    return _split(plan.selected, plan.listed, archived, sum(dataset.invalid for dataset in plan.datasets))
+
+
+def to_delete(dataset: PlannedDataset, policy: Policy) -> int:
+    """How many documents a delete is sent for: the selected without those that are known to be rejected."""
+    return dataset.selected - _archived(dataset, policy) - dataset.invalid
+
+
+def too_long(plan: Plan, policy: Policy) -> str:
+    """A warning if the deadline comes before the end; empty if it does not, or if the time is unknown."""
+    if plan.seconds is None or policy.deadline is None or plan.seconds <= policy.deadline:
+        return ""
+    return (
+        f"at the current limits this takes about {format_duration(plan.seconds)}, longer than the deadline:"
+        f" {format_duration(policy.deadline)}"
+    )
+
+
+def _facts(dataset: PlannedDataset, policy: Policy) -> list[str]:
+    """One dataset's part of a plan."""
+    d = dataset
+    if d.stopped:
+        return [f"nothing can be deleted here: {sanitize(d.stopped)}"]
+    lines = [_split(d.selected, d.listed, _archived(d, policy), d.invalid)]
+    if d.oldest is not None and d.newest is not None:
+        oldest, newest = format_day(d.oldest), format_day(d.newest)
+        lines.append(f"created: {oldest}" if oldest == newest else f"created: {oldest} to {newest}")
+    lines += [f"left alone: {n} ({sanitize(why)})" for why, n in d.skipped.items()]
+    if d.archived and policy.unarchive:
+        lines.append(f"archived: {d.archived}, will be un-archived first")
+    if d.invalid:
+        lines.append(f"invalid ids: {d.invalid}, never sent, the first of them: {sanitize(d.first_invalid)}")
+    if d.indexing:
+        becomes = "are deleted all the same" if policy.indexing == "delete" else "are waited for"
+        lines.append(f"still being indexed: {d.indexing}, {becomes}")
+    if d.synced:
+        lines.append(f"synced from a source: {d.synced}, and may come back at its next sync")
+    return lines
+
+
+def _archived(dataset: PlannedDataset, policy: Policy) -> int:
+    """How many are archived and will stay so."""
+    return 0 if policy.unarchive or dataset.stopped else dataset.archived
+
+
+def _split(selected: int, listed: int, archived: int, invalid: int) -> str:
+    parts = [f"{selected} of {pluralize(listed, 'document')} selected: {selected - archived - invalid} to delete"]
+    parts += [f"{archived} archived (will be rejected)"] if archived else []
+    parts += [f"{invalid} with an invalid id (will be rejected)"] if invalid else []
+    return ", ".join(parts)
+
+
+def _documents(dataset: PlannedDataset, policy: Policy, named: int) -> list[str]:
+    """The first documents under a heading of their own: without it they read as those of the line above, which stay."""
+    first = dataset.first[:named]
+    if not first:
+        return []
+    becomes = "to delete" if to_delete(dataset, policy) == dataset.selected else "selected"
+    these = f"all {len(first)}" if len(first) == dataset.selected else f"the first {len(first)} of {dataset.selected}"
+    words = [f"  {sanitize(i)} ({sanitize(name, NAME)})" if name else f"  {sanitize(i)}" for i, name in first]
+    return [f"{these} {becomes}:", *words]

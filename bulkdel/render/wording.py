@@ -1,0 +1,152 @@
+"""An account in words: what is gone, what is not and why, and what to do about it; pure."""
+
+from __future__ import annotations
+
+from bulkdel.model import Outcome, Rate, RunStatus
+from bulkdel.report import DatasetReport, Report
+from bulkdel.text import format_duration, format_measured, pluralize, sanitize
+
+ADVICE: dict[Outcome, str] = {
+    "archived": "the service keeps archived documents; --unarchive un-archives them first",
+    "stuck_indexing": (
+        "still being indexed when the waiting ended; ask again later with resume --retry-rejected, which waits once more, or"
+        " with --indexing delete, which an old Dify refuses, too"
+    ),
+    "invalid_id": "the id would reach another route, so nothing was sent; correct the id",
+    "refused": "the service refuses them; its words say why",
+    "gave_up": "no clear answer in --attempts tries; run again, what is gone stays gone",
+    "dataset_stopped": "their dataset does not exist, or the key may not touch it",
+    "not_attempted": "not reached, or no answer came before the end; resume the run to go on",
+}
+"""What to do about each way of not being deleted, in one sentence each."""
+
+CAUSES = {
+    "client": "client (bulkdel itself)",
+    "service": "waiting for answers",
+    "rate": "waiting for the rate limit",
+    "pause": "pausing",
+    "indexing": "waiting for indexing",
+    "backoff": "waiting to ask again",
+    "consumer": "waiting for the reader of the outcomes",
+    "done": "done, while another provider went on",
+    "confirm": "waiting for the confirmation",
+}
+"""What each cause of ``Report.waited_s`` means, in the order it is drawn, and so in the style sheet's colors."""
+
+HEADLINE: dict[RunStatus, str] = {
+    "complete": "Complete",
+    "incomplete": "Finished, but not everything is gone",
+    "refused": "Refused",
+    "stopped": "Stopped by the provider",
+    "deadline": "Out of time",
+    "interrupted": "Interrupted",
+}
+
+
+def headline(report: Report) -> str:
+    """The whole account in one line."""
+    head, c = HEADLINE[report.status], report.counts
+    why = sanitize(report.reason).removeprefix("interrupted ")  # the headline says so already
+    # A run that goes on can be refused, too, and what is gone by then is gone.
+    if report.status == "refused" and c.settled > c.not_attempted:
+        return ": ".join(filter(None, [f"{head}, nothing more was deleted", why]))
+    if report.status == "refused" or (not c.selected and report.status != "complete"):
+        return ": ".join(filter(None, [f"{head}, nothing was deleted", why]))
+    return f"{head}: {counted(report)} of {c.selected}" + (f" ({why})" if why else "")
+
+
+def counted(of: Report | DatasetReport) -> str:
+    """The endings that came up: ``997 deleted, 1 rejected``."""
+    c = of.counts
+    others = ((c.already_gone, "already gone"), (c.rejected, "rejected"), (c.not_attempted, "not attempted"))
+    return ", ".join([f"{c.deleted} deleted", *(f"{n} {what}" for n, what in others if n)])
+
+
+def dataset_lines(dataset: DatasetReport, *, named: int | None = 5) -> list[str]:
+    """One dataset's part: its counts, what was left alone, what remains, what is new; ``named`` by name, None for all."""
+    c = dataset.counts
+    lines: list[str] = []
+    if dataset.reason:
+        lines.append(f"{dataset.status}: {sanitize(dataset.reason)}")
+    if c.listed or not dataset.reason:
+        lines.append(f"{c.listed} listed, {c.selected} selected: {counted(dataset)}")
+    lines += [f"{n} left alone: {sanitize(why)}" for why, n in dataset.skipped_reasons.items() if n]
+    if dataset.remaining == 0:
+        lines.append("listed again: empty")
+    elif dataset.remaining is not None:
+        kept = c.rejected + c.not_attempted + c.skipped
+        expected = kept == dataset.remaining and not dataset.new_count
+        are = "is" if dataset.remaining == 1 else "are"
+        lines.append(
+            f"listed again: {pluralize(dataset.remaining, 'document')} {are} still there"
+            f"{', just those that were rejected or left alone' if expected else ''}"
+        )
+    if dataset.still_there_count:
+        lines.append(f"  {dataset.still_there_count} that the service called deleted:")
+        lines += _named(dataset.still_there[:named], dataset.still_there_count)
+    if dataset.new_count:
+        lines.append(f"  {dataset.new_count} that came during the run and were left alone:")
+        lines += _named(dataset.new[:named], dataset.new_count)
+    return lines
+
+
+def _named(names: tuple[str, ...], count: int) -> list[str]:
+    shown = [f"    {sanitize(name, 120)}" for name in names]
+    return shown + ([f"    and {count - len(shown)} more"] if count > len(shown) else [])
+
+
+def costs(report: Report, answers_lost: int = 0) -> list[str]:
+    """What it took: what no answer confirmed, what was not listed again, requests, time, pauses, and where the time went.
+
+    ``answers_lost`` is how many of the deleted were found gone when they were asked for again.
+    """
+    return [*_without_answer(answers_lost), *unverified(report), requests(report), *time_spent(report)]
+
+
+def requests(report: Report) -> str:
+    """Requests, time, pauses, and what was asked again."""
+    parts = [f"{pluralize(report.requests, 'request')} in {format_duration(report.elapsed_s)}"]
+    if n := report.uncounted_sessions:
+        were = "was" if n == 1 else "were"
+        parts = [f"{parts[0]}, without what {pluralize(n, 'session')} took that {were} killed or broken off"]
+    if report.pauses:
+        parts.append(pluralize(report.pauses, "pause"))
+    parts += [f"{n} asked again ({sanitize(cause).replace('_', ' ')})" for cause, n in report.requeued.items() if n]
+    return ", ".join(parts)
+
+
+def time_spent(report: Report) -> list[str]:
+    """Where every second went, the longest first: to what was waited for, or to bulkdel itself."""
+    took = sorted(report.waited_s.items(), key=lambda item: -item[1])
+    parts = [f"{CAUSES.get(cause, sanitize(cause))} {format_duration(n)}" for cause, n in took if n >= 0.05]
+    providers = len({dataset.provider for dataset in report.datasets})
+    added = f" (of {providers} providers, added up)" if providers > 1 else ""
+    return [f"where the time went{added}: {', '.join(parts)}"] if parts else []
+
+
+def _without_answer(n: int) -> list[str]:
+    """How many of the deleted no answer confirmed; nothing if there are none."""
+    if not n:
+        return []
+    lost = "its answer was lost, and it was" if n == 1 else "their answers were lost, and they were"
+    return [f"{n} of the deleted: {lost} found gone when asked for again"]
+
+
+def unverified(report: Report) -> list[str]:
+    """How many datasets were not listed again, if some of them were."""
+    if report.remaining is None or not report.unverified:
+        return []
+    known = len(report.datasets) - report.unverified
+    return [
+        f"listed again: {known} of {pluralize(len(report.datasets), 'dataset')}; what is still in the others is not known"
+    ]
+
+
+def format_rate(rate: Rate) -> str:
+    """A rate as people read it: ``80/min``, ``50.2/s``; never more exact than it is known."""
+    return str(Rate(float(format_measured(rate.n)), per=rate.per))
+
+
+def learned(rate: str, age_s: float) -> str:
+    """``pacing at 80/min, learned 2 h ago; --rate overrides``; ``rate`` as ``format_rate`` gives it, ``age_s`` in seconds."""
+    return f"pacing at {rate}, learned {format_duration(age_s)} ago; --rate overrides"
