@@ -16,8 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from bulkdel import Client, Policy, Rate, Target
-from bulkdel.limits import Pacing
-from bulkdel.limits.boundary import Pacer
+from bulkdel.limits import Limiter, MemoryStore
 from bulkdel.providers.protocol import Answer, Lost, Provider, Reply, Request
 
 DATASET = "11111111-1111-4111-8111-111111111111"
@@ -116,9 +115,9 @@ class Model:
 # ---------------------------------------------------------------------- running a client against a model
 
 
-def _alone(_: Provider, rate: Rate | None) -> Pacer:
+def _alone(_: Provider, rate: Rate | None) -> Limiter:
     """In ``state`` the limit would be shared with other processes, whose clock is no virtual one."""
-    return Pacing(rate)
+    return Limiter(MemoryStore(), rate)
 
 
 @asynccontextmanager
@@ -146,7 +145,7 @@ async def client(
             await asyncio.sleep(0.25)
 
     dice = random.Random(1)
-    async with Client(provider, connect=connect, policy=policy, state=state, pacer=_alone, rng=dice) as c:
+    async with Client(provider, connect=connect, policy=policy, state=state, limiter=_alone, rng=dice) as c:
         loop = asyncio.get_running_loop()
         tasks = [loop.create_task(one) for one in (look(c), beside) if one is not None]
         model.trace.started = now()

@@ -22,7 +22,7 @@ from benchmarks.models import DATASET, JSON, KEY, Limited, Model, Trace, http_da
 from benchmarks.services import DIFY, Dataset
 from benchmarks.table import Row
 from bulkdel import Dify, Langdock, Limits, Policy, Rate
-from bulkdel.limits import Pacing
+from bulkdel.limits import Limiter, MemoryStore
 from bulkdel.model import Target
 from bulkdel.providers.protocol import Answer, Provider
 from tests import virtual
@@ -46,14 +46,14 @@ def worst(times: list[float], n: int, per: float) -> int:
 
 
 async def departures(rate: Rate, workers: int, seconds: float) -> list[float]:
-    pacing, times = Pacing(rate), list[float]()
+    limiter, times = Limiter(MemoryStore(), rate), list[float]()
     clock = asyncio.get_running_loop().time
     end = clock() + seconds
 
     async def worker() -> None:
         while clock() < end:
-            if not pacing.try_acquire():
-                await pacing.acquire()
+            if not limiter.try_acquire():
+                await limiter.acquire()
             times.append(clock())
 
     await asyncio.gather(*(worker() for _ in range(workers)))

@@ -17,9 +17,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from benchmarks.report import Options, Part
-from bulkdel.distributed.limit import RedisPacer
-from bulkdel.distributed.link import RedisLink
-from bulkdel.distributed.script import Ask
+from bulkdel.limits import Limiter
+from bulkdel.limits.limiter import Claim
+from bulkdel.limits.redis_store import RedisStore
 from bulkdel.model import Rate
 from tests.distributed.redis_server import RedisServer, there
 from tests.limits.departures import worst
@@ -47,10 +47,10 @@ class Found:
 
 async def child(url: str, rate: Rate, pacers: int, seconds: float) -> tuple[list[list[float]], float]:
     """Demand without end from several pacers, for so long: when each got its permits, and what CPU that took."""
-    made = [RedisPacer(rate, RedisLink(url, "benchmark")) for _ in range(pacers)]
+    made = [Limiter(RedisStore(url, "benchmark"), rate) for _ in range(pacers)]
     times: list[list[float]] = [[] for _ in made]
 
-    async def worker(pacer: RedisPacer, got: list[float]) -> None:
+    async def worker(pacer: Limiter, got: list[float]) -> None:
         while True:
             await pacer.acquire()
             got.append(time.monotonic())
@@ -119,13 +119,13 @@ def round_trips(server: RedisServer, many: int = 2_000) -> list[float]:
     """Seconds that looks take as a process sees them, one after another."""
 
     async def main() -> list[float]:
-        link = RedisLink(server.url, "round trips")
+        store = RedisStore(server.url, "round trips")
         took = []
         for _ in range(many):
             began = time.perf_counter()
-            await link.look(Ask("one", Rate(2000)))
+            await store.take(Claim(Rate(2000)))
             took.append(time.perf_counter() - began)
-        await link.aclose()
+        await store.aclose()
         return took
 
     return sorted(asyncio.run(main()))

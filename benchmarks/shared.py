@@ -22,7 +22,8 @@ from typing import Any
 
 from benchmarks import table
 from benchmarks.table import Row
-from bulkdel.limits.shared import Shared
+from bulkdel.limits import Limiter
+from bulkdel.limits.file_store import FileStore
 from bulkdel.model import Rate
 from tests import virtual
 from tests.limits.departures import worst
@@ -31,7 +32,7 @@ KEY = "0123456789abcdef"
 WORKERS = 4
 
 
-async def demand(pacing: Shared, seconds: float, clock: Any, times: list[float]) -> None:
+async def demand(pacing: Limiter, seconds: float, clock: Any, times: list[float]) -> None:
     """Workers that always have one more to send, for so long; notes when they left."""
     end = clock() + seconds
 
@@ -55,11 +56,13 @@ def simulated(rate: Rate, seconds: float, processes: int) -> tuple[list[list[flo
     async def main() -> list[list[float]]:
         clock = asyncio.get_running_loop().time
         with tempfile.TemporaryDirectory() as folder:
-            pacings = [Shared(rate, Path(folder), KEY, ticks=clock, wall=clock) for _ in range(processes)]
+            pacings = [
+                Limiter(FileStore(Path(folder), KEY, monotonic=clock, wall=clock), rate) for _ in range(processes)
+            ]
             times: list[list[float]] = [[] for _ in pacings]
             await asyncio.gather(*(demand(p, seconds, clock, t) for p, t in zip(pacings, times, strict=True)))
             for pacing in pacings:
-                pacing.close()
+                await pacing.aclose()
         return times
 
     began = time.process_time()
@@ -70,7 +73,7 @@ def child(folder: str, n: float, per: float, seconds: float) -> None:
     """One real process: prints when its permits were got."""
 
     async def main() -> None:
-        pacing = Shared(Rate(n, per), Path(folder), KEY)
+        pacing = Limiter(FileStore(Path(folder), KEY), Rate(n, per))
         times: list[float] = []
         print("ready", flush=True)
         sys.stdin.readline()
@@ -78,7 +81,7 @@ def child(folder: str, n: float, per: float, seconds: float) -> None:
         with contextlib.suppress(asyncio.CancelledError):
             await demand(pacing, seconds, time.monotonic, times)
         print(json.dumps([times, (time.process_time() - began) / seconds]))
-        pacing.close()
+        await pacing.aclose()
 
     asyncio.run(main())
 

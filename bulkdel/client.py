@@ -20,7 +20,7 @@ from bulkdel.engine.lane import Lane
 from bulkdel.engine.progress import Progress
 from bulkdel.engine.results import Journal
 from bulkdel.errors import ConfigurationError
-from bulkdel.limits import MakePacer
+from bulkdel.limits import MakeLimiter
 from bulkdel.model import Policy, Selection, Target
 from bulkdel.outcomes import Kept, OnSettled, Outcomes
 from bulkdel.providers.protocol import Provider
@@ -50,8 +50,8 @@ class Client:
     :param ca_file: certificates to trust beside the usual ones (PEM)
     :param state: a folder to remember learned rates in, and to share each key's limit through with other processes that name
         the same one; None for neither
-    :param pacer: makes what keeps a provider's limit, from the provider and the rate that it begins with (None: no known
-        limit), such as ``bulkdel.distributed.redis_pacer(url)``; ``state`` only remembers then. None for this process's own, or
+    :param limiter: makes what keeps a provider's limit, from the provider and the rate that it begins with (None: no known
+        limit), such as ``bulkdel.distributed.redis_limiter(url)``; ``state`` only remembers then. None for this process's own, or
         the one shared through ``state``
     :param connect: how to reach a provider; for tests and transports of your own
     :param rng: the dice of backoff and jitter, for runs that must be repeatable; None for dice of each provider's own
@@ -66,7 +66,7 @@ class Client:
         on_event: events.OnEvent | None = None,
         ca_file: str | Path | None = None,
         state: str | Path | None = None,
-        pacer: MakePacer | None = None,
+        limiter: MakeLimiter | None = None,
         connect: Connect | None = None,
         rng: random.Random | None = None,
         lanes: LaneOf = Lane,
@@ -76,7 +76,7 @@ class Client:
             connect=connect,
             ca_file=ca_file,
             state=None if state is None else Path(state),
-            pacer=pacer,
+            limiter=limiter,
             rng=rng,
             lanes=lanes,
         )

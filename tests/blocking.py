@@ -22,11 +22,12 @@ MAY = (
     ("bulkdel/limits/learned.py", "recall"),  # one small file, once a client
     ("bulkdel/limits/learned.py", "note"),  # and once for each rate that was learned
     ("bulkdel/limits/learned.py", "remember"),
-    ("bulkdel/limits/shared.py", "__init__"),  # the shared limit's file, once a client
-    ("bulkdel/process.py", "_born"),  # a line of /proc for each process that shares a limit, every five seconds
-    ("bulkdel/process.py", "process_space"),
+    ("bulkdel/limits/file_store.py", "__init__"),  # the shared limit's file, once a client
+    ("bulkdel/limits/file_store.py", "take"),  # one transaction of 10 to 100 µs a lease
+    ("bulkdel/limits/file_store.py", "aclose"),
     ("redis/asyncio/connection.py", "__init__"),  # Redis' client looks its own version up, once a connection
-    ("tests/distributed/direct.py", "look"),  # a test's own way to Redis, at once on a virtual clock
+    ("tests/limits/stores.py", "aclose"),
+    ("tests/limits/stores.py", "run"),  # a test's own way to Redis, at once on a virtual clock
     ("tests/engine/test_recorded.py", "main"),  # what a test reads for itself
     ("tests/engine/test_review.py", "main"),
     ("tests/engine/test_state.py", "main"),

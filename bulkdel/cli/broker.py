@@ -52,9 +52,9 @@ class Crew:
         :raises ConfigurationError: where the broker cannot be reached, or another process submits the job
         """
         from bulkdel.distributed.app import LEASE_S, redis_url, seconds
-        from bulkdel.distributed.limit import redis_pacer
         from bulkdel.distributed.shard import KeyPlace
         from bulkdel.distributed.submit import PATIENCE_S, Submitter
+        from bulkdel.limits.redis_store import redis_limiter
 
         places = {name: KeyPlace(place.get("env", ""), place.get("file", "")) for name, place in self.places.items()}
         patience_s = seconds("BULKDEL_PATIENCE_S", PATIENCE_S)
@@ -66,7 +66,7 @@ class Crew:
             patience_s=patience_s,
             retries=self.retries,
         ) as submitter:
-            yield {"lanes": submitter.lane, "pacer": redis_pacer(redis_url(self.url), patience=patience_s)}
+            yield {"lanes": submitter.lane, "limiter": redis_limiter(redis_url(self.url), patience=patience_s)}
 
 
 def installed() -> None:

@@ -1,5 +1,5 @@
-"""Beyond one process: the one limit of a key, kept by all workers on all machines together."""
+"""The same deletes over several machines: a submitter, workers behind a broker, and one limit for all."""
 
-from bulkdel.distributed.limit import RedisPacer, redis_pacer
+from bulkdel.limits.redis_store import redis_limiter
 
-__all__ = ["RedisPacer", "redis_pacer"]
+__all__ = ["redis_limiter"]

@@ -15,9 +15,9 @@ from typing import Any, Literal, TypeVar
 from bulkdel import events
 from bulkdel.client import Client
 from bulkdel.distributed.board import Begun, Board, Ending, Gone, Row, Told, Words
-from bulkdel.distributed.limit import redis_pacer
 from bulkdel.distributed.shard import Item, Service, Shard
 from bulkdel.errors import ConfigurationError, RunFileError
+from bulkdel.limits.redis_store import redis_limiter
 from bulkdel.model import Settled
 from bulkdel.providers import registry
 from bulkdel.providers.protocol import Provider
@@ -83,8 +83,8 @@ async def work(shard: Shard, url: str, *, lease_s: float, told_to_end: Callable[
             await home.end(Words(), Ending(stopped, error.hint or "each worker needs the key, under the same name"))
             return Result("done")
         policy = replace(shard.policy, deadline=None, max_delete=None, expect=None)  # those are the submitter's
-        ca_file, pacer = os.environ.get(CA_FILE) or None, redis_pacer(url, patience=PATIENCE_S)
-        async with Client(provider, policy=policy, ca_file=ca_file, pacer=pacer) as client:
+        ca_file, limiter = os.environ.get(CA_FILE) or None, redis_limiter(url, patience=PATIENCE_S)
+        async with Client(provider, policy=policy, ca_file=ca_file, limiter=limiter) as client:
             home.client = client
             watching = asyncio.ensure_future(_watch(home, client, told_to_end))
             try:

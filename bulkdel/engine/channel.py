@@ -20,11 +20,11 @@ from bulkdel.limits import (
     Concurrency,
     GiveUp,
     Kind,
-    MakePacer,
+    Limiter,
+    LimiterUnavailable,
+    MakeLimiter,
+    MemoryStore,
     Open,
-    Pacer,
-    PacerLost,
-    Pacing,
     RateControl,
     Sample,
     Slots,
@@ -40,7 +40,7 @@ PAUSE_CAP = 60.0  # seconds; the longest pause of our own making, for a rate ref
 
 @dataclass(slots=True)
 class Exchange:
-    """A reply, when its request left and when it came (loop time), and how many pauses had begun when it left.
+    """A reply, when its request left and when it came (loop time).
 
     ``in_flight`` is how many requests were under way when it left, itself included; ``overtook`` how many that left before it
     were still under way when its reply came; ``deletes`` whether it was a DELETE.
@@ -49,7 +49,6 @@ class Exchange:
     reply: Reply
     sent_at: float
     ended_at: float
-    pauses: int
     in_flight: int
     overtook: int
     deletes: bool
@@ -67,11 +66,11 @@ class Channel:
         learned: Rate | None = None,
         found: bool = True,
         state: Path | None = None,
-        pacer: MakePacer | None = None,
+        limiter: MakeLimiter | None = None,
     ) -> None:
         """
         :param state: the folder to share the limit in with other processes, and to remember what was learned of it
-        :param pacer: makes what keeps the limit instead; then ``state`` only remembers
+        :param limiter: makes what keeps the limit instead; then ``state`` only remembers
         """
         concurrency = provider.limits.concurrency
         assert concurrency is not None  # Provider.limits promises it
@@ -86,7 +85,7 @@ class Channel:
             if (known := self._memory.recall(unix_time())) is not None:
                 self.learned, learned, found = known, known.rate, known.found
         self.rates = RateControl(provider.pace, guess=guess, learned=learned, found=found)
-        self.pacing = _pacer(provider, self.rates.rate, state, pacer)
+        self.pacing = _limiter(provider, self.rates.rate, state, limiter)
         self.slots = Slots(concurrency)
         self.workers = provider.max_concurrency
         self.search = Concurrency(concurrency, self.workers) if self.workers > concurrency else None
@@ -150,13 +149,13 @@ class Channel:
             try:
                 if not at_once and not await stop.unless(pacing.acquire):
                     return None
-            except PacerLost as lost:
+            except LimiterUnavailable as lost:
                 self.stop(StopProvider(lost.reason, lost.hint))
                 return None
             if stop.reason is not None:
                 return None
             time = asyncio.get_running_loop().time
-            pauses, under_way = pacing.pauses, self._under_way
+            under_way = self._under_way
             self.requests = number = self.requests + 1
             under_way[number] = None
             flying = len(under_way) + self.elsewhere
@@ -170,7 +169,7 @@ class Channel:
             finally:
                 overtook = 0 if self.search is None else _place(under_way, number)
                 del under_way[number]
-            return Exchange(reply, sent_at, time(), pauses, in_flight, overtook, request.method == "DELETE")
+            return Exchange(reply, sent_at, time(), in_flight, overtook, request.method == "DELETE")
         finally:
             slots.release()
 
@@ -280,7 +279,7 @@ class Channel:
         """The service or the network is unwell: pause after a few in a row, one request at a time, and give up in the end."""
         self._sample(exchange, "overload")
         self._calm = False
-        if exchange.pauses != self.pacing.pauses:
+        if self.pacing.paused_since(exchange.sent_at):
             return  # it was sent before a pause began: the pause has answered that complaint
         unreachable = isinstance(exchange.reply, Lost) and exchange.reply.kind == "unreachable"
         match self.breaker.trouble(
@@ -305,7 +304,7 @@ class Channel:
         """The provider wants nothing for a while: a floor for all, one strike for all that complained of the same."""
         self._sample(exchange, "neutral")
         self._calm = False
-        same_complaint = exchange.pauses != self.pacing.pauses
+        same_complaint = self.pacing.paused_since(exchange.sent_at)
         u = self.random.random()
         if not same_complaint:
             self._refusals += verdict.slower or verdict.after is None
@@ -350,19 +349,19 @@ class Channel:
 
     def _begin_pause(self, seconds: float, reason: str, exchange: Exchange) -> None:
         self.pause_reason = reason
-        if self.pacing.pause(seconds, since=exchange.pauses):
+        if self.pacing.pause(seconds, exchange.sent_at):
             for _, emit in self._stops:
                 emit(events.Paused(self.provider.name, reason, seconds))
 
 
-def _pacer(provider: Provider, rate: Rate | None, state: Path | None, make: MakePacer | None) -> Pacer:
+def _limiter(provider: Provider, rate: Rate | None, state: Path | None, make: MakeLimiter | None) -> Limiter:
     if make is not None:
         return make(provider, rate)
     if state is None:
-        return Pacing(rate)
-    from bulkdel.limits.shared import Shared  # brings SQLite along, which few programs need
+        return Limiter(MemoryStore(), rate)
+    from bulkdel.limits.file_store import FileStore  # brings SQLite along, which few programs need
 
-    return Shared(rate, state, provider.fingerprint)
+    return Limiter(FileStore(state, provider.fingerprint), rate)
 
 
 def _place(under_way: dict[int, None], number: int) -> int:

@@ -18,7 +18,7 @@ from bulkdel.engine.progress import Progress
 from bulkdel.engine.results import Consumer, Journal
 from bulkdel.engine.stop import StopReason
 from bulkdel.errors import ConfigurationError
-from bulkdel.limits import MakePacer
+from bulkdel.limits import MakeLimiter
 from bulkdel.model import Policy
 from bulkdel.providers.protocol import Provider, Wire
 
@@ -38,7 +38,7 @@ class Channels:
         connect: Connect | None = None,
         ca_file: str | Path | None = None,
         state: Path | None = None,
-        pacer: MakePacer | None = None,
+        limiter: MakeLimiter | None = None,
         rng: random.Random | None = None,
         lanes: LaneOf = Lane,
     ) -> None:
@@ -53,7 +53,7 @@ class Channels:
         if not self.providers:
             raise ConfigurationError("no provider was given")
         self._connect = connect or partial(_over_http, ca_file=ca_file)
-        self._make = partial(Channel, rng=rng, state=state, pacer=pacer)
+        self._make = partial(Channel, rng=rng, state=state, limiter=limiter)
         self._lanes = lanes
         self._channels: dict[str, Channel] = {}
         self._calls: list[Call] = []

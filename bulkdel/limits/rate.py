@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections import deque
 
-from bulkdel.limits.bucket import lower
 from bulkdel.model import Rate
 
 WINDOWS = (1.0, 10.0, 60.0)
@@ -163,3 +163,17 @@ class RateControl:
 def _faster(rate: Rate, per_second: float) -> Rate:
     """``rate`` and so much more, over the same window."""
     return Rate(rate.n + per_second * rate.per, per=rate.per)
+
+
+def lower(rate: Rate) -> Rate:
+    """Half of ``rate``, not below one request a minute; a rate that is as slow as that already stays.
+
+    In whole requests over the same window while there are at least 4 of them (so that rounding costs little), then over
+    twice the window.
+    """
+    slowest = 1 / 60
+    if rate.per_second <= slowest:
+        return rate
+    half = math.floor(rate.n / 2)
+    slower = Rate(half, rate.per) if half >= 4 else Rate(rate.n, 2 * rate.per)
+    return slower if slower.per_second > slowest else Rate(1, 1 / slowest)

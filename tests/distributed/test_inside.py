@@ -11,7 +11,7 @@ import pytest
 from celery.contrib.testing.worker import start_worker
 
 from bulkdel import Client, Dify, Limits, Policy, Rate, events
-from bulkdel.distributed import redis_pacer
+from bulkdel.distributed import redis_limiter
 from bulkdel.distributed.app import create_app, submit
 from bulkdel.distributed.board import Board
 from bulkdel.distributed.shard import KeyPlace, Service, Shard
@@ -47,7 +47,7 @@ async def purge(
     places = {"prod": KeyPlace(env="PROD_KEY")}
     async with (
         Submitter(server.url, "inside", places, lease_s=5.0) as submitter,
-        Client(dify, policy=POLICY, lanes=submitter.lane, pacer=redis_pacer(server.url)) as client,
+        Client(dify, policy=POLICY, lanes=submitter.lane, limiter=redis_limiter(server.url)) as client,
     ):
         wishes = [Wish("prod", dataset) for dataset in simulator.dataset_ids]
         hear = None if heard is None else heard.append
@@ -113,7 +113,7 @@ def test_a_submitter_that_is_cancelled_is_followed(
             dify = Dify(simulator.key, simulator.base_url, name="prod")
             async with (
                 Submitter(redis_server.url, "inside", {"prod": KeyPlace(env="PROD_KEY")}, lease_s=5.0) as submitter,
-                Client(dify, policy=POLICY, lanes=submitter.lane, pacer=redis_pacer(redis_server.url)) as client,
+                Client(dify, policy=POLICY, lanes=submitter.lane, limiter=redis_limiter(redis_server.url)) as client,
             ):
                 report = await client.resume(tmp_path / "a.run")
             assert (report.exit_status, report.deleted, report.already_gone) == (0, 300, 0)

@@ -12,7 +12,7 @@ import pytest
 
 from bulkdel import events
 from bulkdel.client import Client
-from bulkdel.limits.jointfile import NAME
+from bulkdel.limits.file_store import NAME
 from bulkdel.limits.learned import FOLDER, Memory
 from bulkdel.model import Limits, Rate
 from bulkdel.providers.dify import Dify

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import math
 
-from bulkdel.limits import Pacing
 from bulkdel.model import Rate
 
 
@@ -26,21 +25,3 @@ def worst(times: list[float], window: float) -> int:
             first += 1
         most = max(most, last - first + 1)
     return most
-
-
-class Departures:
-    """A pacing, and the times at which its permits were got."""
-
-    def __init__(self, pacing: Pacing) -> None:
-        self.pacing = pacing
-        self.times: list[float] = []
-
-    async def one(self) -> None:
-        await self.pacing.acquire()
-        self.times.append(now())
-
-    async def endless(self, work: float) -> None:
-        """A worker with always one more to send, each taking ``work`` seconds."""
-        while True:
-            await self.one()
-            await asyncio.sleep(work)

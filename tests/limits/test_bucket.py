@@ -1,4 +1,4 @@
-"""The arithmetic from a service's limit to a bucket, and to a lower limit."""
+"""The arithmetic from a service's limit to a bucket."""
 
 from __future__ import annotations
 
@@ -8,7 +8,8 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from bulkdel.limits import bucket, lower
+from bulkdel.limits import bucket, shared_bucket
+from bulkdel.limits.bucket import fairness_delay
 from bulkdel.model import Rate
 from tests.limits.departures import whole
 
@@ -75,33 +76,16 @@ def test_every_rate_has_a_bucket(n: float, per: float) -> None:
     assert b.per_second > 0
 
 
-@pytest.mark.parametrize(
-    ("rate", "lowered"),
-    [
-        (Rate(2000), Rate(1000)),
-        (Rate(45, 60), Rate(22, 60)),
-        (Rate(8, 60), Rate(4, 60)),
-        (Rate(4, 60), Rate(4, 120)),
-        (Rate(1), Rate(1, 2)),
-        (Rate(0.5), Rate(0.5, 2)),
-        (Rate(1.5, 60), Rate(1, 60)),
-        (Rate(1, 60), Rate(1, 60)),
-        (Rate(1, 3600), Rate(1, 3600)),
-    ],
-    ids=str,
-)
-def test_known_lower_limits(rate: Rate, lowered: Rate) -> None:
-    """Halving keeps the window where it can and stops at one a minute."""
-    assert lower(rate) == lowered
-
-
 @given(RATES)
-def test_lowering_is_about_half_and_ends(rate: Rate) -> None:
-    """A lowered rate is 0.4 to 0.5 of the old one or the slowest there is, and never above the old one."""
-    slower = lower(rate)
-    assert slower.per_second <= rate.per_second
-    if slower != rate and slower != Rate(1, 60):
-        assert 0.4 <= slower.per_second / rate.per_second <= 0.5 + 1e-9
-    for _ in range(60):
-        slower = lower(slower)
-    assert slower.per_second <= 1 / 60 or slower == Rate(1, 60)
+def test_processes_together_hold_no_more(rate: Rate) -> None:
+    """What a shared bucket held, and what comes in during a window and the hold before it, stays below the limit plus one."""
+    b, (n, window) = shared_bucket(rate), whole(rate)
+    assert b.size + b.per_second * (window + b.hold_s) < n + 1 - 0.009 * n
+    assert b.lease <= b.size
+    if window >= 0.5:
+        assert b.per_second >= 0.96 * n / window
+
+
+def test_who_came_away_empty_comes_first() -> None:
+    """The delay shrinks with each miss, and is a quarter of the slack at most."""
+    assert [fairness_delay(0.8, misses) for misses in (0, 1, 3)] == [0.2, 0.1, 0.05]

@@ -1,0 +1,85 @@
+"""A limiter of the caller's own: it is asked for every permit, and where it is lost the run stops and can go on later."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+import pytest
+
+from bulkdel import Dify, Rate
+from bulkdel.limits import Limiter, LimiterUnavailable, MemoryStore
+from bulkdel.limits.learned import Memory
+from bulkdel.providers.protocol import Provider
+from tests import virtual
+from tests.engine.world import Service, client, provider, targets
+
+
+class Counting(Limiter):
+    """Gives so many permits, and then none any more."""
+
+    def __init__(self, rate: Rate | None, permits: int) -> None:
+        super().__init__(MemoryStore(), rate)
+        self.left = permits
+        self.given = 0
+        self.closed = 0
+
+    def try_acquire(self) -> bool:
+        return False
+
+    async def acquire(self) -> None:
+        await super().acquire()
+        if not self.left:
+            raise LimiterUnavailable("the limiter has gone", "is it up?")
+        self.left -= 1
+        self.given += 1
+
+    async def aclose(self) -> None:
+        self.closed += 1
+
+
+@pytest.mark.parametrize("rate", [None, Rate(50)])
+def test_a_lost_limiter_stops_the_provider(rate: Rate | None) -> None:
+    """Every request has a permit; where there are none any more nothing is sent, and what is left is not attempted."""
+    service = Service()
+    asked = targets(service.fill(30))
+    made: list[Counting] = []
+
+    def make(for_whom: Provider, pace: Rate | None) -> Counting:
+        assert (for_whom.name, pace) == ("dify", rate)
+        made.append(Counting(pace, 12))
+        return made[-1]
+
+    async def main() -> None:
+        async with client(service, providers=[provider(rate=rate)], limiter=make) as opened:
+            report = await opened.delete(asked)
+            assert (report.status, report.exit_status) == ("stopped", 4)
+            assert (report.counts.deleted, report.counts.not_attempted) == (12, 18)
+            assert {settled.reason for settled in report.settled if settled.outcome == "not_attempted"} == {
+                "the limiter has gone"
+            }
+
+    virtual.run(main())
+    assert [(pacer.given, pacer.closed) for pacer in made] == [(12, 1)]
+    assert len(service.sent) == 12
+
+
+def test_a_limiter_begins_with_what_was_learned(tmp_path: Path) -> None:
+    """With a state folder and a limiter of its own, the folder remembers the rate and the limiter keeps it; no limit is shared in the folder."""
+    service = Service()
+    dify = Dify("dataset-0123456789abcdef", "http://dify.localhost/v1")
+    Memory(tmp_path, dify.fingerprint).remember(Rate(40), True, time.time())
+    before = sorted(path.name for path in tmp_path.rglob("*"))
+    rates: list[Rate | None] = []
+
+    def make(_: Provider, pace: Rate | None) -> Limiter:
+        rates.append(pace)
+        return Limiter(MemoryStore(), pace)
+
+    async def main() -> None:
+        async with client(service, providers=[dify], limiter=make, state=tmp_path) as opened:
+            assert (await opened.delete(targets(service.fill(20)))).ok
+
+    virtual.run(main())
+    assert rates == [Rate(40)]
+    assert sorted(path.name for path in tmp_path.rglob("*")) == before
