@@ -1,44 +1,31 @@
-"""A run whose deletes go through workers on other machines: the option, and what act makes of it."""
+"""A run whose deletes are made by workers on other machines: the option, and what the client needs for it."""
 
 from __future__ import annotations
 
 import hashlib
-import os
 import sys
 import uuid
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from importlib.util import find_spec
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
-import click
-
-from bulkdel.cli import keys
 from bulkdel.cli.context import AppContext
-from bulkdel.cli.opening import KEYS
+from bulkdel.cli.options import Options, usage_error
+from bulkdel.cli.providers import KeyPlace
 from bulkdel.errors import ConfigurationError
 
 if TYPE_CHECKING:
     from bulkdel.store import RunHeader
 
-F = TypeVar("F", bound=Callable[..., Any])
-
-NAME = "distributed"
+HEADER = "distributed"
 """What a run's header calls its broker and its job's name."""
-
-NONE = "none"
-"""The option's value that means: here, in this process."""
-
-broker_option = click.option(
-    "--broker", "--on", "broker", metavar="URL",
-    help="Have the deletes made by the workers of this broker (redis://HOST:6379/0), which bulkdel worker starts.",
-)  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
-class Crew:
-    """The workers behind a broker, for one job."""
+class RemoteWorkers:
+    """The workers behind a broker, for one job; ``places`` say where they find each provider's key."""
 
     url: str
     job: str
@@ -49,7 +36,7 @@ class Crew:
     async def options(self) -> AsyncIterator[dict[str, Any]]:
         """What the client needs so that its deletes are made by the workers and its requests count with theirs.
 
-        :raises ConfigurationError: where the broker cannot be reached, or another process submits the job
+        :raises ConfigurationError: if the broker cannot be reached, or another process submits the job
         """
         from bulkdel.distributed.app import LEASE_S, redis_url, seconds
         from bulkdel.distributed.shard import KeyPlace
@@ -69,68 +56,66 @@ class Crew:
             yield {"lanes": submitter.lane, "limiter": redis_limiter(redis_url(self.url), patience=patience_s)}
 
 
-def installed() -> None:
-    """:raises ConfigurationError: where the extra is not installed"""
-    for name in ("celery", "kombu", "redis"):
-        if name not in sys.modules and find_spec(name) is None:  # what is loaded may have no spec
-            raise ConfigurationError(
-                f"work on several machines needs packages that are not installed: {name}",
-                hint="in bulkdel's checkout: pip install '.[celery]'",
-            )
+def begin(
+    options: Options, places: Mapping[str, Any], app: AppContext, *, plan: bool
+) -> tuple[RemoteWorkers | None, dict[str, Any]]:
+    """The workers of a new job, None if it is done here, and what of them its header keeps: no password.
 
-
-def begin(given: Mapping[str, Any], world: AppContext, more: dict[str, Any]) -> Crew | None:
-    """The crew of a new job, None where it is done here; ``more`` of the run's header remembers it, without a password.
-
-    :raises ConfigurationError: where the address is wrong, or the extra is not installed
+    :raises ConfigurationError: if the address is wrong, or the extra is not installed
     """
-    url = given["broker"]
-    if url is None or url == NONE:
-        return None
-    if given.get("no_run") and not given.get("dry_run"):
-        raise click.UsageError(
-            "--broker needs a run file, where the workers' results are kept, and --no-run keeps none",
-            click.get_current_context(silent=True),
-        )
+    url = options.broker
+    if url is None or url == "none":
+        return None, {}
+    if options.no_run and not options.dry_run:
+        usage_error("--broker needs a run file, where the workers' results are kept, and --no-run keeps none")
     job = uuid.uuid4().hex
-    more[NAME] = {"broker": checked(url, world), "job": job}
-    return None if given.get("dry_run") or given.get("plan") else Crew(url, job, more[KEYS])
+    header = {HEADER: {"broker": checked(url, app), "job": job}}
+    return (None if options.dry_run or plan else RemoteWorkers(url, job, places)), header
 
 
-def again(header: RunHeader, given: Mapping[str, Any], world: AppContext) -> Crew | None:
-    """The crew of a run that goes on: behind the broker that was given, or the one that the run was begun with.
+def again(header: RunHeader, options: Options, app: AppContext) -> RemoteWorkers | None:
+    """The workers of a run that goes on: behind the broker that was given, or the one that the run was begun with.
 
     :raises ConfigurationError: as ``begin``
     """
-    kept = header.more.get(NAME)
+    kept = header.more.get(HEADER)
     kept = kept if isinstance(kept, dict) else {}
-    url = given["broker"] or kept.get("broker")
-    if url is None or url == NONE:
+    url = options.broker or kept.get("broker")
+    if url is None or url == "none":
         return None
-    checked(url, world)
-    places = header.more.get(KEYS)
-    places = places if isinstance(places, dict) else {}
-    if (file := given["api_key_file"]) is not None:
-        places = {provider.name: {"file": os.path.abspath(file)} for provider in header.providers}
-    own = {provider.name: {"env": keys.variable(provider.kind, "API_KEY")} for provider in header.providers}
-    return Crew(url, str(kept.get("job") or _name(header)), own | places, given["retry_rejected"])
+    checked(url, app)
+    places = {}
+    for provider in header.providers:
+        place = KeyPlace.recorded(header.more, provider.name) if options.api_key_file is None else None
+        file = None if options.api_key_file is None else options.api_key_file.absolute()
+        places[provider.name] = (place or KeyPlace.usual(provider.kind, file)).as_dict()
+    return RemoteWorkers(url, str(kept.get("job") or _name(header)), places, options.retry_rejected)
 
 
-def checked(url: str, world: AppContext) -> str:
+def checked(url: str, app: AppContext) -> str:
     """The address without its password, which is hidden from now on.
 
-    :raises ConfigurationError: where it is none of a Redis, or the extra is not installed
+    :raises ConfigurationError: if it is none of a Redis, or the extra is not installed
     """
     installed()
     from urllib.parse import unquote, urlsplit
 
     from bulkdel.distributed.app import redis_url, without_password
 
-    whole = redis_url(url, world.environ)
-    secret = urlsplit(whole).password or ""
+    secret = urlsplit(redis_url(url, app.environ)).password or ""
     for form in (secret, unquote(secret)):
-        keys.remember(form, world.secrets)
+        app.hide_from_now_on(form)
     return without_password(url)
+
+
+def installed() -> None:
+    """:raises ConfigurationError: if the extra is not installed"""
+    for name in ("celery", "kombu", "redis"):
+        if name not in sys.modules and find_spec(name) is None:  # what is loaded may have no spec
+            raise ConfigurationError(
+                f"work on several machines needs packages that are not installed: {name}",
+                hint="in bulkdel's checkout: pip install '.[celery]'",
+            )
 
 
 def _name(header: RunHeader) -> str:

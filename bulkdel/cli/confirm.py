@@ -1,11 +1,9 @@
-"""The question before anything is deleted: what will go, what stays and why, and words that nobody types by accident."""
+"""The question before anything is deleted: what will go, what stays and why, and an answer that is not typed by accident."""
 
 from __future__ import annotations
 
 import asyncio
 import os
-import threading
-from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import TextIO
 
@@ -15,11 +13,6 @@ from bulkdel.render.plan import describe, to_delete
 from bulkdel.report import Plan
 from bulkdel.text import NAME, sanitize
 
-NAMED = 3
-"""Documents that the question names, of a single dataset: of several its lines would scroll away."""
-
-Ask = Callable[[], Awaitable[str]]
-
 
 @dataclass(frozen=True, slots=True)
 class Question:
@@ -27,6 +20,10 @@ class Question:
 
     answer: str
     called: str
+
+    def is_yes(self, typed: str) -> bool:
+        """Whether what was typed is what was asked for; blanks around it do not count."""
+        return typed.strip() == self.answer
 
 
 def question(plan: Plan, policy: Policy, *, by_name: bool) -> Question:
@@ -38,60 +35,61 @@ def question(plan: Plan, policy: Policy, *, by_name: bool) -> Question:
     return Question(str(sum(to_delete(dataset, policy) for dataset in plan.datasets)), "the number of documents")
 
 
-def is_yes(asked: Question, typed: str) -> bool:
-    """Whether what was typed is what was asked for; blanks around it are forgiven, nothing else is."""
-    return typed.strip() == asked.answer
+class Confirmation:
+    """Shows a plan and asks the person at the terminal; the client awaits it before the first delete.
 
-
-def confirmation(
-    screen: Screen, ask: Ask, policy: Policy, *, by_name: bool, note: Callable[[str], None]
-) -> Callable[[Plan], Awaitable[bool]]:
-    """A ``confirm`` for the engine that shows the plan and asks; ``note`` is told why the answer was no."""
-
-    async def confirm(plan: Plan) -> bool:
-        if plan.selected == sum(dataset.invalid for dataset in plan.datasets):
-            # Nothing is ever sent for these, so there is nothing to say yes to; archived ones may go yet, with --unarchive.
-            return True
-        asked = question(plan, policy, by_name=by_name)
-        with screen.still():
-            screen.say("About to delete; this cannot be undone:")
-            screen.say_wrapped(*describe(plan, policy, named=NAMED if len(plan.datasets) == 1 else 0))
-            screen.ask(f"Type {asked.called} to delete for good ({asked.answer}): ")
-            typed = await ask()
-        if is_yes(asked, typed):
-            return True
-        note(f"what was typed is not {asked.called}" if typed.strip() else "nothing was typed")
-        return False
-
-    return confirm
-
-
-def typed_line(stdin: TextIO) -> Ask:
-    """Reads one line from a terminal without holding up the event loop.
-
-    A thread of its own reads the descriptor itself, so that no lock of ``sys.stdin`` is held while nobody types; it is a
-    daemon, so that Ctrl-C at the question ends the process though nothing was typed.
+    ``asking`` is true while the question stands there; ``refusal`` is why the answer was no, empty before. A signal sets
+    ``stopping``, and that is a no, too.
     """
 
-    async def ask() -> str:
-        loop = asyncio.get_running_loop()
-        typed: asyncio.Future[str] = loop.create_future()
+    def __init__(
+        self, screen: Screen, stdin: TextIO, policy: Policy, stopping: asyncio.Event, *, by_name: bool
+    ) -> None:
+        self.asking = False
+        self.refusal = ""
+        self._screen = screen
+        self._stdin = stdin
+        self._policy = policy
+        self._stopping = stopping
+        self._by_name = by_name
 
-        def tell(words: str) -> None:
-            if not typed.done():
-                typed.set_result(words)
+    async def __call__(self, plan: Plan) -> bool:
+        # Invalid ids are never sent, so there is nothing to say yes to; archived ones may go yet, with --unarchive.
+        if plan.selected == sum(dataset.invalid for dataset in plan.datasets):
+            return True
+        asked = question(plan, self._policy, by_name=self._by_name)
+        with self._screen.still():
+            self._screen.say("About to delete; this cannot be undone:")
+            # A few documents are named if there is one dataset; with several, their lines would scroll away.
+            self._screen.say_wrapped(*describe(plan, self._policy, named=3 if len(plan.datasets) == 1 else 0))
+            self._screen.ask(f"Type {asked.called} to delete for good ({asked.answer}): ")
+            typed = await self._typed()
+        if asked.is_yes(typed):
+            return True
+        wrong = f"what was typed is not {asked.called}" if typed.strip() else "nothing was typed"
+        self.refusal = f"not confirmed: {wrong}"
+        return False
+
+    async def _typed(self) -> str:
+        """The line that is typed, or nothing if a signal comes first."""
+        loop = asyncio.get_running_loop()
+        line: asyncio.Future[str] = loop.create_future()
+        stopping = asyncio.ensure_future(self._stopping.wait())
+        descriptor = self._stdin.fileno()
 
         def read() -> None:
+            loop.remove_reader(descriptor)
             try:
-                words = os.read(stdin.fileno(), 4096).decode("utf-8", "replace")
-            except (OSError, ValueError):
-                words = ""
-            try:
-                loop.call_soon_threadsafe(tell, words)
-            except RuntimeError:
-                return  # the loop is closed: nobody waits for the answer any more
+                line.set_result(os.read(descriptor, 4096).decode("utf-8", "replace"))
+            except OSError:  # the terminal went away
+                line.set_result("")
 
-        threading.Thread(target=read, name="bulkdel-question", daemon=True).start()
-        return await typed
-
-    return ask
+        self.asking = True
+        loop.add_reader(descriptor, read)
+        try:
+            await asyncio.wait((line, stopping), return_when=asyncio.FIRST_COMPLETED)
+            return line.result() if line.done() else ""
+        finally:
+            self.asking = False
+            loop.remove_reader(descriptor)
+            stopping.cancel()

@@ -15,39 +15,49 @@ if TYPE_CHECKING:
 
 
 def _client(*providers: Provider, **options: Any) -> Client:
-    from bulkdel.client import Client  # brings aiohttp along, which --help and a refusal can do without
+    from bulkdel.client import Client  # imports aiohttp, which --help and a refusal can do without
 
     return Client(*providers, **options)
-
-
-def _stdin_bytes() -> BinaryIO:
-    return sys.stdin.buffer
 
 
 @dataclass(slots=True)
 class AppContext:
     """The outside of one invocation; tests give another.
 
-    ``argv`` is what the user typed behind ``bulkdel``. ``verbose`` is set once the options are read. ``secrets`` holds
-    the keys that were read, so that nothing shown can hold one. ``last_words`` come behind everything else on stderr: how to
-    go on after an end that nobody foresaw. ``metrics`` are the numbers that were asked for, told of such an end as well.
+    ``argv`` is what the user typed behind ``bulkdel``. ``quiet`` and ``verbose`` are set once the options are read. ``secrets`` holds the keys
+    that were read: nothing shown may hold one. ``last_lines`` end stderr if the run raised: how to go on. ``metrics`` is the
+    file that ``--metrics-file`` asks for, which gets the exit status of an invocation that raised, too.
     """
 
     argv: tuple[str, ...] = ()
     environ: Mapping[str, str] = field(default_factory=lambda: os.environ)
     stdin: TextIO = field(default_factory=lambda: sys.stdin)
-    stdin_bytes: Callable[[], BinaryIO] = _stdin_bytes
+    stdin_bytes: Callable[[], BinaryIO] = lambda: sys.stdin.buffer
     stdout: TextIO = field(default_factory=lambda: sys.stdout)
     stderr: TextIO = field(default_factory=lambda: sys.stderr)
     client: Callable[..., Any] = _client
+    quiet: bool = False
     verbose: bool = False
     secrets: list[str] = field(default_factory=list, repr=False)
-    last_words: list[str] = field(default_factory=list)
+    last_lines: list[str] = field(default_factory=list)
     metrics: Metrics | None = None
 
-    def asks(self) -> bool:
+    def can_ask(self) -> bool:
         """Whether there is a person to ask: one who types (stdin) and one who sees the question (stderr)."""
         return is_terminal(self.stdin) and is_terminal(self.stderr)
+
+    def warn(self, message: str, hint: str = "") -> None:
+        """A warning on stderr, unless quiet was asked for."""
+        if not self.quiet:
+            from bulkdel.cli.screen import Screen
+
+            Screen(self).warning(message, hint)
+
+    def hide_from_now_on(self, secret: str) -> None:
+        """Have ``secret`` hidden in everything that is shown."""
+        # A shorter "key" is a word, and hiding it would tear holes into every message.
+        if len(secret) >= 8 and secret not in self.secrets:
+            self.secrets.append(secret)
 
     def hide(self, words: str) -> str:
         """``words`` without any key that was read, should a service or a library have repeated one."""

@@ -1,7 +1,7 @@
 """The ``bulkdel`` command: its group, its version, and the way from ``sys.argv`` to an exit status.
 
-Only click and our own light modules are imported here and by the commands' modules: aiohttp, rich and structlog take
-four times as long as ``--help`` itself, and are imported where a command needs them.
+Only click and light modules are imported here and by the commands' modules: aiohttp, rich and structlog take four times as
+long as ``--help`` itself, and are imported when a command needs them.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ Keys come from DIFY_API_KEY, LANGDOCK_API_KEY (in general NAME_API_KEY) or
 """
 
 
-class Listed(click.Group):
+class OrderedGroup(click.Group):
     """A group that lists its commands in the order of their use, not of the alphabet."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
@@ -57,7 +57,7 @@ def _show_version(ctx: click.Context, param: click.Parameter, wanted: bool) -> N
 
 
 @click.group(
-    cls=Listed,
+    cls=OrderedGroup,
     epilog=EPILOG,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
 )
@@ -78,9 +78,9 @@ for command in (purge, delete, plan, resume, runs, report, job, worker, datasets
     bulkdel.add_command(command)
 
 
-def run(argv: Sequence[str], world: AppContext | None = None) -> int:
+def run(argv: Sequence[str], app: AppContext | None = None) -> int:
     """Run the command that ``argv`` (without the program's name) says, and return its exit status; raises nothing."""
-    outside = world if world is not None else AppContext()
+    outside = app if app is not None else AppContext()
     outside.argv = tuple(argv)
 
     def call() -> Any:

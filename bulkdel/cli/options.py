@@ -1,12 +1,13 @@
-"""The options that several commands share, and how a wrong value is told."""
+"""The options that commands share: each is declared once, as a field of the value that the commands get."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, fields, replace
+from functools import wraps
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar, get_args
+from typing import TYPE_CHECKING, Any, Literal, NoReturn, get_args
 
 import click
 
@@ -14,17 +15,13 @@ from bulkdel.cli import values
 from bulkdel.cli.context import AppContext
 from bulkdel.model import Indexing, Policy, Rate, Selection
 
-F = TypeVar("F", bound=Callable[..., Any])
-
 if TYPE_CHECKING:
-    from bulkdel.cli.metrics import Metrics
-
     ParamType = click.ParamType[Any]
 else:
     ParamType = click.ParamType  # generic from click 8.4 on, and 8.2 does as well
 
 
-class Words(ParamType):
+class ParsedParam(ParamType):
     """An option's value that a pure function reads; its ``ValueError`` becomes click's usage error."""
 
     def __init__(self, name: str, parse: Callable[[str], Any]) -> None:
@@ -40,211 +37,171 @@ class Words(ParamType):
             self.fail(str(error), param, ctx)
 
 
-@dataclass(frozen=True, slots=True)
-class GivenRate:
-    """A rate that the user gave: ``None`` inside is the user's ``none``, which is not the same as giving nothing."""
-
-    rate: Rate | None
-
-
-@dataclass(frozen=True, slots=True)
-class GivenConcurrency:
-    """A concurrency that the user gave: ``None`` inside is the user's ``auto``."""
-
-    concurrency: int | None
-
-
-DURATION = Words("duration", values.duration)
-RATE = Words("rate", lambda words: GivenRate(values.rate(words)))
-CONCURRENCY = Words("concurrency", lambda words: GivenConcurrency(values.concurrency(words)))
-WHEN = Words("when", lambda words: values.when(words, time.time()))
+DURATION = ParsedParam("duration", values.duration)
+RATE = ParsedParam("rate", values.rate)
 FILE = click.Path(path_type=Path)
+_COUNT = click.IntRange(min=0)
 
-_DEFAULT = Policy()
+
+def _option(*names: str, default: Any = None, default_text: str = "", **how: Any) -> Any:
+    """A field of ``Options`` and the click option that fills it; ``default_text`` is said in ``--help``."""
+    return field(default=default, metadata={"names": names, "default": default_text, "how": how})
 
 
-def _all(*options: Callable[[F], F]) -> Callable[[F], F]:
-    def wrap(function: F) -> F:
-        for option in reversed(options):
-            function = option(function)
-        return function
+def _flag(*names: str, help: str) -> Any:
+    return _option(*names, default=False, is_flag=True, help=help)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Options:
+    """What the user gave for the options that commands share; None, or empty, if nothing was given.
+
+    A command offers some of them (``takes``); the others keep their defaults.
+    """
+
+    # What to do, and what to write.
+    yes: bool = _flag(
+        "-y", "--yes", help="Do not ask. With no terminal to ask at, a run without it is refused, exit 3."
+    )
+    dry_run: bool = _flag("--dry-run", help="List, select, show; send nothing but GET.")
+    retry_rejected: bool = _flag("--retry-rejected", help="Ask again for what was rejected.")
+    as_json: bool = _flag("--json", help="One JSON object on stdout at the end, and nothing else there.")
+    settled: str | None = _option("--settled", type=click.Path(), metavar="FILE",
+        help="Add every settled document to FILE as it settles, one JSON object a line; - is stdout.")  # fmt: skip
+    metrics_file: Path | None = _option("--metrics-file", type=FILE, metavar="FILE",
+        help="Write counts and durations by provider to FILE every 10 s and at the end, as Prometheus text.")  # fmt: skip
+    run_file: Path | None = _option("-o", "--run", type=FILE, metavar="FILE",
+        default_text="one in your state folder; bulkdel runs lists them", help="Keep the run in FILE, which must be new.")  # fmt: skip
+    no_run: bool = _flag("--no-run", help="Keep no run file: such a run cannot be resumed or reported.")
+    broker: str | None = _option("--broker", "--on", metavar="URL",
+        help="Have the deletes made by the workers of this broker (redis://HOST:6379/0), which bulkdel worker starts.")  # fmt: skip
+
+    # Which documents of a dataset.
+    names: tuple[str, ...] = _option("--name", default=(), multiple=True, metavar="GLOB",
+        help="Only documents whose name matches, whatever the case ('tmp-*'); repeatable, any may match.")  # fmt: skip
+    created_before: tuple[float, ...] = _option("--created-before", default=(), multiple=True, metavar="WHEN",
+        type=ParsedParam("when", lambda words: values.when(words, time.time())),
+        help="Only documents created before a date (2026-01-31, UTC) or longer ago than an age (90d); "
+             "of several the earliest counts.")  # fmt: skip
+    statuses: tuple[str, ...] = _option("--status", default=(), multiple=True, metavar="S",
+        help="Only documents with this status, in the service's own word (error, SYNCED); repeatable.")  # fmt: skip
+
+    # How fast the service may be asked.
+    rate: Rate | Literal["none"] | None = _option("--rate", type=RATE, metavar="N/s|N/min|none",
+        default_text="by provider and host", help="The provider's limit as you know it; pacing keeps below it.")  # fmt: skip
+    concurrency: int | Literal["auto"] | None = _option("--concurrency", metavar="N|auto",
+        type=ParsedParam("concurrency", values.concurrency),
+        default_text="auto, as many as the service bears", help="Requests in flight at most.")  # fmt: skip
+
+    # How the run behaves.
+    indexing: Indexing | None = _option("--indexing", type=click.Choice(get_args(Indexing)),
+        default_text="wait; for targets from a list: delete",
+        help="Documents still being indexed: wait until they are ready, delete them anyway, or leave them.")  # fmt: skip
+    indexing_timeout: float | None = _option("--indexing-timeout", type=DURATION, metavar="DURATION", default_text="15m",
+        help="How long to wait for one document to be indexed.")  # fmt: skip
+    unarchive: bool = _option("--unarchive", default=False, is_flag=True, default_text="they are rejected as archived",
+        help="Un-archive archived documents first (Dify).")  # fmt: skip
+    max_delete: int | None = _option("--max-delete", type=_COUNT, metavar="N",
+        help="More selected than N: refused, nothing deleted, exit 3.")  # fmt: skip
+    expect: int | None = _option("--expect", type=_COUNT, metavar="N",
+        help="Not exactly N selected: refused, nothing deleted, exit 3.")  # fmt: skip
+    attempts: int | None = _option("--attempts", type=click.IntRange(min=1), metavar="N", default_text="6",
+        help="Attempts a document may cost before it is rejected; pauses and indexing waits are free.")  # fmt: skip
+    timeout: float | None = _option("--timeout", type=DURATION, metavar="DURATION", default_text="60s",
+        help="How long one attempt may take.")  # fmt: skip
+    deadline: float | None = _option("--deadline", type=DURATION, metavar="DURATION", default_text="none",
+        help="How long the run may take from now on; the rest stays not attempted, exit 5.")  # fmt: skip
+    backoff: float | None = _option("--backoff", type=DURATION, metavar="BASE", default_text="1s (indexing: 5s)",
+        help="First retry delay; doubles with full jitter up to a cap.")  # fmt: skip
+    max_pause: float | None = _option("--max-pause", type=DURATION, metavar="DURATION", default_text="1h",
+        help="The longest pause that the service may ask for.")  # fmt: skip
+
+    # Where the service is, and with which key.
+    api_key_file: Path | None = _option("--api-key-file", type=FILE, metavar="FILE",
+        help="Read the key from FILE instead of the environment variable NAME_API_KEY (DIFY_API_KEY, LANGDOCK_API_KEY).")  # fmt: skip
+    base_url: str | None = _option("--base-url", metavar="URL",
+        help="Where the service is; NAME_BASE_URL (DIFY_BASE_URL, LANGDOCK_BASE_URL) says it too.")  # fmt: skip
+    ca_file: Path | None = _option("--ca-file", type=FILE, metavar="FILE",
+        help="Trust the certificate authorities in FILE (PEM) besides the system's.")  # fmt: skip
+
+    # How much is said on stderr.
+    quiet: bool = _flag("-q", "--quiet", help="Say only errors on stderr; no progress.")
+    verbose: bool = _flag("-v", "--verbose", help="Say everything on stderr, each retry included.")
+    log_json: bool = _flag(
+        "--log-json", help="Log and progress as JSON lines; the log is that anyway if stderr is no terminal."
+    )
+
+    def policy(self, base: Policy | None = None) -> Policy:
+        """The policy that is asked for; what was not given is as in ``base``, or the usual."""
+        named = ("indexing", "indexing_timeout", "max_delete", "expect", "attempts", "timeout", "deadline", "max_pause")
+        given = {name: value for name in named if (value := getattr(self, name)) is not None}
+        before = base or Policy()
+        policy = replace(before, unarchive=self.unarchive or before.unarchive, **given)
+        if self.backoff is None:
+            return policy
+        return replace(
+            policy,
+            backoff=self.backoff,
+            backoff_cap=max(self.backoff, policy.backoff_cap),
+            indexing_backoff=self.backoff,
+            indexing_backoff_cap=max(self.backoff, policy.indexing_backoff_cap),
+        )
+
+    def selection(self) -> Selection:
+        """The documents that are asked for; of several moments the earliest counts."""
+        earliest = min(self.created_before, default=None)
+        return Selection(names=self.names, created_before=earliest, statuses=self.statuses)
+
+
+RUN = ("yes", "dry_run", "as_json", "settled", "metrics_file", "run_file", "no_run")
+SELECTION = ("names", "created_before", "statuses")
+LIMITS = ("rate", "concurrency")
+POLICY = (
+    "indexing", "indexing_timeout", "unarchive", "max_delete", "expect", "attempts", "timeout", "deadline", "backoff", "max_pause",
+)  # fmt: skip
+CONNECTION = ("api_key_file", "base_url", "ca_file")
+OUTPUT = ("quiet", "verbose", "log_json")
+
+Command = Callable[..., int]
+
+
+def takes(*names: str, defaults: bool = True) -> Callable[[Command], Command]:
+    """Give a command these options of ``Options``; its function gets the ``AppContext`` first, and ``options`` as a keyword.
+
+    ``defaults``: whether ``--help`` says what is done if an option is not given; a resumed run has its own defaults.
+    """
+    offered = {f.name: f for f in fields(Options)}
+
+    def wrap(function: Command) -> Command:
+        @click.pass_obj
+        @wraps(function)
+        def command(app: AppContext, /, *args: Any, **given: Any) -> int:
+            options = Options(**{name: given.pop(name) for name in names})
+            _check(options)
+            app.verbose, app.quiet = options.verbose, options.quiet
+            return function(app, *args, options=options, **given)
+
+        for name in reversed(names):
+            option = offered[name]
+            how = dict(option.metadata["how"])
+            if defaults and option.metadata["default"]:
+                how["help"] += f" Default: {option.metadata['default']}."
+            command = click.option(*option.metadata["names"], name, default=option.default, **how)(command)
+        return command
 
     return wrap
 
 
-ca_option = click.option("--ca-file", type=FILE, metavar="FILE",
-                         help="Trust the certificate authorities in FILE (PEM) besides the system's.")  # fmt: skip
+def _check(options: Options) -> None:
+    """:raises click.UsageError: if two options contradict each other"""
+    against = "--no-run" if options.no_run else "--dry-run" if options.dry_run else ""
+    if options.run_file is not None and against:
+        hint = "; bulkdel plan keeps a plan in a file" if against == "--dry-run" else ""
+        usage_error(f"--run keeps a run file and {against} keeps none{hint}")
+    if options.as_json and options.settled == "-":
+        usage_error("--json and --settled - both write to stdout; give --settled a file")
 
 
-def connection_options(function: F) -> F:
-    """Where the service is and with which key."""
-    return _all(
-        click.option("--api-key-file", type=FILE, metavar="FILE",
-                     help="Read the key from FILE instead of the environment variable NAME_API_KEY (DIFY_API_KEY, LANGDOCK_API_KEY)."),
-        click.option("--base-url", metavar="URL",
-                     help="Where the service is; NAME_BASE_URL (DIFY_BASE_URL, LANGDOCK_BASE_URL) says it too."),
-        ca_option,
-    )(function)  # fmt: skip
-
-
-def limit_options(function: F) -> F:
-    """How fast the service may be asked."""
-    return _all(
-        click.option("--rate", type=RATE, metavar="N/s|N/min|none",
-                     help="The provider's limit as you know it; pacing keeps below it. Default: by provider and host."),
-        click.option("--concurrency", type=CONCURRENCY, metavar="N|auto",
-                     help="Requests in flight at most. Default: auto, as many as the service bears."),
-    )(function)  # fmt: skip
-
-
-def policy_options(function: F) -> F:
-    """How a call behaves: what purge and delete share."""
-    return _all(
-        click.option("--indexing", type=click.Choice(get_args(Indexing)),
-                     help="Documents still being indexed: wait until they are ready, delete them anyway, or leave them. "
-                          "Default: wait; for targets from a list: delete."),
-        click.option("--indexing-timeout", type=DURATION, metavar="DURATION",
-                     help="How long to wait for one document to be indexed. Default: 15m."),
-        click.option("--unarchive", is_flag=True,
-                     help="Un-archive archived documents first (Dify). Default: they are rejected as archived."),
-        click.option("--max-delete", type=click.IntRange(min=0), metavar="N",
-                     help="More selected than N: refused, nothing deleted, exit 3."),
-        click.option("--expect", type=click.IntRange(min=0), metavar="N",
-                     help="Not exactly N selected: refused, nothing deleted, exit 3."),
-        click.option("--attempts", type=click.IntRange(min=1), metavar="N",
-                     help=f"Attempts a document may cost before it is rejected; pauses and indexing waits are free. Default: {_DEFAULT.attempts}."),
-        click.option("--timeout", type=DURATION, metavar="DURATION", help="How long one attempt may take. Default: 60s."),
-        click.option("--deadline", type=DURATION, metavar="DURATION",
-                     help="How long the whole run may take; the rest stays not attempted, exit 5. Default: none."),
-        click.option("--backoff", type=DURATION, metavar="BASE",
-                     help="First retry delay; doubles with full jitter up to a cap. Default: 1s (indexing: 5s)."),
-        click.option("--max-pause", type=DURATION, metavar="DURATION",
-                     help="The longest pause that the service may ask for. Default: 1h."),
-    )(function)  # fmt: skip
-
-
-def selection_options(function: F) -> F:
-    """Which documents of a dataset."""
-    return _all(
-        click.option("--name", "names", multiple=True, metavar="GLOB",
-                     help="Only documents whose name matches, whatever the case ('tmp-*'); repeatable, any may match."),
-        click.option("--created-before", type=WHEN, multiple=True, metavar="WHEN",
-                     help="Only documents created before a date (2026-01-31, UTC) or longer ago than an age (90d); "
-                          "of several the earliest counts."),
-        click.option("--status", "statuses", multiple=True, metavar="S",
-                     help="Only documents with this status, in the service's own word (error, SYNCED); repeatable."),
-    )(function)  # fmt: skip
-
-
-_YES = click.option("-y", "--yes", is_flag=True,
-                    help="Do not ask. With no terminal to ask at, a run without it is refused, exit 3.")  # fmt: skip
-_JSON = click.option("--json", "as_json", is_flag=True,
-                     help="One JSON object on stdout at the end, and nothing else there.")  # fmt: skip
-_SETTLED = click.option("--settled", type=click.Path(), metavar="FILE",
-                        help="Add every settled document to FILE as it settles, one JSON object a line; - is stdout.")  # fmt: skip
-
-
-def _metrics(ctx: click.Context, param: click.Parameter, file: Path | None) -> Metrics | None:
-    """Known to the world as soon as it is read, so that an error in what is read later ends in the file, too."""
-    if file is None:
-        return None
-    from bulkdel.cli.metrics import Metrics
-
-    metrics = Metrics(file)
-    if isinstance(ctx.obj, AppContext):
-        ctx.obj.metrics = metrics
-    return metrics
-
-
-_METRICS = click.option("--metrics-file", "metrics", type=FILE, metavar="FILE", callback=_metrics, is_eager=True,
-                        help="Write counts and durations by provider to FILE every 10 s and at the end, as Prometheus text.")  # fmt: skip
-
-
-def act_options(function: F) -> F:
-    """Whether to ask, what to write, and where the run file goes."""
-    return _all(
-        _YES,
-        click.option("--dry-run", is_flag=True, help="List, select, show; send nothing but GET."),
-        _JSON,
-        _SETTLED,
-        _METRICS,
-        click.option("-o", "--run", "run_file", type=FILE, metavar="FILE",
-                     help="Keep the run in FILE, which must be new. Default: one in your state folder; bulkdel runs lists them."),
-        click.option("--no-run", is_flag=True, help="Keep no run file: such a run cannot be resumed or reported."),
-    )(function)  # fmt: skip
-
-
-def plan_options(function: F) -> F:
-    """Where a plan goes."""
-    return _all(
-        click.option("-o", "--run", "run_file", type=FILE, metavar="RUN",
-                     help="Keep the plan in this run file, which must be new. Default: one in your state folder."),
-        _JSON,
-    )(function)  # fmt: skip
-
-
-def resume_options(function: F) -> F:
-    """Whether to ask, what to write, and what of the run's own policy to change; what is not given stays as it was."""
-    return _all(
-        click.option("-y", "--yes", is_flag=True,
-                     help="Do not ask. A run is asked about before its first delete, and again where more has to be listed."),
-        click.option("--retry-rejected", is_flag=True, help="Ask again for what was rejected."),
-        _JSON,
-        _SETTLED,
-        _METRICS,
-        click.option("--indexing", type=click.Choice(["wait", "delete"]),
-                     help="Documents still being indexed: wait until they are ready, or delete them anyway."),
-        click.option("--indexing-timeout", type=DURATION, metavar="DURATION", help="How long to wait for one document to be indexed."),
-        click.option("--unarchive", is_flag=True, help="Un-archive archived documents first (Dify)."),
-        click.option("--max-delete", type=click.IntRange(min=0), metavar="N",
-                     help="A plan with more selected than N: refused, nothing deleted, exit 3."),
-        click.option("--expect", type=click.IntRange(min=0), metavar="N",
-                     help="A plan with not exactly N selected: refused, nothing deleted, exit 3."),
-        click.option("--attempts", type=click.IntRange(min=1), metavar="N",
-                     help="Attempts a document may cost before it is rejected."),
-        click.option("--timeout", type=DURATION, metavar="DURATION", help="How long one attempt may take."),
-        click.option("--deadline", type=DURATION, metavar="DURATION",
-                     help="How long this part of the run may take; the rest stays not attempted, exit 5."),
-        click.option("--backoff", type=DURATION, metavar="BASE", help="First retry delay."),
-        click.option("--max-pause", type=DURATION, metavar="DURATION",
-                     help="The longest pause that the service may ask for."),
-    )(function)  # fmt: skip
-
-
-def talk_options(function: F) -> F:
-    """How much is said on stderr."""
-    return _all(
-        click.option("-q", "--quiet", is_flag=True, help="Say only errors on stderr; no progress."),
-        click.option("-v", "--verbose", is_flag=True, help="Say everything on stderr, each retry included."),
-        click.option("--log-json", is_flag=True, help="Log and progress as JSON lines; the log is that anyway where stderr is no terminal."),
-    )(function)  # fmt: skip
-
-
-def policy_from(given: dict[str, Any], base: Policy = _DEFAULT) -> Policy:
-    """The policy that the options ask for; what was not given is as in ``base``."""
-    named = {
-        field: given[field]
-        for field in ("indexing", "indexing_timeout", "max_delete", "expect", "attempts", "timeout", "deadline", "max_pause")
-        if given[field] is not None
-    }  # fmt: skip
-    policy = replace(base, unarchive=given["unarchive"] or base.unarchive, **named)
-    first = given["backoff"]
-    if first is None:
-        return policy
-    return replace(
-        policy,
-        backoff=first,
-        backoff_cap=max(first, policy.backoff_cap),
-        indexing_backoff=first,
-        indexing_backoff_cap=max(first, policy.indexing_backoff_cap),
-    )
-
-
-def selection_from(given: dict[str, Any]) -> Selection:
-    """The selection that the options of ``selection_options`` ask for; of several moments the earliest counts."""
-    moments: tuple[float, ...] = given["created_before"]
-    return Selection(
-        names=tuple(given["names"]),
-        created_before=min(moments, default=None),
-        statuses=tuple(given["statuses"]),
-    )
+def usage_error(message: str) -> NoReturn:
+    """:raises click.UsageError: with ``message`` and the way to the command's help"""
+    raise click.UsageError(message, click.get_current_context(silent=True))

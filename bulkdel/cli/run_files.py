@@ -5,92 +5,73 @@ from __future__ import annotations
 import os
 import shlex
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
-
-import click
 
 from bulkdel.cli.context import AppContext
-from bulkdel.errors import BulkdelError, ConfigurationError
+from bulkdel.cli.options import Options
+from bulkdel.errors import BulkdelError, ConfigurationError, RunFileError
 from bulkdel.text import sanitize
 
 
-def place(given: Mapping[str, Any], world: AppContext, label: str) -> Path | None:
-    """Where the run file goes: ``--run FILE``, a new name in the user's state folder, or None where none is kept.
+def path_for(options: Options, app: AppContext, label: str) -> Path | None:
+    """Where the run file goes: ``--run FILE``, a new name in the user's state folder, or None if none is kept.
 
-    :raises RunFileError: where there is no such folder and none can be made
+    :raises RunFileError: if there is no such folder and none can be made
     """
-    if given.get("dry_run") or given.get("no_run"):
+    if options.dry_run or options.no_run:
         return None
-    if given["run_file"] is not None:
-        return Path(given["run_file"])
+    if options.run_file is not None:
+        return options.run_file
     from bulkdel.store.folder import new_path, state_folder
 
-    return new_path(label, folder=state_folder(world.environ), now=time.time())
+    return new_path(label, folder=state_folder(app.environ), now=time.time())
 
 
-def state(world: AppContext) -> Path | None:
-    """The user's state folder, None where there is none: then nothing is remembered, and limits are shared with nobody."""
-    from bulkdel.errors import RunFileError
+def state(app: AppContext) -> Path | None:
+    """The user's state folder; None if there is none: then nothing is remembered, and limits are not shared."""
     from bulkdel.store.folder import state_folder
 
     try:
-        return state_folder(world.environ)
+        return state_folder(app.environ)
     except RunFileError:
         return None
 
 
-def check_options(given: Mapping[str, Any]) -> None:
-    """:raises click.UsageError: where a run file is both wished for and not"""
-    if given["run_file"] is None:
-        return
-    against = "--no-run" if given["no_run"] else "--dry-run" if given["dry_run"] else ""
-    if against:
-        hint = "; bulkdel plan keeps a plan in a file" if against == "--dry-run" else ""
-        raise click.UsageError(
-            f"--run keeps a run file and {against} keeps none{hint}", click.get_current_context(silent=True)
-        )
-
-
 def check_settled(settled: str | None, run: Path | None) -> None:
-    """:raises ConfigurationError: where the settled lines would be written into the run file"""
+    """:raises ConfigurationError: if the settled lines would be written into the run file"""
     if settled is None or settled == "-" or run is None:
         return
     if os.path.realpath(settled) == os.path.realpath(run):
         raise ConfigurationError(f"--settled names the run file itself: {settled}", hint="give the lines another file")
 
 
-def find(words: str, world: AppContext) -> Path:
+def find(words: str, app: AppContext) -> Path:
     """The run that ``words`` mean: a path, a name as ``bulkdel runs`` shows it, or the beginning of just one such name.
 
-    :raises ConfigurationError: where there is none, or more than one
-    :raises RunFileError: where the state folder cannot be found or read
+    :raises ConfigurationError: if there is none, or more than one
+    :raises RunFileError: if the state folder cannot be found or read
     """
-    from bulkdel.render.overview import run_name
     from bulkdel.store.folder import SUFFIX, run_files, state_folder
 
     if os.path.isfile(words):
         return Path(words)
-    separated = os.sep in words or (os.altsep is not None and os.altsep in words)
-    known = [] if separated else run_files(state_folder(world.environ))
+    known = [] if os.sep in words else run_files(state_folder(app.environ))
     name = words.removesuffix(SUFFIX)
-    for path in known:
-        if run_name(path) == name:
-            return path
-    meant = [path for path in known if name and path.name.startswith(name)]
+    names = {path.name.removesuffix(SUFFIX): path for path in known}
+    meant = [name] if name in names else [one for one in names if name and one.startswith(name)]
     if len(meant) == 1:
-        return meant[0]
+        return names[meant[0]]
     if meant:
-        shown = ", ".join(run_name(path) for path in meant[:5]) + (", …" if len(meant) > 5 else "")
+        shown = ", ".join(meant[:5]) + (", …" if len(meant) > 5 else "")
         raise ConfigurationError(f"more than one run begins with this: {sanitize(words)}", hint=f"they are: {shown}")
     raise ConfigurationError(
         f"there is no such run: {sanitize(words)}", hint="bulkdel runs lists the runs that there are"
     )
 
 
-def resuming(path: Path, more: Iterable[str] = ()) -> str:
-    """``bulkdel resume PATH``, to be pasted into a shell, where the run at ``path`` can go on; empty where it cannot."""
+def resume_command(path: Path, more: Iterable[str] = ()) -> str:
+    """``bulkdel resume PATH``, to be pasted into a shell, if the run at ``path`` can go on; empty if it cannot."""
     from bulkdel.render.overview import can_resume
     from bulkdel.store import Run
 
@@ -101,22 +82,22 @@ def resuming(path: Path, more: Iterable[str] = ()) -> str:
             agreed = run.agreed
     except BulkdelError:
         return ""
-    # Whoever has said yes to all of a run is not asked again; else the yes was for what is still to be listed, too.
+    # A run that was agreed to as a whole does not ask again; else the yes was for what is still to be listed, too.
     words = [word for word in more if not (agreed and word in ("-y", "--yes"))]
     return shlex.join(["bulkdel", "resume", os.path.realpath(path), *words])
 
 
-def carried(given: Mapping[str, Any]) -> list[str]:
+def carried_options(options: Options) -> list[str]:
     """The options that a run file does not hold and that going on needs: the yes, and where the key is."""
-    words = ["--yes"] if given.get("yes") else []
-    for name in ("api_key_file", "ca_file"):
-        if given.get(name) is not None:
-            words += [f"--{name.replace('_', '-')}", os.path.abspath(given[name])]
+    words = ["--yes"] if options.yes else []
+    for name, file in (("--api-key-file", options.api_key_file), ("--ca-file", options.ca_file)):
+        if file is not None:
+            words += [name, os.path.abspath(file)]
     return words
 
 
-def discard(path: Path) -> None:
-    """Take a run file away that nothing was asked for and that cannot go on, so that its name is free for the next try."""
+def discard_unused(path: Path) -> None:
+    """Remove a run file if nothing was asked for and it cannot go on, so that its name is free for the next try."""
     from bulkdel.render.overview import can_resume
     from bulkdel.store import Run
 

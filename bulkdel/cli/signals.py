@@ -8,64 +8,58 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 
-_WATCHED = (signal.SIGINT, signal.SIGTERM)
-
 ECHO_S = 0.1
-"""The same signal again within so many seconds is one that came twice: ``timeout`` and runners that pass a Ctrl-C on send it to the
-process and to its group, and nobody presses a key again so soon."""
+"""The same signal again within so many seconds is one that came twice: ``timeout`` and runners that pass Ctrl-C on send it to the
+process and to its group, and a person does not press a key again so soon."""
 
 
 class Interrupts:
-    """Counts the signals; ``gentle`` and ``at_once`` are told of the first and the second.
+    """Counts the signals, and calls ``gently`` at the first and ``at_once`` at the second.
 
     ``signal`` is the first one's number, None before; ``twice`` is whether a second came.
     """
 
     def __init__(
-        self,
-        gentle: Callable[[int], None],
-        at_once: Callable[[], None],
-        *,
-        clock: Callable[[], float] = time.monotonic,
+        self, gently: Callable[[int], None], at_once: Callable[[], None], *, clock: Callable[[], float] = time.monotonic
     ) -> None:
         self.signal: int | None = None
         self.twice = False
-        self._gentle = gentle
+        self._gently = gently
         self._at_once = at_once
         self._clock = clock
         self._first_at = 0.0
 
-    def hear(self, number: int) -> None:
+    def on_signal(self, number: int) -> None:
         if self.signal is None:
             self.signal, self._first_at = number, self._clock()
-            self._gentle(number)
+            self._gently(number)
         elif number == self.signal and self._clock() < self._first_at + ECHO_S:
             return
         elif not self.twice:
             self.twice = True
-            # Whatever hangs now hangs inside us: the third one ends the process the system's way.
-            _give_back(asyncio.get_running_loop())
+            # Whatever hangs now hangs inside bulkdel: the third signal ends the process the system's way.
+            _restore(asyncio.get_running_loop())
             self._at_once()
 
 
 @contextmanager
-def watched(hear: Callable[[int], None]) -> Iterator[None]:
-    """Have ``hear`` told of the signals while the context lasts; called inside the running loop."""
+def handled(on_signal: Callable[[int], None]) -> Iterator[None]:
+    """Have ``on_signal`` called with the signals' numbers while the context lasts; used inside the running loop."""
     loop = asyncio.get_running_loop()
-    for number in _WATCHED:
-        loop.add_signal_handler(number, hear, int(number))
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, on_signal, int(number))
     try:
         yield
     finally:
-        _give_back(loop)
+        _restore(loop)
 
 
-def _give_back(loop: asyncio.AbstractEventLoop) -> None:
-    for number in _WATCHED:
+def _restore(loop: asyncio.AbstractEventLoop) -> None:
+    for number in (signal.SIGINT, signal.SIGTERM):
         with suppress(ValueError):
             loop.remove_signal_handler(number)
 
 
-def once_more(number: int) -> str:
+def next_signal(number: int) -> str:
     """What the next signal does, in words; ``number`` is the first one's."""
     return f"{'Ctrl-C once more' if number == signal.SIGINT else 'a second signal'} stops at once"

@@ -5,13 +5,16 @@ from __future__ import annotations
 import codecs
 import csv
 import json
+import shutil
 import sys
+import tempfile
 from collections.abc import Callable, Container, Iterator
+from contextlib import contextmanager
 from typing import BinaryIO
 
-from bulkdel.errors import TargetFileError
+from bulkdel.errors import ConfigurationError, TargetFileError
 from bulkdel.model import Target
-from bulkdel.text import safe
+from bulkdel.text import sanitize
 
 LONGEST_LINE = 1024 * 1024
 """Characters in one line; an id is below 100, and a line of a mebibyte is not a target but the wrong file."""
@@ -60,6 +63,42 @@ def read(source: BinaryIO, name: str, provider: str, among: Container[str] = ())
         raise TargetFileError(f"the target file is empty: {name}", hint=_HINT)
     lines.again(first)
     yield from (_jsonl if first.lstrip().startswith("{") else _csv)(lines, _builder(lines, provider, among))
+
+
+@contextmanager
+def opened(file: str) -> Iterator[BinaryIO]:
+    """A target file, to be read more than once; a pipe is copied.
+
+    :raises ConfigurationError: if it cannot be read
+    """
+    try:
+        source = open(file, "rb")  # noqa: SIM115 - the with below would also catch the body's errors
+    except OSError as error:
+        raise _unreadable(file, error) from None
+    with source:
+        if source.seekable():
+            yield source
+            return
+        with copied(source, file) as copy:
+            yield copy
+
+
+@contextmanager
+def copied(stream: BinaryIO, name: str) -> Iterator[BinaryIO]:
+    """What can be read only once, in a file without a name.
+
+    :raises ConfigurationError: if it cannot be read
+    """
+    with tempfile.TemporaryFile() as copy:
+        try:
+            shutil.copyfileobj(stream, copy)
+        except OSError as error:
+            raise _unreadable(name, error) from None
+        yield copy
+
+
+def _unreadable(name: str, error: OSError) -> ConfigurationError:
+    return ConfigurationError(f"cannot read the target file: {name}: {error.strerror or error}")
 
 
 _HINT = 'give a CSV whose header has dataset and document, or JSONL lines such as {"dataset": "…", "document": "…"}'
@@ -182,7 +221,7 @@ def _builder(lines: _Lines, provider: str, among: Container[str]) -> Build:
                 raise lines.wrong(f"for a provider that the job does not have: {_short(named)}", number, _WHOSE)
             return Target(sys.intern(named), sys.intern(dataset), document)
         if named and named != provider:
-            hint = f"leave the provider out of the file, or write {safe(provider)} there, if the targets are its"
+            hint = f"leave the provider out of the file, or write {sanitize(provider)} there, if the targets are its"
             raise lines.wrong(f"for another provider than {provider!r}: {_short(named)}", number, hint)
         return Target(provider, sys.intern(dataset), document)
 
@@ -190,4 +229,4 @@ def _builder(lines: _Lines, provider: str, among: Container[str]) -> Build:
 
 
 def _short(words: str) -> str:
-    return safe(words, _SHOWN)
+    return sanitize(words, _SHOWN)

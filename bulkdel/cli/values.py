@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import re
 from datetime import UTC, datetime
+from typing import Literal
 
 from bulkdel.model import Rate
 
@@ -41,13 +42,13 @@ def duration(words: str) -> float:
     return seconds
 
 
-def rate(words: str) -> Rate | None:
-    """The rate that ``words`` (``45/min``, ``100/s``, ``600/h``) stand for, or None for ``none``.
+def rate(words: str) -> Rate | Literal["none"]:
+    """The rate that ``words`` (``45/min``, ``100/s``, ``600/h``) stand for, or ``none`` itself.
 
     :raises ValueError: for anything else; the message says what is allowed
     """
     if words == "none":
-        return None
+        return "none"
     match = _RATE.fullmatch(words)
     if match is None:
         raise ValueError(f"must be a rate such as {RATE_WORDS}: {words!r}")
@@ -59,13 +60,13 @@ def rate(words: str) -> Rate | None:
     return Rate(n, per=per)
 
 
-def concurrency(words: str) -> int | None:
-    """How many attempts may be in flight, or None for ``auto``.
+def concurrency(words: str) -> int | Literal["auto"]:
+    """How many attempts may be in flight, or ``auto`` itself.
 
     :raises ValueError: for anything but a whole number from 1 to 1000 or ``auto``
     """
     if words == "auto":
-        return None
+        return "auto"
     if not re.fullmatch(r"[0-9]{1,6}", words) or not 1 <= int(words) <= MOST_WORKERS:
         raise ValueError(f"must be a whole number from 1 to {MOST_WORKERS}, or auto: {words!r}")
     return int(words)

@@ -89,17 +89,13 @@ class FakeClient:
     async def datasets(self, provider: str) -> DatasetListing:
         return self.listing
 
-    async def purge(self, provider: str, *datasets: str, **common: Any) -> Report:
-        self.calls.append(("purge", (provider, *datasets), common))
-        targets = [Target(provider, dataset, d) for dataset in datasets for d in self.documents]
-        for dataset in datasets:
+    async def carry_out(self, purges: Sequence[Any], *, targets: Iterable[Target] | None, **common: Any) -> Report:
+        read = list(targets or ())
+        self.calls.append(("carry_out", tuple(purges) or tuple(read), common))
+        for wish in purges:
             n = len(self.documents)
-            common["on_event"](events.Listed(provider, dataset, self.name, n, n))
-        return await self._carry_out(targets, **common)
-
-    async def delete(self, targets: Iterable[Target], **common: Any) -> Report:
-        read = list(targets)
-        self.calls.append(("delete", tuple(read), common))
+            read += [Target(wish.provider, wish.dataset, document) for document in self.documents]
+            common["on_event"](events.Listed(wish.provider, wish.dataset, self.name, n, n))
         return await self._carry_out(read, **common)
 
     async def _carry_out(
@@ -168,7 +164,7 @@ def invoke(
 
     out = stdout if stdout is not None else io.StringIO()
     err: io.StringIO = Terminal() if terminal else io.StringIO()
-    world = AppContext(
+    app = AppContext(
         environ={"XDG_STATE_HOME": os.environ["XDG_STATE_HOME"]} | (ENVIRON if environ is None else environ),
         stdin=Terminal(reader) if terminal else io.StringIO(),
         stdin_bytes=stdin_bytes,
@@ -177,7 +173,7 @@ def invoke(
         client=client if client is not None else FakeClient(),
     )
     try:
-        status = run(argv, world)
+        status = run(argv, app)
     finally:
         os.close(reader)
     return Seen(status, out.getvalue(), err.getvalue())

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from bulkdel.cli import runner, summary
+from bulkdel.cli import hints, summary
 from bulkdel.cli.output import Samples, SettledLines
 from bulkdel.model import RunStatus, Settled, Target
 from bulkdel.report import Counts, DatasetReport, Report
@@ -66,7 +66,7 @@ def test_each_ending_has_its_exit_status_and_its_last_line(
 def test_the_command_that_goes_on_can_be_pasted() -> None:
     """Words that a shell would take apart are quoted; --expect, whose number no longer holds, is left out."""
     argv = ["purge", "dify", DATASET, "--name", "tmp *'x", "--expect=5", "--expect", "6", "-y"]
-    told = runner.go_on(argv)
+    told = hints.same_command(argv)
     assert shlex.split(told) == ["bulkdel", "purge", "dify", DATASET, "--name", "tmp *'x", "-y"]
 
 

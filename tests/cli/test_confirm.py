@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bulkdel.cli.confirm import is_yes, question
+from bulkdel.cli.confirm import question
 from bulkdel.model import Policy
 from bulkdel.render.plan import describe
 from bulkdel.report import Plan, PlannedDataset
@@ -109,9 +109,9 @@ def test_the_documents_to_delete_stand_under_a_heading_of_their_own() -> None:
 def test_only_the_answer_itself_is_a_yes(name: str, typed: str) -> None:
     """Nothing else that is typed is a yes, and an empty line never is."""
     asked = question(Plan([PlannedDataset("dify", DATASET, name, selected=5)]), Policy(), by_name=True)
-    assert is_yes(asked, asked.answer + "\n")
-    assert is_yes(asked, typed) == (typed.strip() == asked.answer)
-    assert not is_yes(asked, "\n")
+    assert asked.is_yes(asked.answer + "\n")
+    assert asked.is_yes(typed) == (typed.strip() == asked.answer)
+    assert not asked.is_yes("\n")
 
 
 # ------------------------------------------------------------------ at the terminal

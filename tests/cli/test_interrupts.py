@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bulkdel import events
-from bulkdel.cli.signals import Interrupts, watched
+from bulkdel.cli.signals import Interrupts, handled
 from bulkdel.cli.tally import Tally
 from bulkdel.model import Outcome, Settled, Target
 from tests.cli.service import until
@@ -30,7 +30,7 @@ def test_the_first_signal_is_gentle_and_the_second_is_not() -> None:
 
         interrupts = Interrupts(told.append, at_once)
         before = signal.getsignal(signal.SIGTERM)
-        with watched(interrupts.hear):
+        with handled(interrupts.on_signal):
             os.kill(os.getpid(), signal.SIGTERM)
             await until(lambda: told)
             assert (interrupts.signal, interrupts.twice) == (signal.SIGTERM, False)
@@ -60,7 +60,7 @@ def test_a_signal_that_is_passed_on_twice_is_one(signals: list[tuple[int, float]
         interrupts = Interrupts(told.append, lambda: told.append("at once"), clock=lambda: now)
         for number, at in signals:
             now = at
-            interrupts.hear(number)
+            interrupts.on_signal(number)
         assert interrupts.twice == twice
 
     asyncio.run(main())

@@ -10,8 +10,7 @@ from typing import Any
 import pytest
 
 from bulkdel import Limits, Policy, Rate, Selection
-from bulkdel.cli.jobfile import Job, JobDelete, JobProvider, JobPurge, read
-from bulkdel.cli.options import GivenConcurrency, GivenRate
+from bulkdel.cli.jobfile import DeleteTable, ProviderTable, read
 from bulkdel.errors import ConfigurationError
 from bulkdel.store import Run
 from tests.cli.inside import interrupt, last
@@ -101,20 +100,22 @@ from = "mixed.csv"
 """,
         NOW,
     )
-    assert job == Job(
-        policy=Policy(
-            attempts=9, backoff=100, backoff_cap=100, indexing_backoff=100, indexing_backoff_cap=100, deadline=7200,
-            expect=3, indexing="skip", indexing_timeout=1200, max_delete=10, max_pause=600, timeout=5, unarchive=True,
-        ),
-        providers=(
-            JobProvider(
-                "prod", "dify", "https://dify.example.com/v1", "PROD_DIFY_KEY", "", GivenRate(Rate(80, per=60)), GivenConcurrency(8)
-            ),
-            JobProvider("langdock", "langdock", "", "", "keys/langdock", GivenRate(None), GivenConcurrency(None)),
-        ),
-        purges=(JobPurge("prod", ("one", "two"), Selection(("tmp-*", "*.old"), 1_748_736_000.0, ("error",))),),
-        deletes=(JobDelete("prod", "targets.csv"), JobDelete("", "mixed.csv")),
+    assert job.policy.policy() == Policy(
+        attempts=9, backoff=100, backoff_cap=100, indexing_backoff=100, indexing_backoff_cap=100, deadline=7200,
+        expect=3, indexing="skip", indexing_timeout=1200, max_delete=10, max_pause=600, timeout=5, unarchive=True,
     )  # fmt: skip
+    assert job.provider == [
+        ProviderTable(
+            name="prod", kind="dify", base_url="https://dify.example.com/v1", api_key_env="PROD_DIFY_KEY", rate="80/min",
+            concurrency=8,
+        ),
+        ProviderTable(kind="langdock", api_key_file="keys/langdock", rate="none", concurrency="auto"),
+    ]  # fmt: skip
+    assert (job.provider[0].rate, job.provider[0].concurrency) == (Rate(80, per=60), 8)
+    (purge,) = job.purge
+    assert (purge.provider, purge.datasets) == ("prod", ["one", "two", "one"])
+    assert purge.selection() == Selection(("tmp-*", "*.old"), 1_748_736_000.0, ("error",))
+    assert [(one.provider, one.source) for one in job.delete] == [("prod", "targets.csv"), ("", "mixed.csv")]
 
 
 def test_what_is_left_out_is_the_default() -> None:
@@ -122,9 +123,10 @@ def test_what_is_left_out_is_the_default() -> None:
     job = read(
         ONE + '[[purge]]\nprovider = "dify"\ndatasets = "a"\ncreated_before = "90d"\n[[delete]]\nfrom = "t"', NOW
     )
-    assert (job.policy, job.providers) == (Policy(), (JobProvider("dify", "dify"),))
-    assert job.purges == (JobPurge("dify", ("a",), Selection(created_before=NOW - 90 * 86_400)),)
-    assert job.deletes == (JobDelete("dify", "t"),)
+    assert (job.policy.policy(), job.provider) == (Policy(), [ProviderTable(kind="dify")])
+    assert job.provider[0].called == "dify"
+    assert job.purge[0].selection() == Selection(created_before=NOW - 90 * 86_400)
+    assert job.delete == [DeleteTable(provider="dify", source="t")]
 
 
 @pytest.mark.parametrize(
@@ -161,7 +163,7 @@ def test_what_is_left_out_is_the_default() -> None:
         (ONE + 'retries = "a"', "provider[0].retries: there is no such key", "there are: name, kind"),
         (ONE + ONE, "provider[1].name: two providers have one name: 'dify'", ""),
         (ONE + "[[purge]]", "purge[0].provider: is missing", ""),
-        (ONE + '[[purge]]\nprovider = "prod"', "purge[0].provider: no [[provider]] has this name: 'prod'", "there are: dify"),
+        (ONE + WORK.replace('"dify"', '"prod"'), "purge[0].provider: no [[provider]] has this name: 'prod'", "there are: dify"),
         (ONE + '[[purge]]\nprovider = "dify"', "purge[0].datasets: is missing", ""),
         (ONE + '[[purge]]\nprovider = "dify"\ndatasets = []', "purge[0].datasets: must not be empty", ""),
         (ONE + '[[purge]]\nprovider = "dify"\ndatasets = ["a", 5]', "purge[0].datasets[1]: must be a string: 5", ""),
@@ -189,10 +191,14 @@ def test_unknown_keys_are_told_all_at_once() -> None:
     text = "porvider = 1\n[policy]\natempts = 6\nattempts = 0\n" + ONE + "zzz = 1\n[[delete]]\nfile = 'a'\n"
     with pytest.raises(ConfigurationError) as raised:
         read(text, NOW)
-    assert str(raised.value) == "porvider, policy.atempts, provider[0].zzz, delete[0].file: there are no such keys"
+    assert str(raised.value) == (
+        "policy.atempts, provider[0].zzz, delete[0].file, porvider: there are no such keys;"
+        " policy.attempts: must be a whole number of at least 1: 0; delete[0].from: is missing"
+    )
     assert raised.value.hint == (
-        "porvider: did you mean provider?; policy.atempts: did you mean attempts?; provider[0].zzz: there are: name, kind,"
-        " base_url, api_key_env, api_key_file, rate, concurrency; delete[0].file: there are: provider, from"
+        "policy.atempts: did you mean attempts?; provider[0].zzz: there are: name, kind,"
+        " base_url, api_key_env, api_key_file, rate, concurrency; delete[0].file: there are: provider, from;"
+        " porvider: did you mean provider?"
     )
     with pytest.raises(ConfigurationError, match=r"j and 2 more: there are no such keys"):
         read("\n".join(f"{key} = 1" for key in "abcdefghijkl"), NOW)

@@ -161,7 +161,7 @@ def test_a_quiet_plan_says_nothing(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("kept", [True, False])
-def test_what_must_be_mended_first_is_said_first(kept: bool) -> None:
+def test_what_must_be_fixed_first_is_said_first(kept: bool) -> None:
     """A key that is refused is refused again: the hint names what to mend, and the command is for afterwards."""
     service = Service()
     ids = service.fill(5)
@@ -170,15 +170,14 @@ def test_what_must_be_mended_first_is_said_first(kept: bool) -> None:
     *_, mend, after, again = seen.stderr.splitlines()
     assert seen.status == 4
     assert mend.startswith("hint: ")
-    goes_on = "this goes on" if kept else "the same command goes on"
-    assert after == f"hint: once that is mended, {goes_on}:"
+    assert after == f"hint: fix that, then {'resume with' if kept else 'run the same command'}:"
     assert again.startswith("bulkdel resume " if kept else "bulkdel purge ")
     assert "what is gone stays gone" not in seen.stderr
     assert command(service, *last(seen)).status == 0
 
 
-def test_an_address_that_was_wrong_is_not_mended_by_going_on() -> None:
-    """A run goes on at its own address: where nothing was listed yet the hint says so."""
+def test_a_wrong_address_needs_a_new_run() -> None:
+    """A run goes on at its own address: if nothing was listed yet the hint says so."""
 
     class LoginPage(Service):
         def read(self, request: Request, document: str) -> Answer:
@@ -188,16 +187,16 @@ def test_an_address_that_was_wrong_is_not_mended_by_going_on() -> None:
     _, mend, after, again = seen.stderr.splitlines()[-4:]
     assert seen.status == 4
     assert mend.startswith("hint: check the base URL")
-    assert after == "hint: once that is mended, this goes on at the same address:"
+    assert after == "hint: fix that, then resume with (a wrong address needs a new run):"
     assert again.startswith("bulkdel resume ")
 
 
-def test_a_deadline_needs_no_mending() -> None:
+def test_a_deadline_needs_no_fix() -> None:
     """Where going on is all that there is to do, that is said."""
     service = Service(latency=0.03)
     service.fill(60)
     seen = purge(service, "--deadline", "150ms")
-    assert (seen.status, "mended" in seen.stderr) == (5, False)
+    assert (seen.status, "fix that" in seen.stderr) == (5, False)
     assert "hint: what is gone stays gone; this goes on with the rest:" in seen.stderr
 
 

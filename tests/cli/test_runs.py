@@ -140,17 +140,11 @@ def test_a_plan_of_what_cannot_be_listed_holds_nothing(tmp_path: Path) -> None:
 class Breaks(Client):
     """A client with a bug that shows when everything is listed."""
 
-    async def purge(self, provider: str, *datasets: str, **common: Any) -> Report:
+    async def carry_out(self, purges: Any, **common: Any) -> Report:
         def on_plan(plan: Any) -> None:
             raise BrokenPromise("as it is")
 
-        return await super().purge(provider, *datasets, **(common | {"on_plan": on_plan}))
-
-    async def delete(self, targets: Any, **common: Any) -> Report:
-        def on_plan(plan: Any) -> None:
-            raise BrokenPromise("as it is")
-
-        return await super().delete(targets, **(common | {"on_plan": on_plan}))
+        return await super().carry_out(purges, **(common | {"on_plan": on_plan}))
 
 
 ENDINGS = [

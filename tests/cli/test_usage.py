@@ -14,6 +14,7 @@ from bulkdel.cli.main import bulkdel
 from bulkdel.errors import BrokenPromise, ConfigurationError, Refused
 from bulkdel.model import Dataset, Limits, Policy, Rate, Selection, Target
 from bulkdel.purging.datasets import DatasetListing
+from bulkdel.purging.flow import Wish
 from tests.cli.outside import DATASET, ENVIRON, KEY, OTHER, Closed, FakeClient, invoke
 
 COMMANDS = ["purge", "delete", "datasets", "simulate", "demo"]
@@ -60,9 +61,8 @@ def test_without_options_the_defaults_are_the_engines() -> None:
     opened, purged = client.calls
     (provider,) = opened[1]
     assert (provider.kind, provider.base_url, provider.limits) == ("dify", "http://127.0.0.1:9/v1", Limits(None, 4))
-    assert purged[1] == ("dify", DATASET, OTHER)
-    assert purged[2]["policy"] == Policy()
-    assert purged[2]["select"] == Selection()
+    assert purged[1] == (Wish("dify", DATASET), Wish("dify", OTHER))
+    assert (purged[2]["policy"], purged[2]["act"]) == (Policy(), "purge")
     assert purged[2]["keep"] is False
 
 
@@ -80,7 +80,8 @@ def test_every_option_reaches_its_place() -> None:
     assert provider.limits == Limits(Rate(45, per=60), 8)
     assert provider.base_url == "http://localhost:8/v1"
     assert opened[2] == {"ca_file": Path("ca.pem"), "state": Path(os.environ["XDG_STATE_HOME"], "bulkdel")}
-    assert purged[2]["select"] == Selection(
+    (wish,) = purged[1]
+    assert wish.select == Selection(
         names=("tmp-*", "*.old"),
         created_before=datetime(2025, 6, 1, tzinfo=UTC).timestamp(),
         statuses=("error", "paused"),
@@ -188,8 +189,8 @@ def test_delete_reads_stdin(file: tuple[str, ...]) -> None:
     client = FakeClient()
     seen = invoke("delete", "dify", *file, "-y", client=client, stdin=b"dataset,document\nx,1\nx,2\n")
     assert seen.status == 0
-    assert client.calls[1][:2] == ("delete", (Target("dify", "x", "1"), Target("dify", "x", "2")))
-    assert "select" not in client.calls[1][2]
+    assert client.calls[1][1] == (Target("dify", "x", "1"), Target("dify", "x", "2"))
+    assert client.calls[1][2]["act"] == "delete"
 
 
 def test_delete_refuses_a_bad_line_before_anything_is_opened() -> None:

@@ -59,10 +59,10 @@ def test_a_longer_duration_is_longer(n: int, unit: str) -> None:
     ("words", "rate"),
     [
         ("45/min", Rate(45, per=60)), ("100/s", Rate(100, per=1)), ("0.5/s", Rate(0.5, per=1)), ("600/h", Rate(600, per=3600)),
-        ("none", None),
+        ("none", "none"),
     ],
 )  # fmt: skip
-def test_a_rate_is_read(words: str, rate: Rate | None) -> None:
+def test_a_rate_is_read(words: str, rate: Rate | str) -> None:
     """A rate keeps the unit in which the service counts, and none is no known limit."""
     assert values.rate(words) == rate
 
@@ -102,7 +102,7 @@ def test_a_rate_is_possible_or_refused(words: str) -> None:
     assert rate is None or 0 < rate.per_second <= values.FASTEST
 
 
-@pytest.mark.parametrize(("words", "n"), [("1", 1), ("16", 16), ("1000", 1000), ("auto", None)])
+@pytest.mark.parametrize(("words", "n"), [("1", 1), ("16", 16), ("1000", 1000), ("auto", "auto")])
 def test_a_concurrency_is_read(words: str, n: int | None) -> None:
     """A whole number of workers, or auto."""
     assert values.concurrency(words) == n

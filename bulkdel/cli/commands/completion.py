@@ -24,7 +24,7 @@ Exit status: 0 printed, 2 wrong command.
 @click.command(epilog=EPILOG, short_help="Print the script that lets a shell complete commands, options and runs.")
 @click.argument("shell", type=click.Choice(SHELLS), metavar="bash|zsh|fish")
 @click.pass_obj
-def completion(world: AppContext, /, shell: str) -> int:
+def completion(app: AppContext, /, shell: str) -> int:
     """Print the script that lets bash, zsh or fish complete commands, options, providers, files and runs."""
     from bulkdel.cli import output
 
@@ -33,5 +33,5 @@ def completion(world: AppContext, /, shell: str) -> int:
     assert made is not None
     script = made(group, {}, "bulkdel", "_BULKDEL_COMPLETE")
     # Not source(), which for bash runs a bash to ask for its version: the script may be for another machine.
-    output.write(world, (script.source_template % script.source_vars()).strip())
+    output.write(app, (script.source_template % script.source_vars()).strip())
     return 0

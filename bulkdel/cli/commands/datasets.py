@@ -8,7 +8,7 @@ import click
 
 from bulkdel.cli import completion
 from bulkdel.cli.context import AppContext
-from bulkdel.cli.options import connection_options, limit_options, talk_options
+from bulkdel.cli.options import CONNECTION, LIMITS, OUTPUT, Options, takes
 from bulkdel.model import Dataset
 from bulkdel.report import EXIT_STATUS
 from bulkdel.text import sanitize
@@ -26,35 +26,30 @@ Exit status: 0 listed, 1 not listed to the end, 2 wrong command, 4 stopped by th
 @click.command(epilog=EPILOG, short_help="The datasets that the key sees, with their document counts.")
 @click.argument("provider", shell_complete=completion.kinds)
 @click.option("--json", "as_json", is_flag=True, help="One JSON list on stdout, and nothing else there.")
-@limit_options
-@connection_options
-@talk_options
-@click.pass_obj
-def datasets(world: AppContext, /, provider: str, **given: Any) -> int:
+@takes(*LIMITS, *CONNECTION, *OUTPUT)
+def datasets(app: AppContext, /, provider: str, as_json: bool, options: Options) -> int:
     """List the datasets that the key sees: id, documents, name.
 
     PROVIDER is dify, langdock, or the name of an installed plug-in.
     """
-    from bulkdel.cli import logs, opening, output, run_files, runner
+    from bulkdel.cli import output, providers, run_files, runner
     from bulkdel.cli.screen import Screen
 
-    world.verbose = given["verbose"]
-    screen = Screen(world)
-    opened = opening.open_provider(provider, given, world, screen)
+    screen = Screen(app)
+    service = providers.open_provider(providers.from_options(provider, options, app), app)
 
     async def listing() -> Any:
         # With the state folder, so that it keeps below the one limit of the key together with runs that go now.
-        async with world.client(opened, ca_file=given["ca_file"], state=run_files.state(world)) as client:
-            return await client.datasets(opened.name)
+        async with app.client(service, ca_file=options.ca_file, state=run_files.state(app)) as client:
+            return await client.datasets(service.name)
 
-    as_json = given["log_json"] or not screen.terminal
-    with logs.configure_logging(screen, quiet=given["quiet"], verbose=given["verbose"], as_json=as_json):
+    with runner.logging_to(screen, options):
         found = runner.run_async(listing)
     rows: tuple[Dataset, ...] = found.datasets
-    if given["as_json"]:
-        output.write_json(world, [as_dict(row) for row in rows])
+    if as_json:
+        output.write_json(app, [as_dict(row) for row in rows])
     elif rows:
-        output.write(world, "\n".join(lines(rows)))
+        output.write(app, "\n".join(lines(rows)))
     elif not found.failure:
         screen.say(f"no dataset is shared with this key: {provider}")
     if found.failure:

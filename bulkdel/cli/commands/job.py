@@ -4,24 +4,24 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Awaitable, Iterator, Mapping
-from contextlib import ExitStack
-from itertools import chain
-from typing import TYPE_CHECKING, Any
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import click
 
-from bulkdel.cli import broker, run_files
 from bulkdel.cli.context import AppContext
-from bulkdel.cli.options import act_options, ca_option, talk_options
-from bulkdel.cli.output import check_streams
+from bulkdel.cli.options import OUTPUT, RUN, Options, takes, usage_error
 from bulkdel.errors import ConfigurationError
-from bulkdel.report import Report
-from bulkdel.text import safe
+from bulkdel.text import sanitize
 
 if TYPE_CHECKING:
     from bulkdel.cli.jobfile import Job
+    from bulkdel.cli.providers import KeyPlace, ProviderSpec
     from bulkdel.cli.targets import TargetFile
+    from bulkdel.model import Target
     from bulkdel.providers.protocol import Provider
     from bulkdel.purging.flow import Wish
 
@@ -62,190 +62,179 @@ of its file. resume reads the keys from the same places.
 Exit status: as of bulkdel purge; with --plan as of bulkdel plan.
 """
 
-_MOST = 16 * 1024 * 1024
-"""Bytes of a job file; a thousand datasets with their names are below 100 kB."""
-
 
 @click.command(epilog=EPILOG, short_help="Several providers and datasets in one run, each with its own limits.")
 @click.argument("file", type=click.Path(), metavar="JOB.toml")
 @click.option("--plan", "plan", is_flag=True,
               help="List and select, send nothing but GET, and keep the plan in the run file for bulkdel resume.")  # fmt: skip
-@act_options
-@broker.broker_option
-@ca_option
-@talk_options
-@click.pass_obj
-def job(world: AppContext, /, file: str, **given: Any) -> int:
+@takes(*RUN, "broker", "ca_file", *OUTPUT)
+def job(app: AppContext, /, file: str, plan: bool, options: Options) -> int:
     """Carry out a job file: purge datasets and delete listed targets of several providers at once, as one run with one
     account.
     """
-    from bulkdel.cli import runner
-    from bulkdel.cli.screen import Screen
+    from bulkdel.cli import broker, run_files, runner
+    from bulkdel.cli.providers import KEYS
+    from bulkdel.cli.task import Task
 
-    world.verbose = given["verbose"]
-    check_streams(given["settled"], as_json=given["as_json"])
-    _check_plan(given)
-    run_files.check_options(given)
-    asked = _read(file)
-    folder = os.path.dirname(os.path.abspath(file))
-    providers, more = _open(asked, file, folder, given, world, Screen(world))
-    wishes = _wishes(asked, file, providers)
-    crew = broker.begin(given, world, more)
+    for option, given in (("--dry-run", options.dry_run), ("--no-run", options.no_run)):
+        if plan and given:
+            usage_error(f"--plan keeps a plan in a file and {option} keeps none")
+    reading = JobReader(file, _read(file), app)
+    places = {name: place.as_dict() for name, place in reading.places.items()}
+    purges = reading.purges()
+    workers, distributed = broker.begin(options, places, app, plan=plan)
     with ExitStack() as stack:
-        lists = _targets(asked, file, folder, providers, stack)
-        _apart(asked, file, providers, lists)
-        counts: dict[tuple[str, str], int] = {}
+        lists = reading.targets(stack)
+        counts = Counter[tuple[str, str]]()
         for listed in lists:
-            for of, n in listed.counts.items():
-                counts[of] = counts.get(of, 0) + n
-        used = {wish.provider for wish in wishes} | {provider for provider, _ in counts}
-
-        def call(client: Any, **common: Any) -> Awaitable[Report]:
-            targets = _Chained(lists) if lists else None
-            if targets is not None and common["run"] is None:
-                targets = list(targets)  # type: ignore[assignment]  # a file that changes now must not matter
-            if given["plan"]:
-                common |= {"dry_run": True, "confirm": None}
-            done: Awaitable[Report] = client.carry_out(
-                wishes, targets=targets, act="plan" if given["plan"] else "job", more=more, **common
-            )
-            return done
-
-        doing = runner.Act(
-            kind="plan" if given["plan"] else "job",
-            providers=tuple(provider for name, provider in providers.items() if name in used or not used),
-            policy=asked.policy,
-            call=call,
-            place=lambda: run_files.place(given, world, os.path.splitext(os.path.basename(file))[0]),
-            again=lambda path: run_files.resuming(path, run_files.carried(given)),
-            targets=counts or None,
-            by_name=not lists,
-            crew=crew,
-            **runner.shared(given),
+            counts.update(listed.counts)
+        used = {purge.provider for purge in purges} | {provider for provider, _ in counts}
+        task = Task(
+            act="plan" if plan else "job",
+            options=options,
+            providers=tuple(one for name, one in reading.providers.items() if name in used or not used),
+            policy=reading.job.policy.policy(),
+            label=os.path.splitext(os.path.basename(file))[0],
+            purges=purges,
+            targets=_Chained(lists) if lists else None,
+            counts=counts or None,
+            more={KEYS: places} | distributed,
+            resume_options=run_files.carried_options(options),
+            confirm_by_name=not lists,
+            workers=workers,
         )
-        return runner.start(doing, world)
+        return runner.run(task, app)
 
 
+@dataclass(frozen=True, slots=True)
 class _Chained:
     """Several files of targets as one, which can be read again and again."""
 
-    def __init__(self, lists: list[TargetFile]) -> None:
-        self._lists = lists
+    lists: list[TargetFile]
 
-    def __iter__(self) -> Iterator[Any]:
-        return chain.from_iterable(self._lists)
-
-
-def _check_plan(given: Mapping[str, Any]) -> None:
-    """:raises click.UsageError: where --plan meets an option that means the opposite"""
-    for name in ("dry_run", "no_run"):
-        if given["plan"] and given[name]:
-            raise click.UsageError(
-                f"--plan keeps a plan in a file and --{name.replace('_', '-')} keeps none",
-                click.get_current_context(silent=True),
-            )
+    def __iter__(self) -> Iterator[Target]:
+        for one in self.lists:
+            yield from one
 
 
 def _read(file: str) -> Job:
-    """:raises ConfigurationError: where it cannot be read or is wrong; the message names the file"""
+    """:raises ConfigurationError: if it cannot be read or is wrong; the message names the file"""
     from bulkdel.cli import jobfile
 
+    longest = 16 * 1024 * 1024  # bytes; a thousand datasets with their names are below 100 kB
     try:
         with open(file, "rb") as source:
-            raw = source.read(_MOST + 1)
+            raw = source.read(longest + 1)
     except OSError as error:
         raise ConfigurationError(f"cannot read the job file: {file}: {error.strerror or error}") from None
-    if len(raw) > _MOST:
-        raise ConfigurationError(f"the job file is longer than {_MOST // 1024**2} MiB: {file}")
+    if len(raw) > longest:
+        raise ConfigurationError(f"the job file is longer than {longest // 1024**2} MiB: {file}")
     try:
         text = raw.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         line = raw.count(b"\n", 0, error.start) + 1
         raise ConfigurationError(f"{file}: line {line}: not UTF-8 text") from None
-    with _named(file):
+    with _errors_in(file):
         return jobfile.read(text, time.time())
 
 
-class _named:
-    """Puts the job file's name, and a key's path where it is known only here, before what is wrong."""
-
-    def __init__(self, file: str, path: str = "") -> None:
-        self._before = f"{file}: {path}: " if path else f"{file}: "
-
-    def __enter__(self) -> None:
-        return None
-
-    def __exit__(self, kind: Any, error: BaseException | None, trace: Any) -> None:
-        if isinstance(error, ConfigurationError):
-            raise ConfigurationError(f"{self._before}{error}", hint=error.hint) from None
+@contextmanager
+def _errors_in(*places: str) -> Iterator[None]:
+    """Put the job file's name, and a key's path that is known only here, before what is wrong."""
+    try:
+        yield
+    except ConfigurationError as error:
+        raise ConfigurationError(": ".join((*places, str(error))), hint=error.hint) from None
 
 
-def _open(
-    asked: Job, file: str, folder: str, given: Mapping[str, Any], world: AppContext, screen: Any
-) -> tuple[dict[str, Provider], dict[str, Any]]:
-    """The providers by name, and what the run's header keeps so that resume finds their keys again."""
-    from bulkdel.cli import opening
+class JobReader:
+    """Makes of a job file's words the providers, the datasets to purge and the targets; paths count from the file's folder.
 
-    opened: dict[str, Provider] = {}
-    places: dict[str, dict[str, str]] = {}
-    seen: dict[tuple[str, str, str], str] = {}
-    for place, one in enumerate(asked.providers):
-        with _named(file, f"provider[{place}]"):
-            provider, key_place, key = opening.open_named(one, folder, given, world, screen)
-            same = seen.setdefault((provider.kind, provider.base_url, key), one.name)
-            if same != one.name:
-                raise ConfigurationError(
-                    f"has the address and the key of another provider: {safe(same)}",
-                    hint="a limit belongs to a key: name the provider once, with all its datasets",
-                )
-        opened[provider.name] = provider
-        places[provider.name] = key_place.as_dict()
-    return opened, {opening.KEYS: places}
+    ``providers`` are by name; ``places`` say where their keys are, so that resume finds them again.
+    """
 
+    def __init__(self, file: str, job: Job, app: AppContext) -> None:
+        """:raises ConfigurationError: if a provider cannot be opened"""
+        from bulkdel.cli.providers import open_provider
 
-def _wishes(asked: Job, file: str, providers: Mapping[str, Provider]) -> list[Wish]:
-    from bulkdel.cli.commands.purge import checked
-    from bulkdel.purging.flow import Wish
+        self.job = job
+        self.providers: dict[str, Provider] = {}
+        self.places: dict[str, KeyPlace] = {}
+        self._file = file
+        keys: dict[str, str] = {}
+        for place, table in enumerate(job.provider):
+            with _errors_in(file, f"provider[{place}]"):
+                spec = self._spec(place, app)
+                provider = open_provider(spec, app)
+                same = keys.setdefault(provider.fingerprint, table.called)
+                if same != table.called:
+                    raise ConfigurationError(
+                        f"has the address and the key of another provider: {sanitize(same)}",
+                        hint="a limit belongs to a key: name the provider once, with all its datasets",
+                    )
+            self.providers[provider.name], self.places[provider.name] = provider, spec.key
 
-    wishes: list[Wish] = []
-    seen: dict[tuple[str, str, str], str] = {}
-    for place, one in enumerate(asked.purges):
-        path = f"purge[{place}].datasets"
-        provider = providers[one.provider]
-        with _named(file, path):
-            checked(one.datasets, provider)
-            for dataset in one.datasets:
-                before = seen.setdefault((provider.kind, provider.base_url, dataset), path)
-                if before != path:
-                    raise ConfigurationError(f"names a dataset that {before} names already: {safe(dataset)}")
-                wishes.append(Wish(one.provider, dataset, one.select))
-    return wishes
+    def _spec(self, place: int, app: AppContext) -> ProviderSpec:
+        from bulkdel.cli.providers import KeyPlace, ProviderSpec, address
 
+        table = self.job.provider[place]
+        key = KeyPlace(file=self._path(table.api_key_file)) if table.api_key_file else KeyPlace(table.api_key_env)
+        key = key if key.file or key.variable else KeyPlace.usual(table.kind)
+        return ProviderSpec(
+            kind=table.kind,
+            key=key,
+            key_hint=f"set {key.variable}, or name another place with api_key_env or api_key_file",
+            name=table.called,
+            base_url=table.base_url or address(table.kind, app),
+            rate=table.rate,
+            concurrency=table.concurrency,
+        )
 
-def _targets(
-    asked: Job, file: str, folder: str, providers: Mapping[str, Provider], stack: ExitStack
-) -> list[TargetFile]:
-    """The files of targets, each checked to its last line."""
-    from bulkdel.cli.commands.delete import source
-    from bulkdel.cli.targets import TargetFile
+    def _path(self, written: str) -> str:
+        folder = os.path.dirname(os.path.abspath(self._file))
+        return os.path.abspath(os.path.join(folder, os.path.expanduser(written)))
 
-    lists: list[TargetFile] = []
-    for place, one in enumerate(asked.deletes):
-        where = os.path.abspath(os.path.join(folder, os.path.expanduser(one.source)))
-        with _named(file, f"delete[{place}].from"):
-            lists.append(TargetFile(stack.enter_context(source(where)), one.source, one.provider, providers))
-    return lists
+    def purges(self) -> list[Wish]:
+        """:raises ConfigurationError: if a dataset cannot be one of its provider's, or is named twice"""
+        from bulkdel.cli.providers import checked_datasets
+        from bulkdel.purging.flow import Wish
 
+        purges: list[Wish] = []
+        seen: dict[tuple[str, str, str], str] = {}
+        for place, table in enumerate(self.job.purge):
+            path = f"purge[{place}].datasets"
+            provider = self.providers[table.provider]
+            with _errors_in(self._file, path):
+                for dataset in checked_datasets(table.datasets, provider):
+                    before = seen.setdefault((provider.kind, provider.base_url, dataset), path)
+                    if before != path:
+                        raise ConfigurationError(f"names a dataset that {before} names already: {sanitize(dataset)}")
+                    purges.append(Wish(table.provider, dataset, table.selection()))
+        return purges
 
-def _apart(asked: Job, file: str, providers: Mapping[str, Provider], lists: list[TargetFile]) -> None:
-    """:raises ConfigurationError: where one dataset is both emptied and deleted from by name"""
-    emptied = {
-        (providers[p.provider].kind, providers[p.provider].base_url, d) for p in asked.purges for d in p.datasets
-    }
-    for place, listed in enumerate(lists):
-        for name, dataset in listed.counts:
-            if (providers[name].kind, providers[name].base_url, dataset) in emptied:
-                raise ConfigurationError(
-                    f"{file}: delete[{place}].from: has targets in a dataset that a [[purge]] empties: {safe(dataset)}",
-                    hint="keep one of the two, or make two jobs of it",
-                )
+    def targets(self, stack: ExitStack) -> list[TargetFile]:
+        """The files of targets, each checked to its last line; ``stack`` closes them.
+
+        :raises ConfigurationError: if one cannot be read, is wrong, or has targets in a dataset that is purged
+        """
+        from bulkdel.cli.targets import TargetFile, opened
+
+        lists: list[TargetFile] = []
+        purged = {self._identity(table.provider, ds) for table in self.job.purge for ds in table.datasets}
+        for place, table in enumerate(self.job.delete):
+            with _errors_in(self._file, f"delete[{place}].from"):
+                source = stack.enter_context(opened(self._path(table.source)))
+                listed = TargetFile(source, table.source, table.provider, self.providers)
+                for provider, dataset in listed.counts:
+                    if self._identity(provider, dataset) in purged:
+                        raise ConfigurationError(
+                            f"has targets in a dataset that a [[purge]] empties: {sanitize(dataset)}",
+                            hint="keep one of the two, or make two jobs of it",
+                        )
+            lists.append(listed)
+        return lists
+
+    def _identity(self, name: str, dataset: str) -> tuple[str, str, str]:
+        """Two providers of a job may be one service under two names."""
+        provider = self.providers[name]
+        return provider.kind, provider.base_url, dataset

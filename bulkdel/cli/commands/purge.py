@@ -2,29 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable
-from typing import TYPE_CHECKING, Any
+from typing import Literal
 
 import click
 
-from bulkdel.cli import completion, run_files
+from bulkdel.cli import completion
 from bulkdel.cli.context import AppContext
-from bulkdel.cli.options import (
-    act_options,
-    connection_options,
-    limit_options,
-    policy_from,
-    policy_options,
-    selection_from,
-    selection_options,
-    talk_options,
-)
-from bulkdel.cli.output import check_streams
-from bulkdel.errors import ConfigurationError
-from bulkdel.report import Report
-
-if TYPE_CHECKING:
-    from bulkdel.providers.protocol import Provider
+from bulkdel.cli.options import CONNECTION, LIMITS, OUTPUT, POLICY, RUN, SELECTION, Options, takes
 
 EPILOG = """\b
 Example: empty one knowledge base of your own Dify, after looking at it.
@@ -49,55 +33,33 @@ was rejected or is still there, 2 wrong command, 3 refused or not confirmed,
 @click.command(epilog=EPILOG, short_help="Empty whole datasets, and verify.")
 @click.argument("provider", shell_complete=completion.kinds)
 @click.argument("datasets", nargs=-1, required=True, metavar="DATASET...")
-@act_options
-@selection_options
-@limit_options
-@policy_options
-@connection_options
-@talk_options
-@click.pass_obj
-def purge(world: AppContext, /, provider: str, datasets: tuple[str, ...], **given: Any) -> int:
+@takes(*RUN, *SELECTION, *LIMITS, *POLICY, *CONNECTION, *OUTPUT)
+def purge(app: AppContext, /, provider: str, datasets: tuple[str, ...], options: Options) -> int:
     """Empty whole datasets, and list them again to prove it.
 
     PROVIDER is dify, langdock, or the name of an installed plug-in; DATASET is the id of a Dify knowledge base or of a
     Langdock knowledge folder (bulkdel datasets PROVIDER shows them). The datasets stay, empty.
     """
-    from bulkdel.cli import opening, runner
-    from bulkdel.cli.screen import Screen
+    return purge_datasets("purge", provider, datasets, options, app)
 
-    world.verbose = given["verbose"]
-    check_streams(given["settled"], as_json=given["as_json"])
-    run_files.check_options(given)
-    opened = opening.open_provider(provider, given, world, Screen(world))
-    wanted = checked(datasets, opened)
-    select = selection_from(given)
 
-    def call(client: Any, **common: Any) -> Awaitable[Report]:
-        done: Awaitable[Report] = client.purge(opened.name, *wanted, select=select, **common)
-        return done
+def purge_datasets(
+    act: Literal["purge", "plan"], kind: str, datasets: tuple[str, ...], options: Options, app: AppContext
+) -> int:
+    """Empty the datasets of one provider, or plan it; returns the exit status."""
+    from bulkdel.cli import providers, run_files, runner
+    from bulkdel.cli.task import Task
+    from bulkdel.purging.flow import Wish
 
-    doing = runner.Act(
-        kind="purge",
-        providers=(opened,),
-        policy=policy_from(given),
-        call=call,
-        place=lambda: run_files.place(given, world, opened.name),
-        again=lambda path: run_files.resuming(path, run_files.carried(given)),
-        **runner.shared(given),
+    provider = providers.open_provider(providers.from_options(kind, options, app), app)
+    select = options.selection()
+    task = Task(
+        act=act,
+        options=options,
+        providers=(provider,),
+        policy=options.policy(),
+        label=provider.name,
+        purges=[Wish(provider.name, dataset, select) for dataset in providers.checked_datasets(datasets, provider)],
+        resume_options=run_files.carried_options(options),
     )
-    return runner.start(doing, world)
-
-
-def checked(datasets: tuple[str, ...], provider: Provider) -> tuple[str, ...]:
-    """The datasets, each once.
-
-    :raises ConfigurationError: where one cannot be a dataset of this provider
-    """
-    for dataset in datasets:
-        wrong = provider.invalid(dataset)
-        if wrong:
-            raise ConfigurationError(
-                f"cannot be a dataset of {provider.kind} ({wrong}): {dataset!r}",
-                hint=f"bulkdel datasets {provider.kind} lists the ids that the key sees",
-            )
-    return tuple(dict.fromkeys(datasets))
+    return runner.run(task, app)

@@ -41,7 +41,7 @@ Exit status: 0 written, 1 could not be written to the end, 2 wrong command or ru
 @click.option("-o", "--output", type=FILE, metavar="FILE",
               help="Write to FILE, which appears when it is whole and is yours alone (0600); - is stdout.")  # fmt: skip
 @click.pass_obj
-def report(world: AppContext, /, run: str, form: Format, output: Path | None) -> int:
+def report(app: AppContext, /, run: str, form: Format, output: Path | None) -> int:
     """Show what RUN was asked and what became of each document.
 
     RUN is a file, or a run's name as bulkdel runs shows it, or the beginning of one.
@@ -51,9 +51,9 @@ def report(world: AppContext, /, run: str, form: Format, output: Path | None) ->
     from bulkdel.store import Run
 
     to_file = output is not None and str(output) != "-"
-    if form == "html" and not to_file and is_terminal(world.stdout):
+    if form == "html" and not to_file and is_terminal(app.stdout):
         raise ConfigurationError("an HTML page cannot be read on a terminal", hint="name a file for it: -o report.html")
-    path = run_files.find(run, world)
+    path = run_files.find(run, app)
     with Run.open(path) as there:
         pieces = render(there, form)
         if output is not None and to_file:
@@ -63,18 +63,18 @@ def report(world: AppContext, /, run: str, form: Format, output: Path | None) ->
                 raise ConfigurationError(f"cannot write the report to {output}: {error.strerror or error}") from None
             return 0
         try:
-            _print(world, pieces)
+            _print(app, pieces)
         except OSError as error:
-            Screen(world).error(f"cannot write the report: {error.strerror or error}")
+            Screen(app).error(f"cannot write the report: {error.strerror or error}")
             return 1
     return 0
 
 
-def _print(world: AppContext, pieces: Iterable[str]) -> None:
+def _print(app: AppContext, pieces: Iterable[str]) -> None:
     """:raises OSError: where stdout cannot be written; a reader that went away has seen what they wanted"""
     from bulkdel.cli.output import silence
 
-    stream: Any = world.stdout
+    stream: Any = app.stdout
     try:
         for piece in pieces:
             stream.write(piece)

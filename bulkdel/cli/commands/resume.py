@@ -2,17 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable
-from pathlib import Path
-from typing import Any
-
 import click
 
-from bulkdel.cli import broker, completion, run_files
+from bulkdel.cli import completion
 from bulkdel.cli.context import AppContext
-from bulkdel.cli.options import connection_options, limit_options, policy_from, resume_options, talk_options
-from bulkdel.cli.output import check_streams
-from bulkdel.report import Report
+from bulkdel.cli.options import CONNECTION, LIMITS, OUTPUT, POLICY, Options, takes, usage_error
 
 EPILOG = """\b
 Example:
@@ -29,51 +23,48 @@ Exit status: as of bulkdel purge.
 
 @click.command(epilog=EPILOG, short_help="Carry out a plan, or go on with an interrupted run.")
 @click.argument("run", shell_complete=completion.unfinished)
-@resume_options
-@broker.broker_option
-@limit_options
-@connection_options
-@talk_options
-@click.pass_obj
-def resume(world: AppContext, /, run: str, **given: Any) -> int:
+@takes(
+    "yes",
+    "retry_rejected",
+    "as_json",
+    "settled",
+    "metrics_file",
+    *POLICY,
+    "broker",
+    *LIMITS,
+    *CONNECTION,
+    *OUTPUT,
+    defaults=False,
+)
+def resume(app: AppContext, /, run: str, options: Options) -> int:
     """Carry out the plan in RUN, or go on with the run in it: what is settled is not asked again, what is left is.
 
     RUN is a file, or a run's name as bulkdel runs shows it, or the beginning of one. Options that are not given are as
     the run was begun with; the account at the end is the whole run's.
     """
-    from bulkdel.cli import opening, runner
-    from bulkdel.cli.screen import Screen
+    from bulkdel.cli import broker, providers, run_files, runner
+    from bulkdel.cli.task import Task
     from bulkdel.store import Run
 
-    world.verbose = given["verbose"]
-    check_streams(given["settled"], as_json=given["as_json"])
-    path = run_files.find(run, world)
-    with Run.open(path, check=False) as there:
-        header, agreed = there.header, there.agreed
-    providers = opening.open_again(header, given, world, Screen(world))
-    policy = policy_from(given, header.policy)
-    crew = broker.again(header, given, world)
-
-    def call(client: Any, **common: Any) -> Awaitable[Report]:
-        used = {name: common[name] for name in ("policy", "on_event", "on_plan", "confirm", "on_settled")}
-        done: Awaitable[Report] = client.resume(path, retry_rejected=given["retry_rejected"], **used)
-        return done
-
-    def again(path: Path) -> str:
-        options = [word for word in world.argv[1:] if word != "--retry-rejected"]  # that was done
-        options.remove(run)
-        return run_files.resuming(path, options)
-
-    doing = runner.Act(
-        kind="resume",
-        providers=providers,
-        policy=policy,
-        call=call,
-        place=lambda: path,
-        again=again,
-        by_name=not header.targets,
-        asks=not agreed,
-        crew=crew,
-        **runner.shared(given),
+    if options.indexing == "skip":
+        usage_error(
+            "--indexing skip leaves documents out when they are listed, and this run has its documents; give wait or delete"
+        )
+    path = run_files.find(run, app)
+    with Run.open(path, check=False) as recorded:
+        header, agreed = recorded.header, recorded.agreed
+    opened = tuple(providers.open_provider(s, app) for s in providers.from_run(header, options, app))
+    words = [word for word in app.argv[1:] if word != "--retry-rejected"]  # that was done
+    words.remove(run)
+    task = Task(
+        act="resume",
+        options=options,
+        providers=opened,
+        policy=options.policy(header.policy),
+        run=path,
+        resume_options=words,
+        confirm_by_name=not header.targets,
+        agreed=agreed,
+        workers=broker.again(header, options, app),
     )
-    return runner.start(doing, world)
+    return runner.run(task, app)

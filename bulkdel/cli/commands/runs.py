@@ -30,21 +30,21 @@ Exit status: 0 listed, 2 wrong command, or the folder cannot be read.
 @click.command(epilog=EPILOG, short_help="The run files there are, newest first.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON list on stdout, and nothing else there.")
 @click.pass_obj
-def runs(world: AppContext, /, as_json: bool) -> int:
+def runs(app: AppContext, /, as_json: bool) -> int:
     """List the runs in your state folder: name, status, age, counts, and the command that goes on with one."""
     from bulkdel.cli import output
     from bulkdel.cli.screen import Screen
     from bulkdel.render.overview import overview
     from bulkdel.store.folder import run_files, state_folder
 
-    folder = state_folder(world.environ)
+    folder = state_folder(app.environ)
     found = [overview(path) for path in run_files(folder)]
     if as_json:
-        output.write_json(world, [as_dict(one, time.time()) for one in found])
+        output.write_json(app, [as_dict(one, time.time()) for one in found])
     elif found:
-        output.write(world, "\n".join(lines(found, time.time())))
+        output.write(app, "\n".join(lines(found, time.time())))
     else:
-        Screen(world).say(f"no runs in: {folder}")
+        Screen(app).say(f"no runs in: {folder}")
     return 0
 
 
