@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from fnmatch import fnmatchcase
 from typing import Any, Literal, NamedTuple
+from unicodedata import normalize
 
 from bulkdel.errors import ConfigurationError
 
@@ -158,8 +159,8 @@ class Limits:
 class Selection:
     """Which documents of a dataset to delete; empty means all.
 
-    ``names`` are glob patterns and ``statuses`` the service's own words: a document is selected when it matches any of
-    each (both compared without regard to case). ``created_before`` is in Unix seconds; a document without a creation time
+    ``names`` are patterns in which ``*`` stands for any characters, ``?`` for one, and everything else, brackets too, for
+    itself; ``statuses`` are the service's own words. A document is selected if it matches any of each, capitals or not. ``created_before`` is in Unix seconds; a document without a creation time
     is then not selected.
     """
 
@@ -181,8 +182,9 @@ class Selection:
     def why_not(self, document: Document) -> str:
         """Why ``document`` is not selected, in a few words; empty where it is selected."""
         if self.names:
-            name = document.name.casefold()
-            if not any(fnmatchcase(name, pattern.casefold()) for pattern in self.names):
+            name = _comparable(document.name)
+            # A bracket is what begins a set of characters in fnmatch; as a set of its own it stands for itself.
+            if not any(fnmatchcase(name, _comparable(pattern).replace("[", "[[]")) for pattern in self.names):
                 return "name does not match"
         if self.created_before is not None:
             if document.created_at is None:
@@ -248,6 +250,11 @@ class Policy:
             value = getattr(self, field)
             if value is not None and not (_whole(value) and value >= 0):
                 raise ConfigurationError(f"{field} must be a whole number of at least 0, or None: {value!r}")
+
+
+def _comparable(name: str) -> str:
+    """Names that look the same are the same: an ``é`` is one character or two, as the system of its author wrote it."""
+    return normalize("NFC", name).casefold()
 
 
 def _number(value: object) -> bool:

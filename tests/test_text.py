@@ -8,7 +8,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from bulkdel.text import MAX_WORDS, safe, safe_cell
+from bulkdel.text import MAX_WORDS, has_invisible, safe, safe_cell, show_invisible
 
 NASTY = st.text(
     st.one_of(
@@ -101,3 +101,34 @@ def test_a_cell_never_begins_like_a_formula(words: str) -> None:
     cell = safe_cell(words)
     assert not cell.lstrip().startswith(("=", "+", "-", "@", "\t", "\r", "＝", "＋", "－", "＠"))
     assert cell.removeprefix("'") == safe(words).removeprefix("'")
+
+
+HIDDEN = [
+    "\u200b", "\u200d", "\u2060", "\ufeff",  # zero width
+    "\u202e", "\u2066", "\u200e", "\u061c",  # direction
+    "\x00", "\t", "\n", "\x1b", "\x7f", "\x85", "\u2028",  # controls and line ends
+    "\xa0", "\u2007", "\u202f", "\u3000", "\u1680",  # blanks that are no space
+    "\xad", "\u034f", "\u115f", "\u3164", "\uffa0", "\u2800", "\ufe0f", "\U000e0041", "\U000e0100",  # nothing to see
+    "\ud800", "\ue000", "\u0378",  # no character, or a private one
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("hidden", HIDDEN)
+def test_a_character_that_cannot_be_seen_is_found_and_shown(hidden: str) -> None:
+    """Two texts that look the same are told apart by its escape."""
+    text = f"att_x{hidden}y"
+    assert has_invisible(text)
+    assert show_invisible(text) == f"att_x{ascii(hidden)[1:-1]}y"
+
+
+@pytest.mark.parametrize("text", ["", "att_xyz", "a b", "é", "e\u0301", "漢字", "a-b_c.d~e", "\U0001f600"])
+def test_what_can_be_seen_stays_as_it_is(text: str) -> None:
+    """A plain space, accents and signs of any script are seen."""
+    assert not has_invisible(text)
+    assert show_invisible(text) == text
+
+
+@given(st.text(max_size=60))
+def test_what_is_shown_holds_nothing_hidden(text: str) -> None:
+    """Whatever came, each character of what is shown can be seen."""
+    assert not has_invisible(show_invisible(text))

@@ -14,12 +14,16 @@ from bulkdel.model import Dataset, Document, Rate, Target
 from bulkdel.providers.json_api import JsonApi, get
 from bulkdel.providers.parsing import ParsedAnswer, Row, Unreadable, integer, text, timestamp
 from bulkdel.providers.protocol import (
+    Answer,
     Ask,
     Asked,
     Failure,
     Gone,
+    Next,
+    Page,
     Pause,
     Reject,
+    Reply,
     Request,
     Requeue,
     StopDataset,
@@ -47,10 +51,12 @@ class Dify(JsonApi):
     # The smallest plan allows 10 requests a minute, shared with the workspace's own apps: 80 % of it.
     cloud_rate: ClassVar[Rate] = Rate(8, per=60)
     page_size: ClassVar[int] = 100  # the service's cap; above it ``has_more`` is wrong
-    highest_concurrency: ClassVar[int] = 64
+    # Of a default self-hosted Dify's 10 connections 8 leave 2 to its own apps, and nothing is gained by more.
+    highest_concurrency: ClassVar[int] = 8
     dataset_id: ClassVar[re.Pattern[str]] = _UUID
     document_id: ClassVar[re.Pattern[str]] = _UUID
     wrong_id: ClassVar[str] = "is not a dashed UUID"
+    address_end: ClassVar[str] = "/v1"
     wrong_address: ClassVar[str] = (
         "check the base URL: a self-hosted Dify's ends in /v1, and no login page may stand before it"
     )
@@ -79,6 +85,14 @@ class Dify(JsonApi):
         """Dify takes a UUID in capitals and answers it in small letters."""
         return id.lower()
 
+    def lacks_mark(self, answer: Answer) -> bool:
+        if "x-version" in answer.headers:
+            return False
+        parsed = self.parse_answer(answer)
+        if _is_success(parsed) or _is_404_of(parsed, "Document") or _is_404_of(parsed, "Dataset"):
+            return True
+        return answer.status == 200 and (bool(text(parsed.value, "id")) or isinstance(parsed.fields.get("data"), list))
+
     def start(self, document: Document, *, unarchive: bool) -> str:
         """Un-archiving an enabled document starts an embedding that races the delete, so such a one is disabled first."""
         if not unarchive or not document.archived:
@@ -95,7 +109,7 @@ class Dify(JsonApi):
         return super().request(target, step)
 
     def preflight(self, dataset: str, cursor: str | None) -> Request:
-        return get(f"/datasets/{dataset}")
+        return get(f"/datasets/{dataset}") if cursor is None else self.listing(dataset, None)
 
     def listing(self, dataset: str, cursor: str | None) -> Request:
         return get(f"/datasets/{dataset}/documents?page={cursor or 1}&limit=100")
@@ -126,7 +140,7 @@ class Dify(JsonApi):
         if status == 400 and code == "invalid_param":
             if message.startswith(("Dataset does not exist", "Dataset is not exist")):  # 5
                 return StopDataset(answer.reason)
-            if message.startswith("Unable to retrieve billing information"):  # 6: asked before anything is deleted
+            if _is_about_other_service(answer):  # 6: asked before anything is deleted
                 return Requeue("trouble", answer.reason)
         elif status == 403:
             # 10: a refused call counts against the same window, so nothing is asked before the whole window has passed.
@@ -135,7 +149,7 @@ class Dify(JsonApi):
             if code == "forbidden" and message.startswith("Dataset api access is not enabled"):  # 11
                 return StopDataset(answer.reason)
             # 12: not Dify's own. A proxy that blocks three times, with nothing else in between, means it.
-            if not isinstance(answer.value, dict) or "x-version" not in answer.headers:
+            if not isinstance(answer.value, dict) or not _is_marked(answer):
                 return Pause(f"blocked before Dify: {answer.reason}", slower=False, stop_after=3)
         return super().classify_common(answer, doubt=doubt)  # 8, 16, 17, 18, 19, 22
 
@@ -160,6 +174,8 @@ class Dify(JsonApi):
 
     def _read_dataset(self, target: Target, answer: ParsedAnswer) -> Verdict:
         """14: the dataset itself says whether it is there."""
+        if _is_about_other_service(answer):  # 6: it was found, or there would be no such question
+            return Requeue("unclear", answer.reason, step="delete")
         common = self.classify_common(answer, doubt=False)
         if common is not None:
             return common
@@ -177,7 +193,7 @@ class Dify(JsonApi):
         following = Ask("un_archive" if step == "disable" else "delete")
         if _is_success(answer):
             return following
-        if status == 404 and not answer.code and "x-version" in answer.headers:
+        if status == 404 and not answer.code and _is_marked(answer):
             # Dify's own router: releases before 1.5 have no such route. The base URL is right.
             return Reject("archived", f"this Dify cannot un-archive: {answer.reason}")
         common = self.classify_common(answer, doubt=False)
@@ -198,6 +214,22 @@ class Dify(JsonApi):
                 return self.unexpected_service(answer)
             case _:
                 return Requeue("unclear", answer.reason)
+
+    # ------------------------------------------------------------------ questions
+
+    def read_preflight(self, dataset: str, cursor: str | None, reply: Reply) -> Dataset | Next | Failure:
+        """6: a dataset whose own question fails, though its documents can be deleted, is proved by listing them."""
+        if cursor is not None:
+            page = self.read_listing(dataset, None, reply)
+            return Dataset(dataset, documents=page.total) if isinstance(page, Page) else page
+        if isinstance(reply, Answer) and _is_about_other_service(self.parse_answer(reply)):
+            return Next("documents")
+        return super().read_preflight(dataset, cursor, reply)
+
+    def note_on_empty(self, answer: Answer) -> str:
+        if "x-version" in answer.headers:
+            return ""
+        return f"the answer carries no X-Version, as every Dify's does: is {self.base_url} a Dify?"
 
     # ------------------------------------------------------------------ rows
 
@@ -248,6 +280,20 @@ def _is_success(answer: ParsedAnswer) -> bool:
     value = answer.value
     return answer.status == 204 or (
         answer.status == 200 and (value == {"result": "success"} or (type(value) is int and value == 204))
+    )
+
+
+def _is_marked(answer: ParsedAnswer) -> bool:
+    """Whether Dify itself answered, and not a proxy; a proxy may take the mark away from all answers, too."""
+    return "x-version" in answer.headers or answer.answer.mark_stripped
+
+
+def _is_about_other_service(answer: ParsedAnswer) -> bool:
+    """Whether Dify fails to ask its billing or its plugin daemon, which a question about a dataset needs and a delete does not."""
+    return (
+        answer.status == 400
+        and answer.code == "invalid_param"
+        and answer.message.startswith(("Unable to retrieve billing information", "Failed to request plugin daemon"))
     )
 
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 from abc import ABC, abstractmethod
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import ClassVar, TypeVar
 
 from bulkdel.backoff import reset_after, retry_after
@@ -66,6 +66,7 @@ class JsonApi(Bearer, ABC):
     wrong_id: ClassVar[str]  # "the document's id" … what is wrong if it does not match
     dataset_word: ClassVar[str] = "dataset"  # "the dataset's id", in the service's word
     document_word: ClassVar[str] = "document"
+    address_end: ClassVar[str] = ""  # what an address ends in, but for ``cloud``
     wrong_address: ClassVar[str]  # the hint if something else answers
     wrong_key: ClassVar[str]  # the hint if the key is refused
     after_404: ClassVar[str] = "check"  # the step that decides if a 404 says nothing about the document
@@ -86,6 +87,10 @@ class JsonApi(Bearer, ABC):
         except TypeError:
             return "an id must be text"
         return ""
+
+    def lacks_mark(self, answer: Answer) -> bool:
+        """Whether a proxy took away what marks the service's own answers; False for a service that marks none."""
+        return False
 
     def start(self, document: Document, *, unarchive: bool) -> str:
         """The step that a listed document's delete begins at."""
@@ -149,6 +154,10 @@ class JsonApi(Bearer, ABC):
     def is_own_error(self, answer: ParsedAnswer) -> bool:
         """Whether a 4xx is the service's own word, and not that of something in front of it or in its place."""
         return bool(answer.code or answer.message)
+
+    def note_on_empty(self, answer: Answer) -> str:
+        """What the user should know if the key sees no dataset at all, and this said so."""
+        return ""
 
     def is_dataset_gone(self, answer: ParsedAnswer) -> bool:
         """Whether the service itself says that there is no such dataset."""
@@ -233,7 +242,7 @@ class JsonApi(Bearer, ABC):
 
     def read_datasets(self, cursor: str | None, reply: Reply) -> Page[Dataset] | Failure:
         what = "the list of datasets"
-        return self.of_provider(
+        return self.datasets_page(
             self.read_page(reply, what, lambda value: self.rows_of(value, cursor), self.dataset_from), reply
         )
 
@@ -274,8 +283,10 @@ class JsonApi(Bearer, ABC):
         except Unreadable as why:
             return StopDataset(f"{what} could not be read: {why}")
 
-    def of_provider(self, found: Page[Dataset] | Failure, reply: Reply) -> Page[Dataset] | Failure:
-        """What was asked named no dataset that could be stopped: what would stop one stops the question."""
+    def datasets_page(self, found: Page[Dataset] | Failure, reply: Reply) -> Page[Dataset] | Failure:
+        """A page as an answer to ``datasets``, which named no dataset that could be stopped."""
+        if isinstance(found, Page) and not found.items and isinstance(reply, Answer):
+            return replace(found, note=self.note_on_empty(reply))
         if not isinstance(found, StopDataset):
             return found
         forbidden = isinstance(reply, Answer) and reply.status == 403
@@ -295,7 +306,7 @@ class JsonApi(Bearer, ABC):
         """
         status = answer.status
         if status == 401:
-            return StopProvider(answer.reason, self.wrong_key)
+            return StopProvider(answer.reason, self.hint_at_401(answer))
         if status in (408, 425):
             # One that never ends is no rate limit, and would pause for ever.
             return Pause(answer.reason, after=self.pause_after(answer), slower=False, stop_after=10)
@@ -312,6 +323,12 @@ class JsonApi(Bearer, ABC):
             after = retry_after(answer.headers.get("retry-after"), answer.headers.get("date"))
             return Requeue("trouble", answer.reason, doubt=doubt, after=None if after is None else min(after, 300.0))
         return None
+
+    def hint_at_401(self, answer: ParsedAnswer) -> str:
+        """A key is refused also at an address beside the right one, where other keys are asked for."""
+        if self.base_url == self.cloud or (self.base_url.endswith(self.address_end) and self.is_own_error(answer)):
+            return self.wrong_key
+        return f"{self.wrong_address}; if the address is right, {self.wrong_key}"
 
     def classify_failure(self, answer: ParsedAnswer, what: str) -> Failure:
         """Why a question (``what`` was asked for) has no answer."""

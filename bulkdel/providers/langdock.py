@@ -66,6 +66,7 @@ class Langdock(JsonApi):
     dataset_word: ClassVar[str] = "folder"
     document_word: ClassVar[str] = "attachment"
     wrong_id: ClassVar[str] = "would reach another route"
+    address_end: ClassVar[str] = "/api/public"
     wrong_address: ClassVar[str] = "check the base URL: a dedicated deployment's ends in /api/public"
     wrong_key: ClassVar[str] = "give an API key of this workspace with the scope KNOWLEDGE_FOLDER_API"
     after_404: ClassVar[str] = "listing"
@@ -96,6 +97,9 @@ class Langdock(JsonApi):
 
     def error_words(self, value: object, answer: Answer) -> tuple[str, str]:
         return "", plain_text(answer) if value is NOT_JSON else _message(value)
+
+    def note_on_empty(self, answer: Answer) -> str:
+        return "share the knowledge base with a workspace key in the Library's sharing dialog: a personal key sees none"
 
     def is_own_error(self, answer: ParsedAnswer) -> bool:
         return not is_markup(answer.answer)
@@ -159,7 +163,7 @@ class Langdock(JsonApi):
         page = self.read_page(
             reply, "the list of knowledge folders", lambda value: _folder_rows(value, cursor), self.dataset_from
         )
-        return self.of_provider(page, reply)
+        return self.datasets_page(page, reply)
 
     def rows_of(self, value: object, cursor: str | None) -> tuple[list[object], str | None, int | None]:
         """One call is the whole snapshot of a folder."""

@@ -43,13 +43,15 @@ class Request(NamedTuple):
 class Answer(NamedTuple):
     """What a service answered: ``headers`` has lower-case keys (or ignores case); ``body`` is cut at ``Request.max_body``.
 
-    ``cut`` is True if the body was longer than that. A body that ended early is no Answer but a Lost.
+    ``cut`` is True if the body was longer than that. A body that ended early is no Answer but a Lost. ``mark_stripped``: the
+    engine has seen answers that ``Provider.lacks_mark`` knows, so that the absence of the service's mark says nothing.
     """
 
     status: int
     headers: Mapping[str, str] = {}
     body: bytes = b""
     cut: bool = False
+    mark_stripped: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -191,12 +193,14 @@ class Asked(NamedTuple):
 class Page(Generic[T]):
     """A page of a listing; ``next`` is the cursor of the next page, None if this was the last.
 
-    ``total`` is how many items the service says there are in all, None if it does not say.
+    ``total`` is how many items the service says there are in all, None if it does not say. ``note`` is what the user should
+    know of this answer if nothing came of the whole list, because an empty list looks like a good one; empty if there is nothing.
     """
 
     items: tuple[T, ...] = field(default=())
     next: str | None = None
     total: int | None = None
+    note: str = ""
 
 
 # ------------------------------------------------------------------ the provider
@@ -274,6 +278,13 @@ class Provider(Protocol):
 
     def canonical(self, id: str) -> str:
         """The one spelling of an id: two ids of one thing are equal in it. What compares ids compares these."""
+
+    def lacks_mark(self, answer: Answer) -> bool:
+        """Whether this is surely the service's own answer, and lacks the header that all of its answers carry.
+
+        A proxy takes it away then, and no answer is taken for the proxy's because it lacks it. False for a service that has no
+        such header.
+        """
 
     def start(self, document: Document, *, unarchive: bool) -> str:
         """The step that the delete of a listed ``document`` begins at; one that was not listed begins at ``delete``."""

@@ -95,10 +95,10 @@ def test_every_option_reaches_its_place() -> None:
 @pytest.mark.parametrize(
     ("words", "limits", "most", "unsaid"),
     [
-        ((), Limits(Rate(8, per=60), 4), 64, True), (("--rate", "none"), Limits(None, 4), 64, False),
+        ((), Limits(Rate(8, per=60), 4), 8, True), (("--rate", "none"), Limits(None, 4), 8, False),
         (("--concurrency", "2"), Limits(Rate(8, per=60), 2), 2, True),
-        (("--concurrency", "auto"), Limits(Rate(8, per=60), 4), 64, True),
-        (("--rate", "100/min"), Limits(Rate(100, per=60), 4), 64, False),
+        (("--concurrency", "auto"), Limits(Rate(8, per=60), 4), 8, True),
+        (("--rate", "100/min"), Limits(Rate(100, per=60), 4), 8, False),
         (("--rate", "none", "--concurrency", "9"), Limits(None, 9), 9, False),
     ],
 )  # fmt: skip

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from bulkdel import Dify, Langdock
 from bulkdel.model import Document
 from bulkdel.providers.protocol import (
     Answer,
@@ -21,7 +22,22 @@ from bulkdel.providers.protocol import (
     StopProvider,
     Verdict,
 )  # fmt: skip
-from tests.providers.answers import DIFY, DOC, DS, HTML, KEY, TARGET, asked, dify_answer, error
+from tests.providers.answers import (
+    DIFY,
+    DOC,
+    DS,
+    FILE,
+    FOLDER,
+    HTML,
+    KEY,
+    LANGDOCK,
+    TARGET,
+    asked,
+    dify_answer,
+    error,
+    langdock_answer,
+)  # fmt: skip
+from tests.test_text import HIDDEN
 
 DOCUMENT_404 = error(404, "not_found", "Document Not Exists.")
 DATASET_404 = error(404, "not_found", "Dataset not found.")
@@ -30,6 +46,7 @@ RATE = error(403, "forbidden", "Sorry, you have reached the knowledge base reque
 API_OFF = error(403, "forbidden", "Dataset api access is not enabled.")
 LOCKED = error(400, "invalid_action", "Document:a.txt is being indexed, please try again later")
 UNFINISHED = error(400, "invalid_action", "Document: a.txt is not completed.")
+PLUGIN_DAEMON = error(400, "invalid_param", "Failed to request plugin daemon, url: plugin/x")
 SUCCESS = dify_answer(200, {"result": "success"})
 THE_DOCUMENT = dify_answer(200, {"id": DOC, "name": "a.txt", "indexing_status": "completed"})
 THE_DATASET = dify_answer(200, {"id": DS, "name": "docs"})
@@ -66,6 +83,12 @@ ROWS: list[tuple[str, Reply, type, dict[str, Any]]] = [
     (
         "6",
         error(400, "invalid_param", "Unable to retrieve billing information. Please try again later."),
+        Requeue,
+        {"cause": "trouble", "doubt": False},
+    ),
+    (
+        "6: the plugin daemon",
+        error(400, "invalid_param", "Failed to request plugin daemon, url: plugin/x/management/models"),
         Requeue,
         {"cause": "trouble", "doubt": False},
     ),
@@ -157,6 +180,28 @@ def test_what_stops_a_provider_says_what_to_do() -> None:
     assert "--ca-file" in DIFY.read(asked(TARGET), Lost("tls", sent=False)).hint
 
 
+@pytest.mark.parametrize(
+    ("provider", "answer", "says"),
+    [
+        (DIFY, error(401, "unauthorized", "Access token is invalid"), "dataset API key"),
+        (Dify(KEY), error(401, "unauthorized", "Access token is invalid"), "dataset API key"),
+        (Dify(KEY, "http://localhost/console/api"), error(401, "unauthorized", "Invalid token"), "ends in /v1"),
+        (Dify(KEY, "http://localhost"), error(401, "unauthorized", "Invalid token"), "ends in /v1"),
+        (Dify(KEY, "http://localhost/v1/datasets"), error(401, "unauthorized", "Invalid token"), "ends in /v1"),
+        (DIFY, dify_answer(401, HTML, own=False), "no login page"),
+        (LANGDOCK, langdock_answer(401, {"error": "Invalid API key"}), "KNOWLEDGE_FOLDER_API"),
+        (Langdock(KEY, "https://ai.example.com"), langdock_answer(401, {"error": "no"}), "ends in /api/public"),
+        (Langdock(KEY, "https://ai.example.com/api/public"), langdock_answer(401, {"error": "no"}), "KNOWLEDGE_FOLDER"),
+    ],
+)  # fmt: skip
+def test_a_refused_key_hints_at_the_address(provider: Any, answer: Answer, says: str) -> None:
+    """Another path of the same host asks for other keys: the hint is at the address first if it looks wrong."""
+    for found in (provider.read(asked(TARGET), answer), provider.read_datasets(None, answer)):
+        is_like(found, StopProvider)
+        assert says in found.hint
+        assert found.hint.startswith(provider.wrong_key) == (says in provider.wrong_key)
+
+
 def test_a_redirect_is_named_and_never_followed() -> None:
     """Where a redirect leads is said, so that a login page is recognised."""
     assert (
@@ -173,6 +218,7 @@ STEPS: list[tuple[str, str, Reply, type, dict[str, Any]]] = [
     ("14: wrong route", "dataset", dify_answer(404, HTML), StopProvider, {}),
     ("14: API off", "dataset", API_OFF, StopDataset, {}),
     ("14: forbidden", "dataset", error(403, "forbidden", "No."), StopDataset, {}),
+    ("14: 6", "dataset", PLUGIN_DAEMON, Requeue, {"cause": "unclear", "step": "delete"}),
     ("14: unwell", "dataset", dify_answer(500), Requeue, {"cause": "trouble", "doubt": False, "step": None}),
     ("14: unclear", "dataset", error(404, "not_found", "?"), Requeue, {"cause": "unclear", "step": "delete"}),
     ("15: gone", "check", DOCUMENT_404, Gone, {}),
@@ -218,6 +264,47 @@ STEPS: list[tuple[str, str, Reply, type, dict[str, Any]]] = [
 def test_an_answer_to_another_step_leads_on(step: str, reply: Reply, kind: type, fields: dict[str, Any]) -> None:
     """Confirmations and un-archiving: each answer goes on, waits or ends as the contract says."""
     is_like(DIFY.read(asked(TARGET, step, unarchive=True), reply), kind, **fields)
+
+
+OWN = [
+    dify_answer(204, own=False),
+    dify_answer(200, {"result": "success"}, own=False),
+    dify_answer(200, 204, own=False),
+    dify_answer(200, {"id": DS, "name": "docs"}, own=False),
+    dify_answer(200, {"data": [], "total": 0}, own=False),
+    error(404, "not_found", "Document not found.", own=False),
+    error(404, "not_found", "Dataset not found.", own=False),
+]
+
+
+@pytest.mark.parametrize("answer", OWN)
+def test_a_proxy_that_strips_the_mark_is_noticed(answer: Answer) -> None:
+    """Answers that are surely Dify's and carry no X-Version; with it, they show nothing of a proxy."""
+    assert DIFY.lacks_mark(answer)
+    assert not DIFY.lacks_mark(answer._replace(headers=answer.headers | {"x-version": "1.14.2"}))
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [error(403, "forbidden", "No.", own=False), dify_answer(403, HTML, own=False), dify_answer(200, HTML, own=False),
+     dify_answer(404, HTML, own=False), dify_answer(502, own=False), dify_answer(200, {"status": "ok"}, own=False),
+     error(404, "not_found", "?", own=False), dify_answer(401, {"message": "no"}, own=False)],
+)  # fmt: skip
+def test_what_a_proxy_may_have_said_shows_nothing_of_dify(answer: Answer) -> None:
+    """Only Dify's own words tell that the mark was taken from them."""
+    assert not DIFY.lacks_mark(answer)
+
+
+def test_an_absent_mark_says_nothing_behind_such_a_proxy() -> None:
+    """One document's JSON 403 rejects that document; a page is a proxy's all the same."""
+    answer = error(403, "forbidden", "No.", own=False)
+    is_like(DIFY.read(asked(TARGET), answer), Pause, stop_after=3)
+    is_like(DIFY.read(asked(TARGET), answer._replace(mark_stripped=True)), Reject, reason="No.")
+    page = dify_answer(403, HTML, own=False)._replace(mark_stripped=True)
+    is_like(DIFY.read(asked(TARGET), page), Pause, stop_after=3)
+    old = dify_answer(404, HTML, own=False)
+    is_like(DIFY.read(asked(TARGET, "un_archive"), old), StopProvider)
+    is_like(DIFY.read(asked(TARGET, "un_archive"), old._replace(mark_stripped=True)), Reject, outcome="archived")
 
 
 def test_an_archived_document_is_un_archived_where_the_user_asked() -> None:
@@ -283,6 +370,24 @@ def test_an_id_that_is_no_dashed_uuid_is_never_sent(bad: Any) -> None:
     assert DIFY.invalid(DS, bad) or bad is None
     assert DIFY.invalid(bad)
     assert DIFY.invalid(bad, DOC)
+
+
+@pytest.mark.parametrize("hidden", HIDDEN)
+def test_an_id_with_a_hidden_character_is_refused_and_shown(hidden: str) -> None:
+    """It looks like another id, so the character is shown as its escape, wherever it stands."""
+    for provider, dataset, document in ((DIFY, DS, DOC), (LANGDOCK, FOLDER, FILE)):
+        for bad in (document + hidden, hidden + document, document[:5] + hidden + document[5:]):
+            for why in (provider.invalid(dataset, bad), provider.invalid(bad), provider.invalid(bad, document)):
+                assert "characters that cannot be seen" in why
+                assert ascii(hidden)[1:-1] in why
+                assert why.isprintable()
+                assert why.isascii()
+
+
+def test_an_ids_one_spelling_is_the_services() -> None:
+    """Dify takes a UUID in capitals for the same; Langdock tells capitals apart."""
+    assert DIFY.canonical(DOC.upper()) == DIFY.canonical(DOC) == DOC
+    assert LANGDOCK.canonical("att_A") == "att_A" != LANGDOCK.canonical("att_a")
 
 
 def test_a_service_that_repeats_the_key_does_not_get_it_into_a_report() -> None:

@@ -249,6 +249,45 @@ def test_dify_preflight_tells_what_cannot_be_purged() -> None:
     assert isinstance(DIFY.read_preflight(DS.upper(), None, dify_answer(200, {"id": DS})), Dataset)
 
 
+@pytest.mark.parametrize(
+    "words", ["Failed to request plugin daemon, url: x", "Unable to retrieve billing information."]
+)
+def test_the_documents_prove_a_dataset_that_cannot_be_asked(words: str) -> None:
+    """Row 6: what a question about a dataset needs may be down while its documents can be listed and deleted."""
+    down = error(400, "invalid_param", words)
+    following = DIFY.read_preflight(DS, None, down)
+    assert isinstance(following, Next)
+    assert DIFY.preflight(DS, following.cursor) == DIFY.listing(DS, None)
+    assert DIFY.read_preflight(DS, following.cursor, dify_page({"id": DOC}, total=7)) == Dataset(DS, documents=7)
+    gone = error(404, "not_found", "Dataset not found.")
+    assert isinstance(DIFY.read_preflight(DS, following.cursor, gone), StopDataset)
+    assert isinstance(DIFY.read_preflight(DS, following.cursor, Answer(503)), Requeue)
+    assert isinstance(DIFY.read_datasets(None, down), Requeue)
+
+
+@pytest.mark.parametrize("reply", [Answer(503), Answer(500), Answer(502, {}, HTML), Answer(503, {"retry-after": "5"}),
+                                   Lost("timeout", sent=True), Lost("disconnected", sent=True), Lost("unreachable", sent=False)])  # fmt: skip
+def test_an_outage_is_no_verdict_on_a_dataset(reply: Reply) -> None:
+    """Asked again later, whatever was asked: nothing says that the dataset is not there."""
+    for found in (DIFY.read_preflight(DS, None, reply), DIFY.read_preflight(DS, "documents", reply),
+                  LANGDOCK.read_preflight(FOLDER, None, reply)):  # fmt: skip
+        assert isinstance(found, Requeue)
+        assert found.cause == "trouble"
+
+
+def test_an_empty_list_says_what_answered() -> None:
+    """A stand-in's {"data": []} is known by the missing X-Version; Langdock shows a personal key nothing."""
+    stand_in = DIFY.read_datasets(None, Answer(200, {}, b'{"data":[]}'))
+    assert isinstance(stand_in, Page)
+    assert "X-Version" in stand_in.note
+    assert DIFY.base_url in stand_in.note
+    assert DIFY.read_datasets(None, dify_page(total=0)) == Page((), None, 0)
+    personal = LANGDOCK.read_datasets(None, folders())
+    assert isinstance(personal, Page)
+    assert "personal key" in personal.note
+    assert LANGDOCK.read_datasets(None, folders({"id": "a"})) == Page((Dataset("a"),))
+
+
 def test_a_dify_dataset_that_is_not_there_or_not_allowed_stops_only_itself() -> None:
     """404 "Dataset…", the two 400s, API access off and a forbidden one."""
     for answer in (
