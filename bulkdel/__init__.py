@@ -10,8 +10,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from bulkdel.calls import delete, purge, resume, settle
-    from bulkdel.client import Client
+    from bulkdel.client import Client, delete, purge, resume, settle
     from bulkdel.engine.progress import Progress
     from bulkdel.errors import (
         BrokenPromise,
@@ -22,20 +21,19 @@ if TYPE_CHECKING:
         RunFileError,
         TargetsError,
     )
+    from bulkdel.listing import DatasetListing
     from bulkdel.model import Dataset, Document, Limits, Policy, Rate, Selection, Settled, Target
     from bulkdel.outcomes import Outcomes
     from bulkdel.providers.dify import Dify
     from bulkdel.providers.langdock import Langdock
-    from bulkdel.purging.datasets import DatasetListing
     from bulkdel.report import DatasetReport, Report
     from bulkdel.store import Run
 
 # Where each public name lives. They are imported when first used: `bulkdel --version` needs none of them, and aiohttp
 # alone takes twenty times as long to import as Python to start.
 _HOMES = {
-    "bulkdel.calls": ("delete", "purge", "resume", "settle"),
-    "bulkdel.client": ("Client",),
-    "bulkdel.purging.datasets": ("DatasetListing",),
+    "bulkdel.client": ("Client", "delete", "purge", "resume", "settle"),
+    "bulkdel.listing": ("DatasetListing",),
     "bulkdel.outcomes": ("Outcomes",),
     "bulkdel.store": ("Run",),
     "bulkdel.engine.progress": ("Progress",),

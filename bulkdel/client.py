@@ -1,17 +1,15 @@
-"""The client: connections and limits of one or more providers, held over several calls."""
+"""The client: connections and limits of one or more providers, held over several calls; and one call without a client."""
 
 from __future__ import annotations
 
 import random
-from collections.abc import AsyncIterable, Iterable, Mapping, Sequence
-from contextlib import AbstractContextManager
-from functools import partial
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 from bulkdel import events
-from bulkdel.engine.call import Call
 from bulkdel.engine.channels import Channels, Connect
 from bulkdel.engine.engine import LaneOf
 from bulkdel.engine.feeds import from_jobs
@@ -21,22 +19,17 @@ from bulkdel.engine.progress import Progress
 from bulkdel.engine.results import Journal
 from bulkdel.errors import ConfigurationError
 from bulkdel.limits import MakeLimiter
-from bulkdel.model import Policy, Selection, Target
-from bulkdel.outcomes import Kept, OnSettled, Outcomes
+from bulkdel.listing import DatasetListing, list_datasets
+from bulkdel.model import Policy, PurgeRequest, Selection
+from bulkdel.outcomes import OnSettled, Outcomes
 from bulkdel.providers.protocol import Provider
-from bulkdel.purging.datasets import DatasetListing, list_datasets
-from bulkdel.purging.explicit import check_targets, delete_report, stream
-from bulkdel.purging.flow import Confirm, OnPlan, Wish
-from bulkdel.purging.flow import purge as purge_datasets
-from bulkdel.purging.ledger import MemoryLedger
-from bulkdel.report import Report
+from bulkdel.purging import CallOptions, Confirm, OnPlan
+from bulkdel.report import Report, make_report
+from bulkdel.runs import run_again, run_new, run_streamed
+from bulkdel.targets import Targets, check_targets, end_streamed
 
 if TYPE_CHECKING:
     from bulkdel.store.values import Act
-
-# Run files are imported where one is used: SQLite and what stands on it cost a tenth of what aiohttp does.
-
-Targets = Iterable[Target] | AsyncIterable[Target]
 
 
 class Client:
@@ -54,9 +47,9 @@ class Client:
         limit), such as ``bulkdel.distributed.redis_limiter(url)``; ``state`` only remembers then. None for this process's own, or
         the one shared through ``state``
     :param connect: how to reach a provider; for tests and transports of your own
-    :param rng: the dice of backoff and jitter, for runs that must be repeatable; None for dice of each provider's own
+    :param rng: the randomness of backoff and jitter, for runs that must be repeatable; None for one of each provider's own
     :param lanes: who works off what is to be deleted; for other machines
-    :raises ConfigurationError: where two providers have one name, or there is none
+    :raises ConfigurationError: if two providers have one name, or there is none
     """
 
     def __init__(
@@ -110,32 +103,23 @@ class Client:
     ) -> Report:
         """Empty whole datasets of one provider, and list them again at the end.
 
-        :param select: which documents; all where it is None
+        :param select: which documents; None for all
+        :param policy: how the call behaves; None for the client's
+        :param on_event: called with values of ``bulkdel.events``; None for the client's
         :param on_plan: called once with the plan, dry runs included
-        :param confirm: awaited once with the plan, after the guards; nothing is deleted where it says False
+        :param confirm: awaited once with the plan, after the guards; nothing is deleted if it returns False
         :param dry_run: list and select only; no request but GET; with ``run`` that is what ``plan`` does
         :param on_settled: awaited with pages of settled targets as they settle
         :param keep: whether ``report.settled`` holds every settled target, in the listing's order; with a run file it reads
             them from there
         :param run: where the run file goes, a new one; None for none
-        :raises ConfigurationError: where the provider is not this client's, or no dataset was given
-        :raises RunFileError: where the run file cannot be made; nothing was sent
+        :raises ConfigurationError: if the provider is not this client's, or no dataset was given
+        :raises RunFileError: if the run file cannot be made; nothing was sent
         """
-        if not datasets:
-            raise ConfigurationError("no dataset was given")
-        wishes = [Wish(provider, dataset, select or Selection()) for dataset in dict.fromkeys(datasets)]
-        return await self.carry_out(
-            wishes,
-            act="purge",
-            policy=policy,
-            on_event=on_event,
-            on_plan=on_plan,
-            confirm=confirm,
-            dry_run=dry_run,
-            on_settled=on_settled,
-            keep=keep,
-            run=run,
+        options = CallOptions(
+            policy or self._policy, on_event or self._on_event, on_plan, confirm, dry_run, on_settled, keep, run
         )
+        return await run_new(self._channels, _requests(provider, datasets, select), options, "purge")
 
     async def plan(
         self,
@@ -148,12 +132,8 @@ class Client:
         on_plan: OnPlan | None = None,
     ) -> Report:
         """List and select, guard, and keep it in a new run file; no request but GET. ``resume`` carries it out."""
-        if not datasets:
-            raise ConfigurationError("no dataset was given")
-        wishes = [Wish(provider, dataset, select or Selection()) for dataset in dict.fromkeys(datasets)]
-        return await self.carry_out(
-            wishes, act="plan", policy=policy, on_event=on_event, on_plan=on_plan, dry_run=True, run=run
-        )
+        options = CallOptions(policy or self._policy, on_event or self._on_event, on_plan, dry_run=True, run=run)
+        return await run_new(self._channels, _requests(provider, datasets, select), options, "plan")
 
     async def delete(
         self,
@@ -170,33 +150,21 @@ class Client:
     ) -> Report:
         """Settle explicit targets, as ``Promise.allSettled`` does: one ending each, ``report.settled`` in input order.
 
-        They are streamed through as they are read, except with a run file, guards, ``confirm``, ``dry_run`` or
-        ``indexing='wait'`` or ``'skip'``: then they are read to their end before anything is sent.
+        They are streamed through as they are read, except with a run file, guards, ``confirm``, ``on_plan``, ``dry_run`` or
+        ``indexing='wait'`` or ``'skip'``: then they are read to their end before anything is sent. The keyword arguments
+        are those of ``purge``.
 
-        :raises ConfigurationError: where a target of a sequence is no target or names no provider of this client;
+        :raises ConfigurationError: if a target of a sequence is no target or names no provider of this client;
             nothing was sent
-        :raises TargetsError: where the iterable itself raised; ``report`` has what was settled before
-        :raises RunFileError: where the run file cannot be made; nothing was sent
+        :raises TargetsError: if the iterable itself raised; ``report`` has what was settled before
+        :raises RunFileError: if the run file cannot be made; nothing was sent
         """
-        asked = policy or self._policy
-        guarded = asked.max_delete is not None or asked.expect is not None or asked.indexing in ("wait", "skip")
-        if run is None and confirm is None and on_plan is None and not dry_run and not guarded:
-            kept = Kept(on_settled, keep=keep)
-            with self._call(self._channels.providers, asked, on_event=on_event, kept=kept) as call:
-                return await stream(call, targets, kept.in_order)
-        return await self.carry_out(
-            (),
-            targets=targets,
-            act="delete",
-            policy=policy,
-            on_event=on_event,
-            on_plan=on_plan,
-            confirm=confirm,
-            dry_run=dry_run,
-            on_settled=on_settled,
-            keep=keep,
-            run=run,
+        options = CallOptions(
+            policy or self._policy, on_event or self._on_event, on_plan, confirm, dry_run, on_settled, keep, run
         )
+        if options.streams:
+            return await run_streamed(self._channels, targets, options)
+        return await run_new(self._channels, (), options, "delete", targets)
 
     def settle(
         self, targets: Targets, *, policy: Policy | None = None, on_event: events.OnEvent | None = None
@@ -205,7 +173,7 @@ class Client:
 
         ``async with client.settle(targets) as outcomes: async for settled in outcomes: …``
 
-        :raises ConfigurationError: where an item of a sequence is no target or names no provider of this client
+        :raises ConfigurationError: if an item of a sequence is no target or names no provider of this client
         """
         if isinstance(targets, Sequence):
             check_targets(targets, self._channels.providers)
@@ -217,7 +185,7 @@ class Client:
 
     async def carry_out(
         self,
-        wishes: Sequence[Wish],
+        requests: Sequence[PurgeRequest],
         *,
         targets: Targets | None = None,
         act: Act = "job",
@@ -233,49 +201,14 @@ class Client:
     ) -> Report:
         """Purge datasets and settle explicit targets of several providers in one call: one plan, one run file, one report.
 
-        ``more`` is kept in the run file's header, as it is: plain JSON values, never a key.
-
-        :raises ConfigurationError: where a dataset is to be emptied twice, or emptied and deleted from by name; none was
+        :param more: kept in the run file's header, as it is: plain JSON values, never a key
+        :raises ConfigurationError: if a dataset is to be emptied twice, or emptied and deleted from by name; nothing was
             deleted
         """
-        self._channels.check_open()
-        for wish in wishes:
-            self._channels.of(wish.provider)  # raises where there is none
-            if not isinstance(wish.dataset, str):
-                raise ConfigurationError(f"a dataset's id must be a string: {wish.dataset!r}")
-        if len({(wish.provider, wish.dataset) for wish in wishes}) < len(wishes):
-            raise ConfigurationError("one dataset is to be emptied twice in one call")
-        wished = {wish.provider for wish in wishes}
-        used = [name for name in self._channels.providers if targets is not None or name in wished]
-        asked = policy or self._policy
-        if run is None:
-            kept, ledger = Kept(on_settled, keep=keep), MemoryLedger()
-            with self._call(used, asked, ledger, on_event=on_event, kept=kept) as call:
-                return await purge_datasets(
-                    call,
-                    wishes,
-                    ledger,
-                    targets=targets,
-                    on_plan=on_plan,
-                    confirm=confirm,
-                    dry_run=dry_run,
-                    settled=kept.in_order,
-                )
-        from bulkdel.purging import session
-
-        return await session.carry_out(
-            run,
-            partial(self._call, on_event=on_event, kept=Kept(on_settled, keep=False)),
-            [self._channels.providers[name] for name in used],
-            wishes,
-            targets=targets,
-            act="plan" if dry_run else act,  # a plan is a run that was listed and not begun
-            policy=asked,
-            on_plan=on_plan,
-            confirm=confirm,
-            dry_run=dry_run,
-            more=more,
+        options = CallOptions(
+            policy or self._policy, on_event or self._on_event, on_plan, confirm, dry_run, on_settled, keep, run
         )
+        return await run_new(self._channels, requests, options, act, targets, more)
 
     async def resume(
         self,
@@ -290,26 +223,18 @@ class Client:
     ) -> Report:
         """Carry out a plan, or go on with a run that did not come to its end; the report is the whole run's.
 
-        Deletes only what the run holds. ``confirm`` is asked where nobody has said yes yet to all of it: before the first
-        delete, and where a dataset was still to be listed. The guards count the whole run, with what has settled.
+        Deletes only what the run holds. ``confirm`` is asked unless the user has agreed to all of it already: before the
+        first delete, and if a dataset was still to be listed. The guards count the whole run, with what has settled.
 
         :param policy: None for the run's own
         :param retry_rejected: ask again for what was rejected
-        :raises RunFileError: where the file cannot be used, or another process works on it
-        :raises ConfigurationError: where the run's providers are not this client's, or are at another address
+        :raises RunFileError: if the file cannot be used, or another process works on it
+        :raises ConfigurationError: if the run's providers are not this client's, or are at another address
         """
-        from bulkdel.purging import session
-
-        self._channels.check_open()
-        return await session.resume(
-            run,
-            partial(self._call, on_event=on_event, kept=Kept(on_settled, keep=False)),
-            self._channels.providers,
-            policy=policy,
-            on_plan=on_plan,
-            confirm=confirm,
-            retry_rejected=retry_rejected,
+        options = CallOptions(
+            policy or self._policy, on_event or self._on_event, on_plan, confirm, on_settled=on_settled
         )
+        return await run_again(self._channels, run, options, own_policy=policy is None, retry_rejected=retry_rejected)
 
     async def settle_jobs(
         self,
@@ -324,15 +249,18 @@ class Client:
         No listing is made and no guard asked: that was done where the plan is.
         """
         names = list(dict.fromkeys(job.target.provider for job in jobs))
-        with self._call(names, policy or self._policy, journal, on_event=on_event) as call:
+        with self._channels.call(
+            names, policy or self._policy, on_event=on_event or self._on_event, journal=journal
+        ) as call:
             await call.settle([from_jobs([job for job in jobs if job.target.provider == name], name) for name in names])
-            return delete_report(call, ())
+            end_streamed(call)
+            return make_report(call.account, call.close_account())
 
     async def datasets(self, provider: str, *, policy: Policy | None = None) -> DatasetListing:
         """The datasets that the key sees."""
-        channel = self._channels.of(provider)
-        with self._call([provider], policy or self._policy, on_event=None) as call:
-            return await list_datasets(call, channel)
+        self._channels.of(provider)  # raises if there is none
+        with self._channels.call([provider], policy or self._policy, on_event=self._on_event) as call:
+            return await list_datasets(call, provider)
 
     # ------------------------------------------------------------------ while they run
 
@@ -341,21 +269,78 @@ class Client:
         self._channels.stop(reason, signal)
 
     def progress(self) -> tuple[Progress, ...]:
-        """A look at every provider of every call that runs; where none does, the last look at the last one."""
+        """A snapshot of every provider of every call that runs; if none does, the last snapshot of the last one."""
         return self._channels.progress()
 
     # ------------------------------------------------------------------ inside
 
-    def _call(
-        self,
-        providers: Iterable[str],
-        policy: Policy,
-        journal: Journal | None = None,
-        *,
-        on_event: events.OnEvent | None,
-        kept: Kept | None = None,
-    ) -> AbstractContextManager[Call]:
-        consumer = kept.take if kept is not None and kept.wanted else None
-        return self._channels.call(
-            providers, policy, on_event=on_event or self._on_event, journal=journal, consumer=consumer
-        )
+
+def _requests(provider: str, datasets: Sequence[str], select: Selection | None) -> list[PurgeRequest]:
+    """:raises ConfigurationError: if no dataset was given"""
+    if not datasets:
+        raise ConfigurationError("no dataset was given")
+    return [PurgeRequest(provider, dataset, select or Selection()) for dataset in dict.fromkeys(datasets)]
+
+
+# ---------------------------------------------------------------------- one call without a client
+
+
+async def purge(
+    provider: Provider,
+    *datasets: str,
+    select: Selection | None = None,
+    policy: Policy | None = None,
+    on_event: events.OnEvent | None = None,
+    run: str | Path | None = None,
+) -> Report:
+    """Empty whole datasets of a provider and list them again; see ``Client.purge``."""
+    async with Client(provider, policy=policy, on_event=on_event) as client:
+        return await client.purge(provider.name, *datasets, select=select, run=run)
+
+
+async def delete(
+    targets: Targets,
+    providers: Provider | Iterable[Provider],
+    *,
+    policy: Policy | None = None,
+    on_event: events.OnEvent | None = None,
+    run: str | Path | None = None,
+) -> Report:
+    """Settle explicit targets; see ``Client.delete``."""
+    async with Client(*_all(providers), policy=policy, on_event=on_event) as client:
+        return await client.delete(targets, run=run)
+
+
+async def resume(
+    run: str | Path,
+    providers: Provider | Iterable[Provider],
+    *,
+    policy: Policy | None = None,
+    on_event: events.OnEvent | None = None,
+    retry_rejected: bool = False,
+) -> Report:
+    """Carry out a plan, or go on with a run; see ``Client.resume``."""
+    async with Client(*_all(providers), on_event=on_event) as client:
+        return await client.resume(run, policy=policy, retry_rejected=retry_rejected)
+
+
+def settle(
+    targets: Targets,
+    providers: Provider | Iterable[Provider],
+    *,
+    policy: Policy | None = None,
+    on_event: events.OnEvent | None = None,
+) -> AbstractAsyncContextManager[Outcomes]:
+    """Settle explicit targets and stream the outcomes; see ``Client.settle``."""
+    client = Client(*_all(providers), policy=policy, on_event=on_event)  # raises here, before the block is entered
+
+    @asynccontextmanager
+    async def opened() -> AsyncIterator[Outcomes]:
+        async with client, client.settle(targets) as outcomes:
+            yield outcomes
+
+    return opened()
+
+
+def _all(providers: Provider | Iterable[Provider]) -> list[Provider]:
+    return list(providers) if isinstance(providers, Iterable) else [providers]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from fnmatch import fnmatchcase
 from typing import Any, Literal, NamedTuple
@@ -171,11 +171,11 @@ class Selection:
     def __post_init__(self) -> None:
         # A selection that is not understood must not select everything: "tmp-*" alone would be five patterns, "*" among
         # them, and no document is too late for a date that is not a number.
-        for field in ("names", "statuses"):
-            value = getattr(self, field)
+        for name in ("names", "statuses"):
+            value = getattr(self, name)
             if not (isinstance(value, tuple | list) and all(isinstance(word, str) for word in value)):
-                raise ConfigurationError(f"{field} must be a tuple of strings: {value!r}")
-            object.__setattr__(self, field, tuple(value))
+                raise ConfigurationError(f"{name} must be a tuple of strings: {value!r}")
+            object.__setattr__(self, name, tuple(value))
         if self.created_before is not None and not _number(self.created_before):
             raise ConfigurationError(f"created_before must be Unix seconds, or None: {self.created_before!r}")
 
@@ -194,6 +194,15 @@ class Selection:
         if self.statuses and document.status.casefold() not in {s.casefold() for s in self.statuses}:
             return "status does not match"
         return ""
+
+
+@dataclass(frozen=True, slots=True)
+class PurgeRequest:
+    """One dataset to empty, and which of its documents."""
+
+    provider: str
+    dataset: str
+    select: Selection = field(default_factory=Selection)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -235,21 +244,21 @@ class Policy:
     def __post_init__(self) -> None:
         if not (_whole(self.attempts) and self.attempts >= 1):
             raise ConfigurationError(f"attempts must be a whole number of at least 1: {self.attempts!r}")
-        for field in (
+        for name in (
             "timeout", "connect_timeout", "backoff", "backoff_cap", "indexing_backoff", "indexing_backoff_cap",
             "indexing_timeout", "max_pause",
         ):  # fmt: skip
-            value = getattr(self, field)
+            value = getattr(self, name)
             if not (_number(value) and value > 0):
-                raise ConfigurationError(f"{field} must be a positive number of seconds: {value!r}")
+                raise ConfigurationError(f"{name} must be a positive number of seconds: {value!r}")
         if self.deadline is not None and not (_number(self.deadline) and self.deadline > 0):
             raise ConfigurationError(f"deadline must be a positive number of seconds, or None: {self.deadline!r}")
         if self.indexing not in (None, "wait", "delete", "skip"):
             raise ConfigurationError(f"indexing must be wait, delete or skip: {self.indexing!r}")
-        for field in ("max_delete", "expect"):
-            value = getattr(self, field)
+        for name in ("max_delete", "expect"):
+            value = getattr(self, name)
             if value is not None and not (_whole(value) and value >= 0):
-                raise ConfigurationError(f"{field} must be a whole number of at least 0, or None: {value!r}")
+                raise ConfigurationError(f"{name} must be a whole number of at least 0, or None: {value!r}")
 
 
 def _comparable(name: str) -> str:

@@ -17,13 +17,13 @@ OnSettled = Callable[[Sequence[Settled]], Awaitable[None]]
 _settled = itemgetter(1)
 
 
-class Kept:
-    """Keeps settled targets for the report, and gives them to the caller's own function, which may throw (S13)."""
+class OutcomeCollector:
+    """Collects settled targets for the report, and gives them to the caller's own function, which may raise (S13)."""
 
     def __init__(self, on_settled: OnSettled | None, *, keep: bool) -> None:
         self._on_settled = on_settled
         self._keep = keep
-        self._all: list[tuple[int, Settled]] = []
+        self._all: Batch = []
         self.wanted = keep or on_settled is not None
 
     async def take(self, batch: Batch) -> None:
@@ -40,7 +40,7 @@ class Kept:
 
     def in_order(self) -> list[Settled]:
         """Every settled target, in input order."""
-        self._all.sort(key=lambda pair: pair[0])
+        self._all.sort(key=itemgetter(0))
         return [settled for _, settled in self._all]
 
 
@@ -109,7 +109,7 @@ class Outcomes:
     async def __anext__(self) -> Settled:
         """The next outcome; several readers share them, each outcome goes to one.
 
-        :raises RuntimeError: where the stream was not entered
+        :raises RuntimeError: if the stream was not entered
         """
         if self._task is None:
             raise RuntimeError("the outcomes are not open: use 'async with client.settle(…) as outcomes'")

@@ -8,7 +8,8 @@ from dataclasses import dataclass, field, fields
 from typing import Any
 
 from bulkdel.errors import BrokenPromise, RejectedError
-from bulkdel.model import FULFILLED, Outcome, Rate, RunStatus, Settled
+from bulkdel.model import FULFILLED, Document, Outcome, Rate, RunStatus, Settled
+from bulkdel.text import title
 
 EXIT_STATUS: Mapping[RunStatus, int] = {
     "complete": 0,
@@ -51,6 +52,16 @@ class Counts:
                 self.not_attempted += n
             case _:
                 self.rejected += n
+
+    def select(self, listed: int, selected: int) -> None:
+        """Count ``listed`` more documents, ``selected`` of which are to be deleted."""
+        self.listed += listed
+        self.selected += selected
+        self.skipped += listed - selected
+
+    def leave_rest(self) -> None:
+        """Whatever has not settled is not attempted."""
+        self.not_attempted = self.selected - self.deleted - self.already_gone - self.rejected
 
     def add(self, other: Counts) -> None:
         for f in fields(self):
@@ -127,7 +138,7 @@ class ProviderAccount:
     requests: int = 0
     pauses: int = 0
     requeued: Counter[str] = field(default_factory=Counter)
-    waited_s: Counter[str] = field(default_factory=Counter)
+    waited_s: dict[str, float] = field(default_factory=dict)
 
 
 @dataclass(slots=True)
@@ -166,6 +177,20 @@ class Account:
         counts.settle(outcome, n)
         if outcome not in FULFILLED and outcome != "not_attempted":
             self.rejected_by[outcome] += n
+
+
+@dataclass(frozen=True, slots=True)
+class RunEnd:
+    """How a run ended: ``status`` is ``complete`` unless something kept it from its end, which ``reason`` and ``hint`` explain.
+
+    ``signal`` is the number of the signal that interrupted it, ``bug`` names an error inside bulkdel, empty if there was none.
+    """
+
+    status: RunStatus = "complete"
+    reason: str = ""
+    hint: str = ""
+    signal: int | None = None
+    bug: str = ""
 
 
 @dataclass(slots=True)
@@ -304,6 +329,65 @@ class Report:
         return out
 
 
+def make_report(account: Account, end: RunEnd, *, settled: Sequence[Settled] = (), run: str | None = None) -> Report:
+    """The report of a run, from what was counted and from how it ended; ``run`` is the path of its run file.
+
+    A run that nothing stopped is complete if all of its datasets are, and incomplete otherwise.
+
+    :raises BrokenPromise: if the counts do not conserve (S21)
+    """
+    datasets = tuple(account.datasets.values())
+    for dataset in datasets:
+        dataset.counts.check(f"{dataset.provider}/{dataset.dataset}")
+    counts = Counts.of(datasets)
+    status = end.status
+    if status == "complete" and any(dataset.status != "complete" for dataset in datasets):
+        status = "incomplete"
+    reasons: dict[str, int] = dict(account.rejected_by.most_common())
+    # What a guard or a stop kept from being asked for has no ending of its own, and is not gone either.
+    if counts.not_attempted:
+        reasons["not_attempted"] = counts.not_attempted
+    remaining = [dataset.remaining for dataset in datasets if dataset.remaining is not None]
+    requeued = Counter[str]()
+    waited_s: dict[str, float] = {}
+    for provider in account.providers.values():
+        requeued.update(provider.requeued)
+        for cause, seconds in provider.waited_s.items():
+            waited_s[cause] = waited_s.get(cause, 0.0) + seconds
+    return Report(
+        status=status,
+        counts=counts,
+        settled=settled,
+        datasets=datasets,
+        elapsed_s=account.elapsed_s,
+        requests=sum(provider.requests for provider in account.providers.values()),
+        remaining=sum(remaining) if remaining else None,
+        reasons=reasons,
+        requeued=dict(requeued),
+        pauses=sum(provider.pauses for provider in account.providers.values()),
+        waited_s={cause: round(seconds, 3) for cause, seconds in waited_s.items()},
+        uncounted_sessions=account.uncounted_sessions,
+        run=run,
+        reason=end.reason or (_first_reason(datasets) if status == "incomplete" else ""),
+        hint=end.hint,
+        signal=end.signal,
+        bug=end.bug,
+    )
+
+
+def _first_reason(datasets: Sequence[DatasetReport]) -> str:
+    """Why the first dataset did not come to its end, and which one that is if there are several."""
+    unfinished = [dataset for dataset in datasets if dataset.reason]
+    if not unfinished:
+        return ""
+    first = unfinished[0]
+    if len(datasets) == 1:
+        return first.reason
+    others = len(unfinished) - 1
+    more = f"; and {others} more of {len(datasets)} datasets" if others else ""
+    return f"{title(first.provider, first.dataset, first.name)}: {first.reason}{more}"
+
+
 FIRST = 10
 """Documents of a dataset that a plan in memory names: enough to see whether they are the meant ones."""
 
@@ -338,6 +422,27 @@ class PlannedDataset:
     first: list[tuple[str, str]] = field(default_factory=list)
     invalid: int = 0
     first_invalid: str = ""
+
+    @property
+    def out_of_reach(self) -> bool:
+        """Whether nothing of the dataset can be listed or deleted now."""
+        return bool(self.stopped or self.cut) and not self.explicit
+
+    def add(self, document: Document, skipped: str) -> None:
+        """Count a listed document, and why it is left (empty if it is selected)."""
+        self.listed += 1
+        if skipped:
+            self.skipped[skipped] = self.skipped.get(skipped, 0) + 1
+            return
+        self.selected += 1
+        if len(self.first) < FIRST:
+            self.first.append((document.id, document.name))
+        self.archived += document.archived
+        self.indexing += document.indexing
+        self.synced += document.synced
+        if (created := document.created_at) is not None:
+            self.oldest = created if self.oldest is None else min(self.oldest, created)
+            self.newest = created if self.newest is None else max(self.newest, created)
 
 
 @dataclass(slots=True)

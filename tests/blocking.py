@@ -13,9 +13,9 @@ from blockbuster import BlockBuster
 MAY = (
     ("bulkdel/store/file.py", "_resolved"),  # a path's links, once a run: microseconds, before anything is sent
     ("bulkdel/wire/http.py", "user_agent"),  # bulkdel's own version, once a client
-    ("bulkdel/purging/session.py", "version"),
-    ("bulkdel/purging/recorded.py", "__iter__"),  # a report's settled targets are read when its reader asks for them
-    ("bulkdel/purging/recorded.py", "__len__"),
+    ("bulkdel/runs.py", "_version"),
+    ("bulkdel/store/recorded.py", "__iter__"),  # a report's settled targets are read when its reader asks for them
+    ("bulkdel/store/recorded.py", "__len__"),
     ("bulkdel/engine/results.py", "emit"),  # the logger is imported where something went wrong, once
     ("bulkdel/engine/results.py", "bug"),
     ("bulkdel/outcomes.py", "take"),

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 # What is imported where it is used, imported before the clock runs, as every other peer's imports are.
-import bulkdel.purging.session
+import bulkdel.client
+import bulkdel.store.recorded
 import bulkdel.wire  # noqa: F401
 from benchmarks.peers.common import DATASET, KEY, Options, Told, documents, run
 from bulkdel import Client, Dify, Limits, Policy, Rate, Target

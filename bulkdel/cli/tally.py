@@ -103,8 +103,8 @@ class Tally:
 
 def _recorded(path: Path) -> Report | None:
     """The account that the run file holds; None where it cannot be read."""
-    from bulkdel.purging.recorded import recorded_report
     from bulkdel.store import Run
+    from bulkdel.store.recorded import recorded_report
 
     try:
         with Run.open(path, check=False) as run:

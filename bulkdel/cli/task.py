@@ -12,8 +12,8 @@ from bulkdel.model import Policy, Target
 
 if TYPE_CHECKING:
     from bulkdel.cli.broker import RemoteWorkers
+    from bulkdel.model import PurgeRequest
     from bulkdel.providers.protocol import Provider
-    from bulkdel.purging.flow import Wish
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,7 +31,7 @@ class Task:
     providers: tuple[Provider, ...]
     policy: Policy
     label: str = ""
-    purges: Sequence[Wish] = ()
+    purges: Sequence[PurgeRequest] = ()
     targets: Iterable[Target] | None = None
     counts: Mapping[tuple[str, str], int] | None = None
     run: Path | None = None

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import math
-from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
@@ -16,9 +15,8 @@ from bulkdel.engine.progress import Meter, Progress, waits_for
 from bulkdel.engine.results import Consumer, Journal, Results
 from bulkdel.engine.stop import Stop, StopReason
 from bulkdel.engine.timeline import TICK_S, Sample, Timeline, percentiles
-from bulkdel.model import Policy, RunStatus, Settled
-from bulkdel.report import Account, Counts, DatasetReport, Report
-from bulkdel.text import title
+from bulkdel.model import Policy, RunStatus
+from bulkdel.report import Account, Counts, RunEnd
 
 FIRST_TICK_S = 0.05
 """Seconds to the first look at where the time goes."""
@@ -27,8 +25,10 @@ FIRST_TICK_S = 0.05
 class _Watch:
     """What a provider's counts were at the last look."""
 
-    def __init__(self) -> None:
-        self.settled = self.requests = self.requeued = 0
+    def __init__(self, settled: int, requeued: int) -> None:
+        self.settled = settled
+        self.requeued = requeued
+        self.requests = 0
 
 
 class Call:
@@ -69,7 +69,10 @@ class Call:
         self._requests_before = {name: channel.requests for name, channel in self.channels.items()}
         self._deadline: asyncio.TimerHandle | None = None
         self.timelines = {name: Timeline() for name in self.channels}
-        self._watches = {name: _Watch() for name in self.channels}
+        # Earlier sessions' counts are in the account already, and are no work of this one.
+        self._watches = {
+            name: _Watch(self.settled_of(name), self.account.provider(name).requeued.total()) for name in self.channels
+        }
         self._looked_at = self.started
         self._tick: asyncio.TimerHandle | None = None
         self._resumes: dict[str, asyncio.TimerHandle] = {}
@@ -260,55 +263,25 @@ class Call:
         words = (f"{', '.join(names)}: {reason}" if names else reason for reason, names in stopped.items())
         return "; ".join(words), "; ".join(hints)
 
-    def report(
-        self, datasets: Sequence[DatasetReport], *, settled: Sequence[Settled] = (), verified: bool = False
-    ) -> Report:
-        """The account of the call; ``datasets`` hold counts and status each, ``verified`` whether they were listed again.
+    def close_account(self) -> RunEnd:
+        """Count what the call took into the account, for the last time; how the call ended.
 
-        :raises BrokenPromise: where the counts do not conserve (S21)
+        A stop that came when there was nothing left to do changes nothing.
         """
-        for dataset in datasets:
-            dataset.counts.check(f"{dataset.provider}/{dataset.dataset}")
-        total = Counts.of(datasets)
-        why = self.stop_reason()
-        status: RunStatus = "complete"
-        if any(dataset.status != "complete" for dataset in datasets):
-            status = "incomplete"
-        left = total.not_attempted or self.results.unread
-        if why is not None and (left or any(d.status == why.status for d in datasets)):
-            status = why.status
-        stopped = why is not None and status == why.status
-        reason, hint = _first_reason(datasets) if status == "incomplete" else "", ""
-        if why is not None and stopped:
-            reason, hint = self._stopped_by(why)
-        # What a guard or a stop kept from being offered at all was never settled, and is not gone either.
-        reasons: dict[str, int] = dict(self.account.rejected_by.items())
-        if total.not_attempted:
-            reasons["not_attempted"] = total.not_attempted
-        bugs = self.results.bugs
-        requeued: Counter[str] = Counter()
-        for provider in self.account.providers.values():
-            requeued.update(provider.requeued)
-        waited: Counter[str] = Counter()
-        for seconds in self.account_for_time().values():
-            waited.update(seconds)
-        return Report(
-            status=status,
-            counts=total,
-            settled=settled,
-            datasets=tuple(datasets),
-            elapsed_s=self._loop.time() - self.started,
-            requests=self.requests,
-            remaining=_sum(dataset.remaining for dataset in datasets) if verified else None,
-            reasons=reasons,
-            requeued=dict(requeued),
-            pauses=sum(provider.pauses for provider in self.account.providers.values()),
-            waited_s={cause: round(seconds, 3) for cause, seconds in waited.items()},
-            reason=reason,
-            hint=hint,
-            signal=self.signal,
-            bug=f"{type(bugs[0]).__name__} at {_where(bugs[0])}" if bugs else "",
-        )
+        account, why, bugs = self.account, self.stop_reason(), self.results.bugs
+        account.elapsed_s += self._loop.time() - self.started
+        account.input_truncated |= self.results.unread
+        for name, waited_s in self.account_for_time().items():
+            provider = account.provider(name)
+            provider.requests += self.requests_of(name)
+            for cause, seconds in waited_s.items():
+                provider.waited_s[cause] = provider.waited_s.get(cause, 0.0) + seconds
+        bug = f"{type(bugs[0]).__name__} at {_where(bugs[0])}" if bugs else ""
+        left = account.input_truncated or any(d.counts.not_attempted for d in account.datasets.values())
+        if why is None or not (left or any(d.status == why.status for d in account.datasets.values())):
+            return RunEnd(signal=self.signal, bug=bug)
+        reason, hint = self._stopped_by(why)
+        return RunEnd(why.status, reason, hint, self.signal, bug)
 
     def progress(self) -> tuple[Progress, ...]:
         """A look at each provider of this call now."""
@@ -340,23 +313,6 @@ def dataset_status(counts: Counts, stop: StopReason | None, stopped: str) -> Run
     if stop is not None and counts.not_attempted:
         return stop.status
     return "incomplete" if counts.rejected or counts.not_attempted else "complete"
-
-
-def _first_reason(datasets: Sequence[DatasetReport]) -> str:
-    """Why the first dataset did not come to its end, and which one that is where there are several."""
-    told = [dataset for dataset in datasets if dataset.reason]
-    if not told:
-        return ""
-    first = told[0]
-    if len(datasets) == 1:
-        return first.reason
-    more = f"; and {len(told) - 1} more of {len(datasets)} datasets" if len(told) > 1 else ""
-    return f"{title(first.provider, first.dataset, first.name)}: {first.reason}{more}"
-
-
-def _sum(values: Iterable[int | None]) -> int | None:
-    known = [value for value in values if value is not None]
-    return sum(known) if known else None
 
 
 def _where(error: BaseException) -> str:

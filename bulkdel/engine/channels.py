@@ -21,6 +21,7 @@ from bulkdel.errors import ConfigurationError
 from bulkdel.limits import MakeLimiter
 from bulkdel.model import Policy
 from bulkdel.providers.protocol import Provider, Wire
+from bulkdel.report import Account
 
 Connect = Callable[[Provider], AbstractAsyncContextManager[Wire]]
 
@@ -102,6 +103,7 @@ class Channels:
         on_event: events.OnEvent | None = None,
         journal: Journal | None = None,
         consumer: Consumer | None = None,
+        account: Account | None = None,
     ) -> Iterator[Call]:
         """A call of these providers; while it runs, ``stop`` and ``progress`` speak of it too."""
         self.check_open()
@@ -112,6 +114,7 @@ class Channels:
             journal=journal,
             consumer=consumer,
             lanes=self._lanes,
+            account=account,
         )
         with call:
             self._calls.append(call)

@@ -6,8 +6,8 @@ import json
 from collections.abc import Iterator
 from typing import Any
 
-from bulkdel.purging.recorded import recorded_report
 from bulkdel.store import Run
+from bulkdel.store.recorded import recorded_report
 
 
 def account(run: Run) -> dict[str, Any]:

@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from bulkdel.errors import BulkdelError
-from bulkdel.purging.recorded import unread
 from bulkdel.report import Counts
 from bulkdel.store import Run, State
+from bulkdel.store.recorded import unread
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,12 +7,12 @@ from itertools import chain
 from typing import get_args
 
 from bulkdel.model import FULFILLED, Outcome, Selection, Settled
-from bulkdel.purging.recorded import recorded_report, unread
 from bulkdel.render.overview import run_name, unfinished_plan, worth_resuming
 from bulkdel.render.plan import describe, forecast
 from bulkdel.render.wording import ADVICE, costs, counted, dataset_lines, headline
 from bulkdel.report import Report
 from bulkdel.store import PlannedRow, Run, Session
+from bulkdel.store.recorded import recorded_report, unread
 from bulkdel.text import format_day, format_duration, format_time, pluralize, sanitize, title
 
 

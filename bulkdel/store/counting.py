@@ -28,7 +28,7 @@ SELECT d.dataset, k.word, e.outcome, COUNT(*) FROM duplicate x CROSS JOIN docume
 """
 
 
-def account_of(fetch: Fetch, path: str) -> tuple[list[DatasetReport], dict[str, int]]:
+def account_of(fetch: Fetch, path: str) -> tuple[list[DatasetReport], dict[Outcome, int]]:
     """What ``Run.account`` gives; ``fetch`` runs a query, and all of them see the file at ``path`` in one state."""
     listed, grouped = fetch(_DATASETS, ()), fetch(_GROUPED, ())
     reports: dict[int, DatasetReport] = {}
@@ -45,7 +45,7 @@ def account_of(fetch: Fetch, path: str) -> tuple[list[DatasetReport], dict[str, 
             still_there=tuple(json.loads(still)),
             still_there_count=stills,
         )
-    reasons: Counter[str] = Counter()
+    reasons: Counter[Outcome] = Counter()
     for key, why_not, number, n in grouped:
         report = reports[key]
         report.counts.listed += n

@@ -178,7 +178,7 @@ class Run:
 
     def reasons(self) -> dict[str, int]:
         """How many targets were rejected for what, ``not_attempted`` included where there are any; most of all first."""
-        return self.account()[1]
+        return dict(self.account()[1].items())
 
     def datasets(self) -> list[DatasetReport]:
         """Each dataset's account, in the order they were asked for; one that has not ended yet says ``incomplete``.
@@ -188,7 +188,7 @@ class Run:
         """
         return self.account()[0]
 
-    def account(self) -> tuple[list[DatasetReport], dict[str, int]]:
+    def account(self) -> tuple[list[DatasetReport], dict[Outcome, int]]:
         """``datasets`` and ``reasons`` from one pass over the rows: 0.6 s a million."""
         with self._snapshot():
             return account_of(self._all, str(self._path))

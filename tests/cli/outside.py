@@ -13,8 +13,8 @@ from bulkdel import events
 from bulkdel.cli import run
 from bulkdel.cli.context import AppContext
 from bulkdel.engine.progress import Progress
+from bulkdel.listing import DatasetListing
 from bulkdel.model import Settled, Target
-from bulkdel.purging.datasets import DatasetListing
 from bulkdel.report import Counts, DatasetReport, Plan, PlannedDataset, Report
 
 KEY = "dataset-NeverShowThisKey0123"

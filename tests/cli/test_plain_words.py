@@ -12,13 +12,13 @@ from pathlib import Path
 import pytest
 
 from bulkdel.limits.learned import Memory
-from bulkdel.model import Policy, Rate
+from bulkdel.model import Policy, PurgeRequest, Rate
 from bulkdel.providers.dify import Dify
 from bulkdel.providers.protocol import Answer, Request
-from bulkdel.purging.flow import Wish
-from bulkdel.purging.select import refusal
+from bulkdel.purging import refusal
 from bulkdel.render.jsonl import PLANNED
 from bulkdel.render.wording import ADVICE
+from bulkdel.report import RunEnd
 from bulkdel.store import Run
 from tests.cli.inside import ENVIRON, URL, command, last, purge
 from tests.engine.world import DATASET, KEY, Service, client, document_id
@@ -104,7 +104,7 @@ def test_a_plans_report_says_where_its_rate_is_from(tmp_path: Path) -> None:
 
     async def plan() -> None:
         async with client(service, providers=[dify], state=tmp_path) as c:
-            await c.carry_out([Wish("dify", DATASET)], act="plan", dry_run=True, run=run)
+            await c.carry_out([PurgeRequest("dify", DATASET)], act="plan", dry_run=True, run=run)
 
     asyncio.run(plan())
     assert said in command(service, "report", str(run)).stdout.splitlines()
@@ -356,11 +356,13 @@ def test_a_plan_of_a_list_counts_invalid_ids_as_what_they_are(tmp_path: Path) ->
 
 def test_a_guard_speaks_so_that_it_is_true_of_every_way_to_set_it() -> None:
     """An option, a key of a job file and a field of Policy have one name but for the dashes, and a job has no such option."""
-    assert refusal(51, Policy(max_delete=50)) == (
+    assert refusal(51, Policy(max_delete=50)) == RunEnd(
+        "refused",
         "the selection has 51 documents, more than max_delete allows: 50",
         "raise max_delete or select fewer",
     )
-    assert refusal(51, Policy(expect=50)) == (
+    assert refusal(51, Policy(expect=50)) == RunEnd(
+        "refused",
         "the selection has 51 documents, but expect says: 50",
         "a dry run shows the selection",
     )

@@ -12,9 +12,8 @@ import pytest
 
 from bulkdel.cli.main import bulkdel
 from bulkdel.errors import BrokenPromise, ConfigurationError, Refused
-from bulkdel.model import Dataset, Limits, Policy, Rate, Selection, Target
-from bulkdel.purging.datasets import DatasetListing
-from bulkdel.purging.flow import Wish
+from bulkdel.listing import DatasetListing
+from bulkdel.model import Dataset, Limits, Policy, PurgeRequest, Rate, Selection, Target
 from tests.cli.outside import DATASET, ENVIRON, KEY, OTHER, Closed, FakeClient, invoke
 
 COMMANDS = ["purge", "delete", "datasets", "simulate", "demo"]
@@ -61,7 +60,7 @@ def test_without_options_the_defaults_are_the_engines() -> None:
     opened, purged = client.calls
     (provider,) = opened[1]
     assert (provider.kind, provider.base_url, provider.limits) == ("dify", "http://127.0.0.1:9/v1", Limits(None, 4))
-    assert purged[1] == (Wish("dify", DATASET), Wish("dify", OTHER))
+    assert purged[1] == (PurgeRequest("dify", DATASET), PurgeRequest("dify", OTHER))
     assert (purged[2]["policy"], purged[2]["act"]) == (Policy(), "purge")
     assert purged[2]["keep"] is False
 

@@ -92,7 +92,7 @@ def test_the_messages_are_found() -> None:
         "distributed",
         "engine",
         "providers",
-        "purging",
+        "purging.py",
         "render",
         "store",
         "wire",

@@ -17,7 +17,7 @@ from bulkdel.distributed.board import Board
 from bulkdel.distributed.shard import KeyPlace, Service, Shard
 from bulkdel.distributed.submit import Submitter
 from bulkdel.errors import ConfigurationError
-from bulkdel.purging.flow import Wish
+from bulkdel.model import PurgeRequest
 from bulkdel.report import Report
 from bulkdel.simulator import DifySimulator, Faults
 from tests.cli.service import until
@@ -49,7 +49,7 @@ async def purge(
         Submitter(server.url, "inside", places, lease_s=5.0) as submitter,
         Client(dify, policy=POLICY, lanes=submitter.lane, limiter=redis_limiter(server.url)) as client,
     ):
-        wishes = [Wish("prod", dataset) for dataset in simulator.dataset_ids]
+        wishes = [PurgeRequest("prod", dataset) for dataset in simulator.dataset_ids]
         hear = None if heard is None else heard.append
         return await client.carry_out(wishes, run=run, on_event=hear)
 

@@ -11,8 +11,8 @@ import pytest
 
 from bulkdel import Client, Dify, Report, Target
 from bulkdel.errors import ConfigurationError
+from bulkdel.listing import DatasetListing
 from bulkdel.providers.protocol import Answer, Page, Provider, Reply, Request
-from bulkdel.purging.datasets import DatasetListing
 from tests import virtual
 from tests.engine.world import DATASET, JSON, KEY, Service, client, document_id, error, provider
 

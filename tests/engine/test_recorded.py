@@ -15,10 +15,10 @@ from hypothesis import strategies as st
 
 from bulkdel import Dify, Policy, Run, RunFileError, Target
 from bulkdel.errors import ConfigurationError
-from bulkdel.purging.flow import Wish
-from bulkdel.purging.recorded import RunLedger
+from bulkdel.model import PurgeRequest
 from bulkdel.report import Plan
 from bulkdel.store import RunFile
+from bulkdel.store.recorded import RunLedger
 from tests import virtual
 from tests.engine.world import ACTS, DATASET, Service, client, provider, targets
 from tests.store.helpers import header
@@ -377,7 +377,7 @@ def test_a_guard_counts_what_was_deleted_before_and_what_is_listed_now() -> None
             return len(asked) > 1
 
         async with both as c:
-            wishes = [Wish("dify", DATASET), Wish("other", DATASET)]
+            wishes = [PurgeRequest("dify", DATASET), PurgeRequest("other", DATASET)]
             first = await c.carry_out(wishes, policy=Policy(max_delete=100), run=path)
             assert (first.deleted, first.exit_status) == (60, 1)
             other.dataset_gone = False
@@ -386,7 +386,7 @@ def test_a_guard_counts_what_was_deleted_before_and_what_is_listed_now() -> None
             refused = await c.resume(path)
             assert (refused.exit_status, len(other.held)) == (3, 200)
             assert "260 documents" in refused.reason
-            assert "nothing more was deleted" in refused.hint
+            assert refused.hint == "raise max_delete or select fewer"
             last = await c.resume(path, policy=Policy(max_delete=260), confirm=confirm)
         assert (last.exit_status, last.deleted) == (0, 260)
         assert asked == [200, 200]

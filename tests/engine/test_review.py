@@ -17,8 +17,8 @@ from bulkdel.engine.feeds import from_sequence
 from bulkdel.engine.job import Job
 from bulkdel.engine.results import Results
 from bulkdel.errors import BrokenPromise, ConfigurationError
+from bulkdel.model import PurgeRequest
 from bulkdel.providers.protocol import Answer, Reply, Request
-from bulkdel.purging.flow import Wish
 from tests import virtual
 from tests.engine.world import DATASET, JSON, KEY, Service, client, document_id, error, provider, targets
 
@@ -273,7 +273,7 @@ def test_one_dataset_is_emptied_once_and_not_named_beside() -> None:
 
     async def main() -> None:
         async with client(service) as c:
-            wish = Wish("dify", DATASET)
+            wish = PurgeRequest("dify", DATASET)
             with pytest.raises(ConfigurationError, match="twice"):
                 await c.carry_out([wish, wish], act="purge")
             with pytest.raises(ConfigurationError, match="target number 1 is in a dataset"):

@@ -13,7 +13,7 @@ import pytest
 
 from bulkdel import Run, Selection
 from bulkdel.providers.protocol import Answer, Reply, Request
-from bulkdel.purging.recorded import recorded_report
+from bulkdel.store.recorded import recorded_report
 from tests import virtual
 from tests.cli.inside import command
 from tests.cli.outside import Terminal

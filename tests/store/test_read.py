@@ -15,9 +15,9 @@ import pytest
 from bulkdel.engine.timeline import Sample
 from bulkdel.errors import ConfigurationError
 from bulkdel.model import Document, Limits, Outcome, Policy, Rate, RunStatus, Selection
-from bulkdel.purging.recorded import RunLedger
 from bulkdel.report import Counts, DatasetReport, PlannedDataset
 from bulkdel.store import AskedDataset, PlannedRow, Run, RunFile
+from bulkdel.store.recorded import RunLedger
 from bulkdel.store.values import address, limits_from, policy_from, selection_from
 from tests.store.helpers import crashed_copy, document, ending, handed, header, listed, planned, target
 

@@ -48,10 +48,9 @@ def demo(app: AppContext, /, options: Options) -> int:
     from bulkdel.cli import output, runner
     from bulkdel.cli.screen import Screen
     from bulkdel.cli.task import Task
-    from bulkdel.model import Limits, Policy, Rate
+    from bulkdel.model import Limits, Policy, PurgeRequest, Rate
     from bulkdel.providers.dify import Dify
     from bulkdel.providers.langdock import Langdock
-    from bulkdel.purging.flow import Wish
     from bulkdel.simulator import DifySimulator, Faults, LangdockSimulator
 
     screen = Screen(app)
@@ -75,7 +74,7 @@ def demo(app: AppContext, /, options: Options) -> int:
             ),
             policy=Policy(unarchive=True, backoff=0.2, indexing_backoff=1.0),
             purges=[
-                Wish(name, dataset)
+                PurgeRequest(name, dataset)
                 for name, simulator in (("dify", dify), ("langdock", langdock))
                 for dataset in simulator.dataset_ids
             ],

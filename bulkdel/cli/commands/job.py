@@ -21,9 +21,8 @@ if TYPE_CHECKING:
     from bulkdel.cli.jobfile import Job
     from bulkdel.cli.providers import KeyPlace, ProviderSpec
     from bulkdel.cli.targets import TargetFile
-    from bulkdel.model import Target
+    from bulkdel.model import PurgeRequest, Target
     from bulkdel.providers.protocol import Provider
-    from bulkdel.purging.flow import Wish
 
 EPILOG = """\b
 Example: nightly.toml
@@ -194,12 +193,12 @@ class JobReader:
         folder = os.path.dirname(os.path.abspath(self._file))
         return os.path.abspath(os.path.join(folder, os.path.expanduser(written)))
 
-    def purges(self) -> list[Wish]:
+    def purges(self) -> list[PurgeRequest]:
         """:raises ConfigurationError: if a dataset cannot be one of its provider's, or is named twice"""
         from bulkdel.cli.providers import checked_datasets
-        from bulkdel.purging.flow import Wish
+        from bulkdel.model import PurgeRequest
 
-        purges: list[Wish] = []
+        purges: list[PurgeRequest] = []
         seen: dict[tuple[str, str, str], str] = {}
         for place, table in enumerate(self.job.purge):
             path = f"purge[{place}].datasets"
@@ -209,7 +208,7 @@ class JobReader:
                     before = seen.setdefault((provider.kind, provider.base_url, dataset), path)
                     if before != path:
                         raise ConfigurationError(f"names a dataset that {before} names already: {sanitize(dataset)}")
-                    purges.append(Wish(table.provider, dataset, table.selection()))
+                    purges.append(PurgeRequest(table.provider, dataset, table.selection()))
         return purges
 
     def targets(self, stack: ExitStack) -> list[TargetFile]:

@@ -49,7 +49,7 @@ def purge_datasets(
     """Empty the datasets of one provider, or plan it; returns the exit status."""
     from bulkdel.cli import providers, run_files, runner
     from bulkdel.cli.task import Task
-    from bulkdel.purging.flow import Wish
+    from bulkdel.model import PurgeRequest
 
     provider = providers.open_provider(providers.from_options(kind, options, app), app)
     select = options.selection()
@@ -59,7 +59,9 @@ def purge_datasets(
         providers=(provider,),
         policy=options.policy(),
         label=provider.name,
-        purges=[Wish(provider.name, dataset, select) for dataset in providers.checked_datasets(datasets, provider)],
+        purges=[
+            PurgeRequest(provider.name, dataset, select) for dataset in providers.checked_datasets(datasets, provider)
+        ],
         resume_options=run_files.carried_options(options),
     )
     return runner.run(task, app)

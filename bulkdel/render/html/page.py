@@ -15,7 +15,6 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup, escape
 
 from bulkdel.model import Outcome, Settled
-from bulkdel.purging.recorded import recorded_report
 from bulkdel.render.html.figures import color_of, figures
 from bulkdel.render.html.timeline import ProviderTimeline, timelines
 from bulkdel.render.jsonl import endings
@@ -25,6 +24,7 @@ from bulkdel.render.text import asked, result
 from bulkdel.render.wording import ADVICE, CAUSES, costs, dataset_lines
 from bulkdel.report import Report
 from bulkdel.store import PlannedRow, Run
+from bulkdel.store.recorded import recorded_report
 from bulkdel.text import NAME, format_duration, pluralize, sanitize, title
 
 Row = tuple[int, str, str, str, str, int, int | None]

@@ -6,18 +6,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from bulkdel.backoff import ceiling
-from bulkdel.engine.channel import Channel
-from bulkdel.engine.stop import Stop
-from bulkdel.model import FULFILLED, Document, Policy
-from bulkdel.purging.ledger import Ledger
-from bulkdel.purging.listing import Failed, read_pages
-from bulkdel.text import safe
+from bulkdel.engine.call import Call
+from bulkdel.listing import Failed, list_once
+from bulkdel.model import FULFILLED, Document
+from bulkdel.store.ledger import Ledger
+from bulkdel.text import sanitize
 
 LOOKS = 4
 """Looks at a listing that still shows documents which the service called deleted: after 0, 1, 2 and 4 s."""
-
-NAMED = 20
-"""Documents that a report names; it counts them all."""
 
 
 @dataclass(slots=True)
@@ -36,42 +32,36 @@ class Verified:
     still_there_count: int = 0
 
 
-async def verify(
-    channel: Channel, dataset: str, ledger: Ledger, stop: Stop, policy: Policy
-) -> Verified | Failed | None:
+async def verify(call: Call, provider: str, dataset: str, store: Ledger) -> Verified | Failed | None:
     """List until what is left is only what was refused, skipped or newly came; a few looks, then what is there is said.
 
-    None where a stop came first.
+    None if a stop came first.
     """
-    found = Verified()
-    seen: set[str] = set()
+    stop = call.stops[provider]
+    found, seen = Verified(), set[str]()
     total: int | Failed | None = -1
     for look in range(LOOKS):
         if look and not await stop.sleep(ceiling(look, 1.0, 4.0)):
             return None
-        seen = set()
-        found = Verified()
+        found, seen = Verified(), set[str]()
 
         async def take(documents: Sequence[Document], found: Verified = found, seen: set[str] = seen) -> None:
             fresh = [document for document in documents if document.id not in seen]
             seen.update(document.id for document in fresh)
             found.remaining += len(fresh)
-            ids = [document.id for document in fresh]
-            states = await ledger.states(channel.provider.name, dataset, ids)
+            states = await store.states(provider, dataset, [document.id for document in fresh])
             for document, state in zip(fresh, states, strict=True):
-                words = f"{safe(document.id)} {safe(document.name)}".strip()
+                words = f"{sanitize(document.id)} {sanitize(document.name)}".strip()
                 if state is None:
                     found.new_count += 1
-                    if len(found.new) < NAMED:
-                        found.new.append(words)
+                    found.new += [words] if found.new_count <= 20 else []
                 elif state == "skipped":
                     found.skipped += 1
                 elif state in FULFILLED:
                     found.still_there_count += 1
-                    if len(found.still_there) < NAMED:
-                        found.still_there.append(words)
+                    found.still_there += [words] if found.still_there_count <= 20 else []
 
-        total = await read_pages(channel, dataset, stop, policy, take)
+        total = await list_once(call, provider, dataset, take)
         if not isinstance(total, int):
             return total
         if not found.still_there_count and len(seen) >= total:

@@ -12,10 +12,12 @@ from typing import overload
 
 from bulkdel.engine.timeline import Sample
 from bulkdel.model import Document, Rate, Selection, Settled, Target
-from bulkdel.purging.ledger import DocumentState, ListedRow, Work
-from bulkdel.report import Counts, DatasetReport, Report
-from bulkdel.store import Count, Run, RunFile
+from bulkdel.report import Account, DatasetReport, ProviderAccount, Report, RunEnd, make_report
+from bulkdel.store.file import RunFile
+from bulkdel.store.ledger import DocumentState, ListedRow, Work
+from bulkdel.store.read import Run
 from bulkdel.store.review import AGREED, ESTIMATED, LEARNED
+from bulkdel.store.values import Count, Counters, Session
 
 
 class RunLedger:
@@ -109,23 +111,24 @@ class RunLedger:
             )
         await self.run.end_dataset(key, report.status, report.reason)
 
-    async def count(
-        self, report: Report, requests: dict[str, int], timelines: Mapping[str, Sequence[Sample]] | None = None
+    async def record_costs(
+        self, account: Account, earlier: Mapping[str, ProviderAccount], timelines: Mapping[str, Sequence[Sample]]
     ) -> None:
-        """Add what one session cost to the run's counters, and how each provider's time went."""
-        counts = [Count(name, "requests", n) for name, n in requests.items() if n]
-        for name, samples in (timelines or {}).items():
-            waited: Counter[str] = Counter()
-            for sample in samples:
-                waited.update(sample.waited)
-            counts += [Count(name, "waited", seconds, cause) for cause, seconds in waited.items() if seconds]
+        """Add what this session cost to the run's counters, and how each provider's time went.
+
+        ``earlier`` is what the account had of each provider when the session began.
+        """
+        counts: list[Count] = []
+        for name, now in account.providers.items():
+            before = earlier.get(name, ProviderAccount())
+            counts.append(Count(name, "requests", now.requests - before.requests))
+            counts.append(Count(name, "pauses", now.pauses - before.pauses))
+            counts += [Count(name, "requeued", n, cause) for cause, n in (now.requeued - before.requeued).items()]
+            for cause, seconds in now.waited_s.items():
+                counts.append(Count(name, "waited", seconds - before.waited_s.get(cause, 0.0), cause))
+        await self.run.count([count for count in counts if count.n])
+        for name, samples in timelines.items():
             await self.run.add_samples(name, samples)
-        first = next(iter(requests), None)
-        if first is not None:
-            counts += [Count(first, "requeued", n, cause) for cause, n in report.requeued.items()]
-            if report.pauses:
-                counts.append(Count(first, "pauses", report.pauses))
-        await self.run.count(counts)
 
 
 class RecordedSettled(Sequence[Settled]):
@@ -156,54 +159,49 @@ class RecordedSettled(Sequence[Settled]):
         return list(self)[place]
 
 
-def recorded_report(run: Run, *, report: Report | None = None) -> Report:
-    """The account of a run over all its sessions, counted from its rows.
+def recorded_report(run: Run) -> Report:
+    """The report of a run over all its sessions, counted from its rows."""
+    last = run.sessions()[-1]
+    status = last.status or "interrupted"
+    end = RunEnd(status, last.reason, signal=_signal(last.exit_status))
+    return make_report(recorded_account(run), end, settled=RecordedSettled(run.path), run=str(run.path))
 
-    ``report`` is the last session's own account, where it is at hand: its status, reason and signal are the run's.
-    """
-    counters, sessions = run.counters(), run.sessions()
-    last = sessions[-1]
-    # A session writes down what it cost when it ends; this one is about to, or is still at work.
-    over = sessions[:-1] if report is not None or run.state == "running" else sessions
+
+def recorded_account(run: Run) -> Account:
+    """The account of a run over all its sessions, counted from its rows."""
+    sessions, listings = run.sessions(), run.listings()
     datasets, reasons = run.account()
-    counts = Counts.of(datasets)
-    known = [d.remaining for d in datasets if d.remaining is not None]
-    status = report.status if report is not None else (last.status or "interrupted")
-    signal = report.signal if report is not None else _signal(last.exit_status)
-    listings = run.listings()
     for dataset in datasets:
-        dataset.reason = dataset.reason or _cut_short(dataset, listings, run)
-    if last.act == "plan":
-        # A plan is complete when it is listed, or its targets are read; its endings come with the session that resumes it.
-        for dataset in datasets:
-            if dataset.status == "incomplete" and listings[dataset.provider, dataset.dataset] in ("complete", "none"):
-                dataset.status = "complete"
-    if status == "refused":
-        # A refused session writes no end of a dataset that it listed: all of it is still to go, for that one reason.
-        for dataset in datasets:
-            if dataset.status == "incomplete" and not dataset.reason and not dataset.counts.rejected:
-                dataset.status = "refused"
-    if status == "complete" and any(d.status != "complete" for d in datasets):
-        status = "incomplete"
-    return Report(
-        status=status,
-        counts=counts,
-        settled=RecordedSettled(run.path),
-        datasets=tuple(datasets),
-        elapsed_s=run.elapsed_s + (report.elapsed_s if report is not None and last.ended_at is None else 0.0),
-        requests=counters.requests,
-        remaining=sum(known) if known else None,
-        reasons=reasons,
-        requeued=dict(counters.requeued),
-        pauses=counters.pauses,
-        waited_s={cause: round(seconds, 3) for cause, seconds in counters.waited_s.items()},
+        _complete(dataset, listings[dataset.provider, dataset.dataset], run, sessions[-1])
+    # A session writes down what it cost when it ends; one that is at work is about to.
+    over = sessions[:-1] if run.state == "running" else sessions
+    return Account(
+        datasets={(dataset.provider, dataset.dataset): dataset for dataset in datasets},
+        providers={provider.name: _cost(run.counters(provider.name)) for provider in run.header.providers},
+        rejected_by=Counter({outcome: n for outcome, n in reasons.items() if outcome != "not_attempted"}),
+        elapsed_s=run.elapsed_s,
         uncounted_sessions=sum(session.status is None for session in over),
-        run=str(run.path),
-        reason=report.reason if report is not None else last.reason,
-        hint=report.hint if report is not None else "",
-        signal=signal,
-        bug=report.bug if report is not None else "",
     )
+
+
+def _cost(counters: Counters) -> ProviderAccount:
+    return ProviderAccount(counters.requests, counters.pauses, Counter(counters.requeued), dict(counters.waited_s))
+
+
+def _complete(dataset: DatasetReport, listing: str, run: Run, last: Session) -> None:
+    """Add what the dataset's rows do not say: why they are not all, and what a plan or a refused session left unsaid."""
+    dataset.reason = dataset.reason or _cut_short(dataset, listing, run)
+    if dataset.status == "incomplete" and last.act == "plan" and listing in ("complete", "none"):
+        # A plan is complete when it is listed, or its targets are read; its endings come with the session that resumes it.
+        dataset.status = "complete"
+    if (
+        dataset.status == "incomplete"
+        and last.status == "refused"
+        and not dataset.reason
+        and not dataset.counts.rejected
+    ):
+        # A refused session writes no end of a dataset that it listed: all of it is still to go, for that one reason.
+        dataset.status = "refused"
 
 
 def unread(run: Run) -> bool:
@@ -211,10 +209,10 @@ def unread(run: Run) -> bool:
     return run.targets == "open" or "open" in run.listings().values()
 
 
-def _cut_short(dataset: DatasetReport, listings: Mapping[tuple[str, str], str], run: Run) -> str:
-    """Why a dataset's counts are not the whole of it, where its session was killed, or still goes: empty where they are."""
+def _cut_short(dataset: DatasetReport, listing: str, run: Run) -> str:
+    """Why a dataset's counts are not the whole of it, if its session was killed or still goes; empty if they are."""
     goes = run.state == "running"
-    match listings[dataset.provider, dataset.dataset]:
+    match listing:
         case "open" if dataset.counts.listed:
             how = "is not at its end yet" if goes else "was broken off"
             return f"its listing {how}: there may be more documents than these {dataset.counts.listed}"

@@ -1,0 +1,188 @@
+"""What a dataset holds and which datasets there are: a listing is whole or not at all, however its rows shift meanwhile."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+
+from bulkdel.engine.call import Call
+from bulkdel.engine.questions import GaveUp, ask_datasets, ask_page, ask_preflight
+from bulkdel.model import Dataset, Document, Indexing, PurgeRequest, RunStatus
+from bulkdel.providers.protocol import Next, Page, StopDataset, StopProvider
+from bulkdel.report import PlannedDataset
+from bulkdel.store.ledger import Ledger, ListedRow
+
+MAX_PASSES = 5
+"""Passes over one listing: two show that it holds still; a listing that is short after five is not going to be whole."""
+
+
+@dataclass(frozen=True, slots=True)
+class Failed:
+    """The question has no answer: ``reason`` for people."""
+
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class DatasetListing:
+    """The datasets that a key sees; ``failure`` says why the list is not whole, empty if it is."""
+
+    datasets: tuple[Dataset, ...]
+    status: RunStatus = "complete"
+    failure: str = ""
+    hint: str = ""
+
+
+async def preflight(call: Call, provider: str, dataset: str) -> Dataset | Failed | None:
+    """Ask what the service knows of the dataset; None if a stop came first."""
+    channel, stop = call.channels[provider], call.stops[provider]
+    if why := channel.provider.invalid(dataset):
+        return Failed(why)
+    cursor: str | None = None
+    seen: set[str] = set()
+    while True:
+        found = await ask_preflight(channel, dataset, cursor, stop, call.policy)
+        match found:
+            case Dataset():
+                return Failed(found.refusal) if found.refusal else found
+            case Next():
+                if found.cursor in seen:
+                    return Failed("the service's list of datasets has no end: it repeats a cursor")
+                seen.add(found.cursor)
+                cursor = found.cursor
+            case StopDataset() | GaveUp():
+                return Failed(found.reason)
+            case StopProvider() | None:
+                return None
+
+
+async def list_documents(
+    call: Call, provider: str, dataset: str, add: Callable[[Sequence[Document]], Awaitable[int]]
+) -> int | Failed | None:
+    """List the dataset until nothing is missing; ``add`` keeps documents and returns how many were new.
+
+    Returns how many there are, None if a stop came first. One pass is enough if it shows as many documents as the service
+    counts, none of them twice: a document that comes twice stands in the place of another that did not come (the order has
+    ties, and rows shift while documents come and go). Otherwise passes go on until one adds nothing and the count is reached.
+    """
+    unique = 0
+    total: int | Failed | None = -1
+    for _ in range(MAX_PASSES):
+        new = rows = 0
+
+        async def take(documents: Sequence[Document]) -> None:
+            nonlocal new, rows
+            rows += len(documents)
+            new += await add(documents)
+
+        total = await list_once(call, provider, dataset, take)
+        if not isinstance(total, int):
+            return total
+        first = unique == 0
+        unique += new
+        whole = unique >= total
+        if whole and ((first and rows == unique) or new == 0):
+            return unique
+    return Failed(
+        f"the listing is not complete: {unique} documents seen in {MAX_PASSES} passes, the service counts {total}"
+    )
+
+
+async def list_once(
+    call: Call, provider: str, dataset: str, take: Callable[[Sequence[Document]], Awaitable[None]]
+) -> int | Failed | None:
+    """One pass over the listing; gives each page to ``take`` and returns how many the service says there are (-1: unsaid).
+
+    None if a stop came first.
+    """
+    channel, stop = call.channels[provider], call.stops[provider]
+    cursor: str | None = None
+    seen: set[str] = set()
+    total = -1
+    before: tuple[str, ...] = ()
+    while True:
+        page = await ask_page(channel, dataset, cursor, stop, call.policy)
+        match page:
+            case Page():
+                ids = tuple(document.id for document in page.items)
+                if ids and ids == before:
+                    return Failed("the listing has no end: it repeats a page")
+                before = ids
+                await take(page.items)
+                if page.total is not None:
+                    total = page.total
+                if page.next is None:
+                    return total
+                if page.next in seen:
+                    return Failed("the listing has no end: it repeats a cursor")
+                seen.add(page.next)
+                cursor = page.next
+            case StopDataset() | GaveUp():
+                return Failed(page.reason)
+            case StopProvider() | None:
+                return None
+
+
+async def list_datasets(call: Call, provider: str) -> DatasetListing:
+    """The datasets that the key sees: the list read to its end, or why it has none."""
+    channel, stop = call.channels[provider], call.stops[provider]
+    found: dict[str, Dataset] = {}
+
+    def broken_off(status: RunStatus, why: str, hint: str = "") -> DatasetListing:
+        return DatasetListing(tuple(found.values()), status, why, hint)
+
+    cursor: str | None = None
+    seen: set[str] = set()
+    while True:
+        page = await ask_datasets(channel, cursor, stop, call.policy)
+        match page:
+            case Page():
+                found.update((dataset.id, dataset) for dataset in page.items)
+                if page.next is None:
+                    return DatasetListing(tuple(found.values()))
+                if page.next in seen:
+                    return broken_off("incomplete", "the service's list of datasets has no end: it repeats a cursor")
+                seen.add(page.next)
+                cursor = page.next
+            case StopDataset() | GaveUp():
+                return broken_off("incomplete", page.reason)
+            case StopProvider() | None:
+                end = stop.reason
+                return (
+                    broken_off("incomplete", "stopped") if end is None else broken_off(end.status, end.reason, end.hint)
+                )
+
+
+class ListingRecorder:
+    """Keeps listed documents in the store, and counts them into the plan and, for the progress, into ``sizes``."""
+
+    def __init__(
+        self,
+        request: PurgeRequest,
+        planned: PlannedDataset,
+        store: Ledger,
+        indexing: Indexing,
+        sizes: dict[tuple[str, str], int],
+    ) -> None:
+        self._request = request
+        self._planned = planned
+        self._store = store
+        self._indexing = indexing
+        self._sizes = sizes
+
+    async def add(self, documents: Sequence[Document]) -> int:
+        """Keep the documents that are not known yet; how many those were."""
+        provider, dataset = self._request.provider, self._request.dataset
+        rows = [ListedRow(document, self._why_skipped(document)) for document in documents]
+        new = await self._store.add_listed(provider, dataset, rows)
+        for row in new:
+            self._planned.add(row.document, row.skipped)
+        self._sizes[provider, dataset] = self._planned.listed
+        return len(new)
+
+    def _why_skipped(self, document: Document) -> str:
+        """Why a listed document is left, in a few words; empty if it is selected."""
+        why = self._request.select.why_not(document)
+        if not why and self._indexing == "skip" and document.indexing:
+            return "still being indexed"
+        return why

@@ -1,1 +1,0 @@
-"""One knowledge base after another: preflight, list, select, guard, delete, and list again."""

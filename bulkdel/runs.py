@@ -1,0 +1,184 @@
+"""One run from what was asked to its report: streamed, in memory, on a new run file, or on one that it goes on with."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import AbstractContextManager, suppress
+from copy import deepcopy
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import anyio.to_thread
+
+from bulkdel.engine.call import Call
+from bulkdel.engine.channels import Channels
+from bulkdel.engine.results import Journal
+from bulkdel.errors import ConfigurationError, RunFileError, TargetsError
+from bulkdel.model import PurgeRequest, Selection
+from bulkdel.outcomes import OutcomeCollector
+from bulkdel.purging import CallOptions, Purge
+from bulkdel.report import Account, PlannedDataset, Report, make_report
+from bulkdel.store.ledger import MemoryLedger
+from bulkdel.targets import Targets, stream_targets
+
+if TYPE_CHECKING:
+    from bulkdel.store import RunFile
+    from bulkdel.store.values import Act
+
+# Run files are imported if one is used: SQLite and what stands on it cost a tenth of what aiohttp does.
+
+
+async def run_streamed(channels: Channels, targets: Targets, options: CallOptions) -> Report:
+    """Settle explicit targets as they are read, without keeping them.
+
+    :raises ConfigurationError: if a target of a sequence is no target or names no provider; nothing was sent
+    :raises TargetsError: if the iterable itself raised; ``report`` has what was settled before
+    """
+    collector = OutcomeCollector(options.on_settled, keep=options.keep)
+    with _call(channels, channels.providers, options, collector) as call:
+        failed: Exception | None = None
+        try:
+            await stream_targets(call, targets)
+        except ConfigurationError:
+            raise
+        except Exception as error:
+            failed = error
+        report = make_report(call.account, call.close_account(), settled=collector.in_order())
+    if failed is None:
+        return report
+    failure = TargetsError(f"the targets could not be read to the end: {type(failed).__name__}")
+    failure.report = report
+    raise failure from failed
+
+
+async def run_new(
+    channels: Channels,
+    requests: Sequence[PurgeRequest],
+    options: CallOptions,
+    act: Act,
+    targets: Targets | None = None,
+    more: Mapping[str, Any] | None = None,
+) -> Report:
+    """Empty the datasets, and settle explicit targets if there are any; all of it is listed and read before the first delete.
+
+    :raises ConfigurationError: if a dataset is to be emptied twice, or emptied and deleted from by name
+    :raises RunFileError: if the run file cannot be made; nothing was sent
+    """
+    names = _check_requests(channels, requests, every=targets is not None)
+    if options.run is None:
+        collector, store = OutcomeCollector(options.on_settled, keep=options.keep), MemoryLedger()
+        with _call(channels, names, options, collector, journal=store) as call:
+            end = await Purge(call, store, requests, options).run(targets)
+            return make_report(call.account, end, settled=collector.in_order())
+    from bulkdel.store import ProviderHeader, RunFile, RunHeader
+    from bulkdel.store.values import AskedDataset
+
+    header = RunHeader(
+        act="plan" if options.dry_run else act,  # a plan is a run that was listed and not begun
+        providers=tuple(ProviderHeader.of(channels.providers[name]) for name in names),
+        version=_version(),
+        policy=options.policy,
+        selection=requests[0].select if requests else Selection(),
+        datasets=tuple(AskedDataset(one.provider, one.dataset, one.select) for one in requests),
+        targets=targets is not None,
+        more=more or {},
+    )
+    async with await RunFile.create(options.run, header) as file:
+        return await _run_on_file(channels, file, names, requests, options, targets=targets)
+
+
+async def run_again(
+    channels: Channels, path: str | Path, options: CallOptions, *, own_policy: bool, retry_rejected: bool
+) -> Report:
+    """Carry out the plan at ``path``, or go on with the run; ``own_policy``: with the policy that it has.
+
+    :raises RunFileError: if the file cannot be used, or another process works on it
+    :raises ConfigurationError: if a provider of the run is missing or is at another address
+    """
+    from bulkdel.store import RunFile
+    from bulkdel.store.resume import read_resume_state
+
+    channels.check_open()
+    state = await anyio.to_thread.run_sync(read_resume_state, path, channels.providers)
+    async with await RunFile.open(path, version=_version()) as file:
+        if retry_rejected:
+            await file.retry_rejected()
+            state = await anyio.to_thread.run_sync(read_resume_state, path, channels.providers)
+        if own_policy:
+            options = replace(options, policy=state.header.policy)
+        if state.agreed:
+            options = replace(options, confirm=None)
+        names = [provider.name for provider in state.header.providers]
+        return await _run_on_file(
+            channels, file, names, state.requests, options, listed=state.listed, account=state.account
+        )
+
+
+async def _run_on_file(
+    channels: Channels,
+    file: RunFile,
+    names: Sequence[str],
+    requests: Sequence[PurgeRequest],
+    options: CallOptions,
+    *,
+    targets: Targets | None = None,
+    listed: Sequence[PlannedDataset] = (),
+    account: Account | None = None,
+) -> Report:
+    """Carry it out, and close the file; if the file is lost on the way, the account in memory holds."""
+    from bulkdel.store.recorded import RecordedSettled, RunLedger
+
+    store, collector = RunLedger(file), OutcomeCollector(options.on_settled, keep=False)
+    earlier = {} if account is None else deepcopy(account.providers)
+    with _call(channels, names, options, collector, journal=store, account=account) as call:
+        end = await Purge(call, store, requests, options, listed=listed).run(targets)
+        report = make_report(call.account, end, settled=RecordedSettled(file.path), run=str(file.path))
+        timelines = {name: timeline.all() for name, timeline in call.timelines.items()}
+        try:
+            await store.record_costs(call.account, earlier, timelines)
+            # The session ends as the run does: it may have done all of its own, and an earlier one have rejected something.
+            clean = not (call.results.journal_lost or call.results.adrift)
+            await file.close(report.status, report.exit_status, reason=report.reason, clean=clean)
+        except RunFileError as error:
+            with suppress(RunFileError):
+                await file.close(None, None, clean=False)
+            report.reason = report.reason or str(error)
+            if report.status == "complete":
+                report.status = "incomplete"
+        return report
+
+
+def _check_requests(channels: Channels, requests: Sequence[PurgeRequest], *, every: bool) -> list[str]:
+    """The names of the providers that are used; ``every``: all that there are."""
+    channels.check_open()
+    for request in requests:
+        channels.of(request.provider)  # raises if there is none
+        if not isinstance(request.dataset, str):
+            raise ConfigurationError(f"a dataset's id must be a string: {request.dataset!r}")
+    if len({(request.provider, request.dataset) for request in requests}) < len(requests):
+        raise ConfigurationError("one dataset is to be emptied twice in one call")
+    used = {request.provider for request in requests}
+    return [name for name in channels.providers if every or name in used]
+
+
+def _call(
+    channels: Channels,
+    names: Iterable[str],
+    options: CallOptions,
+    collector: OutcomeCollector,
+    *,
+    journal: Journal | None = None,
+    account: Account | None = None,
+) -> AbstractContextManager[Call]:
+    consumer = collector.take if collector.wanted else None
+    return channels.call(
+        names, options.policy, on_event=options.on_event, journal=journal, consumer=consumer, account=account
+    )
+
+
+def _version() -> str:
+    """bulkdel's version, as installed."""
+    from importlib.metadata import version
+
+    return version("bulkdel")
