@@ -10,10 +10,9 @@ They are apart from the engine and import nothing of it: what both agree on is w
 
 from bulkdel.simulator.core import Logged, Simulator
 from bulkdel.simulator.dify import DifySimulator
+from bulkdel.simulator.documents import Held
 from bulkdel.simulator.faults import ErrorShape, Faults, Intercept, Mishap, RateStyle
 from bulkdel.simulator.langdock import LangdockSimulator
-from bulkdel.simulator.serving import run_forever
-from bulkdel.simulator.state import Held
 
 __all__ = [
     "DifySimulator",
@@ -26,5 +25,4 @@ __all__ = [
     "Mishap",
     "RateStyle",
     "Simulator",
-    "run_forever",
 ]

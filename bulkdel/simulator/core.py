@@ -8,19 +8,18 @@ import random
 import time
 from abc import ABC, abstractmethod
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar, Self
 
 from aiohttp import web
 
 from bulkdel.errors import ConfigurationError
-from bulkdel.simulator import names, replies
+from bulkdel.simulator import answers, names
+from bulkdel.simulator.answers import Ask, Cut, Reply
+from bulkdel.simulator.documents import Dataset, Document, Held, Store, planned
 from bulkdel.simulator.faults import Faults, Mishap, mishap_of
-from bulkdel.simulator.filling import planned
-from bulkdel.simulator.replies import Ask, Cut, Reply
 from bulkdel.simulator.server import Server
-from bulkdel.simulator.state import Dataset, Document, Held, Store
 from bulkdel.simulator.window import SlidingWindow
 
 
@@ -34,7 +33,7 @@ class Logged:
     path: str
     """As it was sent, the query included."""
     status: int = 0
-    """Of its answer; 0 while there is none, and where there will be none."""
+    """Of its answer; 0 while there is none, and if there will be none."""
 
 
 class Simulator(ABC):
@@ -43,7 +42,7 @@ class Simulator(ABC):
     ``documents`` is how many each dataset holds, or one number per dataset. The simulator can be filled and looked at before
     it is started and after it is stopped; its clock stands still at 0 until it is started. Time is the running loop's.
 
-    :raises ConfigurationError: when the numbers or faults make no sense, or ``host`` is not loopback
+    :raises ConfigurationError: the numbers or faults make no sense, or ``host`` is not loopback
     """
 
     READY: ClassVar[str]
@@ -79,6 +78,8 @@ class Simulator(ABC):
         """Requests that would have changed something else than a document: a client of ours sends none."""
         self._started: float | None = None
         self._ended = 0.0
+        self._answered = 0
+        self._paused_once = False
         self._store = Store(clock=self._now, epoch=time.time() if epoch is None else epoch, seed=seed)
         self.key = self._new_key() if key is None else key
         self._key_valid = True
@@ -111,7 +112,7 @@ class Simulator(ABC):
     async def start(self) -> None:
         """Listen and let the clock run.
 
-        :raises OSError: when the port is taken
+        :raises OSError: the port is taken
         """
         await self._server.start()
         self._started = asyncio.get_running_loop().time() - self._ended
@@ -139,10 +140,13 @@ class Simulator(ABC):
         return list(self._store.datasets)
 
     def documents(self, dataset: str) -> list[Held]:
-        """List what a dataset still holds, newest first; nothing where the dataset is gone."""
-        now = self._store.clock()
+        """List what a dataset still holds, newest first; nothing if the dataset is gone."""
+        now = self._now()
         found = self._store.datasets.get(dataset)
-        return [document.held(now) for document in found.newest_first()] if found else []
+        return [
+            Held(each.id, each.name, each.status(now), each.archived, each.enabled, each.created_at)
+            for each in (found.newest_first() if found else ())
+        ]
 
     @property
     def remaining(self) -> int:
@@ -164,7 +168,7 @@ class Simulator(ABC):
     def set_faults(self, faults: Faults | None = None, /, **changes: Any) -> None:
         """Replace the faults, or change some of them; a running outage ends and the rate's window starts empty.
 
-        :raises ConfigurationError: when they make no sense
+        :raises ConfigurationError: they make no sense
         """
         self._apply(replace(self.faults if faults is None else faults, **changes))
 
@@ -185,7 +189,7 @@ class Simulator(ABC):
     def remove_dataset(self, dataset: str) -> None:
         """Let a dataset vanish with all that is in it.
 
-        :raises KeyError: when there is none of this id
+        :raises KeyError: there is none of this id
         """
         if not self._store.remove(dataset):
             raise KeyError(dataset)
@@ -193,7 +197,7 @@ class Simulator(ABC):
     def set_dataset(self, dataset: str, **fields: Any) -> None:
         """Change fields of a dataset: ``api_access=False`` (Dify), ``role="USER"`` or ``role=None`` (Langdock).
 
-        :raises KeyError: when there is none of this id
+        :raises KeyError: there is none of this id
         """
         found = self._store.datasets[dataset]
         for field, changed in fields.items():
@@ -216,8 +220,8 @@ class Simulator(ABC):
         it stays so, or what it ends in. ``created_at`` is unix seconds. ``fields`` are those of ``state.Document``:
         ``archived``, ``enabled``, ``paused``, ``position``, ``external_id``.
 
-        :raises KeyError: when there is no such dataset
-        :raises ConfigurationError: when the dataset is full
+        :raises KeyError: there is no such dataset
+        :raises ConfigurationError: the dataset is full
         """
         store = self._store
         into = store.datasets[dataset]
@@ -246,10 +250,9 @@ class Simulator(ABC):
     def remove_document(self, dataset: str, document: str) -> None:
         """Take a document away as another client would: it is not counted as deleted here.
 
-        :raises KeyError: when it is not there
+        :raises KeyError: it is not there
         """
-        if self._store.datasets[dataset].remove(document) is None:
-            raise KeyError(document)
+        del self._store.datasets[dataset].documents[document]
 
     # What each service does its own way
 
@@ -265,7 +268,7 @@ class Simulator(ABC):
 
     @abstractmethod
     def _check_room(self, documents: int) -> None:
-        """Raise ConfigurationError when a dataset cannot hold so many documents."""
+        """Raise ConfigurationError if a dataset cannot hold so many documents."""
 
     @abstractmethod
     def _check_faults(self, faults: Faults) -> None:
@@ -274,6 +277,18 @@ class Simulator(ABC):
     @abstractmethod
     def _error(self, status: int, code: str, message: str) -> Reply:
         """Word an error as the service does."""
+
+    @abstractmethod
+    def _broken(self) -> Reply:
+        """Say that something went wrong inside: 500."""
+
+    @abstractmethod
+    def _billing_trouble(self) -> Reply:
+        """Say that the billing service cannot be asked."""
+
+    @abstractmethod
+    def _is_preflight(self, path: str) -> bool:
+        """Say whether a GET of ``path`` asks for a dataset or for all of them, and for no document."""
 
     @abstractmethod
     async def _answer(self, ask: Ask) -> Reply | Cut:
@@ -285,6 +300,8 @@ class Simulator(ABC):
         logged = Logged(asyncio.get_running_loop().time(), request.method, request.raw_path)
         self.requests.append(logged)
         reply: Reply | Cut | None = self._in_front()
+        if reply is None and request.method == "GET" and self._is_preflight(request.rel_url.raw_path):
+            reply = await self._preflight_fault()
         if reply is None:
             body = await request.read() if request.can_read_body else b""
             reply = await self._answer(
@@ -292,6 +309,7 @@ class Simulator(ABC):
             )
         if isinstance(reply, Reply):
             logged.status = reply.status
+            reply = self._on_its_way(reply)
         return reply
 
     def _in_front(self) -> Reply | None:
@@ -300,10 +318,41 @@ class Simulator(ABC):
         if faults.outage_after is not None and done >= faults.outage_after:
             self._outage_began = self._now() if self._outage_began is None else self._outage_began
             if self._now() < self._outage_began + faults.outage_for:
-                return replies.outage(faults.outage_status)
+                return answers.outage(faults.outage_status)
         if faults.intercept is not None and done >= faults.intercept_after:
-            return replies.intercepted(faults.intercept)
+            return answers.intercepted(faults.intercept)
         return None if faults.rate_style == "403" else self._over_limit()
+
+    async def _preflight_fault(self) -> Reply | None:
+        match self.faults.preflight:
+            case None:
+                return None
+            case "hang":
+                await asyncio.Event().wait()
+                return None
+            case "plugin-daemon":
+                # Dify 1.16.1 says so as long as the daemon is away; deletes and listings of documents go on.
+                return self._error(400, "invalid_param", "Failed to request plugin daemon, please check its service")
+            case "500":
+                return self._broken()
+            case ("502" | "503") as status:
+                return answers.outage(int(status))
+
+    def _on_its_way(self, reply: Reply) -> Reply:
+        """Change an answer as proxies and broken servers do."""
+        faults = self.faults
+        self._answered += 1
+        if faults.strip_version is not None and self._answered >= faults.strip_version:
+            kept = {name: text for name, text in reply.headers.items() if name not in ("X-Version", "X-Env")}
+            reply = replace(reply, headers=kept)
+        if faults.long_headers:
+            reply = reply.plus({"X-Long": "x" * 20 * 1024})
+        if faults.behind_204 and reply.status == 204:
+            # A chunked body without a chunk is what some servers write behind a 204 that must have none.
+            chunk = faults.behind_204 == "chunk"
+            reply = reply.plus({"Transfer-Encoding": "chunked"} if chunk else {})
+            reply = replace(reply, behind=b"0\r\n\r\n" if chunk else b"\x00garbage\r\n\r\n")
+        return reply
 
     def _over_limit(self) -> Reply | None:
         """Count a request against the rate limit; the refusal, when it is over."""
@@ -315,7 +364,7 @@ class Simulator(ABC):
         seconds = str(max(1, math.ceil(wait)))
         # In whole seconds, as HTTP dates are; one more, because a fraction is cut off both this date and its Retry-After.
         date = self._store.unix() + faults.clock_skew
-        dates = {"Date": replies.http_date(date), "Retry-After": replies.http_date(date + math.ceil(wait) + 1)}
+        dates = {"Date": answers.http_date(date), "Retry-After": answers.http_date(date + math.ceil(wait) + 1)}
         refusal = self._error(429, "too_many_requests", "Rate limit exceeded")
         match faults.rate_style:
             case "429":
@@ -332,12 +381,13 @@ class Simulator(ABC):
             case "529":
                 return self._error(529, "overloaded_error", "Overloaded")
             case "1015":
-                return replies.cloudflare_1015()
+                return answers.cloudflare_1015()
 
-    async def _work(self) -> Reply | None:
-        """Take the time that real work takes; the error, when it waited too long for its turn."""
+    async def _work(self, *, listing: bool = False) -> Reply | None:
+        """Take the time that real work takes; the error, if it waited too long for its turn."""
         faults, slots = self.faults, self._slots
         took = faults.latency + (self._luck.random() * faults.jitter if faults.jitter else 0.0)
+        took += faults.page_latency if listing else 0.0
         if slots is None:
             if took:
                 await asyncio.sleep(took)
@@ -347,7 +397,7 @@ class Simulator(ABC):
             async with asyncio.timeout(faults.slot_timeout):
                 await slots.acquire()
         except TimeoutError:
-            return self._error(500, "unknown", "Internal Server Error")
+            return self._broken()
         finally:
             self._waiting -= 1
         try:
@@ -356,24 +406,61 @@ class Simulator(ABC):
             slots.release()
         return None
 
-    def _mishap(self, document: str) -> Mishap | None:
-        """Count a document DELETE and say what becomes of it."""
+    async def _take_time(self, *, write: bool = False, listing: bool = False) -> Reply | None:
+        """Take the time of a request that reads or writes; the error that it ends in, if any."""
+        return await self._work(listing=listing)
+
+    async def _delete(self, document: str, really: Callable[[], Reply]) -> Reply | Cut:
+        """Let a document DELETE meet its mishap, if it has one; else ``really`` deletes the document and words the answer."""
+        faults = self.faults
+        if faults.pause_once is not None and not self._paused_once:
+            self._paused_once = True
+            self.refused += 1
+            pause = {"Retry-After": str(math.ceil(faults.pause_once))}
+            return self._error(429, "too_many_requests", "Too many requests").plus(pause)
         self._deletes += 1
         self._attempts[document] += 1
-        chance = self._luck.random()
-        return mishap_of(
-            self.faults, number=self._deletes, document=document, attempt=self._attempts[document], chance=chance
-        )
+        number, attempt, chance = self._deletes, self._attempts[document], self._luck.random()
+        mishap = mishap_of(faults, number=number, document=document, attempt=attempt, chance=chance)
+        if (refusal := await self._take_time(write=True)) is not None:
+            return refusal
+        match mishap:
+            case Mishap.RESET:
+                return Cut(reset=True)
+            case Mishap.ERROR:
+                return self._broken()
+            case Mishap.BILLING:
+                return self._billing_trouble()
+            case _:
+                reply = really()
+        match mishap:
+            case Mishap.ERROR_DELETED:
+                return self._broken()
+            case Mishap.LOST:
+                return Cut(reset=False)
+            case _:
+                return reply
 
-    def _delete(self, dataset: Dataset, document: str) -> bool:
-        """Delete a document, with all that is told to happen then; False when it is not there."""
-        if not self._store.delete(dataset, document):
+    def _remove(self, dataset: Dataset, document: str) -> bool:
+        """Delete a document, with all that is to happen then; False if it is not there."""
+        faults = self.faults
+        remember = bool(faults.stale) or faults.comes_back is not None
+        if not self._store.delete(dataset, document, remember=remember):
             return False
-        if len(self.deleted) == self.faults.vanish_after:
+        if len(self.deleted) == faults.vanish_after:
             self._store.remove(dataset.id)
-        if len(self.deleted) == self.faults.revoke_after:
+        if len(self.deleted) == faults.revoke_after:
             self.revoke_key()
         return True
+
+    def _listing(self, dataset: Dataset) -> list[Document]:
+        """The documents as a listing shows them now."""
+        shown = dataset.listing(self._now(), self.faults.stale)
+        if not shown and self.faults.comes_back is not None and dataset.deleted:
+            back = [document for _, document in dataset.deleted]
+            dataset.deleted.clear()
+            asyncio.get_running_loop().call_later(self.faults.comes_back, _bring_back, dataset, back)
+        return shown
 
     # Its own business
 
@@ -387,7 +474,13 @@ class Simulator(ABC):
             None if limit is None else SlidingWindow(limit, faults.rate_window, count_refused=faults.count_refused)
         )
         self._outage_began = None
+        self._paused_once = False
         self._slots = None if faults.slots is None else asyncio.Semaphore(faults.slots)
         # SQLAlchemy's pool does not ping: the connection that died with Postgres costs one more 500 after it is back.
         self._stale = self._stale or (self.faults.postgres_down and not faults.postgres_down)
         self.faults = faults
+
+
+def _bring_back(dataset: Dataset, documents: Sequence[Document]) -> None:
+    for document in documents:
+        dataset.add(document)

@@ -10,34 +10,35 @@ import asyncio
 import json
 import re
 from collections.abc import Mapping, Sequence
-from typing import Any, ClassVar, TypeVar
+from typing import Any, ClassVar
 from urllib.parse import unquote
 from uuid import UUID
 
 from bulkdel.errors import ConfigurationError
-from bulkdel.simulator import replies
+from bulkdel.simulator.answers import HTML, JSON, Ask, Cut, Reply
 from bulkdel.simulator.core import Simulator
 from bulkdel.simulator.dify_shapes import alone, dataset_shape, display_status, dumps, listed
-from bulkdel.simulator.dify_status import NotNow, Update, prepare
-from bulkdel.simulator.faults import Faults, Mishap
-from bulkdel.simulator.replies import Ask, Cut, Reply
-from bulkdel.simulator.state import Dataset, shuffled_ties
+from bulkdel.simulator.documents import Dataset, Document, one_page
+from bulkdel.simulator.faults import Faults
 
-PAGE_LIMIT = 100
-"""The most documents or datasets on one page, whatever is asked for."""
-REDIS_READ, REDIS_WRITE = 16.0, 65.0
-"""Seconds that a GET and a DELETE hang while Redis is away (recorded: 15.7 to 17.9, and 65.0)."""
-LOCK_LIFE = 600.0
-"""Seconds that the indexing lock lives in Redis when no worker takes it away."""
 ACTIONS = ("enable", "disable", "archive", "un_archive")
 
-T = TypeVar("T")
-_UUID = re.compile(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
+_ID = "[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}"
+_ROUTE = re.compile(
+    f"/v1/datasets(?:/(?P<dataset>{_ID})(?P<documents>/documents(?:/(?P<document>{_ID})|/status/(?P<status>[^/]*))?)?)?",
+    re.IGNORECASE,
+)
+_METHODS = {
+    "datasets": ("GET",),
+    "dataset": ("GET", "DELETE"),
+    "documents": ("GET",),
+    "document": ("GET", "DELETE"),
+    "status": ("PATCH",),
+}
 _NOT_FOUND_PAGE = (
     b"<!doctype html>\n<html lang=en>\n<title>404 Not Found</title>\n<h1>Not Found</h1>\n"
     b"<p>The requested URL was not found on the server. If you entered the URL manually please check your spelling and try again.</p>\n"
 )
-_NO_HEADER = "Authorization header must be provided and start with 'Bearer'"
 
 
 class DifySimulator(Simulator):
@@ -53,6 +54,7 @@ class DifySimulator(Simulator):
         except ValueError:
             raise ConfigurationError(f"a release of Dify is three numbers, such as 1.14.2: {version}") from None
         self.version = version
+        self._locks_left: set[str] = set()
         super().__init__(**options)
 
     def _prefix(self) -> str:
@@ -73,7 +75,7 @@ class DifySimulator(Simulator):
     # Words
 
     def _reply(self, status: int, data: object) -> Reply:
-        return self._own(Reply(status, dumps(data), {"Content-Type": replies.JSON}))
+        return self._own(Reply(status, dumps(data), {"Content-Type": JSON}))
 
     def _own(self, reply: Reply) -> Reply:
         return reply.plus({"X-Version": self.version, "X-Env": "PRODUCTION"})
@@ -88,16 +90,14 @@ class DifySimulator(Simulator):
         # This one is written by another handler than all other errors: its keys come in another order.
         return self._reply(500, {"message": "Internal Server Error", "code": "unknown", "status": 500})
 
-    def _no_page(self) -> Reply:
-        return self._own(Reply(404, _NOT_FOUND_PAGE, {"Content-Type": replies.HTML}))
-
-    def _no_method(self) -> Reply:
-        return self._error(405, "method_not_allowed", "The method is not allowed for the requested URL.")
+    def _billing_trouble(self) -> Reply:
+        message = "Unable to retrieve billing information. Please try again later or contact support."
+        return self._error(400, "invalid_param", message)
 
     def _success(self, *, of_dataset: bool) -> Reply:
         """What a successful DELETE says: the release decides."""
         if self._release >= (1, 12, 2) or (self._release < (1, 4) and of_dataset):
-            return self._own(Reply(204, b"", {"Content-Type": replies.JSON}))
+            return self._own(Reply(204, b"", {"Content-Type": JSON}))
         return self._reply(200, 204 if self._release >= (1, 4) else {"result": "success"})
 
     @property
@@ -106,28 +106,52 @@ class DifySimulator(Simulator):
 
     # Routes
 
+    def _is_preflight(self, path: str) -> bool:
+        return path.startswith("/v1/datasets") and path.count("/") <= 3
+
     async def _answer(self, ask: Ask) -> Reply | Cut:
         # WSGI hands the decoded path to the router: an encoded slash is a slash there.
-        match unquote(ask.path).split("/")[1:]:
-            case ["v1", ""]:
-                return self._reply(
-                    200, {"welcome": "Dify OpenAPI", "api_version": "v1", "server_version": self.version}
-                )
-            case ["v1", "datasets"]:
-                return await self._datasets(ask)
-            case ["v1", "datasets", dataset] if _UUID.fullmatch(dataset):
-                return await self._dataset(ask, dataset.lower())
-            case ["v1", "datasets", dataset, "documents"] if _UUID.fullmatch(dataset):
-                return await self._documents(ask, dataset.lower())
-            case ["v1", "datasets", dataset, "documents", document] if _UUID.fullmatch(dataset) and _UUID.fullmatch(
-                document
-            ):
-                return await self._document(ask, dataset.lower(), document.lower())
-            case ["v1", "datasets", dataset, "documents", "status", action] if _UUID.fullmatch(dataset):
-                return await self._status(ask, dataset.lower(), action)
+        path = unquote(ask.path)
+        if path == "/v1/":
+            return self._reply(200, {"welcome": "Dify OpenAPI", "api_version": "v1", "server_version": self.version})
+        if path.startswith("/console/api/"):  # what Dify's own pages use, with keys of another kind
+            return self._error(401, "unauthorized", "Invalid token.")
+        route = _ROUTE.fullmatch(path)
+        if route is None:
+            self.danger += ask.method != "GET"
+            return self._own(Reply(404, _NOT_FOUND_PAGE, {"Content-Type": HTML}))
+        kind = next(
+            (each for each in ("status", "document", "documents", "dataset") if route[each] is not None), "datasets"
+        )
+        if ask.method not in _METHODS[kind]:
+            self.danger += 1
+            return self._error(405, "method_not_allowed", "The method is not allowed for the requested URL.")
+        if kind == "datasets":
+            return self._refuse(ask) or self._cloud_limit() or await self._take_time() or self._datasets(ask)
+        dataset = self._admit(ask, route["dataset"].lower())
+        if isinstance(dataset, Reply):
+            return dataset
+        document = (route["document"] or "").lower()
+        if kind == "document" and ask.method == "DELETE":
+            return await self._delete(document, lambda: self._delete_document(ask, dataset, document))
+        refusal = await self._take_time(write=ask.method != "GET", listing=kind == "documents")
+        return refusal or self._in_dataset(ask, kind, dataset, document, route["status"] or "")
+
+    def _in_dataset(self, ask: Ask, kind: str, dataset: Dataset, document: str, action: str) -> Reply:
+        match kind, ask.method:
+            case "dataset", "GET":
+                shape = dataset_shape(dataset, self._now(), preflight=True, summaries=self._summaries)
+                return self._reply(200, shape)
+            case "dataset", "DELETE":
+                self.danger += 1
+                self._store.remove(dataset.id)
+                return self._success(of_dataset=True)
+            case "documents", _:
+                return self._documents(ask, dataset)
+            case "document", _:
+                return self._document(ask, dataset, document)
             case _:
-                self.danger += ask.method != "GET"
-                return self._no_page()
+                return self._status(ask, dataset, action)
 
     def _refuse(self, ask: Ask) -> Reply | None:
         """Check the database and the key."""
@@ -136,12 +160,14 @@ class DifySimulator(Simulator):
             return self._broken()
         scheme, space, token = ask.headers.get("Authorization", "").rstrip().partition(" ")  # as servers strip a header
         if not space:
-            return self._error(401, "unauthorized", _NO_HEADER)
-        if scheme.lower() != "bearer":
-            return self._error(401, "unauthorized", "Authorization scheme must be 'Bearer'")
-        if token.strip() != self.key or not self._key_valid:
-            return self._error(401, "unauthorized", "Access token is invalid")
-        return None
+            message = "Authorization header must be provided and start with 'Bearer'"
+        elif scheme.lower() != "bearer":
+            message = "Authorization scheme must be 'Bearer'"
+        elif token.strip() != self.key or not self._key_valid:
+            message = "Access token is invalid"
+        else:
+            return None
+        return self._error(401, "unauthorized", message)
 
     def _admit(self, ask: Ask, dataset: str) -> Dataset | Reply:
         """Check the database, the key, the dataset and Dify Cloud's rate limit, in this order."""
@@ -164,83 +190,41 @@ class DifySimulator(Simulator):
             return self._error(400, "invalid_param", "Dataset is not exist." if old else "Dataset does not exist.")
         return self._error(404, "not_found", "Dataset not found.")
 
-    async def _take_time(self, write: bool = False) -> Reply | None:
-        """Take the time that the work takes, with Redis or without; the error it ends in, if any."""
+    async def _take_time(self, *, write: bool = False, listing: bool = False) -> Reply | None:
         if self.faults.redis_down:
-            await asyncio.sleep(REDIS_WRITE if write else REDIS_READ)
+            # Recorded without Redis: 15.7 to 17.9 s for a GET, 65.0 s for a DELETE.
+            await asyncio.sleep(65.0 if write else 16.0)
             if write:
                 return self._broken()
-        return await self._work()
+        return await self._work(listing=listing)
 
-    async def _datasets(self, ask: Ask) -> Reply:
-        if ask.method != "GET":
-            self.danger += 1
-            return self._no_method()
-        refusal = self._refuse(ask) or self._cloud_limit() or await self._take_time()
-        if refusal is not None:
-            return refusal
+    def _datasets(self, ask: Ask) -> Reply:
         page, limit = _number(ask.query, "page", 1), _number(ask.query, "limit", 20)
         everyone = ask.query.get("include_all", "").lower() == "true"
         visible = [each for each in self._store.datasets.values() if everyone or not each.private]
         visible.sort(key=lambda each: -each.created_at)
-        now = self._store.clock()
+        number, size = _paging(page, limit)
         shown = [
-            dataset_shape(each, now, preflight=False, summaries=self._summaries) for each in _cut(visible, page, limit)
+            dataset_shape(each, self._now(), preflight=False, summaries=self._summaries)
+            for each in visible[(number - 1) * size : number * size]
         ]
-        return self._reply(200, _listing(shown, len(visible), page, limit))
+        return self._reply(200, _page(shown, len(visible), page, limit))
 
-    async def _dataset(self, ask: Ask, dataset: str) -> Reply:
-        if ask.method not in ("GET", "DELETE"):
-            self.danger += 1
-            return self._no_method()
-        found = self._admit(ask, dataset)
-        if isinstance(found, Reply):
-            return found
-        if (refusal := await self._take_time(write=ask.method == "DELETE")) is not None:
-            return refusal
-        if ask.method == "GET":
-            return self._reply(
-                200, dataset_shape(found, self._store.clock(), preflight=True, summaries=self._summaries)
-            )
-        self.danger += 1
-        self._store.remove(dataset)
-        return self._success(of_dataset=True)
-
-    async def _documents(self, ask: Ask, dataset: str) -> Reply:
-        if ask.method != "GET":
-            self.danger += 1
-            return self._no_method()
-        found = self._admit(ask, dataset)
-        if isinstance(found, Reply):
-            return found
-        if (refusal := await self._take_time()) is not None:
-            return refusal
+    def _documents(self, ask: Ask, dataset: Dataset) -> Reply:
         if self._release >= (1, 11) and (problem := _validation(ask.query)):
             return self._error(400, "invalid_param", problem)
         page, limit = _number(ask.query, "page", 1), _number(ask.query, "limit", 20)
-        now = self._store.clock()
-        documents = found.newest_first()
+        now = self._now()
+        documents = self._listing(dataset)
         if self._release >= (1, 10, 1) and (wanted := _wanted(ask.query.get("status", ""))):
             documents = [document for document in documents if display_status(document, now) == wanted]
         if keyword := ask.query.get("keyword", "").lower():
             documents = [document for document in documents if keyword in document.name.lower()]
-        if self.faults.ties:
-            documents = shuffled_ties(documents, f"{self.seed}/{page}/{limit}")
-        shown = [listed(document, now, summaries=self._summaries) for document in _cut(documents, page, limit)]
-        return self._reply(200, _listing(shown, len(documents), page, limit))
+        rows = one_page(documents, *_paging(page, limit), ties=self.faults.ties)
+        shown = [listed(document, now, summaries=self._summaries) for document in rows]
+        return self._reply(200, _page(shown, max(0, len(documents) + self.faults.total_off), page, limit))
 
-    async def _document(self, ask: Ask, dataset: str, document: str) -> Reply | Cut:
-        if ask.method not in ("GET", "DELETE"):
-            self.danger += 1
-            return self._no_method()
-        found = self._admit(ask, dataset)
-        if isinstance(found, Reply):
-            return found
-        if ask.method == "GET":
-            return await self._take_time() or self._one(ask, found, document)
-        return await self._delete_document(ask, found, document)
-
-    def _one(self, ask: Ask, dataset: Dataset, document: str) -> Reply:
+    def _document(self, ask: Ask, dataset: Dataset, document: str) -> Reply:
         one = dataset.documents.get(document)
         if one is None:
             return self._error(404, "not_found", "Document not found.")
@@ -249,30 +233,10 @@ class DifySimulator(Simulator):
             return self._error(400, "invalid_metadata", f"Invalid metadata value: {metadata}")
         if metadata == "only":
             return self._reply(200, {"id": one.id, "doc_type": None, "doc_metadata": None})
-        now = self._store.clock()
-        return self._reply(200, alone(one, dataset.id, now, metadata=metadata == "all", summaries=self._summaries))
+        shape = alone(one, dataset.id, self._now(), metadata=metadata == "all", summaries=self._summaries)
+        return self._reply(200, shape)
 
-    async def _delete_document(self, ask: Ask, dataset: Dataset, document: str) -> Reply | Cut:
-        mishap = self._mishap(document)
-        if (refusal := await self._take_time(write=True)) is not None:
-            return refusal
-        if mishap is Mishap.RESET:
-            return Cut(reset=True)
-        if mishap is Mishap.ERROR:
-            return self._broken()
-        if mishap is Mishap.BILLING:
-            said = "Unable to retrieve billing information. Please try again later or contact support."
-            return self._error(400, "invalid_param", said)
-        reply = self._really_delete(ask, dataset, document)
-        match mishap:
-            case Mishap.ERROR_DELETED:
-                return self._broken()
-            case Mishap.LOST:
-                return Cut(reset=False)
-            case None:
-                return reply
-
-    def _really_delete(self, ask: Ask, dataset: Dataset, document: str) -> Reply:
+    def _delete_document(self, ask: Ask, dataset: Dataset, document: str) -> Reply:
         # The dataset may have vanished while this request was being worked on.
         if dataset.id not in self._store.datasets:
             return self._no_dataset(ask, dataset.id)
@@ -281,39 +245,28 @@ class DifySimulator(Simulator):
             return self._error(404, "not_found", "Document Not Exists.")
         if one.archived:
             return self._error(403, "archived_document_immutable", "The archived document is not editable.")
-        if self.faults.guard and one.busy(self._store.clock()):
+        if self.faults.guard and one.busy(self._now()):
             return self._error(400, "document_indexing", "Cannot delete document during indexing.")
-        self._delete(dataset, document)
+        self._remove(dataset, document)
         return self._success(of_dataset=False)
 
-    async def _status(self, ask: Ask, dataset: str, action: str) -> Reply:
-        if ask.method != "PATCH":
-            self.danger += 1
-            return self._no_method()
-        found = self._admit(ask, dataset)
-        if isinstance(found, Reply):
-            return found
-        if (refusal := await self._take_time(write=True)) is not None:
-            return refusal
-        if ask.headers.get("Content-Type", "").partition(";")[0].strip().lower() != replies.JSON:
-            said = "Did not attempt to load JSON data because the request Content-Type was not 'application/json'."
-            return self._error(415, "unsupported_media_type", said)
+    def _status(self, ask: Ask, dataset: Dataset, action: str) -> Reply:
+        """Change the status of all the documents that the body names, or of none; unknown ids are passed over."""
+        if ask.headers.get("Content-Type", "").partition(";")[0].strip().lower() != JSON:
+            message = "Did not attempt to load JSON data because the request Content-Type was not 'application/json'."
+            return self._error(415, "unsupported_media_type", message)
         try:
             data = json.loads(ask.body)
         except ValueError:
-            said = "The browser (or proxy) sent a request that this server could not understand."
-            return self._error(400, "bad_request", said)
+            message = "The browser (or proxy) sent a request that this server could not understand."
+            return self._error(400, "bad_request", message)
         ids = data.get("document_ids", []) if isinstance(data, dict) else None
         if not isinstance(ids, list):
             return self._broken()
-        return self._patch(found, action, ids)
-
-    def _patch(self, dataset: Dataset, action: str, ids: list[Any]) -> Reply:
-        """Change the status of all these documents, or of none; unknown ids are passed over."""
         if ids and action not in ACTIONS:
             return self._error(400, "invalid_action", f"Invalid action: {action}. Must be one of {list(ACTIONS)}")
-        now = self._store.clock()
-        updates: list[Update] = []
+        now = self._now()
+        documents: list[Document] = []
         for each in ids:
             try:
                 document = dataset.documents.get(str(UUID(each)))
@@ -321,29 +274,53 @@ class DifySimulator(Simulator):
                 return self._broken()  # Postgres cannot read it as a UUID
             if document is None:
                 continue
-            update = prepare(document, action, now)
-            match update:
-                case NotNow(why):
-                    return self._error(400, "invalid_action", why)
-                case Update():
-                    updates.append(update)
-                case None:
-                    pass
-        until = now + min(self.faults.lock_for, LOCK_LIFE)
-        for update in updates:
-            update.apply(self._store.unix(), until)
+            if now < document.locked_until:
+                message = f"Document:{document.name} is being indexed, please try again later"
+                return self._error(400, "invalid_action", message)
+            if action == "disable" and document.status(now) != "completed":
+                return self._error(400, "invalid_action", f"Document: {document.name} is not completed.")
+            documents.append(document)
+        for document in documents:
+            self._change(document, action, now)
         return self._reply(200, {"result": "success"})
 
+    def _change(self, document: Document, action: str, now: float) -> None:
+        """Change a document's status. A worker then takes it out of the index or back into it, and holds a lock meanwhile."""
+        match action:
+            case "enable" if not document.enabled:
+                document.enabled, document.disabled_at = True, None
+                locks = embeds = True
+            case "disable" if document.enabled:
+                document.enabled, document.disabled_at = False, self._store.unix()
+                locks, embeds = True, False
+            case "archive" if not document.archived:
+                document.archived = True
+                locks, embeds = document.enabled, False
+            case "un_archive" if document.archived:
+                # The safe order is disable, then un_archive: a disabled document is not embedded again.
+                document.archived = False
+                locks = embeds = document.enabled
+            case _:
+                return
+        faults = self.faults
+        if embeds:  # a DELETE that races the worker leaves orphans
+            document.embedding_until = now + faults.lock_for
+        if locks:
+            held_for = faults.lock_for
+            if len(self._locks_left) < faults.locks_left:
+                self._locks_left.add(document.id)
+                held_for = faults.lock_left_for
+            document.locked_until = now + min(held_for, 600.0)  # 600 s is the lock's life in Redis
 
-def _listing(shown: list[dict[str, Any]], total: int, page: int, limit: int) -> dict[str, Any]:
-    # Dify's own mistake: has_more is true on an exactly full last page, and false on every page when limit is above 100.
+
+def _page(shown: list[dict[str, Any]], total: int, page: int, limit: int) -> dict[str, Any]:
+    # Dify's own mistake: has_more is true on an exactly full last page, and false on every page if limit is above 100.
     return {"data": shown, "has_more": len(shown) == limit, "limit": limit, "total": total, "page": page}
 
 
-def _cut(items: list[T], page: int, limit: int) -> list[T]:
-    size = min(limit, PAGE_LIMIT) if limit >= 1 else 20
-    begin = (max(page, 1) - 1) * size
-    return items[begin : begin + size]
+def _paging(page: int, limit: int) -> tuple[int, int]:
+    """The page, from 1, and its size: at most 100, whatever is asked for."""
+    return max(page, 1), min(limit, 100) if limit >= 1 else 20
 
 
 def _number(query: Mapping[str, str], name: str, default: int) -> int:
@@ -354,7 +331,7 @@ def _number(query: Mapping[str, str], name: str, default: int) -> int:
 
 
 def _validation(query: Mapping[str, str]) -> str:
-    """Say what pydantic says of ``page`` and ``limit`` that are no numbers; nothing when they are."""
+    """Say what pydantic says of ``page`` and ``limit`` that are no numbers; nothing if they are."""
     wrong = [name for name in ("page", "limit") if name in query and not re.fullmatch(r"\s*[+-]?\d+\s*", query[name])]
     lines = [f"{len(wrong)} validation error{'s' if len(wrong) > 1 else ''} for DocumentListQuery"]
     for name in wrong:

@@ -6,7 +6,7 @@ import json
 import uuid
 from typing import Any
 
-from bulkdel.simulator.state import Dataset, Document
+from bulkdel.simulator.documents import Dataset, Document
 
 OWNER = str(uuid.uuid5(uuid.NAMESPACE_DNS, "owner.simulator.invalid"))
 RULE = str(uuid.uuid5(uuid.NAMESPACE_DNS, "rule.simulator.invalid"))

@@ -20,8 +20,12 @@ RateStyle = Literal["429", "429-retry-after", "429-date", "429-reset", "403", "5
 ``429`` bare; with ``Retry-After`` in seconds, or as an HTTP date; with ``x-ratelimit-reset-requests`` in seconds; Dify
 Cloud's JSON ``403``; an overloaded ``529``; Cloudflare's HTML page ``1015``, which the service itself never saw.
 """
-Intercept = Literal["login", "redirect", "forbidden"]
-"""What a proxy in front answers instead of the service: a login page with 200, a 302 to it, or an HTML 403."""
+Intercept = Literal["login", "redirect", "forbidden", "stand-in"]
+"""What a proxy in front answers instead of the service: a login page with 200, a 302 to it, an HTML 403, or ``{"data":[]}``."""
+Preflight = Literal["500", "502", "503", "hang", "plugin-daemon"]
+"""What becomes of a GET of one dataset or of all: an error, no answer at all, or Dify's 400 while its plugin daemon is away."""
+Behind = Literal["chunk", "garbage"]
+"""What follows a 204 on the same connection, where nothing may: an empty chunk, or bytes that are no HTTP."""
 ErrorShape = Literal["message", "error", "error-object", "message-errors", "text"]
 """Langdock's error bodies: {message}, {error}, {error: {type, message}}, {message, errors: []} or text."""
 
@@ -45,7 +49,7 @@ class Mishap(StrEnum):
 class Faults:
     """Every fault a simulator knows; the default is a service that does nothing wrong.
 
-    :raises ConfigurationError: when a share is not between 0 and 1, a number is negative, or a word is unknown
+    :raises ConfigurationError: if a share is not between 0 and 1, a number is negative, or a word is unknown
     """
 
     # The documents that the simulator is born with: how many in each dataset are special. Read once, when it is made.
@@ -62,13 +66,27 @@ class Faults:
     nasty_names: bool = False
     """Some names have terminal escapes, HTML, spreadsheet formulas, line breaks."""
     ties: bool = False
-    """Many share one creation time and position, and their order differs from page to page: an id comes twice, another never."""
+    """Many share one creation time and position. As PostgreSQL does, each page orders them anew, by its size: an id comes twice
+    and another never, the same ones in every pass. Pages of 100 and of any other size together show all."""
+
+    # What a listing shows
+    total_off: int = 0
+    """Dify: its ``total`` is so many too high, or too low, for good."""
+    stale: float = 0.0
+    """It goes on showing a deleted document for so long."""
+    comes_back: float | None = None
+    """So long after a listing has shown a dataset empty, the documents that were deleted there are back."""
+    page_latency: float = 0.0
+    """How much longer a page of a listing takes than other requests."""
 
     # Dify's states
     guard: bool = False
     """DELETE of a document being indexed is answered 400 ``document_indexing`` (up to 0.3.27); else it is deleted, with orphans."""
     lock_for: float = 1.0
     """How long a PATCH of the status holds the indexing lock: until the worker has run; 600 (its life in Redis) with no worker."""
+    locks_left: int = 0
+    """So many documents keep the lock for ``lock_left_for``, although the worker has run: it was set after that."""
+    lock_left_for: float = 600.0
     redis_down: bool = False
     """Reads take 16 s; a DELETE answers 500 after 65 s and deletes nothing (measured on 1.14.2)."""
     postgres_down: bool = False
@@ -84,6 +102,8 @@ class Faults:
     """Refused requests fill the window too, as at Dify Cloud, where the window is written before it is checked."""
     clock_skew: float = 0.0
     """How far the server's wall clock (its Date) is ahead of ours; may be negative."""
+    pause_once: float | None = None
+    """The first document DELETE is answered 429 with this ``Retry-After``, though there is no such limit."""
 
     # What becomes of a document DELETE: shares, the n-th DELETE of all (from 1), and the tries of one document in order
     error_500: float = 0.0
@@ -99,6 +119,7 @@ class Faults:
     """A restart: everything is answered ``outage_status`` by the proxy for ``outage_for``."""
     outage_for: float = 5.0
     outage_status: Literal[502, 503, 504] = 503
+    preflight: Preflight | None = None
     vanish_after: int | None = None
     """The dataset of the last of them disappears."""
     vanished_400: float = 0.0
@@ -107,6 +128,13 @@ class Faults:
     """The key is refused from then on."""
     intercept: Intercept | None = None
     intercept_after: int = 0
+
+    # Headers, and what follows them
+    strip_version: int | None = None
+    """Dify: from the n-th answer on (1 is the first) a proxy takes ``X-Version`` and ``X-Env`` away."""
+    long_headers: bool = False
+    """Each answer has a header of 20 KiB."""
+    behind_204: Behind | None = None
 
     # Time and connections
     latency: float = 0.0
@@ -139,14 +167,20 @@ class Faults:
             raise ConfigurationError(f"the shares of mishaps add up to more than 1: {sum(self.shares.values()):g}")
         for each in fields(self):
             value = getattr(self, each.name)
-            if isinstance(value, int | float) and each.name != "clock_skew" and (value < 0 or math.isnan(value)):
+            if (
+                isinstance(value, int | float)
+                and each.name not in ("clock_skew", "total_off")
+                and (value < 0 or math.isnan(value))
+            ):
                 raise ConfigurationError(f"{each.name} cannot be negative: {value}")
-        if self.rate_limit == 0 or self.slots == 0:
-            raise ConfigurationError("rate_limit and slots are at least 1, or None for no limit")
+        if 0 in (self.rate_limit, self.slots, self.strip_version):
+            raise ConfigurationError("rate_limit, slots and strip_version are at least 1, or None")
         _known("rate_style", self.rate_style, get_args(RateStyle))
         _known("error_shape", self.error_shape, get_args(ErrorShape))
         _known("intercept", self.intercept, (None, *get_args(Intercept)))
         _known("outage_status", self.outage_status, (502, 503, 504))
+        _known("preflight", self.preflight, (None, *get_args(Preflight)))
+        _known("behind_204", self.behind_204, (None, *get_args(Behind)))
 
     @property
     def shares(self) -> dict[Mishap, float]:

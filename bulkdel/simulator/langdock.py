@@ -12,10 +12,10 @@ from typing import Any, ClassVar
 from urllib.parse import unquote
 
 from bulkdel.errors import ConfigurationError
+from bulkdel.simulator.answers import Ask, Cut, Reply
 from bulkdel.simulator.core import Simulator
-from bulkdel.simulator.faults import Faults, Mishap
-from bulkdel.simulator.replies import Ask, Cut, Reply
-from bulkdel.simulator.state import Dataset, Document
+from bulkdel.simulator.documents import Dataset, Document
+from bulkdel.simulator.faults import Faults
 
 FOLDER_FILES = 1000
 """The most files a folder holds."""
@@ -72,7 +72,16 @@ class LangdockSimulator(Simulator):
             case "text":
                 return Reply(status, message.encode(), {"Content-Type": "text/plain; charset=utf-8"})
 
+    def _broken(self) -> Reply:
+        return self._error(500, "api_error", "Internal server error")
+
+    def _billing_trouble(self) -> Reply:
+        return self._broken()
+
     # Routes
+
+    def _is_preflight(self, path: str) -> bool:
+        return path == f"{self._path}/knowledge"
 
     async def _answer(self, ask: Ask) -> Reply | Cut:
         if "Origin" in ask.headers or "Referer" in ask.headers:
@@ -86,7 +95,7 @@ class LangdockSimulator(Simulator):
                 return self._refuse(ask) or await self._work() or self._folders(ask)
             case "GET", ["knowledge", folder, "list"]:
                 found = self._admit(ask, folder, edit=False)
-                return found if isinstance(found, Reply) else await self._work() or self._files(found)
+                return found if isinstance(found, Reply) else await self._work(listing=True) or self._files(found)
             case "GET", ["knowledge", folder, file] if file not in RESERVED:
                 found = self._admit(ask, folder, edit=False)
                 return found if isinstance(found, Reply) else await self._work() or self._file(found, file)
@@ -99,7 +108,9 @@ class LangdockSimulator(Simulator):
                 return found
             case "DELETE", ["knowledge", folder, file] if file and file not in RESERVED:
                 found = self._admit(ask, folder, edit=True)
-                return found if isinstance(found, Reply) else await self._delete_file(ask, found, file)
+                if isinstance(found, Reply):
+                    return found
+                return await self._delete(file, lambda: self._delete_file(ask, folder, file))
             case _:
                 return self._nowhere(ask)
 
@@ -155,7 +166,7 @@ class LangdockSimulator(Simulator):
 
     def _files(self, folder: Dataset) -> Reply:
         now = self._store.clock()
-        files = [_file_shape(document, now) for document in folder.newest_first()]
+        files = [_file_shape(document, now) for document in self._listing(folder)]
         return self._reply(200, {"status": "success", "result": files})
 
     def _file(self, folder: Dataset, file: str) -> Reply:
@@ -168,27 +179,12 @@ class LangdockSimulator(Simulator):
             shape["syncMessage"] = "The file could not be processed"
         return self._reply(200, {"status": "success", "result": shape})
 
-    async def _delete_file(self, ask: Ask, folder: Dataset, file: str) -> Reply | Cut:
-        mishap = self._mishap(file)
-        if (refusal := await self._work()) is not None:
-            return refusal
-        if mishap is Mishap.RESET:
-            return Cut(reset=True)
-        if mishap in (Mishap.ERROR, Mishap.BILLING):
-            return self._error(500, "api_error", "Internal server error")
+    def _delete_file(self, ask: Ask, folder: str, file: str) -> Reply:
         # The folder may have vanished, or its sharing ended, while this request was being worked on.
-        found = self._admit(ask, folder.id, edit=True)
-        reply = found if isinstance(found, Reply) else self._really_delete(found, file)
-        match mishap:
-            case Mishap.ERROR_DELETED:
-                return self._error(500, "api_error", "Internal server error")
-            case Mishap.LOST:
-                return Cut(reset=False)
-            case None:
-                return reply
-
-    def _really_delete(self, folder: Dataset, file: str) -> Reply:
-        if self._delete(folder, file):
+        found = self._admit(ask, folder, edit=True)
+        if isinstance(found, Reply):
+            return found
+        if self._remove(found, file):
             return self._reply(200, {"status": "success", "message": "Attachment deleted"})
         status, code = (500, "api_error") if self.faults.missing_as_500 else (404, "not_found")
         return self._error(status, code, "Attachment not found")

@@ -8,9 +8,10 @@ import struct
 from collections.abc import Awaitable, Callable
 
 from aiohttp import web
+from aiohttp.abc import AbstractStreamWriter
 
 from bulkdel.errors import ConfigurationError
-from bulkdel.simulator.replies import Cut, Reply
+from bulkdel.simulator.answers import Cut, Reply
 
 LOOPBACK = ("127.0.0.1", "::1", "localhost")
 
@@ -18,8 +19,8 @@ LOOPBACK = ("127.0.0.1", "::1", "localhost")
 class Server:
     """An HTTP server that gives each request to ``handler`` and sends, or cuts, what comes back.
 
-    :raises ConfigurationError: when ``host`` is not a loopback address: a simulator deletes what it is told to, and its key
-        is no secret
+    :raises ConfigurationError: ``host`` is not a loopback address: a simulator deletes what it is asked to, and its key is no
+        secret
     """
 
     def __init__(
@@ -35,18 +36,16 @@ class Server:
         self.host = host
         self.port = port
         self._handler = handler
-        self._keepalive = keepalive
+        self._keepalive = 75.0 if keepalive is None else keepalive  # 75 s is nginx's idle time
         self._runner: web.ServerRunner | None = None
 
     async def start(self) -> None:
         """Listen; ``port`` 0 becomes the free port that was found.
 
-        :raises OSError: when the port is taken
+        :raises OSError: the port is taken
         """
-        # web.Server and not web.Application: one handler, no router, about twice the requests a second. 75 s is nginx's idle time.
-        server = web.Server(
-            self._respond, access_log=None, keepalive_timeout=75.0 if self._keepalive is None else self._keepalive
-        )
+        # web.Server and not web.Application: one handler, no router, about twice the requests a second.
+        server = web.Server(self._respond, access_log=None, keepalive_timeout=self._keepalive)
         # A request that hangs on purpose must not hold the end up: aiohttp would wait for it up to 60 s.
         runner = web.ServerRunner(server, shutdown_timeout=0.05)
         await runner.setup()
@@ -71,15 +70,37 @@ class Server:
         return f"http://{host}:{self.port}"
 
     async def _respond(self, request: web.BaseRequest) -> web.StreamResponse:
-        reply = await self._handler(request)
-        match reply:
-            case Reply():
+        match await self._handler(request):
+            case Reply(behind=behind) as reply if behind:
+                return _WithBytesBehind(reply)
+            case Reply() as reply:
                 return web.Response(status=reply.status, body=reply.body, headers=reply.headers)
             case Cut(reset=reset):
                 if request.transport is not None:
                     _end(request.transport, reset=reset)
                 # aiohttp ends the task of a connection that is gone when its handler is cancelled.
                 raise asyncio.CancelledError
+
+
+class _WithBytesBehind(web.Response):
+    """An answer without a body that other bytes follow in the same segment."""
+
+    def __init__(self, reply: Reply) -> None:
+        super().__init__(status=reply.status, headers=reply.headers)
+        lines = (f"HTTP/1.1 {self.status} {self.reason}", *(f"{name}: {text}" for name, text in reply.headers.items()))
+        self._raw = "\r\n".join((*lines, "", "")).encode() + reply.behind
+
+    @property
+    def keep_alive(self) -> bool:
+        return True
+
+    async def prepare(self, request: web.BaseRequest) -> AbstractStreamWriter | None:
+        if request.transport is not None:
+            request.transport.write(self._raw)
+        return None
+
+    async def write_eof(self, data: bytes = b"") -> None:
+        pass
 
 
 def _end(transport: asyncio.Transport, *, reset: bool) -> None:

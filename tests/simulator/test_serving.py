@@ -9,7 +9,7 @@ from typing import Any
 import aiohttp
 import pytest
 
-from bulkdel.simulator import DifySimulator, Faults, LangdockSimulator, RateStyle, Simulator, run_forever
+from bulkdel.simulator import DifySimulator, Faults, LangdockSimulator, RateStyle, Simulator
 from tests import virtual
 from tests.simulator.helpers import Answer, Client
 
@@ -286,33 +286,5 @@ def test_a_port_can_be_chosen_once() -> None:
         async with DifySimulator(documents=0) as simulator:
             with pytest.raises(OSError, match="address already in use"):
                 await DifySimulator(documents=0, port=simulator.port).start()
-
-    asyncio.run(main())
-
-
-def test_run_forever_says_where_it_is_and_ends_when_cancelled() -> None:
-    """It announces base URL, key and every dataset, serves, and closes its port when it is cancelled."""
-
-    async def main() -> None:
-        lines: list[str] = []
-        simulator = DifySimulator(documents=(7, 2))
-        said = asyncio.Event()
-
-        def announce(line: str) -> None:
-            lines.append(line)
-            if len(lines) == 4:
-                said.set()
-
-        task = asyncio.create_task(run_forever(simulator, announce))
-        await said.wait()
-        assert lines[0] == f"base URL: {simulator.base_url}"
-        assert lines[1] == f"key: {simulator.key}"
-        assert lines[2] == f"dataset: {simulator.dataset_ids[0]} (7 documents)"
-        client = Client(simulator)
-        assert (await client.ask("GET", "/datasets")).status == 200
-        task.cancel()
-        with pytest.raises(asyncio.CancelledError):
-            await task
-        assert (await client.ask("GET", "/datasets")).status == 0
 
     asyncio.run(main())

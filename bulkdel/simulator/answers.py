@@ -20,6 +20,8 @@ class Reply:
     status: int
     body: bytes = b""
     headers: Mapping[str, str] = field(default_factory=dict)
+    behind: bytes = b""
+    """What is sent behind it on the same connection, though no request asked for it."""
 
     def plus(self, headers: Mapping[str, str]) -> Reply:
         """Give the same answer with more headers."""
@@ -44,36 +46,38 @@ class Ask:
     body: bytes = b""
 
 
-def page(title: str, text: str) -> bytes:
-    """Make a small HTML page."""
-    return f"<!DOCTYPE html>\n<html><head><title>{title}</title></head>\n<body><h1>{title}</h1><p>{text}</p></body></html>\n".encode()
+def page(status: int, title: str, text: str, headers: Mapping[str, str]) -> Reply:
+    """Answer with a small HTML page."""
+    html = f"<!DOCTYPE html>\n<html><head><title>{title}</title></head>\n<body><h1>{title}</h1><p>{text}</p></body></html>\n"
+    return Reply(status, html.encode(), headers)
 
 
 def outage(status: int) -> Reply:
     """A gateway's own page while the service behind it is away: no JSON, no X-Version."""
-    phrase = HTTPStatus(status).phrase
-    return Reply(status, page(f"{status} {phrase}", "gateway"), {"Content-Type": "text/html", "Server": "gateway"})
+    title = f"{status} {HTTPStatus(status).phrase}"
+    return page(status, title, "gateway", {"Content-Type": "text/html", "Server": "gateway"})
 
 
 def intercepted(how: Intercept) -> Reply:
-    """What a login proxy or a firewall in front answers."""
+    """What a login proxy, a firewall or another service in front answers."""
     match how:
         case "login":
-            form = (
-                '<form method="post" action="/login"><input name="user"><input name="password" type="password"></form>'
-            )
-            return Reply(200, page("Sign in", form), {"Content-Type": HTML})
+            fields = '<input name="user"><input name="password" type="password">'
+            form = f'<form method="post" action="/login">{fields}</form>'
+            return page(200, "Sign in", form, {"Content-Type": HTML})
         case "redirect":
             return Reply(302, b"", {"Location": "/login?next=%2F", "Content-Type": HTML})
         case "forbidden":
-            return Reply(403, page("403 Forbidden", "Request blocked by policy."), {"Content-Type": "text/html"})
+            return page(403, "403 Forbidden", "Request blocked by policy.", {"Content-Type": "text/html"})
+        case "stand-in":
+            return Reply(200, b'{"data":[]}', {"Content-Type": JSON})
 
 
 def cloudflare_1015() -> Reply:
     """Cloudflare's own rate limit: an HTML page with 429, of which the service knows nothing."""
     text = "Too many requests came from your address. Please wait."
     headers = {"Content-Type": "text/html; charset=UTF-8", "Server": "cloudflare", "CF-RAY": "0000000000000000-FRA"}
-    return Reply(429, page("Error 1015: You are being rate limited", text), headers)
+    return page(429, "Error 1015: You are being rate limited", text, headers)
 
 
 def http_date(unix: float) -> str:
