@@ -64,6 +64,8 @@ def messages() -> Iterator[Message]:
         }
         silent = {id(node.value) for node in ast.walk(tree) if isinstance(node, ast.Expr)}  # docstrings
         silent |= {id(part) for node in ast.walk(tree) if isinstance(node, ast.JoinedStr) for part in node.values}
+        # What an answer is compared with are a service's words.
+        silent |= {id(part) for node in ast.walk(tree) if isinstance(node, ast.Compare) for part in ast.walk(node)}
         for node in ast.walk(tree):
             text = words(node) if isinstance(node, ast.expr) and id(node) not in silent else None
             if text is not None and " " in text.strip() and (id(node) in spoken or text[0].islower()):

@@ -9,6 +9,7 @@ import shlex
 import subprocess
 import sys
 import threading
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -17,11 +18,47 @@ from bulkdel.simulator import DifySimulator, Faults, LangdockSimulator
 from tests.cli.outside import Seen, invoke
 from tests.cli.service import clean
 
+ROOT = Path(__file__).parents[2]
+
 DONE = (0, 1)
 """Exit statuses of an example that did what it says; 1 is an archived document, which the services hold one of."""
 
 ASKS = ("purge", "delete", "resume", "job")
 """Commands that a person at a terminal is asked by; here nobody is, so that they get ``--yes``."""
+
+
+@dataclass(frozen=True)
+class Block:
+    """A fenced block: the heading above it, its language, its text."""
+
+    section: str
+    language: str
+    text: str
+
+
+class Page:
+    """The blocks of one README, by the heading that they stand under."""
+
+    def __init__(self, path: str) -> None:
+        self.path = path
+        self.text = (ROOT / path).read_text("utf-8")
+        self.blocks: list[Block] = []
+        section = ""
+        for found in re.finditer(r"^#{2,3} ([^\n]+)$|^```(\w*)\n(.*?)^```$", self.text, re.MULTILINE | re.DOTALL):
+            if found[1] is not None:
+                section = found[1]
+            else:
+                self.blocks.append(Block(section, found[2], found[3]))
+
+    @property
+    def kinds(self) -> set[tuple[str, str]]:
+        """The section and the language of each block: a new one needs a test that runs it."""
+        return {(block.section, block.language) for block in self.blocks}
+
+    def of(self, section: str, language: str) -> list[str]:
+        found = [block.text for block in self.blocks if (block.section, block.language) == (section, language)]
+        assert found, f"{self.path} has no {language} block under {section}"
+        return found
 
 
 class Stage:
@@ -157,6 +194,3 @@ class Stage:
         program.chmod(0o755)
         environ = clean() | self.environ | {"PATH": f"{folder}:{os.environ['PATH']}", "PYTHONPATH": str(ROOT)}
         return subprocess.run(["sh", "-c", script], env=environ, capture_output=True, text=True, timeout=60)
-
-
-ROOT = Path(__file__).parents[2]

@@ -1,4 +1,4 @@
-"""README's container: its file carried out instruction by instruction, without an engine, in a folder that stands for the root."""
+"""The container of bulkdel/cli/README.md: its file carried out instruction by instruction, without an engine, in a folder that stands for the root."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from typing import Any
 import yaml
 
 from tests.readme.stage import ROOT, Stage
-from tests.readme.test_readme import of
+from tests.readme.test_automation import of
 
 PROJECT: dict[str, Any] = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
 
