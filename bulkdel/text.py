@@ -17,8 +17,17 @@ _BLANK = re.compile(
 )
 _PLAIN = re.compile(r"[ -~]*")
 _ANSI = re.compile("(?:\x1b\\[|\x9b)[0-?]*[ -/]*[@-~]|\x1b\\][^\x07\x1b]*(?:\x07|\x1b\\\\)?|\x1b[@-_]?")
-# Spreadsheets read a cell that begins with one of these as a formula: https://owasp.org/www-community/attacks/CSV_Injection
-_FORMULA = ("=", "+", "-", "@", "\t", "\r", "\uff1d", "\uff0b", "\uff0d", "\uff20")
+# Spreadsheets read a cell that begins with one of these as a formula (https://owasp.org/www-community/attacks/CSV_Injection),
+# with # as an error; the apostrophe is ours.
+_FORMULA = ("=", "+", "-", "@", "\t", "\r", "\uff1d", "\uff0b", "\uff0d", "\uff20", "#", "'")
+# Words that a spreadsheet reads as part of a number, a time or a date, in the languages of most spreadsheets.
+_DATE_WORDS = (
+    " e a am p pm h january february march april may june july august september october november december januar februar märz mai"
+    " juni juli oktober dezember janvier février mars avril juin juillet août septembre octobre novembre décembre enero febrero marzo"
+    " abril mayo junio julio agosto septiembre octubre noviembre diciembre gennaio febbraio aprile maggio giugno luglio settembre"
+    " ottobre dicembre "
+)
+_LOGICAL = {"true", "false", "wahr", "falsch", "vrai", "faux", "verdadero", "falso", "vero"}
 
 MAX_WORDS = 500
 """Characters of a service's message or a name that are kept; real ones stay below 300."""
@@ -38,10 +47,26 @@ def sanitize(words: str, limit: int = MAX_WORDS) -> str:
     return flat
 
 
-def sanitize_cell(words: str, limit: int = MAX_WORDS) -> str:
-    """Sanitized words for a spreadsheet cell: what would be read as a formula gets an apostrophe in front."""
-    flat = sanitize(words, limit)
-    return "'" + flat if flat.lstrip().startswith(_FORMULA) else flat
+def write_cell(text: str) -> str:
+    """``text`` for a cell of a CSV file: an apostrophe in front keeps a spreadsheet from reading it as a formula, number or date."""
+    return "'" + text if _is_data(text) else text
+
+
+def read_cell(cell: str) -> str:
+    """The text that ``write_cell`` made this cell of."""
+    return cell[1:] if cell.startswith("'") and _is_data(cell[1:]) else cell
+
+
+def _is_data(text: str) -> bool:
+    """Whether a spreadsheet may read ``text`` as something else than text: ``=1``, ``1e5``, ``007``, ``3-4``, ``5 Mai``, ``TRUE``."""
+    if text.lstrip().startswith(_FORMULA):
+        return True
+    plain = text.casefold().strip()
+    if not any(map(str.isdigit, plain)):
+        return plain in _LOGICAL
+    # A month may be cut to three letters or more, the other words may not.
+    words = (found[0] for found in re.finditer(r"[^\W\d_]+", plain))
+    return all(f" {word}{'' if len(word) > 2 else ' '}" in _DATE_WORDS for word in words)
 
 
 def pluralize(n: int, what: str) -> str:
@@ -52,7 +77,7 @@ def pluralize(n: int, what: str) -> str:
 def title(provider: str, dataset: str, name: str) -> str:
     """``dify / Manuals (0b7c…)``, or the id alone if there is no name."""
     called = sanitize(name, NAME)
-    identity = sanitize(dataset)
+    identity = show_invisible(dataset)
     return f"{provider} / {called} ({identity})" if called else f"{provider} / {identity}"
 
 
@@ -63,8 +88,12 @@ def has_invisible(text: str) -> bool:
 
 def show_invisible(text: str, limit: int = MAX_WORDS) -> str:
     """``text`` with each character that cannot be seen as its escape: ``att_x\\u200b``."""
-    shown = (ascii(character)[1:-1] if has_invisible(character) else character for character in text[:limit])
-    return sanitize("".join(shown), limit)
+    if len(text) <= limit and _PLAIN.fullmatch(text) is not None:
+        return text
+    shown = "".join(
+        ascii(character)[1:-1] if has_invisible(character) else character for character in text[: limit + 1]
+    )
+    return shown if len(shown) <= limit else shown[: limit - 1] + "…"
 
 
 def format_duration(seconds: float) -> str:
@@ -115,4 +144,4 @@ def _formatted(moment: float, form: str) -> str:
 
 
 # The names before the move, until every package uses the new ones.
-safe, safe_cell, many = sanitize, sanitize_cell, pluralize
+safe, many = sanitize, pluralize

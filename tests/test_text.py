@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import re
 import unicodedata
 
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from bulkdel.text import MAX_WORDS, has_invisible, safe, safe_cell, show_invisible
+from bulkdel.text import MAX_WORDS, has_invisible, read_cell, sanitize, show_invisible, write_cell
 
 NASTY = st.text(
     st.one_of(
@@ -43,9 +44,9 @@ NASTY = st.text(
         ("<b>&amp;", "<b>&amp;"),
     ],
 )
-def test_words_are_made_safe(words: str, shown: str) -> None:
+def test_words_are_made_sanitize(words: str, shown: str) -> None:
     """Escapes go whole, controls and invisible characters become a blank, everything else stays."""
-    assert safe(words) == shown
+    assert sanitize(words) == shown
 
 
 @given(NASTY)
@@ -54,13 +55,13 @@ def test_words_are_made_safe(words: str, shown: str) -> None:
 @example("\x9b\x9b" * 20)
 def test_nothing_that_acts_is_left(words: str) -> None:
     """No control, no half character, no separator but the blank, no direction trick; one line, and safe again is the same."""
-    shown = safe(words)
+    shown = sanitize(words)
     assert not {unicodedata.category(character) for character in shown} & {"Cc", "Cs", "Zl", "Zp"}
     assert not {unicodedata.bidirectional(character) for character in shown} & {
         "LRE", "RLE", "LRO", "RLO", "PDF", "LRI", "RLI", "FSI", "PDI",
     }  # fmt: skip
     assert len(shown.splitlines()) <= 1
-    assert safe(shown) == shown
+    assert sanitize(shown) == shown
     shown.encode()
 
 
@@ -69,7 +70,7 @@ def test_nothing_that_acts_is_left(words: str) -> None:
 )
 def test_words_are_never_longer_than_the_limit(words: str, limit: int) -> None:
     """What was left out is shown by an ellipsis."""
-    shown = safe(words, limit)
+    shown = sanitize(words, limit)
     assert len(shown) <= limit
     if len(words) > 4 * limit:
         assert shown.endswith("…")
@@ -77,30 +78,66 @@ def test_words_are_never_longer_than_the_limit(words: str, limit: int) -> None:
 
 def test_a_flood_is_cheap_and_cut() -> None:
     """A message of megabytes is looked at only as far as it is shown."""
-    assert safe("x" * 10_000_000) == "x" * (MAX_WORDS - 1) + "…"
-    assert len(safe("\x1b" * 10_000_000)) <= MAX_WORDS
+    assert sanitize("x" * 10_000_000) == "x" * (MAX_WORDS - 1) + "…"
+    assert len(sanitize("\x1b" * 10_000_000)) <= MAX_WORDS
 
 
 def test_words_that_fit_are_not_cut() -> None:
     """Exactly the limit is not over it."""
-    assert safe("x" * MAX_WORDS) == "x" * MAX_WORDS
-    assert safe("é" * MAX_WORDS) == "é" * MAX_WORDS
+    assert sanitize("x" * MAX_WORDS) == "x" * MAX_WORDS
+    assert sanitize("é" * MAX_WORDS) == "é" * MAX_WORDS
+
+
+TEXTS = st.one_of(
+    NASTY,
+    st.from_regex(r"'*[-+=]?[0-9]{1,20}([.,:/ -][0-9]{1,4})*(e[0-9]+|%| ?am| mai| Sept)?", fullmatch=True),
+    st.sampled_from(
+        ["1e5", "00042", "12345678901234567890", "TRUE", "3-4", "MAR1", "1 Dez 2024", "#N/A", "'1e5", "''=1", "½", "٣"]
+    ),
+)
 
 
 @pytest.mark.parametrize(
-    "words", ["=1+1", "+1", "-1", "@SUM(A1)", "\t=1", "\r=1", " =1", "＝1", "＋1", "－1", "＠x", "\u200b=1"]
+    "text",
+    [
+        "=1+1", "+1", "-1", "@SUM(A1)", "\t=1", " =1", "＝1", "＋1", "－1", "＠x", "1e5", "007", "12345678901234567890", "1,5", "1/2",
+        "12:30", "3-4", "2024-01-05", "5 Mai", "MAR1", "dec-12", "1.2.", "50 %", "TRUE", "wahr", "#REF!", "9 am", "1E+05",
+    ],
+)  # fmt: skip
+def test_what_a_spreadsheet_would_change_is_kept(text: str) -> None:
+    """A formula, a number, a date, a time or a logical value has an apostrophe in front, and so is text."""
+    assert write_cell(text) == f"'{text}"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "0b7c6f1e-0000-4000-8000-000000000001",
+        "att_1",
+        "doc-17",
+        "report 2024.pdf",
+        "deleted",
+        "",
+        "2026-01-31T18:00:05+00:00",
+    ],
 )
-def test_a_formula_is_no_formula_in_a_spreadsheet(words: str) -> None:
-    """A cell that a spreadsheet would compute begins with an apostrophe."""
-    assert safe_cell(words).startswith("'")
+def test_plain_text_stays_as_it_is(text: str) -> None:
+    """Real ids and names are written without anything added."""
+    assert write_cell(text) == text
 
 
-@given(NASTY)
-def test_a_cell_never_begins_like_a_formula(words: str) -> None:
-    """Whatever the name, and otherwise unchanged."""
-    cell = safe_cell(words)
+@given(TEXTS)
+def test_a_cell_is_read_back_as_it_was_written(text: str) -> None:
+    """Whatever the text, also one that begins with an apostrophe of its own."""
+    assert read_cell(write_cell(text)) == text
+
+
+@given(TEXTS)
+def test_no_cell_is_a_formula_or_a_number(text: str) -> None:
+    """S20: nothing that a spreadsheet computes or counts with."""
+    cell = write_cell(text)
     assert not cell.lstrip().startswith(("=", "+", "-", "@", "\t", "\r", "＝", "＋", "－", "＠"))
-    assert cell.removeprefix("'") == safe(words).removeprefix("'")
+    assert re.fullmatch(r"\s*[-+]?(\d[\d.,]*|\.\d+)(e[-+]?\d+)?\s*%?\s*", cell, re.IGNORECASE) is None
 
 
 HIDDEN = [

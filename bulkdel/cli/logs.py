@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, assert_never
 from bulkdel import events
 from bulkdel.cli.screen import Screen
 from bulkdel.render.wording import format_rate, learned
-from bulkdel.text import format_duration, pluralize, sanitize
+from bulkdel.text import format_duration, pluralize, sanitize, show_invisible
 
 if TYPE_CHECKING:
     from structlog.stdlib import BoundLogger
@@ -151,7 +151,7 @@ def entry(event: events.Event) -> Entry:
     """What the log says of an event, at the level that its consequences deserve."""
     match event:
         case events.Listed():
-            dataset, name = sanitize(event.dataset), sanitize(event.name)
+            dataset, name = show_invisible(event.dataset), sanitize(event.name)
             documents = pluralize(event.listed, "document")
             return Entry(
                 logging.INFO, "listed", f"listed {name or dataset}: {documents}, {event.selected} selected",
@@ -160,11 +160,11 @@ def entry(event: events.Event) -> Entry:
         case events.Settled():
             return _settled(event)
         case events.Requeued():
-            document, reason = sanitize(event.target.document), sanitize(event.reason)
+            document, reason = show_invisible(event.target.document), sanitize(event.reason)
             again = f"asked again in {format_duration(event.seconds)} ({event.cause.replace('_', ' ')})"
             return Entry(
                 logging.DEBUG, "requeued", f"{again}: {document}: {reason}",
-                {"dataset": sanitize(event.target.dataset), "document": document, "cause": event.cause, "reason": reason,
+                {"dataset": show_invisible(event.target.dataset), "document": document, "cause": event.cause, "reason": reason,
                  "seconds": round(event.seconds, 3)},
             )  # fmt: skip
         case events.Paused():
@@ -191,11 +191,11 @@ def entry(event: events.Event) -> Entry:
 
 def _settled(event: events.Settled) -> Entry:
     settled = event.settled
-    document, name, reason = (sanitize(words) for words in (settled.target.document, settled.name, settled.reason))
+    document, name, reason = show_invisible(settled.target.document), sanitize(settled.name), sanitize(settled.reason)
     outcome = settled.outcome.replace("_", " ")
     called = f"{name} ({document})" if name else document
     fields = {
-        "dataset": sanitize(settled.target.dataset),
+        "dataset": show_invisible(settled.target.dataset),
         "document": document,
         "name": name,
         "outcome": settled.outcome,
@@ -212,7 +212,7 @@ def _stopped(event: events.Stopped) -> Entry:
     fields = {"provider": event.provider, "reason": sanitize(event.reason)}
     called = event.provider
     if event.dataset:
-        fields["dataset"] = sanitize(event.dataset)
+        fields["dataset"] = show_invisible(event.dataset)
         called = f"{called} / {fields['dataset']}"
     words = f"{called} stopped: {fields['reason']}"
     if event.hint:
@@ -222,7 +222,7 @@ def _stopped(event: events.Stopped) -> Entry:
 
 
 def _verified(event: events.Verified) -> Entry:
-    dataset, name = sanitize(event.dataset), sanitize(event.name)
+    dataset, name = show_invisible(event.dataset), sanitize(event.name)
     parts = [f"{event.remaining} still there" if event.remaining else "empty"]
     parts += [f"{event.new} of them new"] if event.new else []
     whole = "all" if event.skipped == event.remaining else str(event.skipped)

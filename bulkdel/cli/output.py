@@ -15,7 +15,7 @@ import click
 from bulkdel.cli.context import AppContext
 from bulkdel.errors import BulkdelError, ConfigurationError
 from bulkdel.model import ANSWER_LOST, FULFILLED, Outcome, Settled
-from bulkdel.text import NAME, sanitize
+from bulkdel.text import NAME, sanitize, show_invisible
 
 
 def check_streams(settled: str | None, *, as_json: bool) -> None:
@@ -85,7 +85,7 @@ class Samples:
     def words(self, outcome: Outcome) -> list[str]:
         """``document (name): reason``, a line for each."""
         return [
-            f"{sanitize(s.target.document, NAME)}{f' ({sanitize(s.name, NAME)})' if s.name else ''}:"
+            f"{show_invisible(s.target.document, NAME)}{f' ({sanitize(s.name, NAME)})' if s.name else ''}:"
             f" {sanitize(s.reason, 160) or 'no reason given'}"
             for s in self.by_outcome.get(outcome, [])
         ]

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Literal, assert_never
 from bulkdel.cli.screen import Screen
 from bulkdel.engine.progress import Progress
 from bulkdel.render.wording import format_rate
-from bulkdel.text import format_duration, format_measured, pluralize, sanitize
+from bulkdel.text import format_duration, format_measured, pluralize, sanitize, show_invisible
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -168,7 +168,7 @@ def active_datasets(progress: Progress, shown: int = 6) -> list[str]:
     lines = []
     for d in active[:shown]:
         rejected = f", {d.rejected} rejected" if d.rejected else ""
-        called = sanitize(d.name or d.dataset, 40)
+        called = sanitize(d.name, 40) or show_invisible(d.dataset, 40)
         lines.append(f"{called}: {d.deleted} of {d.selected} deleted{rejected}, {d.left} to go")
     if len(active) > shown:
         lines.append(f"and {pluralize(len(active) - shown, 'more dataset')}")

@@ -13,7 +13,7 @@ from bulkdel.model import FULFILLED, Outcome, Policy
 from bulkdel.render.plan import describe, forecast
 from bulkdel.render.wording import ADVICE, costs, dataset_lines, headline
 from bulkdel.report import FIRST, DatasetReport, Plan, Report
-from bulkdel.text import NAME, sanitize, title
+from bulkdel.text import NAME, sanitize, show_invisible, title
 
 
 def text(report: Report, samples: Samples, *, plan: Plan | None = None, policy: Policy | None = None) -> list[str]:
@@ -102,7 +102,7 @@ def table(datasets: Sequence[DatasetReport], columns: int = 80) -> list[str]:
     for heading in headings:
         grid.add_column(heading.replace(" ", "\n"), justify="right", vertical="bottom")
     for d, row in zip(datasets, rows, strict=True):
-        cells = [sanitize(d.name, NAME) or sanitize(d.dataset), *(str(row[heading]) for heading in headings)]
+        cells = [sanitize(d.name, NAME) or show_invisible(d.dataset), *(str(row[heading]) for heading in headings)]
         grid.add_row(*map(Text, [d.provider, *cells] if several else cells))
     return [line for line in drawn(grid, columns) if line]
 

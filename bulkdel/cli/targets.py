@@ -14,7 +14,7 @@ from typing import BinaryIO
 
 from bulkdel.errors import ConfigurationError, TargetFileError
 from bulkdel.model import Target
-from bulkdel.text import sanitize
+from bulkdel.text import read_cell, sanitize
 
 LONGEST_LINE = 1024 * 1024
 """Characters in one line; an id is below 100, and a line of a mebibyte is not a target but the wrong file."""
@@ -163,8 +163,8 @@ def _csv(lines: _Lines, build: Build) -> Iterator[Target]:
             raise lines.wrong(
                 f"{len(row)} columns where the header has {len(columns)}: {_short(','.join(row))}", number
             )
-        yield build(number, row[dataset_at].strip(), row[document_at].strip(),
-                    None if provider_at is None else row[provider_at].strip())  # fmt: skip
+        yield build(number, read_cell(row[dataset_at].strip()), read_cell(row[document_at].strip()),
+                    None if provider_at is None else read_cell(row[provider_at].strip()))  # fmt: skip
 
 
 def _rows(lines: _Lines) -> Iterator[tuple[int, list[str]]]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from bulkdel.model import Policy
 from bulkdel.render.wording import format_rate, learned
 from bulkdel.report import Plan, PlannedDataset
-from bulkdel.text import NAME, format_day, format_duration, pluralize, sanitize, title
+from bulkdel.text import NAME, format_day, format_duration, pluralize, sanitize, show_invisible, title
 
 
 def describe(plan: Plan, policy: Policy, *, shown: int | None = 20, named: int = 0) -> list[str]:
@@ -96,5 +96,8 @@ def _documents(dataset: PlannedDataset, policy: Policy, named: int) -> list[str]
         return []
     becomes = "to delete" if to_delete(dataset, policy) == dataset.selected else "selected"
     these = f"all {len(first)}" if len(first) == dataset.selected else f"the first {len(first)} of {dataset.selected}"
-    words = [f"  {sanitize(i)} ({sanitize(name, NAME)})" if name else f"  {sanitize(i)}" for i, name in first]
-    return [f"{these} {becomes}:", *words]
+    called = (f" ({sanitize(name, NAME)})" if name else "" for _, name in first)
+    return [
+        f"{these} {becomes}:",
+        *(f"  {show_invisible(i)}{name}" for (i, _), name in zip(first, called, strict=True)),
+    ]

@@ -13,7 +13,7 @@ from bulkdel.render.wording import ADVICE, costs, counted, dataset_lines, headli
 from bulkdel.report import Report
 from bulkdel.store import PlannedRow, Run, Session
 from bulkdel.store.recorded import recorded_report, unread
-from bulkdel.text import format_day, format_duration, format_time, pluralize, sanitize, title
+from bulkdel.text import format_day, format_duration, format_time, pluralize, sanitize, show_invisible, title
 
 
 def text(run: Run) -> Iterator[str]:
@@ -174,5 +174,5 @@ def _ending(settled: Settled, several: bool) -> str:
 
 def _document(dataset: str, document: str, name: str, several: bool) -> str:
     """A document, with its dataset if the run has several."""
-    place = f"{sanitize(dataset)} / {sanitize(document)}" if several else sanitize(document)
+    place = f"{show_invisible(dataset)} / {show_invisible(document)}" if several else show_invisible(document)
     return f"{place} ({sanitize(name, 120)})" if name else place

@@ -19,6 +19,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from bulkdel.cli import targets
 from bulkdel.cli.commands.runs import lines
 from bulkdel.errors import ConfigurationError
 from bulkdel.model import Document, Settled, Target
@@ -27,16 +28,19 @@ from bulkdel.render.csv import COLUMNS
 from bulkdel.render.overview import overview
 from bulkdel.render.saving import save
 from bulkdel.store import Run, RunFile
+from tests.cli.inside import command
+from tests.engine.world import Service
 from tests.store.helpers import ending, handed, header, listed
 
 ROOT = Path(__file__).parents[2]
 
 
-def made(path: Path, *, count: int = 10, names: Sequence[str] = ()) -> Path:
-    """A run of ``count`` documents, or of ``names``: of three one is deleted, one refused, one left open."""
+def made(path: Path, *, count: int = 10, names: Sequence[str] = (), ids: Sequence[str] = ()) -> Path:
+    """A run of ``count`` documents, or of ``names`` or ``ids``: of three one is deleted, one refused, one left open."""
 
     async def main() -> None:
-        rows = [(Document(f"doc-{n}", name), "") for n, name in enumerate(names, 1)] or listed(count)
+        rows = [(Document(f"doc-{n}", name), "") for n, name in enumerate(names, 1)]
+        rows = rows or [(Document(id, "a name"), "") for id in ids] or listed(count)
         async with await RunFile.create(path, header()) as run:
             key = await run.add_dataset("dify", "ds", "Things")
             await run.add_documents(key, rows)
@@ -95,6 +99,41 @@ def test_no_cell_is_a_formula(tmp_path_factory: pytest.TempPathFactory, names: l
         assert len(row) == len(COLUMNS)
         assert all(not cell.lstrip().startswith(("=", "+", "-", "@", "＝")) for cell in row)
         assert not any(character in cell for cell in row for character in "\x1b\t\r\n\u202e")
+
+
+IDS = (
+    "1e5",
+    "12345678901234567890",
+    "007",
+    "1/2",
+    "TRUE",
+    "=1+1",
+    "-5",
+    "'quoted",
+    "''1",
+    "mai 5",
+    "plain-id",
+    "x" * 600,
+)
+
+
+def test_a_csv_file_is_read_back_to_the_same_ids(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """$ bulkdel report RUN --format csv -o FILE, then FILE as targets: a spreadsheet changes no id, and neither do we."""
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
+    path, out = made(tmp_path / "a.run", ids=IDS), tmp_path / "a.csv"
+    assert command(Service(), "report", str(path), "--format", "csv", "-o", str(out)).status == 0
+    assert out.read_bytes().startswith(b"\xef\xbb\xbfprovider,dataset,document,")
+    with open(out, "rb") as source:
+        found = [target.document for target in targets.read(source, "a.csv", "dify")]
+    assert sorted(found) == sorted(IDS)
+
+
+def test_invisible_characters_of_ids_are_shown(tmp_path: Path) -> None:
+    """In every format an id with a character that cannot be seen is told from the one without it."""
+    path = made(tmp_path / "a.run", ids=("att_x", "att_x\u200b"))
+    for form in ("text", "csv", "html"):
+        assert "att_x\\u200b" in told(path, form).replace("\\\\", "\\")
+    assert "att_x\\u200b" in told(path, "jsonl")
 
 
 def test_the_digest_can_be_computed_from_the_lines(tmp_path: Path) -> None:

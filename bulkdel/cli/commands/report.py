@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from itertools import chain
 from pathlib import Path
 from typing import Any, get_args
 
@@ -24,7 +25,7 @@ text   for people: the summary first, each dataset, every rejected document with
        reason, what is left; of a plan everything that it would delete or leave
 json   the account as one JSON object
 jsonl  every document with its ending, one JSON object a line, as of --settled
-csv    the same for a spreadsheet
+csv    the same for a spreadsheet, which keeps every id as it is; bulkdel delete reads it
 html   one page with plots and searchable lists, in a file that needs no network
        (up to 100,000 documents)
 \b
@@ -58,7 +59,8 @@ def report(app: AppContext, /, run: str, form: Format, output: Path | None) -> i
         pieces = render(there, form)
         if output is not None and to_file:
             try:
-                save(output, pieces)
+                # A spreadsheet takes a CSV file without a byte-order mark for one of its own encoding.
+                save(output, chain(["\ufeff"], pieces) if form == "csv" else pieces)
             except OSError as error:
                 raise ConfigurationError(f"cannot write the report to {output}: {error.strerror or error}") from None
             return 0

@@ -25,7 +25,7 @@ from bulkdel.render.wording import ADVICE, CAUSES, costs, dataset_lines
 from bulkdel.report import Report
 from bulkdel.store import PlannedRow, Run
 from bulkdel.store.recorded import recorded_report
-from bulkdel.text import NAME, format_duration, pluralize, sanitize, title
+from bulkdel.text import NAME, format_duration, pluralize, sanitize, show_invisible, title
 
 Row = tuple[int, str, str, str, str, int, int | None]
 """Dataset (its place), document, name, outcome, reason, attempts, when (Unix milliseconds)."""
@@ -74,7 +74,7 @@ def page(run: Run, *, most: int = 100_000) -> Iterator[str]:
         reasons=[] if state == "planned" else list(_reasons(run, report)),
         timelines=[(timeline, _figures(timeline), list(_shares(timeline))) for timeline in timelines(run)],
         datasets=[(title(d.provider, d.dataset, d.name), d, dataset_lines(d, named=None)) for d in report.datasets],
-        places=[[d.provider, d.dataset, sanitize(d.name)] for d in report.datasets],
+        places=[[d.provider, show_invisible(d.dataset), sanitize(d.name)] for d in report.datasets],
         lists=_lists(run, report, most),
         most=most,
         resumable=worth_resuming(run),
@@ -86,7 +86,7 @@ def _page_title(run: Run, report: Report) -> str:
     """What the page is of, for tabs, bookmarks and printed pages: what was done, where, how it ended, which run."""
     if len(report.datasets) == 1:
         (one,) = report.datasets
-        where = f"{sanitize(one.name, NAME) or sanitize(one.dataset, NAME)} ({sanitize(one.provider, NAME)})"
+        where = f"{sanitize(one.name, NAME) or show_invisible(one.dataset, NAME)} ({sanitize(one.provider, NAME)})"
     else:
         providers = ", ".join(sanitize(p.name, NAME) for p in run.header.providers)
         where = f"{pluralize(len(report.datasets), 'dataset')} ({sanitize(providers, NAME)})"
@@ -126,7 +126,7 @@ def _lists(run: Run, report: Report, most: int) -> Iterator[Listing]:
         when = round(settled.settled_at * 1000) if settled.settled_at else None
         words = ended or settled.outcome.replace("_", " ")
         place = places[target.provider, target.dataset]
-        return place, target.document, settled.name, words, settled.reason, settled.attempts, when
+        return place, show_invisible(target.document), settled.name, words, settled.reason, settled.attempts, when
 
     def listing(id: str, called: str, total: int, rows: Iterator[Row]) -> Listing:
         return Listing(id, called, total, islice(rows, most))
