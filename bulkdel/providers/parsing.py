@@ -64,8 +64,8 @@ class ParsedAnswer(NamedTuple):
 
 
 def parse_json(answer: Answer) -> object:
-    """The answer's JSON value, whatever its content type says; ``NOT_JSON`` if it is none or was cut."""
-    if answer.cut or not answer.body:
+    """The answer's JSON value, whatever its content type says; ``NOT_JSON`` if it is none or did not come whole."""
+    if answer.cut or answer.broken or not answer.body:
         return NOT_JSON
     try:
         value: object = json.loads(answer.body)
@@ -80,8 +80,10 @@ def is_markup(answer: Answer) -> bool:
 
 
 def broke_off(answer: Answer) -> bool:
-    """Whether the body began as JSON and is none: the service's own answer, cut short on its way."""
-    return not answer.cut and parse_json(answer) is NOT_JSON and answer.body.lstrip()[:1] in (b"{", b"[")
+    """Whether the body did not come whole, or began as JSON and is none: the service's own answer, cut short on its way."""
+    return (
+        answer.broken or not answer.cut and parse_json(answer) is NOT_JSON and answer.body.lstrip()[:1] in (b"{", b"[")
+    )
 
 
 def plain_text(answer: Answer) -> str:

@@ -43,14 +43,16 @@ class Request(NamedTuple):
 class Answer(NamedTuple):
     """What a service answered: ``headers`` has lower-case keys (or ignores case); ``body`` is cut at ``Request.max_body``.
 
-    ``cut`` is True if the body was longer than that. A body that ended early is no Answer but a Lost. ``mark_stripped``: the
-    engine has seen answers that ``Provider.lacks_mark`` knows, so that the absence of the service's mark says nothing.
+    ``cut`` is True if the body was longer than that. ``broken``: the status line and headers came, and the body stopped early or
+    made no sense. Only a 2xx comes so, because its status alone says what was done; anything else that breaks is a ``Lost``.
+    ``mark_stripped``: the engine has seen answers that ``Provider.lacks_mark`` knows, so that the absence of the service's mark says nothing.
     """
 
     status: int
     headers: Mapping[str, str] = {}
     body: bytes = b""
     cut: bool = False
+    broken: bool = False
     mark_stripped: bool = False
 
 

@@ -49,6 +49,7 @@ ROWS: list[tuple[str, Reply, type, dict[str, Any]]] = [
     ("200 the words without success", langdock_answer(200, {"message": "Attachment deleted"}), StopProvider, {}),
     ("200 error", langdock_answer(200, {"status": "error", "message": "Attachment deleted"}), StopProvider, {}),
     ("200 cut", Answer(200, {}, b'{"status":"success","message":"Attachment deleted"} ', cut=True), StopProvider, {}),
+    ("200 broken", langdock_answer(200, b'{"sta')._replace(broken=True), Requeue, {"doubt": True}),
     ("201", langdock_answer(201, SUCCESS), StopProvider, {}),
     ("204", langdock_answer(204), StopProvider, {}),
     ("400", langdock_answer(400, {"message": "Invalid id"}), Reject, {"outcome": "refused", "reason": "Invalid id"}),
