@@ -181,11 +181,7 @@ class Dify(JsonApi):
             return common
         if self.is_dataset_gone(answer) or answer.status == 403:
             return StopDataset(answer.reason)
-        if answer.status == 200 and self.match_id(answer.value, target.dataset) is not None:
-            return Requeue("unclear", "the service said that the dataset is not there, but it is", step="delete")
-        if 200 <= answer.status < 300 and not isinstance(answer.value, dict):
-            return self.unexpected_service(answer)
-        return Requeue("unclear", answer.reason, step="delete")
+        return self.read_presence(answer, target.dataset, "the service said that the dataset is not there, but it is")
 
     def _read_status(self, step: str, answer: ParsedAnswer) -> Verdict:
         """Un-archive safely: disable (completed documents only), un_archive until it is accepted, then DELETE."""

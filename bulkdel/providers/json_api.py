@@ -212,8 +212,12 @@ class JsonApi(Bearer, ABC):
             return StopDataset(answer.reason)
         if answer.status == 404 and self.after_404 != "check":
             return Ask(self.after_404, answer.reason)
-        if answer.status == 200 and self.match_id(answer.value, asked.target.document) is not None:
-            return Requeue("unclear", "still there", step="delete")
+        return self.read_presence(answer, asked.target.document, "still there")
+
+    def read_presence(self, answer: ParsedAnswer, id: str, reason: str) -> Requeue | StopProvider:
+        """The delete is asked again: for ``reason`` if what has this id was shown, else for what came instead."""
+        if answer.status == 200 and self.match_id(answer.value, id) is not None:
+            return Requeue("unclear", reason, step="delete")
         if 200 <= answer.status < 300 and not isinstance(answer.value, dict):
             return self.unexpected_service(answer)
         return Requeue("unclear", answer.reason, step="delete")
