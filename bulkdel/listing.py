@@ -25,7 +25,10 @@ class Failed:
 
 @dataclass(frozen=True, slots=True)
 class DatasetListing:
-    """The datasets that a key sees; ``failure`` says why the list is not whole, empty if it is."""
+    """The datasets that a key sees; ``failure`` says why the list is not whole, empty if it is.
+
+    ``hint`` says what to do about it, or what the user should know if the key sees none.
+    """
 
     datasets: tuple[Dataset, ...]
     status: RunStatus = "complete"
@@ -139,7 +142,7 @@ async def list_datasets(call: Call, provider: str) -> DatasetListing:
             case Page():
                 found.update((dataset.id, dataset) for dataset in page.items)
                 if page.next is None:
-                    return DatasetListing(tuple(found.values()))
+                    return DatasetListing(tuple(found.values()), hint="" if found else page.note)
                 if page.next in seen:
                     return broken_off("incomplete", "the service's list of datasets has no end: it repeats a cursor")
                 seen.add(page.next)

@@ -14,6 +14,7 @@ from bulkdel.engine.call import Call
 from bulkdel.engine.channel import Channel
 from bulkdel.engine.engine import LaneOf
 from bulkdel.engine.lane import Lane
+from bulkdel.engine.marks import MarkAwareWire
 from bulkdel.engine.progress import Progress
 from bulkdel.engine.results import Consumer, Journal
 from bulkdel.engine.stop import StopReason
@@ -66,7 +67,7 @@ class Channels:
         try:
             for name, provider in self.providers.items():
                 wire = await self._stack.enter_async_context(self._connect(provider))
-                channel = self._channels[name] = self._make(provider, wire)
+                channel = self._channels[name] = self._make(provider, MarkAwareWire(wire, provider))
                 self._stack.push_async_callback(channel.aclose)
         except BaseException:
             await self._stack.aclose()

@@ -81,8 +81,8 @@ def is_markup(answer: Answer) -> bool:
 
 def broke_off(answer: Answer) -> bool:
     """Whether the body did not come whole, or began as JSON and is none: the service's own answer, cut short on its way."""
-    return (
-        answer.broken or not answer.cut and parse_json(answer) is NOT_JSON and answer.body.lstrip()[:1] in (b"{", b"[")
+    return answer.broken or (
+        not answer.cut and parse_json(answer) is NOT_JSON and answer.body.lstrip()[:1] in (b"{", b"[")
     )
 
 

@@ -277,6 +277,17 @@ def test_datasets_that_could_not_be_listed_to_the_end_are_no_success(status: Any
     assert "hint: try later" in seen.stderr
 
 
+def test_no_dataset_says_what_answered() -> None:
+    """The address is named, and what makes the answer doubtful; JSON stays an empty list."""
+    listing = DatasetListing((), hint="is this a Dify?")
+    for options in ((), ("--json",)):
+        seen = invoke("datasets", "dify", *options, client=FakeClient(listing=listing))
+        assert seen.status == 0
+        assert "no dataset is shared with this key: dify at http://127.0.0.1:9/v1" in seen.stderr
+        assert "hint: is this a Dify?" in seen.stderr
+        assert seen.stdout.strip() == "[]" * len(options)
+
+
 def test_datasets_into_a_closed_pipe_are_no_failure() -> None:
     """The reader has seen what it wanted; the listing itself was whole."""
     seen = invoke("datasets", "dify", client=FakeClient(listing=DatasetListing(LISTING)), stdout=Closed())

@@ -50,8 +50,12 @@ def datasets(app: AppContext, /, provider: str, as_json: bool, options: Options)
         output.write_json(app, [as_dict(row) for row in rows])
     elif rows:
         output.write(app, "\n".join(lines(rows)))
-    elif not found.failure:
-        screen.say(f"no dataset is shared with this key: {provider}")
+    if not rows and not found.failure:
+        nothing = f"no dataset is shared with this key: {provider} at {service.base_url}"
+        if found.hint:
+            screen.warning(nothing, found.hint)
+        elif not as_json:
+            screen.say(nothing)
     if found.failure:
         shown = f"; the {len(rows)} above came before" if rows else ""
         screen.error(

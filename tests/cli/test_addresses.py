@@ -1,0 +1,82 @@
+"""What people meet at a wrong address, or at a Dify of which one part is down: each with its exit status and its words."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from aiohttp import web
+
+from bulkdel.simulator import DifySimulator, Faults
+from tests.cli.service import Beside, Ended, together, with_dify
+from tests.cli.test_end_to_end import account
+
+DATASET = "11111111-1111-4111-8111-111111111111"
+
+
+def at(handler: Callable[[web.Request], web.Response], path: str, *argv: str) -> Ended:
+    """The command at a server of which ``handler`` answers everything."""
+    ended: list[Ended] = []
+
+    async def main() -> None:
+        async def handle(request: web.Request) -> web.Response:
+            return handler(request)
+
+        server = web.Application()
+        server.router.add_route("*", "/{rest:.*}", handle)
+        runner = web.AppRunner(server)
+        await runner.setup()
+        site = web.TCPSite(runner, "127.0.0.1", 0)
+        await site.start()
+        host, port = runner.addresses[0][:2]
+        simulator = DifySimulator(documents=0)
+        beside = Beside(simulator, "dify", {"DIFY_BASE_URL": f"http://{host}:{port}{path}"})
+        ended.append(await beside.run(*argv))
+        await runner.cleanup()
+
+    together(main())
+    return ended[0]
+
+
+def test_a_key_that_the_console_refuses_hints_at_the_address() -> None:
+    """$ bulkdel datasets dify, at /console/api: "Invalid token" is about another key than the one that is asked for."""
+    ended = at(
+        lambda request: web.json_response({"code": "unauthorized", "message": "Invalid token"}, status=401),
+        "/console/api", "datasets", "dify",
+    )  # fmt: skip
+    assert ended.status == 4
+    assert "Invalid token" in ended.stderr
+    assert "hint: check the base URL: a self-hosted Dify's ends in /v1" in ended.stderr
+
+
+def test_a_stand_in_is_no_dify_without_datasets() -> None:
+    """$ bulkdel datasets dify, where something answers {"data": []}: what answered is said."""
+    ended = at(lambda request: web.json_response({"data": []}), "/v1", "datasets", "dify")
+    assert ended.status == 0
+    assert "no dataset is shared with this key: dify at http://127.0.0.1:" in ended.stderr
+    assert "the answer carries no X-Version, as every Dify's does" in ended.stderr
+
+
+def test_a_dify_without_its_plugin_daemon_is_purged() -> None:
+    """$ bulkdel purge dify ID -y: the dataset cannot be asked, its documents can be listed, which proves as much."""
+
+    async def work(simulator: DifySimulator, beside: Beside) -> None:
+        said = account(await beside.run("purge", "dify", *simulator.dataset_ids, "-y", "--json"))
+        assert (said["status"], said["deleted"], said["remaining"]) == ("complete", 12, 0)
+        assert simulator.remaining == 0
+
+    with_dify(work, documents=12, faults=Faults(preflight="plugin-daemon"))
+
+
+def test_a_proxy_that_strips_the_version_changes_nothing() -> None:
+    """$ bulkdel purge dify ID -y --unarchive, behind it from the first answer or from the fifth."""
+
+    def behind(strip: int) -> None:
+        async def work(simulator: DifySimulator, beside: Beside) -> None:
+            ended = await beside.run("purge", "dify", *simulator.dataset_ids, "-y", "--json", "--unarchive")
+            assert account(ended)["status"] == "complete"
+            assert simulator.remaining == 0
+
+        with_dify(work, documents=12, faults=Faults(strip_version=strip, archived=1, lock_for=0.05))
+
+    behind(1)
+    behind(5)
