@@ -2,13 +2,8 @@
 
 from __future__ import annotations
 
-import os
-from typing import Any
-
 import click
 from click.shell_completion import CompletionItem
-
-from bulkdel.cli.context import AppContext
 
 
 def kinds(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
@@ -38,10 +33,8 @@ def _runs(ctx: click.Context, incomplete: str, *, only_unfinished: bool) -> list
     from bulkdel.render.overview import overview, run_name
     from bulkdel.store.folder import run_files, state_folder
 
-    world = ctx.find_object(AppContext)
-    environ: Any = os.environ if world is None else world.environ
     try:
-        there = run_files(state_folder(environ))
+        there = run_files(state_folder())
     except RunFileError:
         there = []  # a shell that completes has no place for an error
     found = []

@@ -8,13 +8,12 @@ import time
 from collections.abc import Iterable
 from pathlib import Path
 
-from bulkdel.cli.context import AppContext
 from bulkdel.cli.options import Options
 from bulkdel.errors import BulkdelError, ConfigurationError, RunFileError
 from bulkdel.text import sanitize
 
 
-def path_for(options: Options, app: AppContext, label: str) -> Path | None:
+def path_for(options: Options, label: str) -> Path | None:
     """Where the run file goes: ``--run FILE``, a new name in the user's state folder, or None if none is kept.
 
     :raises RunFileError: if there is no such folder and none can be made
@@ -25,15 +24,15 @@ def path_for(options: Options, app: AppContext, label: str) -> Path | None:
         return options.run_file
     from bulkdel.store.folder import new_path, state_folder
 
-    return new_path(label, folder=state_folder(app.environ), now=time.time())
+    return new_path(label, folder=state_folder(), now=time.time())
 
 
-def state(app: AppContext) -> Path | None:
+def state() -> Path | None:
     """The user's state folder; None if there is none: then nothing is remembered, and limits are not shared."""
     from bulkdel.store.folder import state_folder
 
     try:
-        return state_folder(app.environ)
+        return state_folder()
     except RunFileError:
         return None
 
@@ -46,7 +45,7 @@ def check_settled(settled: str | None, run: Path | None) -> None:
         raise ConfigurationError(f"--settled names the run file itself: {settled}", hint="give the lines another file")
 
 
-def find(words: str, app: AppContext) -> Path:
+def find(words: str) -> Path:
     """The run that ``words`` mean: a path, a name as ``bulkdel runs`` shows it, or the beginning of just one such name.
 
     :raises ConfigurationError: if there is none, or more than one
@@ -56,7 +55,7 @@ def find(words: str, app: AppContext) -> Path:
 
     if os.path.isfile(words):
         return Path(words)
-    known = [] if os.sep in words else run_files(state_folder(app.environ))
+    known = [] if os.sep in words else run_files(state_folder())
     name = words.removesuffix(SUFFIX)
     names = {path.name.removesuffix(SUFFIX): path for path in known}
     meant = [name] if name in names else [one for one in names if name and one.startswith(name)]

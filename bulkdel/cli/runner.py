@@ -93,7 +93,7 @@ def run(task: Task, app: AppContext) -> int:
 
 def _carried_out(task: Task, app: AppContext, screen: Screen) -> Ending:
     options = task.options
-    path = task.run or run_files.path_for(options, app, task.label)
+    path = task.run or run_files.path_for(options, task.label)
     run_files.check_settled(options.settled, path)
     is_new = path is not None and not path.exists()
     try:
@@ -182,7 +182,7 @@ class LiveRun:
             # Around the client: when the workers are left, everything that they reported is in the run file.
             workers = self._task.workers
             remote = await stack.enter_async_context(workers.options()) if workers is not None else {}
-            client = app.client(*self._task.providers, ca_file=options.ca_file, state=run_files.state(app), **remote)
+            client = app.client(*self._task.providers, ca_file=options.ca_file, state=run_files.state(), **remote)
             self._client = await stack.enter_async_context(client)
             stack.enter_context(handled(interrupts.on_signal))
             await stack.enter_async_context(metrics.written(self._client.progress, self._screen.warning))

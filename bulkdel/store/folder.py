@@ -5,8 +5,6 @@ from __future__ import annotations
 import os
 import re
 import secrets
-import sys
-from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -16,47 +14,21 @@ SUFFIX = ".run"
 _STAMP = re.compile(r"\d{8}-\d{6}")
 
 
-def state_folder(environ: Mapping[str, str] | None = None, platform: str = sys.platform) -> Path:
-    """The folder for this user's runs, which need not exist.
+def state_folder() -> Path:
+    """The folder for this user's runs, which need not exist: ``$XDG_STATE_HOME/bulkdel`` or ``~/.local/state/bulkdel``, and
+    each other system's own place.
 
-    ``$XDG_STATE_HOME/bulkdel`` where that variable names an absolute path (others are to be ignored, says the XDG Base
-    Directory Specification), else ``~/.local/state/bulkdel``, on macOS ``~/Library/Application Support/bulkdel`` and on
-    Windows ``%LOCALAPPDATA%\\bulkdel``.
-
-    :raises RunFileError: where the user has no home folder
+    :raises RunFileError: if the user has no home folder
     """
-    env = os.environ if environ is None else environ
-    state = env.get("XDG_STATE_HOME", "")
-    if state and os.path.isabs(state):
-        return Path(state) / "bulkdel"
-    if platform == "win32" and env.get("LOCALAPPDATA"):
-        return Path(env["LOCALAPPDATA"]) / "bulkdel"
-    home = _home(env, platform)
-    if platform == "win32":
-        return home / "AppData" / "Local" / "bulkdel"
-    if platform == "darwin":
-        return home / "Library" / "Application Support" / "bulkdel"
-    return home / ".local" / "state" / "bulkdel"
+    from platformdirs import user_state_path
 
-
-def _home(env: Mapping[str, str], platform: str) -> Path:
-    said = env.get("USERPROFILE" if platform == "win32" else "HOME", "")
-    if said and os.path.isabs(said):
-        return Path(said)
-    entry = ""
-    if sys.platform != "win32":
-        import pwd
-
-        try:
-            entry = pwd.getpwuid(os.getuid()).pw_dir
-        except KeyError:  # a container's user that nobody named
-            entry = ""
-    if not os.path.isabs(entry):
+    try:
+        return user_state_path("bulkdel", appauthor=False)
+    except RuntimeError:
         raise RunFileError(
             "there is no home folder to keep the run file in",
-            hint="set XDG_STATE_HOME, choose a place with --run FILE, or --no-run for none",
-        )
-    return Path(entry)
+            hint="set XDG_STATE_HOME to an absolute path, choose a place with --run FILE, or --no-run for none",
+        ) from None
 
 
 def new_path(label: str, *, folder: Path, now: float, token: str | None = None) -> Path:

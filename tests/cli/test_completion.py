@@ -18,10 +18,9 @@ from tests.cli.outside import Seen, invoke
 from tests.engine.world import Service
 
 
-def offered(state: Path, *words: str) -> list[tuple[str, str]]:
+def offered(*words: str) -> list[tuple[str, str]]:
     """What is offered for the last word, as (word, kind)."""
-    world = AppContext(environ={"XDG_STATE_HOME": str(state.parent)})
-    complete = ShellComplete(bulkdel, {"obj": world}, "bulkdel", "_BULKDEL_COMPLETE")
+    complete = ShellComplete(bulkdel, {"obj": AppContext()}, "bulkdel", "_BULKDEL_COMPLETE")
     return [(item.value, item.type) for item in complete.get_completions(list(words[:-1]), words[-1])]
 
 
@@ -38,50 +37,51 @@ def two_runs(state: Path) -> Seen:
     return stopped
 
 
-def test_commands_and_options_are_offered(state: Path) -> None:
+def test_commands_and_options_are_offered() -> None:
     """The words that --help lists: commands behind bulkdel, options behind a dash, an option's own choices."""
-    assert offered(state, "re") == [("resume", "plain"), ("report", "plain")]
-    assert ("--metrics-file", "plain") in offered(state, "purge", "--m")
-    assert offered(state, "delete", "--indexing", "w") == [("wait", "plain")]
-    assert offered(state, "completion", "") == [("bash", "plain"), ("zsh", "plain"), ("fish", "plain")]
+    assert offered("re") == [("resume", "plain"), ("report", "plain")]
+    assert ("--metrics-file", "plain") in offered("purge", "--m")
+    assert offered("delete", "--indexing", "w") == [("wait", "plain")]
+    assert offered("completion", "") == [("bash", "plain"), ("zsh", "plain"), ("fish", "plain")]
 
 
 @pytest.mark.parametrize("command", ["purge", "delete", "plan", "datasets"])
-def test_providers_are_offered(state: Path, command: str) -> None:
+def test_providers_are_offered(command: str) -> None:
     """The kinds that are installed."""
-    assert offered(state, command, "dif") == [("dify", "plain")]
+    assert offered(command, "dif") == [("dify", "plain")]
 
 
 @pytest.mark.parametrize("words", [("delete", "dify", "t"), ("job", "t"), ("resume", "t"), ("report", "./t"), ("purge", "--run", "t")])  # fmt: skip
-def test_files_are_left_to_the_shell(state: Path, words: tuple[str, ...]) -> None:
+def test_files_are_left_to_the_shell(words: tuple[str, ...]) -> None:
     """Where a path is meant, and for a run that no name in the state folder begins like."""
-    assert offered(state, *words) == [(words[-1], "file")]
+    assert offered(*words) == [(words[-1], "file")]
 
 
 def test_runs_are_offered_by_name(state: Path, two_runs: Seen) -> None:
     """report is offered every run, newest first; resume those that can go on, each with what became of it."""
     names = sorted((path.name.removesuffix(".run") for path in state.glob("*.run")), reverse=True)
     assert len(names) == 2
-    every = [name for name, _ in offered(state, "report", "")]
+    every = [name for name, _ in offered("report", "")]
     assert sorted(every, reverse=True) == names
-    (unfinished,) = offered(state, "resume", "")
+    (unfinished,) = offered("resume", "")
     assert f"{unfinished[0]}.run" in two_runs.stderr
-    assert [name for name, _ in offered(state, "report", unfinished[0][:-1])] == [unfinished[0]]
+    assert [name for name, _ in offered("report", unfinished[0][:-1])] == [unfinished[0]]
 
 
-def test_a_run_with_rejections_is_offered_where_they_are_to_be_asked_again(state: Path, two_runs: Seen) -> None:
+def test_a_run_with_rejections_is_offered_where_they_are_to_be_asked_again(two_runs: Seen) -> None:
     """$ bulkdel resume --retry-rejected TAB: a run that is finished has something to do again."""
     service = Service()
     service.fill(1, archived=True)
     assert purge(service).status == 1
-    assert len(offered(state, "resume", "")) == 1
-    assert len(offered(state, "resume", "--retry-rejected", "")) == 2
+    assert len(offered("resume", "")) == 1
+    assert len(offered("resume", "--retry-rejected", "")) == 2
 
 
-def test_a_state_folder_that_cannot_be_read_offers_files(tmp_path: Path) -> None:
-    """No error can be told there, so none is raised."""
-    (tmp_path / "bulkdel").write_text("in the way")
-    assert offered(tmp_path / "bulkdel", "resume", "") == [("", "file")]
+def test_a_state_folder_that_cannot_be_read_offers_files(state: Path) -> None:
+    """No error can be shown there, so none is raised."""
+    state.parent.mkdir()
+    state.write_text("in the way")
+    assert offered("resume", "") == [("", "file")]
 
 
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])

@@ -15,7 +15,7 @@ import pytest
 
 from bulkdel.simulator import DifySimulator
 from tests.cli.forked import fork
-from tests.cli.inside import ENVIRON, command, purge
+from tests.cli.inside import command, purge
 from tests.cli.service import COMMAND, Beside, Ended, finish, with_dify
 from tests.cli.test_end_to_end import account
 from tests.engine.world import DATASET, Service
@@ -81,12 +81,13 @@ def test_without_a_home_a_run_is_refused_or_keeps_nothing(monkeypatch: pytest.Mo
     monkeypatch.setattr(pwd, "getpwuid", nobody)
     service = Service()
     service.fill(5)
-    homeless = ENVIRON | {"XDG_STATE_HOME": ""}
+    monkeypatch.setenv("XDG_STATE_HOME", "")
+    monkeypatch.delenv("HOME", raising=False)
     for words in (["purge", "dify", DATASET, "-y"], ["runs"], ["resume", "some-run"]):
-        seen = command(service, *words, environ=homeless)
+        seen = command(service, *words)
         assert (seen.status, seen.stdout, service.sent) == (2, "", [])
         assert seen.stderr.startswith("error: there is no home folder to keep the run file in\nhint: ")
-    seen = purge(service, "--no-run", environ=homeless)
+    seen = purge(service, "--no-run")
     assert (seen.status, service.held) == (0, {})
     assert "Traceback" not in seen.stderr
 

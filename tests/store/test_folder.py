@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import os
+import pwd
 import stat
-from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
@@ -14,33 +14,29 @@ from bulkdel.store.folder import new_path, run_files, state_folder
 
 
 @pytest.mark.parametrize(
-    ("environ", "platform", "folder"),
-    [
-        ({"HOME": "/home/me"}, "linux", "/home/me/.local/state/bulkdel"),
-        ({"HOME": "/home/me", "XDG_STATE_HOME": "/state"}, "linux", "/state/bulkdel"),
-        ({"HOME": "/home/me", "XDG_STATE_HOME": ""}, "linux", "/home/me/.local/state/bulkdel"),
-        ({"HOME": "/home/me", "XDG_STATE_HOME": "here"}, "linux", "/home/me/.local/state/bulkdel"),
-        ({"XDG_STATE_HOME": "/state"}, "linux", "/state/bulkdel"),
-        ({"HOME": "/Users/me"}, "darwin", "/Users/me/Library/Application Support/bulkdel"),
-        ({"HOME": "/Users/me", "XDG_STATE_HOME": "/state"}, "darwin", "/state/bulkdel"),
-        ({"LOCALAPPDATA": "/c/local"}, "win32", "/c/local/bulkdel"),
-        ({"USERPROFILE": "/c/me"}, "win32", "/c/me/AppData/Local/bulkdel"),
-    ],
+    ("state", "folder"),
+    [(None, "/home/me/.local/state/bulkdel"), ("/state", "/state/bulkdel"), ("", "/home/me/.local/state/bulkdel")],
 )
-def test_the_state_folder(environ: Mapping[str, str], platform: str, folder: str) -> None:
-    """Each system's own place, and the XDG variable where it is an absolute path."""
-    assert state_folder(environ, platform) == Path(folder)
+def test_the_state_folder(state: str | None, folder: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The user's own, or the one that XDG_STATE_HOME names."""
+    monkeypatch.setenv("HOME", "/home/me")
+    monkeypatch.delenv("XDG_STATE_HOME", raising=False)
+    if state is not None:
+        monkeypatch.setenv("XDG_STATE_HOME", state)
+    assert state_folder() == Path(folder)
 
 
-def test_without_home_the_system_is_asked() -> None:
-    """No HOME, or a relative one, is not the working directory: the user database says where, or nobody does."""
-    for environ in ({}, {"HOME": ""}, {"HOME": "."}):
-        try:
-            folder = state_folder(environ, "linux")
-        except RunFileError as error:
-            assert "--run FILE" in error.hint  # noqa: PT017 - a user that nobody named
-        else:
-            assert folder.is_absolute()
+@pytest.mark.parametrize(("name", "value"), [("HOME", "."), ("HOME", ""), ("XDG_STATE_HOME", "here")])
+def test_a_relative_state_folder_is_not_used(name: str, value: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Runs do not go into whatever folder the command stands in: the user database says where, or the run is refused."""
+    monkeypatch.delenv("XDG_STATE_HOME", raising=False)
+    monkeypatch.setenv(name, value)
+    assert state_folder().is_absolute()
+    monkeypatch.delenv("HOME")
+    monkeypatch.setattr(pwd, "getpwuid", {}.__getitem__)
+    with pytest.raises(RunFileError, match="no home folder") as caught:
+        state_folder()
+    assert "--run FILE" in caught.value.hint
 
 
 def test_the_name_of_a_new_run(tmp_path: Path) -> None:

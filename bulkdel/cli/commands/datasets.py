@@ -40,7 +40,7 @@ def datasets(app: AppContext, /, provider: str, as_json: bool, options: Options)
 
     async def listing() -> Any:
         # With the state folder, so that it keeps below the one limit of the key together with runs that go now.
-        async with app.client(service, ca_file=options.ca_file, state=run_files.state(app)) as client:
+        async with app.client(service, ca_file=options.ca_file, state=run_files.state()) as client:
             return await client.datasets(service.name)
 
     with runner.logging_to(screen, options):

@@ -54,7 +54,7 @@ def report(app: AppContext, /, run: str, form: Format, output: Path | None) -> i
     to_file = output is not None and str(output) != "-"
     if form == "html" and not to_file and is_terminal(app.stdout):
         raise ConfigurationError("an HTML page cannot be read on a terminal", hint="name a file for it: -o report.html")
-    path = run_files.find(run, app)
+    path = run_files.find(run)
     with Run.open(path) as there:
         pieces = render(there, form)
         if output is not None and to_file:

@@ -50,7 +50,7 @@ def resume(app: AppContext, /, run: str, options: Options) -> int:
         usage_error(
             "--indexing skip leaves documents out when they are listed, and this run has its documents; give wait or delete"
         )
-    path = run_files.find(run, app)
+    path = run_files.find(run)
     with Run.open(path, check=False) as recorded:
         header, agreed = recorded.header, recorded.agreed
     opened = tuple(providers.open_provider(s, app) for s in providers.from_run(header, options, app))

@@ -37,7 +37,7 @@ def runs(app: AppContext, /, as_json: bool) -> int:
     from bulkdel.render.overview import overview
     from bulkdel.store.folder import run_files, state_folder
 
-    folder = state_folder(app.environ)
+    folder = state_folder()
     found = [overview(path) for path in run_files(folder)]
     if as_json:
         output.write_json(app, [as_dict(one, time.time()) for one in found])
