@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import cycle, islice
+
+import anyio
 
 from bulkdel.engine.call import Call
-from bulkdel.engine.questions import GaveUp, ask_datasets, ask_page, ask_preflight
+from bulkdel.engine.questions import Found, GaveUp, ask_datasets, ask_page, ask_preflight
 from bulkdel.model import Dataset, Document, Indexing, PurgeRequest, RunStatus
 from bulkdel.providers.protocol import Next, Page, StopDataset, StopProvider
 from bulkdel.report import PlannedDataset
@@ -66,10 +69,12 @@ async def list_documents(
 
     Returns how many there are, None if a stop came first. One pass is enough if it shows as many documents as the service
     counts, none of them twice: a document that comes twice stands in the place of another that did not come (the order has
-    ties, and rows shift while documents come and go). Otherwise passes go on until one adds nothing and the count is reached.
+    ties, and rows shift while documents come and go). Otherwise passes that cut the rows into other pages are united, until
+    one adds nothing and the count is reached.
     """
     unique = 0
     total: int | Failed | None = -1
+    starts = cycle(call.channels[provider].provider.listing_starts)
     for _ in range(MAX_PASSES):
         new = rows = 0
 
@@ -78,7 +83,7 @@ async def list_documents(
             rows += len(documents)
             new += await add(documents)
 
-        total = await list_once(call, provider, dataset, take)
+        total = await list_once(call, provider, dataset, take, next(starts))
         if not isinstance(total, int):
             return total
         first = unique == 0
@@ -92,38 +97,69 @@ async def list_documents(
 
 
 async def list_once(
-    call: Call, provider: str, dataset: str, take: Callable[[Sequence[Document]], Awaitable[None]]
+    call: Call,
+    provider: str,
+    dataset: str,
+    take: Callable[[Sequence[Document]], Awaitable[None]],
+    start: str | None = None,
 ) -> int | Failed | None:
-    """One pass over the listing; gives each page to ``take`` and returns how many the service says there are (-1: unsaid).
+    """One pass over the listing from the cursor ``start``; gives each page to ``take``, in order.
 
-    None if a stop came first.
+    Once the first page has said how many documents there are, the others are asked for side by side if the provider knows
+    their cursors. Returns how many the service says there are (-1: unsaid), None if a stop came first.
     """
-    channel, stop = call.channels[provider], call.stops[provider]
-    cursor: str | None = None
-    seen: set[str] = set()
+    of = call.channels[provider].provider
+    asked: set[str | None] = set()
     total = -1
     before: tuple[str, ...] = ()
+    cursors: list[str | None] = [start]
+    ahead: Iterator[str] = iter(())
     while True:
-        page = await ask_page(channel, dataset, cursor, stop, call.policy)
-        match page:
-            case Page():
-                ids = tuple(document.id for document in page.items)
-                if ids and ids == before:
-                    return Failed("the listing has no end: it repeats a page")
-                before = ids
-                await take(page.items)
-                if page.total is not None:
-                    total = page.total
-                if page.next is None:
-                    return total
-                if page.next in seen:
-                    return Failed("the listing has no end: it repeats a cursor")
-                seen.add(page.next)
-                cursor = page.next
-            case StopDataset() | GaveUp():
-                return Failed(page.reason)
-            case StopProvider() | None:
-                return None
+        asked.update(cursors)
+        following: str | None = None
+        for page in await _ask_pages(call, provider, dataset, cursors):
+            match page:
+                case Page():
+                    ids = tuple(document.id for document in page.items)
+                    if ids and ids == before:
+                        return Failed("the listing has no end: it repeats a page")
+                    before = ids
+                    await take(page.items)
+                    total = total if page.total is None else page.total
+                    following = page.next
+                    if following is None:
+                        return total
+                case StopDataset() | GaveUp():
+                    return Failed(page.reason)
+                case StopProvider() | None:
+                    return None
+        if cursors == [start] and total > 0:
+            ahead = iter(of.pages_ahead(start, total))
+        cursors = list(islice(ahead, of.limits.concurrency)) or [following]
+        if not asked.isdisjoint(cursors):
+            return Failed("the listing has no end: it repeats a cursor")
+
+
+async def _ask_pages(
+    call: Call, provider: str, dataset: str, cursors: Sequence[str | None]
+) -> Sequence[Found[Page[Document]]]:
+    """Ask for pages side by side; the answers in the order of ``cursors``."""
+    channel, stop = call.channels[provider], call.stops[provider]
+    found: list[Found[Page[Document]]] = [None] * len(cursors)
+    raised: list[Exception] = []
+
+    async def ask(place: int, cursor: str | None) -> None:
+        try:
+            found[place] = await ask_page(channel, dataset, cursor, stop, call.policy)
+        except Exception as error:
+            raised.append(error)  # as it is, and not in a group
+
+    async with anyio.create_task_group() as group:
+        for place, cursor in enumerate(cursors):
+            group.start_soon(ask, place, cursor)
+    if raised:
+        raise raised[0]
+    return found
 
 
 async def list_datasets(call: Call, provider: str) -> DatasetListing:

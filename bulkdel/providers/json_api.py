@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import ClassVar, TypeVar
 
@@ -70,6 +70,7 @@ class JsonApi(Bearer, ABC):
     wrong_address: ClassVar[str]  # the hint if something else answers
     wrong_key: ClassVar[str]  # the hint if the key is refused
     after_404: ClassVar[str] = "check"  # the step that decides if a 404 says nothing about the document
+    listing_starts: ClassVar[Sequence[str | None]] = (None,)
 
     # ------------------------------------------------------------------ ids and steps
 
@@ -119,6 +120,10 @@ class JsonApi(Bearer, ABC):
     @abstractmethod
     def listing(self, dataset: str, cursor: str | None) -> Request:
         """One page of the dataset's documents."""
+
+    def pages_ahead(self, cursor: str | None, total: int) -> Iterable[str]:
+        """None: most services name only the next page."""
+        return ()
 
     @abstractmethod
     def datasets(self, cursor: str | None) -> Request:

@@ -14,7 +14,7 @@ Verdicts are named by how far they reach: one document, its dataset, or the prov
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Generic, Literal, NamedTuple, Protocol, Self, TypeVar
 
@@ -259,6 +259,14 @@ class Provider(Protocol):
         """How many documents one listing request returns; decides whether waiting documents are looked at one by one."""
 
     @property
+    def listing_starts(self) -> Sequence[str | None]:
+        """The cursors at which a pass over a listing may begin, None first, which is the usual one.
+
+        If rows share a sort key, a service may show some of them twice and others never, the same in every pass. The passes
+        of the further cursors cut the rows into other pages, so that all of them together show what one leaves out.
+        """
+
+    @property
     def fingerprint(self) -> str:
         """16 hex digits that differ for another key or address, and do not reveal the key."""
 
@@ -313,13 +321,17 @@ class Provider(Protocol):
         """The dataset, with ``refusal`` if it is there and cannot be purged; ``StopDataset`` if it is not there."""
 
     def listing(self, dataset: str, cursor: str | None) -> Request:
-        """One page of the dataset's documents; ``cursor`` is None for the first."""
+        """One page of the dataset's documents; ``cursor`` is one of ``listing_starts``, ``Page.next`` or ``pages_ahead``."""
 
     def read_listing(self, dataset: str, cursor: str | None, reply: Reply) -> Page[Document] | Failure:
         """A page that was read whole; anything less is a failure, never a page with fewer rows.
 
         Promise S15: a failed or incomplete listing is not an empty one, and such a run never exits 0.
         """
+
+    def pages_ahead(self, cursor: str | None, total: int) -> Iterable[str]:
+        """The cursors behind ``cursor``, in order, if the pages there can be asked for side by side; none if only one after
+        the other. ``total`` is the service's count. The last one is that of the empty page, which ends a listing."""
 
     def document(self, target: Target) -> Request:
         """One document's state."""
