@@ -24,7 +24,7 @@ from bulkdel.model import Policy, PurgeRequest, Selection
 from bulkdel.outcomes import OnSettled, Outcomes
 from bulkdel.providers.protocol import Provider
 from bulkdel.purging import CallOptions, Confirm, OnPlan
-from bulkdel.report import Report, make_report
+from bulkdel.report import Account, Report, RunEnd, make_report
 from bulkdel.runs import run_again, run_new, run_streamed
 from bulkdel.targets import Targets, check_targets, end_streamed
 
@@ -272,7 +272,22 @@ class Client:
         """A snapshot of every provider of every call that runs; if none does, the last snapshot of the last one."""
         return self._channels.progress()
 
-    # ------------------------------------------------------------------ inside
+    def interrupted_report(self, reason: str, signal: int | None = None, run: str | Path | None = None) -> Report:
+        """The account of the last call, which was cancelled: what had not settled by then is not attempted.
+
+        :param reason: why it was cancelled, and what is unknown of it
+        :param run: the path of its run file, None for none
+        """
+        call = self._channels.last_call
+        account = Account() if call is None else call.account
+        if call is not None:
+            call.close_account()
+        for dataset in account.datasets.values():
+            dataset.counts.leave_rest()
+            if dataset.counts.not_attempted and dataset.status in ("complete", "incomplete"):
+                dataset.status = "interrupted"
+        end = RunEnd("interrupted", reason, signal=signal)
+        return make_report(account, end, run=None if run is None else str(run))
 
 
 def _requests(provider: str, datasets: Sequence[str], select: Selection | None) -> list[PurgeRequest]:

@@ -17,7 +17,6 @@ from bulkdel.cli.metrics import Metrics
 from bulkdel.cli.options import Options
 from bulkdel.cli.screen import Screen
 from bulkdel.cli.signals import Interrupts, handled, next_signal
-from bulkdel.cli.tally import Tally
 from bulkdel.cli.task import Task
 from bulkdel.errors import ConfigurationError, RunFileError
 from bulkdel.model import Settled
@@ -164,7 +163,6 @@ class LiveRun:
         self._ending = Ending(
             Report(status="refused", counts=Counts(), reason="interrupted before it began"), path=path
         )
-        self._tally = Tally(task.counts)
         self._client: Any = None
         self._work: asyncio.Task[Report] | None = None
         self._last_look: Sequence[Progress] = ()
@@ -198,21 +196,17 @@ class LiveRun:
 
     async def _finished(self, settled_stream: TextIO | None, metrics: Metrics, interrupts: Interrupts) -> Report:
         """The report of the client's call, or what is known of one that a second signal cut off."""
-        clock = asyncio.get_running_loop().time
-        began = clock()
         self._work = asyncio.ensure_future(self._called(settled_stream, metrics))
         try:
             return await self._work
         except asyncio.CancelledError:
             if interrupts.signal is None or not interrupts.twice:
                 raise
-            return self._tally.torn(
-                interrupts.signal,
-                elapsed_s=clock() - began,
-                requests=sum(look.requests for look in self._last_look),
-                in_flight=sum(look.in_flight for look in self._last_look),
-                path=self._ending.path,
-            )
+            in_flight = sum(look.in_flight for look in self._last_look)
+            unknown = f"; how {pluralize(in_flight, 'request')} in flight ended is unknown" if in_flight else ""
+            reason = f"stopped at once{unknown}"
+            report: Report = self._client.interrupted_report(reason, interrupts.signal, self._ending.path)
+            return report
 
     async def _called(self, settled_stream: TextIO | None, metrics: Metrics) -> Report:
         if self._stopping.is_set():  # a signal came before there was anything to stop
@@ -222,7 +216,6 @@ class LiveRun:
         log_event = logs.listener(self._log)
 
         def on_event(event: Any) -> None:
-            self._tally.hear(event)
             metrics.on_event(event)
             log_event(event)
 

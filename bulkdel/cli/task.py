@@ -20,8 +20,7 @@ if TYPE_CHECKING:
 class Task:
     """What is to be done, once everything that was given is found good.
 
-    ``purges`` are whole datasets and ``targets`` explicit documents, with ``counts`` by provider and dataset; of a resumed run
-    ``run`` holds both. ``label`` is what a new run file is called, ``more`` is kept in its header. ``resume_options`` stand in the
+    ``purges`` are whole datasets and ``targets`` explicit documents; of a resumed run ``run`` holds both. ``label`` is what a new run file is called, ``more`` is kept in its header. ``resume_options`` stand in the
     command that goes on with it. ``agreed``: nothing has to be confirmed. ``workers`` make the deletes, None if this process does.
     ``quiet_log``: only errors are logged, though progress is shown.
     """
@@ -33,7 +32,6 @@ class Task:
     label: str = ""
     purges: Sequence[PurgeRequest] = ()
     targets: Iterable[Target] | None = None
-    counts: Mapping[tuple[str, str], int] | None = None
     run: Path | None = None
     more: Mapping[str, Any] | None = None
     resume_options: Sequence[str] = ()

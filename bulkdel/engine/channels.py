@@ -60,6 +60,7 @@ class Channels:
         self._channels: dict[str, Channel] = {}
         self._calls: list[Call] = []
         self._last: tuple[Progress, ...] = ()
+        self.last_call: Call | None = None
         self._stack = AsyncExitStack()
 
     async def __aenter__(self) -> Channels:
@@ -123,7 +124,7 @@ class Channels:
                 yield call
             finally:
                 self._calls.remove(call)
-                self._last = call.progress()
+                self._last, self.last_call = call.progress(), call
 
     def stop(self, reason: str, signal: int | None) -> None:
         """Stop every call gracefully."""

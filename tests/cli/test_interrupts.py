@@ -1,20 +1,24 @@
-"""Signals, and the account of a run that was torn away."""
+"""Signals, and the account of a run that was cut off."""
 
 from __future__ import annotations
 
 import asyncio
 import os
 import signal
+import tempfile
+from contextlib import suppress
+from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bulkdel import events
+from bulkdel import Report, Run
 from bulkdel.cli.signals import Interrupts, handled
-from bulkdel.cli.tally import Tally
-from bulkdel.model import Outcome, Settled, Target
+from bulkdel.store.recorded import recorded_report
+from tests import virtual
 from tests.cli.service import until
+from tests.engine.world import DATASET, Service, client, provider, targets
 
 
 def test_the_first_signal_is_gentle_and_the_second_is_not() -> None:
@@ -67,34 +71,49 @@ def test_a_signal_that_is_passed_on_twice_is_one(signals: list[tuple[int, float]
     assert told == [signals[0][0], "at once"][: 1 + twice]
 
 
-outcomes: st.SearchStrategy[Outcome] = st.sampled_from(
-    ["deleted", "already_gone", "archived", "stuck_indexing", "invalid_id", "refused", "gave_up", "not_attempted"]
-)
+@pytest.mark.parametrize("kept", [True, False])
+@given(cut=st.integers(2, 14))
+@settings(max_examples=12, deadline=None)
+def test_a_run_that_was_cut_off_still_adds_up(kept: bool, cut: int) -> None:
+    """Whenever the second signal comes, nothing that did not settle counts as a success; a run file holds the same."""
+
+    async def main(run: Path | None) -> Report:
+        service = Service(latency=0.3)
+        service.fill(9)
+        service.fill(1, archived=True)
+        async with client(service, providers=[provider(concurrency=2)]) as c:
+            task = asyncio.ensure_future(c.purge("dify", DATASET, run=run))
+            service.when[cut] = lambda: asyncio.get_running_loop().call_soon(task.cancel)
+            with suppress(asyncio.CancelledError):
+                await task
+            return c.interrupted_report("stopped at once", 2, run)
+
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder, "a.run") if kept else None
+        report = virtual.run(lambda: main(path))
+        assert (report.exit_status, report.status) == (130, "interrupted")
+        report.counts.check("the run")
+        assert report.requests >= report.deleted
+        assert sum(report.reasons.values()) == report.counts.rejected + report.not_attempted
+        if path is not None:
+            with Run.open(path) as there:
+                assert recorded_report(there).counts == report.counts
 
 
-@given(st.lists(outcomes, max_size=30), st.integers(0, 30), st.integers(0, 10), st.integers(0, 8))
-def test_a_torn_run_still_adds_up(ends: list[Outcome], unsettled: int, skipped: int, in_flight: int) -> None:
-    """Whenever the second signal comes, the counts conserve and nothing that did not settle counts as a success."""
-    tally = Tally()
-    selected = len(ends) + unsettled
-    tally.hear(events.Listed("dify", "ds", "Manuals", selected + skipped, selected))
-    for n, outcome in enumerate(ends):
-        tally.hear(events.Settled(Settled(Target("dify", "ds", f"d{n}"), outcome, "", 1, "", 0.0)))
-    report = tally.torn(2, elapsed_s=1.0, requests=5, in_flight=in_flight)
-    report.counts.check("the torn run")
-    assert report.exit_status == 130
-    assert report.deleted == ends.count("deleted")
-    assert report.not_attempted == ends.count("not_attempted") + unsettled
-    assert sum(report.reasons.values()) == report.counts.rejected + report.not_attempted
-    assert (f"{in_flight} request" in report.reason) == (in_flight > 0)
-
-
-def test_a_torn_run_of_explicit_targets_counts_them_all() -> None:
+def test_explicit_targets_that_were_cut_off_are_all_counted() -> None:
     """What was given is what was selected, though nothing was listed."""
-    targets = [Target("dify", "a", "1"), Target("dify", "b", "2"), Target("dify", "b", "3")]
-    tally = Tally({("dify", "a"): 1, ("dify", "b"): 2})
-    tally.hear(events.Settled(Settled(targets[0], "deleted", "", 1, "", 0.0)))
-    tally.hear(events.Stopped("dify", "b", "no such dataset"))
-    report = tally.torn(15, elapsed_s=1.0, requests=5, in_flight=1)
-    assert (report.exit_status, report.selected, report.deleted, report.not_attempted) == (143, 3, 1, 2)
-    assert [(d.dataset, d.status) for d in report.datasets] == [("a", "interrupted"), ("b", "stopped")]
+
+    async def main() -> Report:
+        service = Service(latency=0.3)
+        ids = service.fill(6)
+        async with client(service, providers=[provider(concurrency=1)]) as c:
+            task = asyncio.ensure_future(c.delete(targets(ids)))
+            service.when[3] = lambda: asyncio.get_running_loop().call_soon(task.cancel)
+            with suppress(asyncio.CancelledError):
+                await task
+            return c.interrupted_report("stopped at once", 15)
+
+    report = virtual.run(main)
+    assert (report.exit_status, report.selected, report.deleted + report.not_attempted) == (143, 6, 6)
+    assert report.deleted < 6
+    assert [d.status for d in report.datasets] == ["interrupted"]

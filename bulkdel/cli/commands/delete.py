@@ -54,7 +54,6 @@ def delete(app: AppContext, /, provider: str, file: str | None, options: Options
             policy=options.policy(),
             label=service.name,
             targets=targets,
-            counts=targets.counts,
             resume_options=run_files.carried_options(options),
             confirm_by_name=False,
             from_stdin=from_stdin,

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import time
-from collections import Counter
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -84,10 +83,7 @@ def job(app: AppContext, /, file: str, plan: bool, options: Options) -> int:
     workers, distributed = broker.begin(options, places, app, plan=plan)
     with ExitStack() as stack:
         lists = reading.targets(stack)
-        counts = Counter[tuple[str, str]]()
-        for listed in lists:
-            counts.update(listed.counts)
-        used = {purge.provider for purge in purges} | {provider for provider, _ in counts}
+        used = {purge.provider for purge in purges} | {provider for listed in lists for provider, _ in listed.counts}
         task = Task(
             act="plan" if plan else "job",
             options=options,
@@ -96,7 +92,6 @@ def job(app: AppContext, /, file: str, plan: bool, options: Options) -> int:
             label=os.path.splitext(os.path.basename(file))[0],
             purges=purges,
             targets=_Chained(lists) if lists else None,
-            counts=counts or None,
             more={KEYS: places} | distributed,
             resume_options=run_files.carried_options(options),
             confirm_by_name=not lists,
