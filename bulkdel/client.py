@@ -25,7 +25,7 @@ from bulkdel.outcomes import OnSettled, Outcomes
 from bulkdel.providers.protocol import Provider
 from bulkdel.purging import CallOptions, Confirm, OnPlan
 from bulkdel.report import Account, Report, RunEnd, make_report
-from bulkdel.runs import run_again, run_new, run_streamed
+from bulkdel.runs import checked_dataset, run_again, run_new, run_streamed
 from bulkdel.targets import Targets, check_targets, end_streamed
 
 if TYPE_CHECKING:
@@ -119,7 +119,7 @@ class Client:
         options = CallOptions(
             policy or self._policy, on_event or self._on_event, on_plan, confirm, dry_run, on_settled, keep, run
         )
-        return await run_new(self._channels, _requests(provider, datasets, select), options, "purge")
+        return await run_new(self._channels, self._requests(provider, datasets, select), options, "purge")
 
     async def plan(
         self,
@@ -133,7 +133,7 @@ class Client:
     ) -> Report:
         """List and select, guard, and keep it in a new run file; no request but GET. ``resume`` carries it out."""
         options = CallOptions(policy or self._policy, on_event or self._on_event, on_plan, dry_run=True, run=run)
-        return await run_new(self._channels, _requests(provider, datasets, select), options, "plan")
+        return await run_new(self._channels, self._requests(provider, datasets, select), options, "plan")
 
     async def delete(
         self,
@@ -289,12 +289,16 @@ class Client:
         end = RunEnd("interrupted", reason, signal=signal)
         return make_report(account, end, run=None if run is None else str(run))
 
+    def _requests(self, provider: str, datasets: Sequence[str], select: Selection | None) -> list[PurgeRequest]:
+        """A request for each dataset, one however often and in which spellings it is named.
 
-def _requests(provider: str, datasets: Sequence[str], select: Selection | None) -> list[PurgeRequest]:
-    """:raises ConfigurationError: if no dataset was given"""
-    if not datasets:
-        raise ConfigurationError("no dataset was given")
-    return [PurgeRequest(provider, dataset, select or Selection()) for dataset in dict.fromkeys(datasets)]
+        :raises ConfigurationError: if no dataset was given, or the provider is not this client's
+        """
+        if not datasets:
+            raise ConfigurationError("no dataset was given")
+        of = self._channels.of(provider).provider
+        once = dict.fromkeys(checked_dataset(of, dataset) for dataset in datasets)
+        return [PurgeRequest(provider, dataset, select or Selection()) for dataset in once]
 
 
 # ---------------------------------------------------------------------- one call without a client

@@ -17,6 +17,7 @@ from bulkdel.engine.results import Journal
 from bulkdel.errors import ConfigurationError, RunFileError, TargetsError
 from bulkdel.model import PurgeRequest, Selection
 from bulkdel.outcomes import OutcomeCollector
+from bulkdel.providers.protocol import Provider
 from bulkdel.purging import CallOptions, Purge
 from bulkdel.report import Account, PlannedDataset, Report, make_report
 from bulkdel.store.ledger import MemoryLedger
@@ -65,7 +66,9 @@ async def run_new(
     :raises ConfigurationError: if a dataset is to be emptied twice, or emptied and deleted from by name
     :raises RunFileError: if the run file cannot be made; nothing was sent
     """
-    names = _check_requests(channels, requests, every=targets is not None)
+    requests = _checked_requests(channels, requests)
+    used = {request.provider for request in requests}
+    names = [name for name in channels.providers if name in used or targets is not None]
     if options.run is None:
         collector, store = OutcomeCollector(options.on_settled, keep=options.keep), MemoryLedger()
         with _call(channels, names, options, collector, journal=store) as call:
@@ -149,17 +152,27 @@ async def _run_on_file(
         return report
 
 
-def _check_requests(channels: Channels, requests: Sequence[PurgeRequest], *, every: bool) -> list[str]:
-    """The names of the providers that are used; ``every``: all that there are."""
+def checked_dataset(provider: Provider, dataset: object) -> str:
+    """A dataset's id in the spelling of its service.
+
+    :raises ConfigurationError: if it is no text
+    """
+    if not isinstance(dataset, str):
+        raise ConfigurationError(f"a dataset's id must be a string: {dataset!r}")
+    return provider.canonical(dataset)
+
+
+def _checked_requests(channels: Channels, requests: Sequence[PurgeRequest]) -> list[PurgeRequest]:
+    """The requests, each dataset in the spelling of its service."""
     channels.check_open()
+    checked: dict[tuple[str, str], PurgeRequest] = {}
     for request in requests:
-        channels.of(request.provider)  # raises if there is none
-        if not isinstance(request.dataset, str):
-            raise ConfigurationError(f"a dataset's id must be a string: {request.dataset!r}")
-    if len({(request.provider, request.dataset) for request in requests}) < len(requests):
+        provider = channels.of(request.provider).provider  # raises if there is none
+        dataset = checked_dataset(provider, request.dataset)
+        checked[request.provider, dataset] = replace(request, dataset=dataset)
+    if len(checked) < len(requests):
         raise ConfigurationError("one dataset is to be emptied twice in one call")
-    used = {request.provider for request in requests}
-    return [name for name in channels.providers if every or name in used]
+    return list(checked.values())
 
 
 def _call(

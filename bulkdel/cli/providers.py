@@ -168,7 +168,7 @@ def open_provider(spec: ProviderSpec, app: AppContext) -> Provider:
 
 
 def checked_datasets(datasets: Iterable[str], provider: Provider) -> tuple[str, ...]:
-    """The datasets, each once.
+    """The datasets, each once, in the spelling of their service.
 
     :raises ConfigurationError: if one cannot be a dataset of this provider
     """
@@ -178,7 +178,7 @@ def checked_datasets(datasets: Iterable[str], provider: Provider) -> tuple[str, 
                 f"cannot be a dataset of {provider.kind} ({wrong}): {dataset!r}",
                 hint=f"bulkdel datasets {provider.kind} lists the ids that the key sees",
             )
-    return tuple(dict.fromkeys(datasets))
+    return tuple(dict.fromkeys(map(provider.canonical, datasets)))
 
 
 def _key_in(file: Path, app: AppContext) -> str:

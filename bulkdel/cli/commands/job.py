@@ -231,4 +231,4 @@ class JobReader:
     def _identity(self, name: str, dataset: str) -> tuple[str, str, str]:
         """Two providers of a job may be one service under two names."""
         provider = self.providers[name]
-        return provider.kind, provider.base_url, dataset
+        return provider.kind, provider.base_url, provider.canonical(dataset)
