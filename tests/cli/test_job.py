@@ -47,6 +47,9 @@ LIST_WEST = """
 provider = "west"
 from = "targets.csv"
 """
+LETTERS = "abcdefab-cdef-4abc-8def-abcdefabcdef"
+IN_LETTERS = EMPTY_EAST.replace(DATASET, LETTERS)
+LIST_EAST = LIST_WEST.replace("west", "east")
 ONE = '[[provider]]\nkind = "dify"\n'
 WORK = '[[purge]]\nprovider = "dify"\ndatasets = ["a"]\n'
 
@@ -377,6 +380,10 @@ def test_what_means_one_provider_is_refused_for_several(folder: Folder, option: 
     ("work", "targets", "told"),
     [
         (EMPTY_EAST + EMPTY_EAST, "", f"purge[1].datasets: names a dataset that purge[0].datasets names already: {DATASET}"),
+        (IN_LETTERS + IN_LETTERS.replace(LETTERS, LETTERS.upper()), "",
+         f"purge[1].datasets: names a dataset that purge[0].datasets names already: {LETTERS}"),
+        (IN_LETTERS + LIST_EAST, csv([document_id(0)], LETTERS.upper()),
+         f"delete[0].from: has targets in a dataset that a [[purge]] empties: {LETTERS.upper()}"),
         ('[[purge]]\nprovider = "east"\ndatasets = ["a/b"]', "", "purge[0].datasets: cannot be a dataset of dify"),
         (EMPTY_EAST + LIST_WEST.replace("west", "east"), csv(["d"], DATASET),
          f"delete[0].from: has targets in a dataset that a [[purge]] empties: {DATASET}"),
