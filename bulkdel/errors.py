@@ -3,7 +3,7 @@
     BulkdelError
     ├── ConfigurationError (also a ValueError)   something the caller gave is wrong; nothing was sent
     │   └── TargetFileError                      a line of a target file is wrong; it is named by its number
-    ├── Refused                                  a guard said no, or nobody confirmed; nothing was deleted
+    ├── Refused                                  a guard said no, or the user did not confirm; nothing was deleted
     ├── RejectedError                            Report.raise_for_rejected() found rejected targets
     ├── TargetsError                             the caller's own iterable of targets raised; its report is kept
     ├── RunFileError                             the run file cannot be used as it is
@@ -22,7 +22,7 @@ class BulkdelError(Exception):
 class ConfigurationError(BulkdelError, ValueError):
     """Raised when something the caller gave is wrong; nothing was sent.
 
-    ``hint`` says what to do about it, in one sentence, where there is something to say.
+    ``hint`` says what to do about it, in one sentence, if there is something to say.
     """
 
     def __init__(self, message: str, *, hint: str = "") -> None:
@@ -35,7 +35,7 @@ class TargetFileError(ConfigurationError):
 
 
 class Refused(BulkdelError):
-    """Raised when a guard says no, or nobody confirmed; nothing was deleted."""
+    """Raised when a guard says no, or the user did not confirm; nothing was deleted."""
 
     def __init__(self, message: str, *, hint: str = "") -> None:
         super().__init__(message)
@@ -54,7 +54,7 @@ class TargetsError(BulkdelError):
 
 class RunFileError(BulkdelError):
     """Raised when a run file cannot be used: foreign, newer, torn beyond recovery, held by another process, or not
-    writable any more. ``hint`` says what to do about it, where there is something to say."""
+    writable any more. ``hint`` says what to do about it, if there is something to say."""
 
     def __init__(self, message: str, *, hint: str = "") -> None:
         super().__init__(message)

@@ -1,4 +1,4 @@
-"""What an ``on_event`` listener is told: frozen values, one per thing that happened."""
+"""What an ``on_event`` listener is called with: frozen values, one per thing that happened."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ class Stopped:
 @dataclass(frozen=True, slots=True)
 class Verified:
     """A dataset was listed again after its deletes: ``remaining`` documents are still there, ``new`` of them came newly,
-    ``skipped`` of them were never to be deleted; ``name`` is the dataset's, empty where it is not known."""
+    ``skipped`` of them were never to be deleted; ``name`` is the dataset's, empty if it is not known."""
 
     provider: str
     dataset: str

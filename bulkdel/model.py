@@ -20,6 +20,7 @@ Outcome = Literal[
 
 Status = Literal["fulfilled", "rejected"]
 Indexing = Literal["wait", "delete", "skip"]
+Missing = Literal["ok", "fail"]
 RunStatus = Literal["complete", "incomplete", "refused", "stopped", "deadline", "interrupted"]
 
 FULFILLED: frozenset[Outcome] = frozenset({"deleted", "already_gone"})
@@ -43,8 +44,8 @@ class Settled(NamedTuple):
     """A target's one ending.
 
     ``outcome`` is ``deleted`` or ``already_gone`` (fulfilled), or why not (rejected). ``reason`` is the service's own
-    words, made safe, or ours where the service said nothing. ``attempts`` counts the DELETEs sent for it. ``name`` is the
-    document's name made safe, empty where it is not known. ``settled_at`` is UTC, in Unix seconds.
+    words, made safe, or ours if the service said nothing. ``attempts`` counts the DELETEs sent for it. ``name`` is the
+    document's name made safe, empty if it is not known. ``settled_at`` is UTC, in Unix seconds.
     """
 
     target: Target
@@ -80,7 +81,7 @@ class Document:
 
     ``status`` is the service's own word (Dify's ``display_status``, Langdock's ``syncStatus``), ``indexing`` whether that
     word means that it is still being indexed, ``ready`` whether it was indexed completely. ``created_at`` is in Unix
-    seconds, None where the service does not say. ``name`` is as the service sent it: make it safe before it is shown.
+    seconds, None if the service does not say. ``name`` is as the service sent it: make it safe before it is shown.
     ``synced`` marks a document that its source may bring back at the next sync.
     """
 
@@ -97,9 +98,9 @@ class Document:
 
 @dataclass(frozen=True, slots=True)
 class Dataset:
-    """What a service says of one dataset: ``documents`` is its own count, None where it does not say.
+    """What a service says of one dataset: ``documents`` is its own count, None if it does not say.
 
-    ``refusal`` says why it cannot be purged, empty where it can (an external knowledge base, a role too low).
+    ``refusal`` says why it cannot be purged, empty if it can (an external knowledge base, a role too low).
     """
 
     id: str
@@ -139,7 +140,7 @@ class Rate:
 class Limits:
     """What a provider allows: belongs to the key, shared by all its datasets.
 
-    ``rate`` is the service's own limit, None where none is known. ``concurrency`` is how many requests may be in flight,
+    ``rate`` is the service's own limit, None if none is known. ``concurrency`` is how many requests may be in flight,
     None for the provider's own default ("auto").
     """
 
@@ -180,7 +181,7 @@ class Selection:
             raise ConfigurationError(f"created_before must be Unix seconds, or None: {self.created_before!r}")
 
     def why_not(self, document: Document) -> str:
-        """Why ``document`` is not selected, in a few words; empty where it is selected."""
+        """Why ``document`` is not selected, in a few words; empty if it is selected."""
         if self.names:
             name = _comparable(document.name)
             # A bracket is what begins a set of characters in fnmatch; as a set of its own it stands for itself.
@@ -216,7 +217,7 @@ class Policy:
     :param indexing: what to do with documents that are still being indexed; None is ``wait`` for whole datasets and
         ``delete`` for explicit targets
     :param indexing_backoff: first delay between looks at a document that is being indexed; later ones come after a fifth of it,
-        then after a 30th of the wait so far, up to ``indexing_backoff_cap``, and further apart where looks would take more
+        then after a 30th of the wait so far, up to ``indexing_backoff_cap``, and further apart if looks would take more
         than a tenth of the provider's time
     :param indexing_timeout: give up waiting for one document
     :param unarchive: un-archive archived documents first (Dify)
@@ -224,6 +225,10 @@ class Policy:
     :param deadline: the whole call; what is left then is not attempted
     :param max_delete: more selected than this: refused, nothing deleted
     :param expect: not exactly this many selected: refused, nothing deleted
+    :param missing: what becomes of a document that was not there when it was first asked for: ``ok`` is already gone, ``fail``
+        is rejected as ``missing``
+    :param accept_incomplete: delete what was seen of a dataset whose listing does not show all that the service counts, also
+        with a selection or from a plan; without it such a run is refused
     """
 
     attempts: int = 6
@@ -240,6 +245,8 @@ class Policy:
     deadline: float | None = None
     max_delete: int | None = None
     expect: int | None = None
+    missing: Missing = "ok"
+    accept_incomplete: bool = False
 
     def __post_init__(self) -> None:
         if not (_whole(self.attempts) and self.attempts >= 1):
@@ -255,6 +262,8 @@ class Policy:
             raise ConfigurationError(f"deadline must be a positive number of seconds, or None: {self.deadline!r}")
         if self.indexing not in (None, "wait", "delete", "skip"):
             raise ConfigurationError(f"indexing must be wait, delete or skip: {self.indexing!r}")
+        if self.missing not in ("ok", "fail"):
+            raise ConfigurationError(f"missing must be ok or fail: {self.missing!r}")
         for name in ("max_delete", "expect"):
             value = getattr(self, name)
             if value is not None and not (_whole(value) and value >= 0):

@@ -42,7 +42,7 @@ class CallOptions:
 
     @property
     def streams(self) -> bool:
-        """Whether explicit targets can be settled as they are read: nobody wants to know all of them before the first delete."""
+        """Whether explicit targets can be settled as they are read, because nothing needs to know all of them before the first delete."""
         guarded = self.policy.max_delete is not None or self.policy.expect is not None
         looked_up = self.policy.indexing in ("wait", "skip")
         shown = self.confirm is not None or self.on_plan is not None or self.dry_run

@@ -71,7 +71,7 @@ class Counts:
     def of(cls, datasets: Iterable[DatasetReport]) -> Counts:
         """The sum of the datasets' own.
 
-        :raises BrokenPromise: where it does not conserve (S21)
+        :raises BrokenPromise: if it does not conserve (S21)
         """
         total = cls()
         for dataset in datasets:
@@ -80,7 +80,7 @@ class Counts:
         return total
 
     def check(self, what: str) -> None:
-        """:raises BrokenPromise: where the counts do not conserve (S21)"""
+        """:raises BrokenPromise: if the counts do not conserve (S21)"""
         if self.listed != self.selected + self.skipped:
             raise BrokenPromise(f"{what}: {self.listed} listed, but {self.selected} selected + {self.skipped} skipped")
         if self.selected != self.settled:
@@ -95,7 +95,7 @@ class DatasetReport:
     """One dataset's part of the account.
 
     ``status`` is one of the run's words; a dataset that does not exist or that the key may not touch is ``stopped``, and
-    ``reason`` says why. ``remaining`` is how many documents the verification still listed, None where none was made.
+    ``reason`` says why. ``remaining`` is how many documents the verification still listed, None if none was made.
     ``new`` names up to 20 documents that came after the listing (``id name``), ``still_there`` up to 20 that the service
     called deleted and still lists; ``new_count`` and ``still_there_count`` say how many in all.
     """
@@ -197,12 +197,12 @@ class RunEnd:
 class Report:
     """The account of one call.
 
-    ``settled`` is in input order, one per target (empty where the caller streamed them or a run file holds them).
+    ``settled`` is in input order, one per target (empty if the caller streamed them or a run file holds them).
     ``status`` and ``exit_status`` are the command's words and numbers. ``counts`` has the plain numbers; they are also
     attributes of the report, except ``rejected``, which is the list of rejected targets ("not attempted" included), as
-    ``fulfilled`` is the list of the others. ``remaining`` adds up what the verification still listed, None where none was
+    ``fulfilled`` is the list of the others. ``remaining`` adds up what the verification still listed, None if none was
     made; ``unverified`` datasets are not in it. ``waited_s`` says where the time went, in provider-seconds by cause: ``rate``,
-    ``pause``, ``indexing``, ``service`` (answers in flight), ``backoff``, ``consumer``, ``confirm`` (somebody was asked whether to
+    ``pause``, ``indexing``, ``service`` (answers in flight), ``backoff``, ``consumer``, ``confirm`` (the user was asked whether to
     delete), ``client`` (bulkdel itself) and ``done`` (this provider was done, and another went on). ``uncounted_sessions`` of the
     run were killed or broken off before they could write down what they cost: it is missing in ``requests``, ``requeued``,
     ``pauses``, ``waited_s`` and, of a killed one, ``elapsed_s``.
@@ -237,7 +237,7 @@ class Report:
 
     @property
     def ok(self) -> bool:
-        """Everything selected is gone, and where it was listed again, the listing shows it (exit status 0)."""
+        """Everything selected is gone, and if it was listed again, the listing shows it (exit status 0)."""
         return self.exit_status == 0
 
     @property
@@ -278,7 +278,7 @@ class Report:
         return [s for s in self.settled if s.outcome not in FULFILLED]
 
     def raise_for_rejected(self) -> None:
-        """:raises RejectedError: where anything was rejected, a dataset was stopped, or something is still there"""
+        """:raises RejectedError: if anything was rejected, a dataset was stopped, or something is still there"""
         if not self.ok:
             raise RejectedError(self.summary())
 
@@ -398,10 +398,10 @@ class PlannedDataset:
 
     ``skipped`` counts documents by the reason why they are left, ``archived`` and ``indexing`` those among the selected
     that need more than a DELETE, ``synced`` those that their source may bring back. ``oldest`` and ``newest`` are the
-    selected documents' creation times in Unix seconds. ``stopped`` says why nothing in it can be deleted, empty where it can.
+    selected documents' creation times in Unix seconds. ``stopped`` says why nothing in it can be deleted, empty if it can.
     ``explicit``: its documents were named one by one; the dataset is not emptied, and not listed again afterwards.
     ``cut``: the run was stopped before it was listed whole. ``first`` has the ids and names of the first ``FIRST`` selected, as the
-    service has them; empty where they were named one by one, and in a plan that is read from a run file. ``invalid`` counts the explicit targets whose ids
+    service has them; empty if they were named one by one, and in a plan that is read from a run file. ``invalid`` counts the explicit targets whose ids
     are never sent, ``first_invalid`` has the first of them and why.
     """
 
