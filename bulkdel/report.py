@@ -402,7 +402,8 @@ class PlannedDataset:
     ``explicit``: its documents were named one by one; the dataset is not emptied, and not listed again afterwards.
     ``cut``: the run was stopped before it was listed whole. ``first`` has the ids and names of the first ``FIRST`` selected, as the
     service has them; empty if they were named one by one, and in a plan that is read from a run file. ``invalid`` counts the explicit targets whose ids
-    are never sent, ``first_invalid`` has the first of them and why.
+    are never sent, ``first_invalid`` has the first of them and why. ``statuses`` counts every listed document by the service's word for
+    its status (the first twenty words).
     """
 
     provider: str
@@ -422,6 +423,7 @@ class PlannedDataset:
     first: list[tuple[str, str]] = field(default_factory=list)
     invalid: int = 0
     first_invalid: str = ""
+    statuses: dict[str, int] = field(default_factory=dict)
 
     @property
     def out_of_reach(self) -> bool:
@@ -431,6 +433,8 @@ class PlannedDataset:
     def add(self, document: Document, skipped: str) -> None:
         """Count a listed document, and why it is left (empty if it is selected)."""
         self.listed += 1
+        if document.status in self.statuses or len(self.statuses) < 20:
+            self.statuses[document.status] = self.statuses.get(document.status, 0) + 1
         if skipped:
             self.skipped[skipped] = self.skipped.get(skipped, 0) + 1
             return

@@ -64,6 +64,8 @@ def _is_data(text: str) -> bool:
     plain = text.casefold().strip()
     if not any(map(str.isdigit, plain)):
         return plain in _LOGICAL
+    if plain.count("-") > 3:  # a UUID, perhaps one of digits alone; no date has as many parts
+        return False
     # A month may be cut to three letters or more, the other words may not.
     words = (found[0] for found in re.finditer(r"[^\W\d_]+", plain))
     return all(f" {word}{'' if len(word) > 2 else ' '}" in _DATE_WORDS for word in words)

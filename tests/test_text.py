@@ -113,6 +113,7 @@ def test_what_a_spreadsheet_would_change_is_kept(text: str) -> None:
     "text",
     [
         "0b7c6f1e-0000-4000-8000-000000000001",
+        "11111111-1111-4111-8111-111111111111",
         "att_1",
         "doc-17",
         "report 2024.pdf",

@@ -20,7 +20,7 @@ from bulkdel.cli.signals import Interrupts, handled, next_signal
 from bulkdel.cli.task import Task
 from bulkdel.errors import ConfigurationError, RunFileError
 from bulkdel.model import Settled
-from bulkdel.render.plan import too_long
+from bulkdel.render.plan import too_long, unknown_statuses
 from bulkdel.report import Counts, Plan, Report
 from bulkdel.text import pluralize, sanitize
 
@@ -225,6 +225,9 @@ class LiveRun:
 
         def on_plan(plan: Plan) -> None:
             self._ending.plan = plan
+            unknown, statuses = unknown_statuses(plan, task.purges)
+            if unknown and not task.options.quiet:
+                self._screen.warning(unknown, statuses)
 
         asks = task.deletes and not task.agreed and not task.options.yes
         call: dict[str, Any] = {

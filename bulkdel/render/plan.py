@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from bulkdel.model import Policy
+from collections import Counter
+from collections.abc import Iterable
+
+from bulkdel.model import Policy, PurgeRequest
 from bulkdel.render.wording import format_rate, learned
 from bulkdel.report import Plan, PlannedDataset
 from bulkdel.text import NAME, format_day, format_duration, pluralize, sanitize, show_invisible, title
@@ -55,6 +58,26 @@ def too_long(plan: Plan, policy: Policy) -> str:
     )
 
 
+def unknown_statuses(plan: Plan, purges: Iterable[PurgeRequest]) -> tuple[str, str]:
+    """A warning and a hint if a status was asked for that no listed document has, such as a misspelled one; empty if not."""
+    wanted: dict[str, str] = {}
+    seen = Counter[str]()
+    datasets = {(dataset.provider, dataset.dataset): dataset for dataset in plan.datasets}
+    for purge in purges:
+        dataset = datasets.get((purge.provider, purge.dataset))
+        if dataset is not None and dataset.listed and purge.select.statuses:
+            wanted |= {status.casefold(): status for status in purge.select.statuses}
+            seen.update(dataset.statuses)
+    missing = [status for word, status in wanted.items() if word not in {one.casefold() for one in seen}]
+    if not missing:
+        return "", ""
+    words = ", ".join(f"{sanitize(status, NAME) or '(none)'} ({n})" for status, n in seen.most_common())
+    return (
+        f"no listed document has the status: {sanitize(' or '.join(missing))}",
+        f"the statuses of the documents: {words}",
+    )
+
+
 def _facts(dataset: PlannedDataset, policy: Policy) -> list[str]:
     """One dataset's part of a plan."""
     d = dataset
@@ -83,6 +106,8 @@ def _archived(dataset: PlannedDataset, policy: Policy) -> int:
 
 
 def _split(selected: int, listed: int, archived: int, invalid: int) -> str:
+    if listed and not selected:
+        return f"nothing matched, 0 of {pluralize(listed, 'document')} selected"
     parts = [f"{selected} of {pluralize(listed, 'document')} selected: {selected - archived - invalid} to delete"]
     parts += [f"{archived} archived (will be rejected)"] if archived else []
     parts += [f"{invalid} with an invalid id (will be rejected)"] if invalid else []

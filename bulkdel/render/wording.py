@@ -52,6 +52,12 @@ def headline(report: Report) -> str:
         return ": ".join(filter(None, [f"{head}, nothing more was deleted", why]))
     if report.status == "refused" or (not c.selected and report.status != "complete"):
         return ": ".join(filter(None, [f"{head}, nothing was deleted", why]))
+    if not c.selected:
+        return (
+            f"{head}: nothing matched, 0 of {pluralize(c.listed, 'document')} selected"
+            if c.listed
+            else f"{head}: nothing to delete"
+        )
     return f"{head}: {counted(report)} of {c.selected}" + (f" ({why})" if why else "")
 
 
