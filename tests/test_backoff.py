@@ -52,9 +52,7 @@ def test_full_jitter_is_spread_over_the_whole_interval(tries: int, base: float, 
         (9_000, 0, 30), (0, 8, 8), (60, 8, 8), (900, 8, 30), (900, 45, 45),
     ],
 )  # fmt: skip
-def test_looks_come_sooner_the_shorter_the_wait_was_and_never_cost_more_than_they_may(
-    waited: float, cost: float, seconds: float
-) -> None:
+def test_looks_come_sooner_the_shorter_the_wait_was(waited: float, cost: float, seconds: float) -> None:
     """First after the base, then a fifth of it, then a 30th of the wait, up to the cap; the cost outdoes all of that."""
     assert next_look(waited, 5.0, 30.0, cost, 0.0) == pytest.approx(seconds)
 
@@ -78,9 +76,7 @@ def test_a_look_is_between_its_cost_and_its_cap(waited: float, base: float, cap:
         ("Fri Dec 31 23:59:59 1999", 30.0), ("Sat, 01 Jan 2000 00:59:29 +0100", 0.0), ("Fri, 32 Dec 1999 23:59:59 GMT", None),
     ],
 )  # fmt: skip
-def test_retry_after_is_seconds_or_a_date_read_against_the_answers_own(
-    value: str | None, seconds: float | None
-) -> None:
+def test_retry_after_is_seconds_or_a_date(value: str | None, seconds: float | None) -> None:
     """RFC 9110, 10.2.3; days are not dropped, what is past is now, what is noise is nothing."""
     assert retry_after(value, DATE) == seconds
 

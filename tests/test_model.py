@@ -207,7 +207,7 @@ def test_a_selection_takes_lists_and_stays_a_value() -> None:
 
 @given(name=st.text(max_size=20), created=st.none() | st.floats(0, 1e10), status=st.text(max_size=8),
        before=st.none() | st.floats(0, 1e10))  # fmt: skip
-def test_an_empty_selection_takes_all_and_more_conditions_never_take_more(
+def test_more_conditions_never_take_more_documents(
     name: str, created: float | None, status: str, before: float | None
 ) -> None:
     """Each condition only leaves out."""

@@ -19,9 +19,9 @@ Run = Callable[..., Awaitable[Ended]]
 
 def install(package: Path, site: Path) -> None:
     """Put the modules of ``package`` and what its ``pyproject.toml`` says of it into ``site``."""
-    told = tomllib.loads((package / "pyproject.toml").read_text("utf-8"))
-    project = told["project"]
-    for name in told["tool"]["hatch"]["build"]["targets"]["wheel"]["only-include"]:
+    said = tomllib.loads((package / "pyproject.toml").read_text("utf-8"))
+    project = said["project"]
+    for name in said["tool"]["hatch"]["build"]["targets"]["wheel"]["only-include"]:
         shutil.copy(package / name, site / name)
     info = site / f"{project['name'].replace('-', '_')}-{project['version']}.dist-info"
     info.mkdir()

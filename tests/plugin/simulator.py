@@ -1,4 +1,4 @@
-"""A small OpenAI on loopback: vector stores and files that behave as documented, and go wrong where a test says so."""
+"""A small OpenAI on loopback: vector stores and files that behave as documented, and go wrong if a test says so."""
 
 from __future__ import annotations
 

@@ -142,7 +142,7 @@ def test_an_answer_means(step: str, reply: Reply, verdict: Verdict) -> None:
 
 
 @pytest.mark.parametrize("asked", [Asked(TARGET), Asked(TARGET, doubt=True), Asked(TARGET, listed=True)])
-def test_a_file_goes_on_to_its_second_step_where_it_was_in_the_store(asked: Asked) -> None:
+def test_a_file_of_the_store_goes_on_to_its_second_step(asked: Asked) -> None:
     """Listed there, or perhaps taken out by an attempt whose answer was lost; else the file is left to its other stores."""
     verdict = OPENAI.read(asked, refusal(404, NOT_IN_STORE))
     assert verdict == (Ask("file", NOT_IN_STORE) if asked.doubt or asked.listed else Gone(NOT_IN_STORE))
@@ -210,7 +210,7 @@ def test_a_page_is_read_row_by_row() -> None:
     )
 
 
-def test_questions_are_asked_a_hundred_at_a_time_from_the_oldest_on() -> None:
+def test_questions_are_asked_by_hundreds_oldest_first() -> None:
     """What comes while the listing is read comes at its end; a cursor is one part of the query, whatever it holds."""
     assert OPENAI.listing("vs_abc123", None).path == "/vector_stores/vs_abc123/files?limit=100&order=asc"
     assert OPENAI.listing("vs_abc123", "file-9").path.endswith("/files?limit=100&order=asc&after=file-9")
@@ -259,8 +259,8 @@ def test_one_store_and_one_file_are_known_by_their_ids() -> None:
     assert isinstance(OPENAI.read_document(TARGET, answer(200, ROW)), Requeue)
 
 
-def test_its_limits_are_the_clouds_own_and_nobody_elses() -> None:
-    """300 a minute at api.openai.com, none known elsewhere; the key is sent in one header and shown nowhere."""
+def test_its_limits_are_those_of_its_cloud_alone() -> None:
+    """300 a minute at api.openai.com, none known elsewhere; the key is sent in one header and never shown."""
     assert OPENAI.limits == Limits(rate=Rate(300, per=60), concurrency=4)
     assert VectorStores(KEY, "http://localhost:8321/v1/").limits == Limits(concurrency=4)
     assert OPENAI.headers()["Authorization"] == f"Bearer {KEY}"
@@ -302,7 +302,7 @@ REPLIES: st.SearchStrategy[Reply] = st.builds(
 @settings(max_examples=200, deadline=None)
 @given(reply=REPLIES, step=st.sampled_from(STEPS), listed=st.booleans(), doubt=st.booleans())
 def test_whatever_comes_has_a_meaning(reply: Reply, step: str, listed: bool, doubt: bool) -> None:
-    """No exception, no key, no escapes; deleted and gone only where the service says so, a page only from a whole 200."""
+    """No exception, no key, no escapes; deleted and gone only if the service says so, a page only from a whole 200."""
     verdict = OPENAI.read(Asked(TARGET, step, doubt, listed=listed), reply)
     pages = [OPENAI.read_listing("vs_abc123", None, reply), OPENAI.read_datasets(None, reply)]
     ones = [OPENAI.read_preflight("vs_abc123", None, reply), OPENAI.read_document(TARGET, reply)]

@@ -23,9 +23,9 @@ def test_a_store_is_purged_from_the_command_line(site: Path) -> None:
         kept = openai.fill("vs_letters", 2, first=900)
         ended = await run("purge", "openai", STORE, "--yes", "--json")
         assert ended.status == 0, ended.stderr
-        told = json.loads(ended.stdout)
-        assert (told["status"], told["deleted"], told["remaining"]) == ("complete", 120, 0)
-        (dataset,) = told["datasets"]
+        said = json.loads(ended.stdout)
+        assert (said["status"], said["deleted"], said["remaining"]) == ("complete", 120, 0)
+        (dataset,) = said["datasets"]
         assert (dataset["provider"], dataset["dataset"], dataset["name"]) == ("openai", STORE, f"Store {STORE}")
         assert not openai.stores[STORE]
         assert openai.files == set(kept)

@@ -31,7 +31,7 @@ def steps(openai: VectorStoreSimulator) -> Counter[str]:
     return Counter("delete" if "/vector_stores/" in path else "file" for path in openai.sent("DELETE"))
 
 
-def test_a_store_of_several_pages_is_emptied_and_its_files_are_deleted() -> None:
+def test_a_store_of_several_pages_is_emptied() -> None:
     """Listed whole by cursors before the first delete, then each file is taken out and deleted, once."""
 
     async def work(openai: VectorStoreSimulator, provider: VectorStores) -> None:
@@ -209,7 +209,7 @@ def test_an_exhausted_account_stops_everything() -> None:
     beside(work)
 
 
-def test_a_run_that_was_stopped_between_the_two_steps_is_carried_to_its_end(tmp_path: Path) -> None:
+def test_a_run_stopped_between_two_steps_is_carried_on(tmp_path: Path) -> None:
     """A file that is out of its store is in no listing any more: the run file knows it, and resume deletes it."""
 
     async def work(openai: VectorStoreSimulator, provider: VectorStores) -> None:

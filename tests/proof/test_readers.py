@@ -90,7 +90,7 @@ HEADERS: dict[str, dict[str, str]] = {
 }
 
 HEADERS_AT: dict[str, tuple[int, ...]] = {"own": (), "proxy": (302, 403, 404, 425, 429, 503), "reset": (408, 429, 529)}
-"""With which statuses each is tried; with all where there is none."""
+"""With which statuses each is tried; with all if there is none."""
 
 
 def replies() -> Iterator[tuple[str, Reply]]:
@@ -155,7 +155,7 @@ def questions(provider: Any, steps: tuple[str, ...]) -> Iterator[str]:
 
 
 def refusals() -> Iterator[str]:
-    """What a wrong key, address, name or limit is told."""
+    """What is said to a wrong key, address, name or limit."""
     wrong: list[dict[str, Any]] = [
         {"api_key": key} for key in (None, "", " ", "Bearer x", "https://x", "a b", "ä", "a\n")
     ]

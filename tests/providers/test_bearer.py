@@ -45,9 +45,7 @@ def test_the_librarys_own_example_works() -> None:
         (Langdock(KEY, limits=Limits()), Limits(None, 4), None),
     ],
 )
-def test_limits_are_the_callers_or_the_services_own_for_the_address(
-    provider: Bearer, limits: Limits, pace: Rate | None
-) -> None:
+def test_limits_are_the_callers_or_the_services_own(provider: Bearer, limits: Limits, pace: Rate | None) -> None:
     """8 a minute on Dify Cloud and 80 % of a plan's rate, 45 at Langdock, none at a self-hosted Dify; 4 at once."""
     assert provider.limits == limits
     assert provider.pace == pace
@@ -66,7 +64,7 @@ def test_limits_are_the_callers_or_the_services_own_for_the_address(
     ],
 )
 def test_a_concurrency_says_nothing_of_the_rate(provider: Dify, unsaid: bool, guessed: bool) -> None:
-    """What may be learned of the rate is what nobody spoke of, whether a concurrency was given or not."""
+    """What may be learned of the rate is what was not given, whether a concurrency was given or not."""
     assert (provider.rate_is_default, provider.rate_is_guess) == (unsaid, guessed)
     assert provider.with_concurrency(7).limits == Limits(provider.limits.rate, 7)
     assert provider.with_concurrency(7).max_concurrency == 7
@@ -153,7 +151,7 @@ def test_a_name_that_cannot_be_shown_is_refused(name: Any) -> None:
 
 
 def test_limits_of_another_type_are_refused() -> None:
-    """A rate where limits belong is named, not met as an AttributeError later."""
+    """A rate in the place of limits is named, not met as an AttributeError later."""
     with pytest.raises(ConfigurationError, match="Limits"):
         Dify(KEY, limits=Rate(5))  # type: ignore[arg-type]
 

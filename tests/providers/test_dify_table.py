@@ -310,7 +310,7 @@ def test_an_absent_mark_says_nothing_behind_such_a_proxy() -> None:
     is_like(DIFY.read(asked(TARGET, "un_archive"), old._replace(mark_stripped=True)), Reject, outcome="archived")
 
 
-def test_an_archived_document_is_un_archived_where_the_user_asked() -> None:
+def test_an_archived_document_is_un_archived_if_asked() -> None:
     """Row 9, second half: the walk goes on with disabling it, which keeps the service from embedding it again."""
     is_like(DIFY.read(asked(TARGET, unarchive=True), ARCHIVED), Ask, step="disable")
 
@@ -326,7 +326,7 @@ def test_an_archived_document_is_un_archived_where_the_user_asked() -> None:
     ],
 )
 def test_a_delete_starts_where_the_document_needs_it(document: Document, unarchive: bool, step: str) -> None:
-    """Only what is archived, and only where the user asked, begins with un-archiving."""
+    """Only what is archived, and only if the user asked, begins with un-archiving."""
     assert DIFY.start(document, unarchive=unarchive) == step
 
 
@@ -388,12 +388,12 @@ def test_an_id_with_a_hidden_character_is_refused_and_shown(hidden: str) -> None
 
 
 def test_an_ids_one_spelling_is_the_services() -> None:
-    """Dify takes a UUID in capitals for the same; Langdock tells capitals apart."""
+    """Dify takes a UUID in capitals for the same; Langdock does not."""
     assert DIFY.canonical(DOC.upper()) == DIFY.canonical(DOC) == DOC
     assert LANGDOCK.canonical("att_A") == "att_A" != LANGDOCK.canonical("att_a")
 
 
-def test_a_service_that_repeats_the_key_does_not_get_it_into_a_report() -> None:
+def test_a_key_that_the_service_repeats_is_not_shown() -> None:
     """S20: the key is taken out of the service's own words, wherever they are read."""
     for answer in (error(401, "unauthorized", f"Bad token {KEY}"), dify_answer(502, f"no {KEY}".encode()),
                    dify_answer(302, location=f"https://x/?t={KEY}")):  # fmt: skip

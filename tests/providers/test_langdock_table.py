@@ -131,7 +131,7 @@ def test_an_answer_to_a_delete_means_what_its_row_says(reply: Reply, kind: type,
         (langdock_answer(404), Ask),
     ],
 )
-def test_a_404_after_a_good_listing_is_gone_only_where_it_is_about_the_attachment(reply: Reply, kind: type) -> None:
+def test_a_404_is_gone_only_in_words_about_the_attachment(reply: Reply, kind: type) -> None:
     """S12: the folder's, the route's and a gateway's 404 ask the folder's list first."""
     verdict = LANGDOCK.read(asked(ATTACHMENT, listed=True), reply)
     is_like(verdict, kind, **({"step": "listing"} if kind is Ask else {}))
@@ -201,7 +201,7 @@ def test_a_rate_limit_pauses_as_long_as_the_service_asks(headers: dict[str, str]
     is_like(verdict, Pause, after=seconds, slower=True)
 
 
-def test_a_moment_in_a_reset_header_is_read_against_the_answers_own_date() -> None:
+def test_a_reset_moment_is_read_against_the_answers_date() -> None:
     """Unix seconds and milliseconds, as gateways send them; a wrong clock on our side does no harm."""
     date = "Sun, 09 Sep 2001 01:46:40 GMT"  # Unix 1000000000
     for value in ("1000000042", "1000000042000"):

@@ -102,7 +102,7 @@ def test_an_answer_that_broke_off_is_asked_again(body: bytes) -> None:
 
 
 def test_a_listing_that_was_cut_is_not_read() -> None:
-    """A listing longer than what is read of it stops the dataset, even where its beginning is good JSON."""
+    """A listing longer than what is read of it stops the dataset, even if its beginning is good JSON."""
     found = DIFY.read_listing(DS, None, dify_page()._replace(cut=True))
     assert isinstance(found, StopDataset)
     assert "longer" in found.reason
@@ -288,7 +288,7 @@ def test_an_empty_list_says_what_answered() -> None:
     assert LANGDOCK.read_datasets(None, folders({"id": "a"})) == Page((Dataset("a"),))
 
 
-def test_a_dify_dataset_that_is_not_there_or_not_allowed_stops_only_itself() -> None:
+def test_a_missing_dify_dataset_stops_only_itself() -> None:
     """404 "Dataset…", the two 400s, API access off and a forbidden one."""
     for answer in (
         error(404, "not_found", "Dataset not found."),
@@ -346,7 +346,7 @@ def test_langdock_asks_at_the_contracts_routes() -> None:
     assert {name.lower() for name in LANGDOCK.headers()}.isdisjoint({"origin", "referer"})
 
 
-def test_langdock_preflight_goes_through_the_pages_until_it_finds_the_folder() -> None:
+def test_langdock_preflight_reads_pages_to_the_folder() -> None:
     """The folder with its count and role; not on this page: the next; on none: not shared with this key."""
     row = {"id": FOLDER, "name": "docs", "role": "EDITOR", "fileCount": 7}
     assert LANGDOCK.read_preflight(FOLDER, None, folders(row)) == Dataset(FOLDER, "docs", 7)
@@ -364,7 +364,7 @@ def test_langdock_preflight_goes_through_the_pages_until_it_finds_the_folder() -
     ("role", "refused"), [("USER", True), ("user", True), ("EDITOR", False), ("OWNER", False), (None, False)]
 )
 def test_a_user_of_a_folder_cannot_purge_it(role: str | None, refused: bool) -> None:
-    """The role is told before anything is sent, in words that say what is needed."""
+    """The role is said before anything is sent, in words that say what is needed."""
     found = LANGDOCK.read_preflight(FOLDER, None, folders({"id": FOLDER, "role": role}))
     assert isinstance(found, Dataset)
     assert ("Editor" in found.refusal) == refused
@@ -455,7 +455,7 @@ def test_a_files_sync_status_tells_whether_it_is_in_flight(status: str, indexing
     assert (found.indexing, found.ready) == (indexing, status == "SYNCED")
 
 
-def test_a_langdock_folder_that_is_not_there_or_not_allowed_stops_only_itself() -> None:
+def test_a_missing_langdock_folder_stops_only_itself() -> None:
     """404 and 403 to the folder's list; a page in its place is another service."""
     assert isinstance(
         LANGDOCK.read_listing(FOLDER, None, langdock_answer(404, {"message": "Folder not found"})), StopDataset

@@ -72,7 +72,7 @@ def test_a_plug_in_is_found_by_its_kind(site: Path) -> None:
 @pytest.mark.parametrize(
     ("source", "why"),
     [
-        ("import a_module_that_nobody_has", "ModuleNotFoundError"),
+        ("import a_module_that_is_not_there", "ModuleNotFoundError"),
         ("raise RuntimeError('boom')", "boom"),
         ("x = 1", "AttributeError"),
         ("def MyKB(", "SyntaxError"),
@@ -90,7 +90,7 @@ def test_a_plug_in_that_cannot_be_used_is_named(site: Path, source: str, why: st
     assert "bulkdel-broken" in caught.value.hint
 
 
-def test_a_broken_plug_in_harms_nobody_else(site: Path) -> None:
+def test_a_broken_plug_in_harms_no_other(site: Path) -> None:
     """Only who asks for it meets it."""
     install(site, "bulkdel-broken", "broken", "bulkdel_broken:MyKB", "raise RuntimeError")
     assert load("dify") is Dify
