@@ -389,7 +389,7 @@ def classify_lost(reply: Lost, *, doubt: bool) -> Requeue | StopProvider:
     """What a lost answer means at any service; ``doubt``: it was a delete, which may have been carried out if it was sent."""
     why = {
         "unreachable": "cannot connect",
-        "tls": "the TLS certificate is not trusted",
+        "tls": "no trusted TLS connection",
         "timeout": "no whole answer in time",
         "disconnected": "the connection was lost before the whole answer came",
         "garbled": "what came back is not HTTP",
@@ -397,7 +397,11 @@ def classify_lost(reply: Lost, *, doubt: bool) -> Requeue | StopProvider:
     detail = safe(reply.detail, 300)
     reason = f"{why}: {detail}" if detail else why
     if reply.kind == "tls":
-        return StopProvider(reason, "name the authority that signed it with --ca-file; checking cannot be switched off")
+        hint = (
+            reply.hint
+            or "name the authority that signed the certificate with --ca-file; checking cannot be switched off"
+        )
+        return StopProvider(reason, hint)
     return Requeue("trouble", reason, doubt=doubt and reply.sent)
 
 

@@ -45,7 +45,8 @@ class Answer(NamedTuple):
 
     ``cut`` is True if the body was longer than that. ``broken``: the status line and headers came, and the body stopped early or
     made no sense. Only a 2xx comes so, because its status alone says what was done; anything else that breaks is a ``Lost``.
-    ``mark_stripped``: the engine has seen answers that ``Provider.lacks_mark`` knows, so that the absence of the service's mark says nothing.
+    ``mark_stripped``: the engine has seen answers that ``Provider.lacks_mark`` knows, so that the absence of the service's mark says
+    nothing. ``proxy`` is the address of the proxy that carried the answer in clear and so may have written it.
     """
 
     status: int
@@ -54,6 +55,7 @@ class Answer(NamedTuple):
     cut: bool = False
     broken: bool = False
     mark_stripped: bool = False
+    proxy: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,13 +63,15 @@ class Lost:
     """No whole answer came.
 
     ``sent`` is whether the request may have reached the service: then what it asked for may have been done (in doubt).
-    ``kind``: ``unreachable`` (refused, no such host, connecting timed out), ``tls`` (a certificate that does not verify),
-    ``timeout``, ``disconnected``, ``garbled`` (what came is not HTTP). ``detail`` is for people and holds no key.
+    ``kind``: ``unreachable`` (refused, no such host, connecting timed out), ``tls`` (a certificate that does not verify, or no
+    TLS at all), ``timeout``, ``disconnected``, ``garbled`` (what came is not HTTP). ``detail`` is for people and holds no key;
+    ``hint`` is what the user can do, if the wire knows more than ``kind`` says.
     """
 
     kind: Literal["unreachable", "tls", "timeout", "disconnected", "garbled"]
     sent: bool
     detail: str = ""
+    hint: str = ""
 
 
 Reply = Answer | Lost

@@ -25,20 +25,22 @@ async def read_body(content: aiohttp.StreamReader, limit: int) -> tuple[bytes, b
 def unpacked(answer: Answer, limit: int) -> Reply:
     """``answer`` with its gzip body unpacked to at most ``limit`` bytes (``cut`` if there were more).
 
-    A body that is not gzip although it says so is ``garbled``, one that stops early and was not cut by us ``disconnected``. An
-    encoding that was not asked for is left as it is: the status may be all that is needed.
+    If the body is not gzip although it says so, or stops early and was not cut by us, a 2xx is ``broken`` and any other answer
+    lost. An encoding that was not asked for is left as it is: the status may be all that is needed.
     """
     if answer.headers.get("Content-Encoding", "").strip().lower() not in ("gzip", "x-gzip"):
         return answer
     try:
         body, whole = gunzip(answer.body, limit + 1)
     except zlib.error:
-        return Lost("garbled", True, "the answer's body is not compressed as it says")
-    if len(body) > limit:
-        return answer._replace(body=body[:limit], cut=True)
-    if not whole and not answer.cut:
-        return Lost("disconnected", True, "the answer's body stops early")
-    return answer._replace(body=body)
+        lost = Lost("garbled", True, "the answer's body is not compressed as it says")
+    else:
+        if len(body) > limit:
+            return answer._replace(body=body[:limit], cut=True)
+        if whole or answer.cut:
+            return answer._replace(body=body)
+        lost = Lost("disconnected", True, "the answer's body stops early")
+    return answer._replace(body=b"", broken=True) if 200 <= answer.status < 300 else lost
 
 
 def gunzip(packed: bytes, limit: int) -> tuple[bytes, bool]:

@@ -15,7 +15,7 @@ from aiohttp.client_proto import ResponseHandler
 from aiohttp.http_exceptions import HttpProcessingError
 from multidict import CIMultiDict
 
-from bulkdel.wire.failures import BrokenBody, Dropped, StrayBytes
+from bulkdel.wire.failures import BrokenBody, Connected, Dropped, SpeaksTLS, StrayBytes
 
 if TYPE_CHECKING:
     from aiohttp.typedefs import LooseHeaders
@@ -25,10 +25,11 @@ HEAD_BYTES = 64 * 1024
 
 
 class Attempt:
-    """One send of one request, as a middleware of aiohttp's session."""
+    """One send of one request, as a middleware of aiohttp's session; ``connect_only``: nothing is sent, not even that."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, connect_only: bool = False) -> None:
         self.sent = False  # whether it may have reached the service
+        self.connect_only = connect_only
 
     async def __call__(
         self, request: aiohttp.ClientRequest, handler: aiohttp.ClientHandlerType
@@ -37,6 +38,8 @@ class Attempt:
         request.attempt = self
         try:
             return await handler(request)
+        except aiohttp.ClientConnectorError:
+            raise
         except (aiohttp.ClientOSError, aiohttp.ServerDisconnectedError) as error:
             # aiohttp answers these two by sending a DELETE or GET again, unasked and past the limiter. Any other error it
             # leaves to its caller.
@@ -65,6 +68,8 @@ class WireRequest(aiohttp.ClientRequest):
         # request would read that as its own: a stray 204 would read as deleted.
         if protocol.should_close:
             raise StrayBytes
+        if self.attempt.connect_only:
+            raise Connected(conn.transport.get_extra_info("peercert") if conn.transport else None)
         protocol.expect_answer()
         self.attempt.sent = True
         return await super().send(conn)
@@ -79,30 +84,38 @@ class ServiceConnection(ResponseHandler):
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         super().__init__(loop)
-        self._head: bytearray | None = None  # what came of the head; None when it is complete
+        self._head: bytearray | None = bytearray()  # what came of the head; None when it is complete
 
     def expect_answer(self) -> None:
         """The next byte begins an answer's head."""
         self._head = bytearray()
 
     def data_received(self, data: bytes) -> None:
-        if self._head is None:
-            self._feed(data)
+        while self._head is not None and data and self.exception() is None:
+            before = len(self._head)
+            self._head += data
+            end = self._head.find(b"\r\n\r\n", max(0, before - 3))
+            if self._head.startswith(b"\x15\x03"):  # a TLS alert: what a TLS server says to plain text
+                self._give_up(SpeaksTLS())
+            elif (len(self._head) if end < 0 else end) > HEAD_BYTES:
+                self._give_up(HttpProcessingError(message="the headers are too long"))
+            else:
+                length = len(data) if end < 0 else end + 4 - before
+                self._feed(data[:length])
+                data = data[length:]
+                if end >= 0:
+                    # A status of 100 to 199 only announces the real answer, whose head follows.
+                    self._head = bytearray() if self._head[9:10] == b"1" else None
+        if not data or self.exception() is not None:
             return
-        before = len(self._head)
-        self._head += data
-        end = self._head.find(b"\r\n\r\n", max(0, before - 3))
-        if (len(self._head) if end < 0 else end) > HEAD_BYTES:
-            self.close()
-            self.set_exception(HttpProcessingError(message="the headers are too long"))
-        elif end < 0:
-            self._feed(data)
+        if self._payload is None or self._payload.is_eof():
+            self.force_close()  # these bytes answer no request, so that none is sent on this connection any more
         else:
-            self._head = None
-            length = end + 4 - before
-            self._feed(data[:length])
-            if length < len(data):
-                self._feed(data[length:])
+            self._feed(data)
+
+    def _give_up(self, why: Exception) -> None:
+        self.close()
+        self.set_exception(why)
 
     def _feed(self, data: bytes) -> None:
         super().data_received(data)

@@ -7,12 +7,18 @@ from __future__ import annotations
 
 import os
 import ssl
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
 
 import aiohttp
 from aiohttp.http_exceptions import HttpProcessingError
 
 from bulkdel.providers.protocol import Lost
 from bulkdel.text import safe
+
+PLAIN_TEXT = ("WRONG_VERSION_NUMBER", "HTTP_REQUEST", "RECORD_LAYER_FAILURE")
+"""What OpenSSL says of an answer in plain text, by its releases."""
 
 FAILURES = (aiohttp.ClientError, HttpProcessingError, OSError, ValueError, EOFError)
 """What the library raises for what a network or a service does; TimeoutError is an OSError, UnicodeError a ValueError."""
@@ -26,19 +32,45 @@ class StrayBytes(aiohttp.ClientConnectionError):
     """Raised when a connection holds bytes that answer no request: nothing was sent on it."""
 
 
+class SpeaksTLS(aiohttp.ClientError):
+    """Raised when the answer to a request in plain text is a TLS alert."""
+
+
+class Connected(aiohttp.ClientError):
+    """Raised when a connection is there that nothing is to be sent on."""
+
+    def __init__(self, certificate: Mapping[str, Any] | None) -> None:
+        super().__init__()
+        self.certificate = certificate
+
+
 class BrokenBody(aiohttp.ClientPayloadError):
     """Raised when a body stops making sense in the middle."""
 
 
-def lost(error: BaseException, *, sent: bool, timeout: float, connect_timeout: float) -> Lost:
-    """What became of a request that ended in ``error``, one of ``FAILURES``; ``sent``: it may have reached the service."""
+def lost(error: BaseException, *, sent: bool, timeout: float, connect_timeout: float, proxy: str = "") -> Lost:
+    """What became of a request that ended in ``error``, one of ``FAILURES``.
+
+    :param sent: it may have reached the service
+    :param proxy: the address of the proxy that it went through, if any
+    """
     if isinstance(error, Dropped) and error.__cause__ is not None:
         error = error.__cause__
-    if not sent:
-        return _not_sent(error, timeout, connect_timeout)
+    found = _sent(error, timeout) if sent else _not_sent(error, timeout, connect_timeout, proxy)
+    if proxy and proxy not in found.detail:
+        found = replace(found, detail=f"{found.detail} (through the proxy {proxy})".strip())
+    return found
+
+
+def _sent(error: BaseException, timeout: float) -> Lost:
+    """What became of a request that left."""
     match error:
         case TimeoutError():
             return Lost("timeout", True, f"more than {timeout:g} s")
+        case SpeaksTLS():
+            return Lost(
+                "tls", False, "the service speaks TLS there, and the address says http://", "write https:// instead"
+            )
         case BrokenBody():
             return Lost("garbled", True, "the answer's body")
         case aiohttp.ClientPayloadError():
@@ -50,13 +82,16 @@ def lost(error: BaseException, *, sent: bool, timeout: float, connect_timeout: f
             return Lost("garbled", True)
 
 
-def _not_sent(error: BaseException, timeout: float, connect_timeout: float) -> Lost:
+def _not_sent(error: BaseException, timeout: float, connect_timeout: float, proxy: str) -> Lost:
     """What became of a request that found no connection."""
     match error:
         case StrayBytes():
             return Lost("disconnected", False, "the connection held bytes that answer no request")
         case aiohttp.ClientConnectorCertificateError():
-            return Lost("tls", False, _of_host(error, _certificate(error)))
+            return _not_trusted(error)
+        case aiohttp.ClientConnectorError(os_error=ssl.SSLError() as cause) if (cause.reason or "") in PLAIN_TEXT:
+            detail = _of_host(error, "it speaks no TLS there, and the address says https://")
+            return Lost("tls", False, detail, "write http:// instead, if the service is served without TLS")
         case aiohttp.ConnectionTimeoutError():
             detail = f"no connection within {connect_timeout:g} s"
         case TimeoutError():
@@ -65,14 +100,18 @@ def _not_sent(error: BaseException, timeout: float, connect_timeout: float) -> L
             detail = _of_host(error, f"no such host: {_system(error.os_error)}")
         case aiohttp.ClientProxyConnectionError():
             detail = f"the proxy {_of_host(error, _system(error.os_error))}"
+        case aiohttp.ClientConnectorError(os_error=ConnectionResetError()):
+            # A refused connection has an error of its own, so this one came while TLS was negotiated.
+            reason = "it ended the TLS handshake; if the service is served without TLS, its address begins with http://"
+            detail = _of_host(error, reason)
         case aiohttp.ClientConnectorError():  # a failed TLS handshake that is not the certificate's fault, too
             detail = _of_host(error, _system(error.os_error))
         case aiohttp.ClientHttpProxyError():
-            detail = f"the proxy opens no tunnel, it answers {error.status}"
+            detail = f"the proxy {proxy} opens no tunnel, it answers {error.status}"
         case aiohttp.InvalidURL():
             detail = "the address cannot be used"
         case _:
-            detail = "it broke off while it was made"
+            detail = f"the proxy {proxy} broke off" if proxy else "it broke off while it was made"
     return Lost("unreachable", False, detail)
 
 
@@ -80,9 +119,31 @@ def _of_host(error: aiohttp.ClientConnectorError, reason: str) -> str:
     return safe(f"{error.host}:{error.port}: {reason}", 200)
 
 
-def _certificate(error: aiohttp.ClientConnectorCertificateError) -> str:
+def is_for_another_name(error: BaseException) -> bool:
+    """Whether a trusted authority signed the certificate, and only its names are wrong."""
+    cause = error.certificate_error if isinstance(error, aiohttp.ClientConnectorCertificateError) else None
+    # OpenSSL's X509_V_ERR_HOSTNAME_MISMATCH and X509_V_ERR_IP_ADDRESS_MISMATCH
+    return isinstance(cause, ssl.SSLCertVerificationError) and cause.verify_code in (62, 64)
+
+
+def for_another_name(host: str, certificate: Mapping[str, Any]) -> Lost:
+    """A connection to ``host`` that is not trusted because ``certificate``, as ``ssl`` gives it, has other names."""
+    names = [name for _, name in certificate.get("subjectAltName", ())]
+    shown = ", ".join(names[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "")
+    detail = safe(f"the certificate is for {shown or 'no name at all'}, and not for {host}", 300)
+    return Lost(
+        "tls", False, detail, "write a name of the certificate in the address, or give the service one for its name"
+    )
+
+
+def _not_trusted(error: aiohttp.ClientConnectorCertificateError) -> Lost:
     cause = error.certificate_error
-    return cause.verify_message if isinstance(cause, ssl.SSLCertVerificationError) else type(cause).__name__
+    if not isinstance(cause, ssl.SSLCertVerificationError):
+        return Lost("tls", False, _of_host(error, type(cause).__name__))
+    # OpenSSL's X509_V_ERR_CERT_NOT_YET_VALID and X509_V_ERR_CERT_HAS_EXPIRED
+    dated = cause.verify_code in (9, 10)
+    hint = "the service needs a new certificate, or this machine's clock is wrong" if dated else ""
+    return Lost("tls", False, _of_host(error, cause.verify_message), hint)
 
 
 def _system(error: OSError) -> str:

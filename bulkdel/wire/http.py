@@ -7,6 +7,7 @@ import json
 import math
 import ssl
 from collections.abc import Mapping
+from dataclasses import replace
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -21,7 +22,7 @@ from bulkdel.providers.protocol import Answer, Lost, Reply, Request
 from bulkdel.text import safe
 from bulkdel.wire.bodies import read_body, unpacked
 from bulkdel.wire.connection import HEAD_BYTES, Attempt, Pool, WireRequest
-from bulkdel.wire.failures import FAILURES, lost
+from bulkdel.wire.failures import FAILURES, Connected, for_another_name, is_for_another_name, lost
 from bulkdel.wire.proxies import proxy_for
 
 if TYPE_CHECKING:
@@ -47,11 +48,16 @@ class HttpWire:
         self._connections = connections
         self._keepalive = keepalive
         self._headers = _headers(provider.headers(), base.host_port_subcomponent or "")
-        self._options: dict[str, Any] = {"allow_redirects": False, "ssl": _trust(ca_file)}
+        self._options: dict[str, Any] = {"allow_redirects": False, "ssl": True if ca_file is None else _tls(ca_file)}
+        self._ca_file = ca_file
+        self._proxy = ""  # its address, without credentials
+        self._in_clear = ""  # the same, if it reads and may answer what is sent
         proxy = proxy_for(base)
         if proxy is not None:
             # aiohttp gives a session's own headers to the proxy too, the key included (its CONNECT is in clear), so with
             # a proxy they go with each request instead, and the proxy gets these.
+            self._proxy = f"{proxy.url.host}:{proxy.url.port}"
+            self._in_clear = self._proxy if base.scheme == "http" else ""
             to_proxy = {"User-Agent": user_agent()}
             self._options |= {"proxy": proxy.url, "proxy_headers": to_proxy, "headers": self._headers}
             if proxy.authorization:
@@ -65,7 +71,7 @@ class HttpWire:
     async def __aenter__(self) -> HttpWire:
         self._session = aiohttp.ClientSession(
             connector=Pool(limit=self._connections, keepalive_timeout=self._keepalive),
-            headers=None if "proxy" in self._options else self._headers,
+            headers=None if self._proxy else self._headers,
             request_class=WireRequest,
             cookie_jar=aiohttp.DummyCookieJar(),
             auto_decompress=False,  # aiohttp takes a gzip body that stops early for a whole one
@@ -96,6 +102,7 @@ class HttpWire:
             headers = self._headers | {"Content-Type": "application/json"}
             options = options | {"data": json.dumps(request.json).encode(), "headers": headers}
         attempt = Attempt()
+        head: Answer | None = None
         try:
             async with asyncio.timeout(timeout):
                 response = await self._session.request(
@@ -106,15 +113,41 @@ class HttpWire:
                     timeout=aiohttp.ClientTimeout(total=None, connect=connect_timeout, ceil_threshold=math.inf),
                     **options,
                 )
+                head = Answer(response.status, response.headers, proxy=self._in_clear)
                 try:
                     body, cut = await read_body(response.content, request.max_body)
                 finally:
                     response.close()  # if anything is left to read, this closes the connection
         except FAILURES as error:
-            return lost(error, sent=attempt.sent, timeout=timeout, connect_timeout=connect_timeout)
-        if response.status < 200:
+            if is_for_another_name(error) and (certificate := await self._certificate(connect_timeout)):
+                return for_another_name(self._base.host or "", certificate)
+            reply = lost(error, sent=attempt.sent, timeout=timeout, connect_timeout=connect_timeout, proxy=self._proxy)
+            # What a 2xx says was done, whatever became of its body.
+            if head is not None and 200 <= head.status < 300 and reply.kind != "timeout":
+                return head._replace(broken=True)
+            return reply
+        if head.status < 200:
             return Lost("garbled", True, "an answer that only announces another one")
-        return unpacked(Answer(response.status, response.headers, body, cut), request.max_body)
+        if head.status == 407 and self._in_clear:
+            return Lost(
+                "unreachable", False, f"the proxy {self._proxy} wants a user name and a password, it answers 407"
+            )
+        return unpacked(head._replace(body=body, cut=cut), request.max_body)
+
+    async def _certificate(self, seconds: float) -> Mapping[str, Any] | None:
+        """The service's certificate, whatever name a trusted authority signed it for; nothing is sent."""
+        assert self._session is not None
+        context = _tls(self._ca_file)
+        context.check_hostname = False
+        try:
+            async with asyncio.timeout(seconds):
+                attempt = Attempt(connect_only=True)
+                await self._session.get(self._base, middlewares=(attempt,), **(self._options | {"ssl": context}))
+        except Connected as connected:
+            return connected.certificate
+        except FAILURES:
+            return None
+        return None
 
     def _url(self, path: str) -> URL:
         """Where ``path`` is, which the provider has percent-encoded and which stays as it is: an id may hold ``%2F``."""
@@ -156,15 +189,15 @@ def _headers(given: Mapping[str, str], host: str) -> dict[str, str]:
     return {name: value for name, value in ours.items() if name.lower() not in theirs} | dict(given)
 
 
-def _trust(ca_file: str | Path | None) -> ssl.SSLContext | bool:
-    """True for the system's authorities, or a context that trusts those of ``ca_file`` as well.
+def _tls(ca_file: str | Path | None) -> ssl.SSLContext:
+    """A context that trusts the system's authorities, and those of ``ca_file`` as well.
 
     :raises ConfigurationError: the file cannot be read or holds no certificate
     """
-    if ca_file is None:
-        return True
     context = ssl.create_default_context()
     context.set_alpn_protocols(["http/1.1"])
+    if ca_file is None:
+        return context
     try:
         context.load_verify_locations(cafile=ca_file)
     except ssl.SSLError:

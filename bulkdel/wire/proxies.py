@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import base64
+import re
 from dataclasses import dataclass, field
+from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
 from urllib.parse import unquote
 from urllib.request import getproxies, proxy_bypass
 
@@ -24,26 +26,27 @@ class Proxy:
 def proxy_for(base: URL) -> Proxy | None:
     """The proxy for requests to ``base``, from HTTP_PROXY, HTTPS_PROXY, ALL_PROXY and NO_PROXY (or the system's settings).
 
-    :raises ConfigurationError: where what is named there cannot be used; the message holds no credentials
+    :raises ConfigurationError: what is named there cannot be used; the message holds no credentials
     """
     proxies = getproxies()
     scheme = base.scheme if proxies.get(base.scheme) else "all"
     named = proxies.get(scheme, "").strip()
-    if not named or _bypassed(base):
+    host = base.raw_host or ""
+    if not named or excludes(proxies.get("no", ""), host, base.port) or proxy_bypass(host):
         return None
     variable = f"{scheme.upper()}_PROXY"
+    hint = "give the address of an http or https proxy, such as http://proxy.example.com:3128, or unset the variable"
     # "proxy:3128" is what people write and what curl accepts.
     try:
         url = URL(named if "://" in named else f"http://{named}")
-        host, scheme, port = url.host, url.scheme, url.port
+        proxy_host, scheme, port = url.host, url.scheme, url.port
     except ValueError:
-        raise ConfigurationError(f"{variable} is not an address", hint=_HINT) from None
+        raise ConfigurationError(f"{variable} is not an address", hint=hint) from None
     if scheme not in ("http", "https"):
-        raise ConfigurationError(
-            f"{variable} names a kind of proxy that bulkdel cannot use: {safe(scheme, 20)}", hint=_HINT
-        )
-    if not host or port is None:
-        raise ConfigurationError(f"{variable} is not an address", hint=_HINT)
+        message = f"{variable} names a kind of proxy that bulkdel cannot use: {safe(scheme, 20)}"
+        raise ConfigurationError(message, hint=hint)
+    if not proxy_host or port is None:
+        raise ConfigurationError(f"{variable} is not an address", hint=hint)
     authorization = ""
     if url.raw_user is not None or url.raw_password is not None:
         pair = f"{unquote(url.raw_user or '')}:{unquote(url.raw_password or '')}"
@@ -51,10 +54,53 @@ def proxy_for(base: URL) -> Proxy | None:
     return Proxy(url.origin(), authorization)
 
 
-_HINT = "give the address of an http or https proxy, such as http://proxy.example.com:3128, or unset the variable"
+def excludes(no_proxy: str, host: str, port: int | None) -> bool:
+    """Whether the text of NO_PROXY names this host. If curl, requests and Go read an entry differently, the widest counts.
+
+    Entries stand between commas or blanks, each with a port or without: ``*``; a host, which stands for its subdomains too,
+    with ``.`` or ``*.`` before it or without; a pattern (``127.*``); an address; a network (``10.0.0.0/8``).
+    """
+    host = host.lower().rstrip(".")
+    addresses = _addresses(host)
+    for entry in no_proxy.replace(",", " ").split():
+        entry = entry.rpartition("://")[2].rstrip("/")
+        with_port = re.fullmatch(r"\[([^\]]*)\](?::([0-9]+))?|([^:]*):([0-9]+)", entry)
+        name, at = entry, None
+        if with_port is not None:
+            name, at = with_port[1] or with_port[3] or "", with_port[2] or with_port[4]
+        if (at is None or int(at) == port) and _names(name, host, addresses):
+            return True
+    return False
 
 
-def _bypassed(base: URL) -> bool:
-    """NO_PROXY may name a host, a domain, or a host with its port; an IPv6 address is written there without brackets."""
-    host = base.host or ""
-    return bool(proxy_bypass(host) or proxy_bypass(f"{host}:{base.port}"))
+def _names(name: str, host: str, addresses: list[IPv4Address | IPv6Address]) -> bool:
+    try:
+        network = ip_network(name, strict=False)
+    except ValueError:
+        pass
+    else:
+        return any(address in network for address in addresses)
+    if not name.isascii():
+        try:
+            name = name.encode("idna").decode("ascii")
+        except UnicodeError:
+            return False
+    name = name.lower().rstrip(".")
+    if name == "*":
+        return True
+    name = name.removeprefix("*").lstrip(".") if name.startswith("*.") else name.lstrip(".")
+    pattern = re.escape(name).replace(r"\*", ".*")
+    subdomain = "" if addresses else r"(?:.*\.)?"
+    return bool(name) and re.fullmatch(subdomain + pattern, host) is not None
+
+
+def _addresses(host: str) -> list[IPv4Address | IPv6Address]:
+    """The addresses that ``host`` is by itself; names are not looked up."""
+    if host == "localhost":
+        return [IPv4Address("127.0.0.1"), IPv6Address("::1")]
+    try:
+        address = ip_address(host)
+    except ValueError:
+        return []
+    mapped = address.ipv4_mapped if isinstance(address, IPv6Address) else None
+    return [address] if mapped is None else [address, mapped]

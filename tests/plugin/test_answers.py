@@ -128,7 +128,7 @@ for step in STEPS:
         ("redirect", step, answer(302, location="https://sso.example.com"), StopProvider("redirected, HTTP 302: https://sso.example.com", ADDRESS)),
         ("teapot", step, refusal(418, "No."), Requeue("unclear", "No.", step=again)),
         ("tls", step, Lost("tls", False, "self-signed"),
-         StopProvider("the TLS certificate is not trusted: self-signed",
+         StopProvider("no trusted TLS connection: self-signed",
                       "name the authority that signed it with --ca-file; checking cannot be switched off")),
     ]  # fmt: skip
 

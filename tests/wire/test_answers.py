@@ -101,7 +101,7 @@ NOT_HTTP = {
     "words": b"hello\r\n\r\n",
     "a flood of letters": b"a" * 100_000,
     "another protocol": b"SSH-2.0-OpenSSH_9.6\r\n\r\n",
-    "TLS alert": b"\x15\x03\x01\x00\x02\x02\x50",
+    "almost a TLS alert": b"\x15\x02\x01\x00\x02\x02\x50",
     "our own request": b"DELETE / HTTP/1.1\r\nHost: x\r\n\r\n",
     "unknown version": b"HTTP/9.9 200 OK\r\nContent-Length: 2\r\n\r\n{}",
     "status of letters": b"HTTP/1.1 abc OK\r\nContent-Length: 2\r\n\r\n{}",
@@ -204,6 +204,110 @@ def test_headers_ignore_case(run: Run) -> None:
         (reply,), _server = await replies(answering(full("429 SLOW", b"", "RETRY-After: 7", "X-Version: 1")))
         assert isinstance(reply, Answer)
         assert (reply.headers["retry-after"], "x-version" in reply.headers) == ("7", True)
+
+    run(main())
+
+
+JUNK = {
+    "an empty chunk": b"0\r\n\r\n",
+    "garbage": b"\x00garbage\r\n\r\n",
+    "a body": b'{"result":"success"}',
+    "half an answer": b"HTTP/1.1 500 ",
+    "a flood": b"a" * 1_000_000,
+}
+
+
+@pytest.mark.parametrize("junk", JUNK.values(), ids=JUNK)
+@pytest.mark.parametrize("header", [b"", b"Transfer-Encoding: chunked\r\n", b"Content-Length: 5\r\n"])
+@pytest.mark.parametrize("cut", [0, 1, 2, 3])
+def test_bytes_behind_a_204(run: Run, junk: bytes, header: bytes, cut: int) -> None:
+    """A 204 ends with its head: what follows, wherever the pieces part, changes nothing but costs the connection."""
+
+    async def main() -> None:
+        deleted = DELETED[:-2] + header + b"\r\n"
+
+        async def script(_reader: asyncio.StreamReader, writer: asyncio.StreamWriter, nth: int) -> None:
+            if nth == 2:
+                writer.write(OK)
+                return
+            writer.write(deleted[: len(deleted) - cut])
+            await writer.drain()
+            for _ in range(5 if cut else 0):
+                await asyncio.sleep(0)
+            writer.write(deleted[len(deleted) - cut :] + junk)
+
+        (reply, after), server = await replies(script, DELETE, DELETE)
+        assert isinstance(reply, Answer), reply
+        assert (reply.status, reply.headers["x-version"], reply.body, reply.cut) == (204, "1.14.2", b"", False)
+        assert isinstance(after, Answer)
+        assert after.status == 200
+        assert server.connections == 2
+
+    run(main())
+
+
+def test_head_of_a_broken_answer_is_kept(run: Run) -> None:
+    """An answer whose body breaks is lost, and its status and headers are with the loss."""
+    gzipped = zipped(b"{}" * 50, stop=20).replace(b"OK\r\n", b"OK\r\nX-Version: 1\r\n")
+    head = b"HTTP/1.1 200 OK\r\nX-Version: 1\r\n"
+    breaks = {
+        head + b"Content-Length: 9\r\n\r\n{": "disconnected",
+        head + b"Transfer-Encoding: chunked\r\n\r\n1\r\n{\r\nzz\r\n": "garbled",
+        gzipped: "disconnected",
+    }
+
+    async def main() -> None:
+        for answer, kind in breaks.items():
+            (reply,), _server = await replies(then_close(answer))
+            assert isinstance(reply, Lost)
+            assert (reply.kind, reply.sent) == (kind, True), reply
+            assert reply.answer is not None
+            assert (reply.answer.status, reply.answer.headers["x-version"]) == (200, "1")
+        (reply,), _server = await replies(then_close(OK[:30]))
+        assert isinstance(reply, Lost)
+        assert reply.answer is None
+
+    run(main())
+
+
+LONG = {
+    "one of 64,000": [b"X-Long: " + b"a" * 64_000],
+    "six of 10,000": [b"X-%d: " % i + b"a" * 10_000 for i in range(6)],
+    "five thousand": [b"X-%d: 1" % i for i in range(5000)],
+    "a long reason": [b""],
+}
+
+
+@pytest.mark.parametrize("lines", LONG.values(), ids=LONG)
+def test_long_headers_are_read(run: Run, lines: list[bytes]) -> None:
+    """64 KiB of headers are read, whatever their number and length."""
+
+    async def main() -> None:
+        reason = b"OK" if lines != [b""] else b"a" * 60_000
+        head = b"\r\n".join([b"HTTP/1.1 200 " + reason, b"X-Version: 1", *filter(None, lines), b"Content-Length: 2"])
+        found, server = await replies(answering(head + b"\r\n\r\n{}"), DELETE, DELETE)
+        for reply in found:
+            assert isinstance(reply, Answer), reply
+            assert (reply.status, reply.body, reply.headers["x-version"]) == (200, b"{}", "1")
+        assert server.connections == 1
+
+    run(main())
+
+
+def test_headers_without_an_end(run: Run) -> None:
+    """Headers that never end are given up at 64 KiB, long before the timeout."""
+
+    async def main() -> None:
+        async def script(_reader: asyncio.StreamReader, writer: asyncio.StreamWriter, nth: int) -> None:
+            writer.write(b"HTTP/1.1 200 OK\r\n" if nth == 1 else OK)
+            while nth == 1:
+                writer.write(b"X: " + b"a" * 1000 + b"\r\n")
+                await writer.drain()
+
+        (reply, after), _server = await replies(script, DELETE, DELETE)
+        assert isinstance(reply, Lost)
+        assert (reply.kind, reply.sent) == ("garbled", True)
+        assert isinstance(after, Answer)
 
     run(main())
 

@@ -14,7 +14,7 @@ from bulkdel.providers.protocol import Answer, Lost
 from tests.wire.certificates import authority_file, server_context
 from tests.wire.conftest import Run, run_on
 from tests.wire.places import ask, wire_to
-from tests.wire.servers import OK, ScriptedServer, answering, silence, then_silence
+from tests.wire.servers import OK, ScriptedServer, answering, reset, silence, then_silence
 
 
 @pytest.fixture
@@ -143,15 +143,34 @@ def test_certificate_for_another_host(monkeypatch: pytest.MonkeyPatch, tmp_path:
         async with ScriptedServer(answering(OK), tls=server_context(tmp_path)) as server:
             async with wire_to(f"https://other.test:{server.port}", ca_file=authority_file(tmp_path)) as wire:
                 reply = await ask(wire)
+            detail = "the certificate is for localhost, service.test, 127.0.0.1, and not for other.test"
             assert isinstance(reply, Lost)
-            assert (reply.kind, reply.sent) == ("tls", False)
+            assert (reply.kind, reply.sent, reply.detail) == ("tls", False, detail)
+            assert "a name of the certificate" in reply.hint
+            assert server.seen == []
+
+    run_on("asyncio", main())
+
+
+def test_names_of_an_untrusted_certificate(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """A certificate that no trusted authority signed is not believed in anything, not in its names either."""
+    real = socket.getaddrinfo
+
+    async def main() -> None:
+        monkeypatch.setattr(socket, "getaddrinfo", lambda _host, *rest, **options: real("127.0.0.1", *rest, **options))
+        async with ScriptedServer(answering(OK), tls=server_context(tmp_path)) as server:
+            async with wire_to(f"https://other.test:{server.port}") as wire:
+                reply = await ask(wire)
+            assert isinstance(reply, Lost)
+            assert (reply.kind, reply.hint) == ("tls", "")
+            assert "service.test" not in reply.detail
             assert server.seen == []
 
     run_on("asyncio", main())
 
 
 def test_https_to_a_plain_server(run: Run) -> None:
-    """An https address of a server that speaks plain HTTP is unreachable, not a matter of certificates."""
+    """An https address of a server that speaks plain HTTP is no matter of certificates: the scheme is named."""
 
     async def main() -> None:
         async def greet(_reader: asyncio.StreamReader, writer: asyncio.StreamWriter, _nth: int) -> None:
@@ -161,8 +180,40 @@ def test_https_to_a_plain_server(run: Run) -> None:
             async with wire_to(server.url.replace("http", "https")) as wire:
                 reply = await ask(wire)
             assert isinstance(reply, Lost)
+            assert (reply.kind, reply.sent) == ("tls", False)
+            assert reply.detail.endswith("it speaks no TLS there, and the address says https://")
+            assert "http://" in reply.hint
+
+    run(main())
+
+
+@pytest.mark.parametrize("how", ["closed", "reset"])
+def test_server_that_hangs_up_on_a_handshake(run: Run, how: str) -> None:
+    """A server that hangs up as TLS begins may speak plain HTTP: that is said, and it may be asked again."""
+
+    async def main() -> None:
+        async def greet(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, _nth: int) -> None:
+            await reader.read(1)
+            writer.close() if how == "closed" else reset(writer)
+
+        async with ScriptedServer(answering(OK), greet=greet) as server:
+            async with wire_to(server.url.replace("http", "https")) as wire:
+                reply = await ask(wire)
+            assert isinstance(reply, Lost)
             assert (reply.kind, reply.sent) == ("unreachable", False)
-            assert "TLS: " in reply.detail
+            assert "its address begins with http://" in reply.detail
+
+    run(main())
+
+
+def test_http_to_a_tls_server(run: Run) -> None:
+    """A server that answers plain text with a TLS alert is named as one that speaks TLS."""
+
+    async def main() -> None:
+        async with ScriptedServer(answering(b"\x15\x03\x01\x00\x02\x02\x46")) as server, wire_to(server.url) as wire:
+            reply = await ask(wire)
+        assert isinstance(reply, Lost)
+        assert (reply.kind, reply.sent, reply.hint) == ("tls", False, "write https:// instead")
 
     run(main())
 

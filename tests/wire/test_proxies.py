@@ -131,9 +131,9 @@ def test_tunnel_refused(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
                 monkeypatch.setenv("HTTPS_PROXY", f"http://someone:secret@127.0.0.1:{proxy.port}")
                 async with wire_to("https://service.test") as wire:
                     reply = await ask(wire)
-                    assert reply == Lost(
-                        "unreachable", False, f"the proxy opens no tunnel, it answers {answer[9:12].decode()}"
-                    )
+                    status = answer[9:12].decode()
+                    detail = f"the proxy 127.0.0.1:{proxy.port} opens no tunnel, it answers {status}"
+                    assert reply == Lost("unreachable", False, detail)
 
     run(main())
 
@@ -150,7 +150,7 @@ def test_proxy_that_talks_nonsense(run: Run, monkeypatch: pytest.MonkeyPatch) ->
                 monkeypatch.setenv("HTTPS_PROXY", proxy.url)
                 async with wire_to("https://service.test") as wire:
                     reply = await ask(wire)
-                    assert reply == Lost("unreachable", False, "it broke off while it was made")
+                    assert reply == Lost("unreachable", False, f"the proxy 127.0.0.1:{proxy.port} broke off")
                     assert len(proxy.seen) == 1
 
     run(main())
@@ -170,7 +170,43 @@ def test_proxy_is_not_there(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     run(main())
 
 
-@pytest.mark.parametrize("exception", ["127.0.0.1", "127.0.0.1:{port}", "*", "example.com,127.0.0.1"])
+def test_proxy_that_wants_a_password(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A proxy that refuses a plain request has not passed it on: the loss names the proxy, without its credentials."""
+
+    async def main() -> None:
+        async with ScriptedServer(answering(full("407 Proxy Authentication Required", b"<html>"))) as proxy:
+            monkeypatch.setenv("HTTP_PROXY", f"http://someone:secret@127.0.0.1:{proxy.port}")
+            async with wire_to("http://service.test") as wire:
+                reply = await ask(wire)
+            detail = f"the proxy 127.0.0.1:{proxy.port} wants a user name and a password, it answers 407"
+            assert reply == Lost("unreachable", False, detail)
+
+    run(main())
+
+
+def test_answers_through_a_proxy_name_it(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What comes through a proxy in clear may be its own: the answer names it, and so does a loss."""
+
+    async def main() -> None:
+        async with ScriptedServer(answering(full("502 Bad Gateway", b"<html>"), b"nonsense\r\n\r\n")) as proxy:
+            monkeypatch.setenv("HTTP_PROXY", f"http://someone:secret@127.0.0.1:{proxy.port}")
+            async with wire_to("http://service.test") as wire:
+                answer, loss = await ask(wire), await ask(wire)
+            assert isinstance(answer, Answer)
+            assert (answer.status, answer.proxy) == (502, f"127.0.0.1:{proxy.port}")
+            assert isinstance(loss, Lost)
+            assert loss.detail == f"(through the proxy 127.0.0.1:{proxy.port})"
+
+    run(main())
+
+
+NO_PROXY = (
+    "127.0.0.1", "127.0.0.1:{port}", "*", "example.com,127.0.0.1", "127.0.0.0/8", "example.com 127.0.0.0/8", "127.*",
+    "127.*.0.1:{port}", "127.0.0.0/255.0.0.0", "http://127.0.0.1:{port}/", "0.0.0.0/0",
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("exception", NO_PROXY)
 def test_no_proxy(run: Run, monkeypatch: pytest.MonkeyPatch, exception: str) -> None:
     """A host that NO_PROXY names is asked directly."""
 
@@ -183,6 +219,47 @@ def test_no_proxy(run: Run, monkeypatch: pytest.MonkeyPatch, exception: str) -> 
             assert (len(service.seen), len(proxy.seen)) == (1, 0)
 
     run(main())
+
+
+@pytest.mark.parametrize("exception", ["127.0.0.1:1", "128.0.0.0/8", "27.*", "::/0", "", "example.com"])
+def test_no_proxy_for_others(run: Run, monkeypatch: pytest.MonkeyPatch, exception: str) -> None:
+    """A host that NO_PROXY does not name is asked through the proxy."""
+
+    async def main() -> None:
+        async with ScriptedServer(answering(OK)) as service, ScriptedServer(answering(OK)) as proxy:
+            monkeypatch.setenv("HTTP_PROXY", proxy.url)
+            monkeypatch.setenv("NO_PROXY", exception)
+            async with wire_to(service.url) as wire:
+                assert isinstance(await ask(wire), Answer)
+            assert (len(service.seen), len(proxy.seen)) == (0, 1)
+
+    run(main())
+
+
+@pytest.mark.parametrize(
+    ("no_proxy", "address", "direct"),
+    [
+        ("example.com", "http://example.com", True), ("example.com", "http://api.example.com", True),
+        (".example.com", "http://api.example.com", True), (".example.com", "http://example.com", True),
+        ("*.example.com", "http://a.b.example.com", True), ("EXAMPLE.com.", "http://api.Example.COM./v1", True),
+        ("example.com", "http://notexample.com", False), ("example.com", "http://example.com.evil.test", False),
+        ("api-*.example.com", "http://api-7.example.com", True), ("api-*.example.com", "http://web.example.com", False),
+        ("example.com:8080", "http://example.com:8080", True), ("example.com:8080", "http://example.com", False),
+        ("example.com:80", "http://example.com", True), ("bücher.test", "http://bücher.test", True),
+        ("xn--bcher-kva.test", "http://bücher.test", True), ("[::1]", "http://[::1]:8080", True),
+        ("::1", "http://[::1]:8080", True), ("[::1]:8080", "http://[::1]:8080", True),
+        ("[::1]:9", "http://[::1]:8080", False), ("0:0:0:0:0:0:0:1", "http://[::1]", True),
+        ("fd00::/8", "http://[fd12::1]", True), ("fd00::/8", "http://[fe80::1]", False),
+        ("10.0.0.0/8", "http://[::ffff:10.1.2.3]", True), ("127.0.0.0/8", "http://localhost", True),
+        ("10.0.0.0/8", "http://service.test", False), ("[", "http://service.test", False), ("*:80", "http://a.test", True),
+        (" , ,service.test", "http://service.test", True), ("10.0.0.0/99", "http://10.0.0.1", False),
+    ],
+)  # fmt: skip
+def test_what_no_proxy_names(monkeypatch: pytest.MonkeyPatch, no_proxy: str, address: str, direct: bool) -> None:
+    """Hosts, domains, patterns, networks and ports, as curl, requests and Go read them."""
+    monkeypatch.setenv("HTTP_PROXY", "http://proxy.test:3128")
+    monkeypatch.setenv("NO_PROXY", no_proxy)
+    assert (proxy_for(URL(address)) is None) == direct
 
 
 def test_proxy_for_the_other_scheme(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
