@@ -306,7 +306,10 @@ class JsonApi(Bearer, ABC):
     def parse_answer(self, answer: Answer) -> ParsedAnswer:
         value = parse_json(answer)
         code, message = self.error_words(value, answer)
-        return ParsedAnswer(answer, value, code, message, self.sanitize(message or code or page_text(answer)))
+        shown = message or code or page_text(answer)
+        if answer.proxy and not (code or message):
+            shown = f"from the proxy {answer.proxy}, or through it: {shown}"
+        return ParsedAnswer(answer, value, code, message, self.sanitize(shown))
 
     def classify_common(self, answer: ParsedAnswer, *, doubt: bool) -> Failure | None:
         """What an answer means whatever was asked; None if that depends on the question.
@@ -397,10 +400,7 @@ def classify_lost(reply: Lost, *, doubt: bool) -> Requeue | StopProvider:
     detail = safe(reply.detail, 300)
     reason = f"{why}: {detail}" if detail else why
     if reply.kind == "tls":
-        hint = (
-            reply.hint
-            or "name the authority that signed the certificate with --ca-file; checking cannot be switched off"
-        )
+        hint = reply.hint or "name the authority that signed it with --ca-file; checking cannot be switched off"
         return StopProvider(reason, hint)
     return Requeue("trouble", reason, doubt=doubt and reply.sent)
 

@@ -7,7 +7,6 @@ import json
 import math
 import ssl
 from collections.abc import Mapping
-from dataclasses import replace
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path

@@ -181,6 +181,16 @@ def test_what_stops_a_provider_says_what_to_do() -> None:
     assert "/v1" in DIFY.read(asked(TARGET), dify_answer(404, HTML)).hint
     assert "/v1" in DIFY.read(asked(TARGET), dify_answer(200, HTML)).hint
     assert "--ca-file" in DIFY.read(asked(TARGET), Lost("tls", sent=False)).hint
+    assert DIFY.read(asked(TARGET), Lost("tls", False, hint="write http:// instead")).hint == "write http:// instead"
+
+
+def test_words_through_a_proxy_name_it() -> None:
+    """A page that came through a proxy may be the proxy's own; the service's own words are not."""
+    page = dify_answer(502, b"<title>Bad Gateway</title>", own=False)._replace(proxy="proxy.test:3128")
+    reason = DIFY.read(asked(TARGET), page).reason
+    assert reason == "HTTP 502: from the proxy proxy.test:3128, or through it: Bad Gateway"
+    own = error(500, "unknown", "Internal Server Error")._replace(proxy="proxy.test:3128")
+    assert DIFY.read(asked(TARGET), own).reason == "Internal Server Error"
 
 
 @pytest.mark.parametrize(

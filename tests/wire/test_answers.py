@@ -40,9 +40,14 @@ async def replies(script: Script, *requests: Request) -> tuple[list[Answer | Los
     return found, server
 
 
-@pytest.mark.parametrize("whole", [OK, DELETED, CHUNKED, zipped(b"{}" * 40)], ids=["200", "204", "chunked", "gzip"])
+ERROR = full("500 OH", b'{"code":"unknown"}')
+
+
+@pytest.mark.parametrize(
+    "whole", [OK, DELETED, CHUNKED, zipped(b"{}" * 40), ERROR], ids=["200", "204", "chunked", "gzip", "500"]
+)
 def test_cut_anywhere(run: Run, whole: bytes) -> None:
-    """An answer that the service cuts after any of its bytes is lost in doubt; only the whole one is an answer."""
+    """An answer that is cut after any of its bytes is lost in doubt; a 2xx whose head came is one with a broken body."""
 
     async def main() -> None:
         async def script(_reader: asyncio.StreamReader, writer: asyncio.StreamWriter, nth: int) -> None:
@@ -51,9 +56,15 @@ def test_cut_anywhere(run: Run, whole: bytes) -> None:
         async with ScriptedServer(script) as server, wire_to(server.url) as wire:
             for length in range(len(whole)):
                 reply = await ask(wire)
-                assert isinstance(reply, Lost), (length, whole[:length], reply)
-                assert (reply.kind, reply.sent) == ("disconnected", True), (length, reply)
-            assert isinstance(await ask(wire), Answer)
+                if b"\r\n\r\n" in whole[:length] and whole != ERROR:
+                    assert isinstance(reply, Answer), (length, whole[:length], reply)
+                    assert (reply.status, reply.body, reply.broken) == (200, b"", True), (length, reply)
+                else:
+                    assert isinstance(reply, Lost), (length, whole[:length], reply)
+                    assert (reply.kind, reply.sent) == ("disconnected", True), (length, reply)
+            reply = await ask(wire)
+            assert isinstance(reply, Answer)
+            assert not reply.broken
             assert len(server.seen) == len(whole) + 1
 
     run(main())
@@ -64,16 +75,16 @@ def test_reset_anywhere(run: Run) -> None:
 
     async def main() -> None:
         async def script(_reader: asyncio.StreamReader, writer: asyncio.StreamWriter, nth: int) -> None:
-            writer.write(OK[: nth - 1])
+            writer.write(ERROR[: nth - 1])
             await writer.drain()
             reset(writer)
 
         async with ScriptedServer(script) as server, wire_to(server.url) as wire:
-            for length in range(len(OK)):
+            for length in range(len(ERROR)):
                 reply = await ask(wire)
                 assert isinstance(reply, Lost), (length, reply)
                 assert (reply.kind, reply.sent) == ("disconnected", True), (length, reply)
-            assert len(server.seen) == len(OK)
+            assert len(server.seen) == len(ERROR)
 
     run(main())
 
@@ -127,10 +138,22 @@ NOT_HTTP = {
 }
 
 
+BROKEN_BODIES = [
+    NOT_HTTP[name]
+    for name in (
+        "chunk size of letters",
+        "chunk too long",
+        "chunk size beyond all",
+        "gzip of 3,000 members",
+        "not gzip at all",
+    )
+]
+
+
 @pytest.mark.parametrize("at_once", [True, False], ids=["in one piece", "in two pieces"])
 @pytest.mark.parametrize("answer", NOT_HTTP.values(), ids=NOT_HTTP)
 def test_garbage(run: Run, answer: bytes, at_once: bool) -> None:
-    """What is not HTTP is lost as garbled, at once, and spoils no request after it."""
+    """What is not HTTP is lost as garbled or broken behind a good head, at once, and spoils no request after it."""
 
     async def main() -> None:
         async def script(_reader: asyncio.StreamReader, writer: asyncio.StreamWriter, nth: int) -> None:
@@ -146,8 +169,12 @@ def test_garbage(run: Run, answer: bytes, at_once: bool) -> None:
             writer.write(answer if at_once else body)  # and the connection stays open: only the bytes tell
 
         (reply, after), _server = await replies(script, DELETE, DELETE)
-        assert isinstance(reply, Lost), reply
-        assert (reply.kind, reply.sent) == ("garbled", True), reply
+        if isinstance(reply, Answer):
+            assert (reply.status, reply.body, reply.broken) == (200, b"", True), reply
+            assert answer in BROKEN_BODIES
+        else:
+            assert (reply.kind, reply.sent) == ("garbled", True), reply
+            assert answer not in BROKEN_BODIES
         assert isinstance(after, Answer)
 
     run(main())
@@ -246,8 +273,8 @@ def test_bytes_behind_a_204(run: Run, junk: bytes, header: bytes, cut: int) -> N
     run(main())
 
 
-def test_head_of_a_broken_answer_is_kept(run: Run) -> None:
-    """An answer whose body breaks is lost, and its status and headers are with the loss."""
+def test_head_of_a_broken_2xx_counts(run: Run) -> None:
+    """A 2xx whose body breaks is an answer with its status and headers, and with no body; another answer is lost."""
     gzipped = zipped(b"{}" * 50, stop=20).replace(b"OK\r\n", b"OK\r\nX-Version: 1\r\n")
     head = b"HTTP/1.1 200 OK\r\nX-Version: 1\r\n"
     breaks = {
@@ -259,13 +286,11 @@ def test_head_of_a_broken_answer_is_kept(run: Run) -> None:
     async def main() -> None:
         for answer, kind in breaks.items():
             (reply,), _server = await replies(then_close(answer))
+            assert isinstance(reply, Answer)
+            assert (reply.status, reply.headers["x-version"], reply.body, reply.broken) == (200, "1", b"", True)
+            (reply,), _server = await replies(then_close(answer.replace(b"200 OK", b"500 OH")))
             assert isinstance(reply, Lost)
             assert (reply.kind, reply.sent) == (kind, True), reply
-            assert reply.answer is not None
-            assert (reply.answer.status, reply.answer.headers["x-version"]) == (200, "1")
-        (reply,), _server = await replies(then_close(OK[:30]))
-        assert isinstance(reply, Lost)
-        assert reply.answer is None
 
     run(main())
 
@@ -468,7 +493,8 @@ def test_gzip_that_stops_early(run: Run) -> None:
     async def main() -> None:
         whole = len(gzip.compress(b"{}" * 50))
         for stop in (1, 10, 15, whole - 1):
-            (reply,), _server = await replies(answering(zipped(b"{}" * 50, stop=stop)))
+            answer = zipped(b"{}" * 50, stop=stop).replace(b"200 OK", b"500 OH")
+            (reply,), _server = await replies(answering(answer))
             assert isinstance(reply, Lost)
             assert (reply.kind, reply.sent) == ("disconnected", True)
 

@@ -39,7 +39,7 @@ def test_key_is_shown_nowhere(loop: str, tmp_path: Path, caplog: pytest.LogCaptu
             for tls in (None, server_context(tmp_path)):
                 async with ScriptedServer(script, tls=tls) as server, wire_to(server.url) as wire:
                     reply = await ask(wire, timeout=0.2)
-                    assert isinstance(reply, Lost)
+                    assert isinstance(reply, Lost) or reply.broken
                     shown.extend((repr(reply), repr(wire), str(wire)))
         async with wire_to(f"http://127.0.0.1:{server.port}") as wire:
             shown.append(repr(await ask(wire)))
