@@ -93,7 +93,7 @@ def test_a_bug_in_the_report_is_exit_70() -> None:
 # ------------------------------------------------------------------ JSON
 
 
-def test_json_is_one_object_with_the_words_of_the_design_and_nothing_else() -> None:
+def test_json_is_one_object_with_the_documented_keys() -> None:
     """Its keys are the fixed ones, in their order; stdout holds it alone."""
     seen = purge("--json", client=FakeClient(ends=lambda: ended("incomplete")))
     assert seen.stdout.count("\n") == 1
@@ -161,7 +161,7 @@ def test_settled_lines_on_stdout_have_it_for_themselves() -> None:
 
 
 @pytest.mark.parametrize("where", ["missing/settled.jsonl", "."])
-def test_a_file_that_cannot_be_written_is_found_before_anything_is_sent(tmp_path: Path, where: str) -> None:
+def test_a_file_that_cannot_be_written_is_refused_first(tmp_path: Path, where: str) -> None:
     """Exit 2, and no client was opened."""
     client = FakeClient()
     seen = purge("--settled", str(tmp_path / where), client=client)
@@ -178,7 +178,7 @@ class FullDisk(io.StringIO):
         return super().write(words)
 
 
-def test_settled_lines_that_cannot_be_written_any_more_are_told_once() -> None:
+def test_settled_lines_that_fail_are_reported_once() -> None:
     """The first failure is told, later pages are not tried, and nothing is raised into the engine."""
     failures: list[OSError] = []
     page = [Settled(Target("dify", "ds", "d"), "deleted", "", 1, "", 0.0)]
@@ -214,7 +214,7 @@ def test_a_result_that_cannot_be_written_is_no_success() -> None:
 # ------------------------------------------------------------------ the summary
 
 
-def test_the_summary_says_what_is_gone_what_is_not_and_what_to_do() -> None:
+def test_the_summary_says_what_is_gone_what_is_not_and_why() -> None:
     """Counts, each dataset's line, what is left and new, and for each reason examples and advice."""
     report = ended("incomplete", remaining=9)
     dataset = report.datasets[0]

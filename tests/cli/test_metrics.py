@@ -160,9 +160,7 @@ def test_a_resumed_run_counts_its_own_part(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("wrong", [(), ("--attempts", "none"), ("--settled", "-", "--json"), ("--atempts", "3")])
-def test_a_command_that_is_wrong_does_not_leave_the_success_of_yesterday(
-    tmp_path: Path, wrong: tuple[str, ...]
-) -> None:
+def test_a_wrong_command_replaces_the_success_of_yesterday(tmp_path: Path, wrong: tuple[str, ...]) -> None:
     """A key that is missing, an option that is wrong: exit 2 stands in the file, and when it was."""
     file = tmp_path / "bulkdel.prom"
     file.write_text("bulkdel_run_exit_status 0\n")

@@ -271,7 +271,7 @@ def test_what_can_be_asked_again_is_not_called_final() -> None:
     assert "for good" not in ADVICE["refused"]
 
 
-def test_documents_that_were_not_selected_are_no_surprise_afterwards() -> None:
+def test_documents_that_were_not_selected_are_no_surprise() -> None:
     """A selective purge that is complete has no warning: what is left was never to be deleted, and the line says so."""
     service = Service()
     service.fill(4)
@@ -306,7 +306,7 @@ def test_a_delete_that_no_answer_confirmed_is_said_to_be_one(options: tuple[str,
 # ------------------------------------------------------------------ what a newcomer stumbled over
 
 
-def test_a_dry_run_names_invalid_ids_and_nobody_offers_to_ask_for_them_again(tmp_path: Path) -> None:
+def test_invalid_ids_are_named_and_not_asked_for_again(tmp_path: Path) -> None:
     """$ bulkdel delete dify FILE --dry-run: an id that is never sent does not count as about to go; nor is --retry-rejected named for it."""
     service = Service()
     service.fill(1)
@@ -354,7 +354,7 @@ def test_a_plan_of_a_list_counts_invalid_ids_as_what_they_are(tmp_path: Path) ->
     assert "1 invalid id: the id would reach another route, so nothing was sent" in asked.stdout
 
 
-def test_a_guard_speaks_so_that_it_is_true_of_every_way_to_set_it() -> None:
+def test_a_guard_uses_the_name_of_the_option() -> None:
     """An option, a key of a job file and a field of Policy have one name but for the dashes, and a job has no such option."""
     assert refusal(51, Policy(max_delete=50)) == RunEnd(
         "refused",
@@ -369,7 +369,7 @@ def test_a_guard_speaks_so_that_it_is_true_of_every_way_to_set_it() -> None:
 
 
 @pytest.mark.parametrize("act", ["purge", "plan"])
-def test_a_dataset_that_is_not_there_is_answered_with_where_to_look(act: str) -> None:
+def test_an_unknown_dataset_is_answered_with_where_to_look(act: str) -> None:
     """$ bulkdel purge dify WRONG: the hint is the command that lists the right ones."""
     more = ("-y",) if act == "purge" else ()
     seen = command(Service(), act, "dify", "99999999-9999-4999-8999-999999999999", *more)

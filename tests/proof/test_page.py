@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import json
 import uuid
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -26,14 +25,6 @@ EXAMPLES: dict[str, tuple[int, dict[str, Any]]] = {
     for status, answer in OPERATION["responses"].items()
     for name, example in (answer.get("content", {}).get("application/json", {}).get("examples", {})).items()
 }
-SHARED = Path(__file__).resolve().parents[3] / "shared" / "seeds" / "000_2f06fcd69cb7da95.txt"
-IN_A_CHECKOUT_WITH_SHARED = [SHARED] if SHARED.exists() else []
-
-
-@pytest.mark.parametrize("original", IN_A_CHECKOUT_WITH_SHARED)
-def test_the_copy_of_the_page_is_the_page(original: Path) -> None:
-    """What these tests read has not drifted from what was handed over."""
-    assert page.FILE.read_bytes() == original.read_bytes()
 
 
 def test_the_page_was_read() -> None:

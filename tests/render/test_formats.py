@@ -175,7 +175,7 @@ def test_a_report_of_a_run_without_an_end_is_honest(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("kind", ["listing", "targets"])
-def test_what_was_not_read_to_its_end_is_not_told_as_all_there_is(kind: str, tmp_path: Path) -> None:
+def test_what_was_not_read_to_its_end_is_said_to_be_a_part(kind: str, tmp_path: Path) -> None:
     """Killed after the first page of a listing, or of a list of targets: the account says that there may be more, in each form."""
     path = tmp_path / "a.run"
 
