@@ -305,13 +305,14 @@ def test_a_run_file_cannot_be_wished_for_and_not(other: str, tmp_path: Path) -> 
     assert f"--run keeps a run file and {other} keeps none" in seen.stderr
 
 
-def test_a_purge_that_cannot_be_recorded_is_refused(tmp_path: Path) -> None:
+def test_a_purge_that_cannot_be_recorded_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A state folder that cannot be made, a file that cannot be written: exit 2, no request, and what to do."""
     service = Service()
     service.fill(2)
     blocked = tmp_path / "not a folder"
     blocked.write_text("")
-    seen = purge(service, environ=ENVIRON | {"XDG_STATE_HOME": str(blocked)})
+    monkeypatch.setenv("XDG_STATE_HOME", str(blocked))
+    seen = purge(service)
     assert (seen.status, service.sent) == (2, [])
     assert seen.stderr.endswith("hint: choose a place with --run FILE, or --no-run for none\n")
     for where in (str(blocked / "a.run"), "/proc/a.run", str(tmp_path / "missing" / "a.run")):
