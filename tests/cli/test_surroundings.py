@@ -150,5 +150,5 @@ def test_one_bad_line_among_a_hundred_thousand(bad: int, source: str, tmp_path: 
     seen = command(service, "delete", "dify", *([str(file)] if source == "file" else []), "-y", **given)
     assert (seen.status, seen.stdout, service.sent) == (2, "", [])
     name = "stdin" if source == "stdin" else str(file)
-    assert seen.stderr.startswith(f"error: {name}, line {bad}: ")
+    assert seen.stderr.startswith(f"error: {name}, line {bad}, column 103: not JSON: ")
     assert not list(tmp_path.rglob("*.run"))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import re
 import tracemalloc
 
 import pytest
@@ -12,9 +13,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bulkdel.cli import targets
-from bulkdel.cli.targets import LONGEST_LINE
+from bulkdel.cli.target_formats import LONGEST_LINE
 from bulkdel.errors import TargetFileError
 from bulkdel.model import Target
+from bulkdel.text import has_invisible, read_cell
 
 TWO = [Target("dify", "ds1", "d1"), Target("dify", "ds2", "d2")]
 
@@ -40,6 +42,21 @@ def reading(content: bytes | str) -> list[Target]:
         '{"dataset":"ds1","document":"d1"}\n{"dataset":"ds2","document":"d2"}\n',
         '\n  {"document": "d1", "dataset": "ds1", "name": "ü", "size": 3}\r\n\r\n{"dataset":"ds2","document":"d2","provider":"dify"}',
         b'\xef\xbb\xbf{"dataset":"ds1","document":"d1","provider":null}\n{"dataset":" ds2","document":"d2 "}',
+        "dataset;document\nds1;d1\nds2;d2\n",
+        "sep=;\r\ndataset;document\r\nds1;d1\r\nds2;d2\r\n",
+        b'\xef\xbb\xbf"sep=|"\r\nDataset|Document\r\nds1|d1\r\nds2|d2\r\n',
+        "dataset\tname\tdocument\nds1\ta, b; c\td1\nds2\t\td2\n",
+        "dataset;name;document\nds1;a, b;d1\nds2;\"x;y\";d2\n",
+        "dataset,document,name,size\nds1,d1\nds2,d2,b\n",
+        "document,dataset,provider\nd1,ds1\nd2,ds2,\n",
+        "dataset,document\nds1,d1,,\nds2,d2,\n",
+        ";;;\n,,\ndataset,document\nds1,d1\nds2,d2\n",
+        '[{"dataset":"ds1","document":"d1"},{"dataset":"ds2","document":"d2"}]',
+        '[\n  {\n    "dataset": "ds1",\n    "document": "d1"\n  },\n  {\n    "dataset": "ds2",\n    "document": "d2"\n  }\n]\n',
+        '{\n  "dataset": "ds1",\n  "document": "d1"\n}\n{\n  "dataset": "ds2",\n  "document": "d2"\n}\n',
+        '{"dataset": "ds1",\n "document": "d1"}\n{"dataset":"ds2","document":"d2"}',
+        '[{"dataset":"ds1","document":"d1"}\n,{"dataset":"ds2","document":"d2"},\n]',
+        '{"Dataset":"ds1","DOCUMENT":"d1"}\n{"dataset ":"ds2","document":"d2"}',
     ],
 )  # fmt: skip
 def test_every_shape_of_a_target_file_is_read(content: bytes | str) -> None:
@@ -51,16 +68,29 @@ def test_every_shape_of_a_target_file_is_read(content: bytes | str) -> None:
     ("content", "line", "what"),
     [
         ("name,dataset\nx,y\n", 1, "no 'document' column"),
-        (",\n;\n", 2, "no 'dataset' column"),
-        (",", 1, "no 'dataset' column"),
+        ("name;document\nx;y\n", 1, "no 'dataset' column: name;document"),
         ("dataset,document,dataset\nx,y,z\n", 1, "more than one 'dataset' column"),
         ("\n\nds1,d1\n", 3, "no 'dataset' column"),
-        ("dataset,document\nds1,d1\nds2\n", 3, "1 columns where the header has 2"),
-        ("dataset,document\nds1,d1\nds2,d2,\n", 3, "3 columns where the header has 2"),
+        ("dataset,document\nds1,d1\nds2\n", 3, "no 'document'"),
+        ("dataset,document\nds1,d1\nds2,d2,,x\n", 3, "4 columns, and the header has 2: ds2,d2,,x"),
         ("dataset,document\nds1,d1\n,d2\n", 3, "the dataset is empty"),
         ("dataset,document\nds1,d1\n\n\nds2, \n", 5, "the document is empty"),
         ('name,dataset,document\n"two\nlines",ds1,d1\nb,ds2,\n', 4, "the document is empty"),
-        ('dataset,document\nds1,d1\n"ds2,d2\n', 3, "not CSV"),
+        ('dataset,document\nds1,d1\n"ds2,d2\n', 3, "not CSV: a quote is opened here and never closed"),
+        ('dataset,document\n"a\nb"c,d1\n', 3, "not CSV: text behind a closing quote"),
+        ("dataset,document\nds1,d1\rds2,d2\r", 2, "not CSV: a carriage return without its line feed"),
+        ("dataset,document\nds1," + "x" * 200_000 + "\n", 2, "not CSV: a value is longer than 131072 characters"),
+        ("dataset,document\nds1,att_x\u200b\n", 2, "the document holds a character that cannot be seen: att_x\\u200b"),
+        ("dataset,document\nds\u00a01,d\n", 2, "the dataset holds a character that cannot be seen: ds\\xa01"),
+        ('{"dataset":"ds1","document":"d1","document":"d2"}\n', 1, "a key is there twice: document"),
+        ('{"dataset":"ds1","document":"d1"}\n{"dataset":"ds1","document":"d1","Document":"d2"}\n', 2, "a key is there twice: Document"),
+        ('[\n{"dataset":"ds1","document":"d1"},\n{"dataset":"ds1","document":"d1","document":"d2"}]', 3, "a key is there twice"),
+        ('[\n  {"dataset": "ds1", "document": "d1"}\n  {"dataset": "ds2", "document": "d2"}\n]', 3, "a comma or ] is missing"),
+        ('[\n  {"dataset": "ds1", "document": "d1"},\n', 3, "the list is never closed"),
+        ('[{"dataset":"ds1","document":"d1"}]\nmore', 2, "text behind the end of the list"),
+        ('[\n  "d1"\n]', 2, "not a JSON object: d1"),
+        ('{\n  "dataset": "ds1"\n  "document": "d1"\n}', 3, 'not JSON: "document": "d1"'),
+        ('[{"dataset":"ds1",\n"document":', 2, "not JSON: it breaks off"),
         ("provider,dataset,document\ndify,ds1,d1\nother,ds2,d2\n", 3, "for another provider than 'dify': other"),
         (b"dataset,document\nds1,d1\nds2,\xff\xfe\n", 3, "not UTF-8"),
         (b"dataset,document\nds1,d1\nds2,d\x00\n", 3, "null byte"),
@@ -80,25 +110,61 @@ def test_a_bad_line_is_named_by_its_number(content: bytes | str, line: int, what
     """The message names the file, the line and what is wrong, and shows nothing that a terminal would obey."""
     with pytest.raises(TargetFileError) as refused:
         reading(content)
-    assert str(refused.value).startswith(f"targets.csv, line {line}: ")
+    assert re.match(rf"targets\.csv, line {line}(, column \d+)?: ", str(refused.value))
     assert what in str(refused.value)
     assert len(str(refused.value)) < 300
     assert str(refused.value).isprintable()
 
 
-@pytest.mark.parametrize("content", [b"", b"\n\n", b"\xef\xbb\xbf", b"  \r\n"])
+@pytest.mark.parametrize("content", [b"", b"\n\n", b"\xef\xbb\xbf", b"  \r\n", b",\n;\n", b","])
 def test_an_empty_target_file_is_refused(content: bytes) -> None:
     """Nothing to delete is more likely a slip than a wish."""
     with pytest.raises(TargetFileError, match=r"the target file is empty: targets\.csv"):
         reading(content)
 
 
-def test_a_header_alone_is_a_list_of_nothing() -> None:
+@pytest.mark.parametrize("content", ["dataset,document\n", "[]", "[\n]\n"])
+def test_a_header_alone_is_a_list_of_nothing(content: str) -> None:
     """An export that found nothing is no mistake."""
-    assert reading("dataset,document\n") == []
+    assert reading(content) == []
 
 
-ids = st.text(st.characters(exclude_categories=("C", "Z")), min_size=1, max_size=20)
+@pytest.mark.parametrize(
+    ("content", "place"),
+    [
+        ('dataset,document\nds1,"d1"x\n', "line 2, column 9"),
+        ('dataset,document\nds1,d1\nds2,"d2\n', "line 3, column 5"),
+        ('{"dataset":"ds1","document":}\n', "line 1, column 29"),
+        ('[{"dataset":"ds1","document":"d1"},\n {"dataset":"ds2" "document":"d2"}]', "line 2, column 19"),
+        ("dataset,document\nds1,\xe4\n".encode("latin-1"), "line 2, column 5"),
+    ],
+)
+def test_a_fault_is_named_with_its_column(content: bytes | str, place: str) -> None:
+    """The first character that cannot stand where it stands."""
+    with pytest.raises(TargetFileError, match=rf"^targets\.csv, {place}: not "):
+        reading(content)
+
+
+def test_a_list_of_one_long_line_is_read() -> None:
+    """As programs write JSON that no person reads: two mebibytes without a line end, with letters of two bytes."""
+    content = json.dumps(
+        [{"dataset": "ds", "document": f"d{n}", "name": "ü" * 60} for n in range(16_000)], ensure_ascii=False
+    )
+    assert len(content.encode()) > 2 * LONGEST_LINE
+    assert [target.document for target in reading(content)] == [f"d{n}" for n in range(16_000)]
+
+
+def test_a_long_list_of_json_is_read_in_pieces() -> None:
+    """An array of thousands of objects in lines of their own: in order, and each at its line."""
+    content = "[\n" + ",\n".join(json.dumps({"dataset": "ds", "document": f"d{n}"}) for n in range(5000)) + "\n]\n"
+    assert [target.document for target in reading(content)] == [f"d{n}" for n in range(5000)]
+    with pytest.raises(TargetFileError, match=r"line 4002: the document is empty"):
+        reading(content.replace('"d4000"', '""'))
+
+
+ids = st.text(st.characters(exclude_categories=("C", "Z")), min_size=1, max_size=20).filter(
+    lambda words: not has_invisible(words) and read_cell(words) == words
+)
 
 
 @given(st.lists(st.tuples(ids, ids), min_size=1, max_size=20))
