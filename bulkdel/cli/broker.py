@@ -12,8 +12,8 @@ from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
 from bulkdel.cli.context import AppContext
+from bulkdel.cli.keys import KeyPlace
 from bulkdel.cli.options import Options, usage_error
-from bulkdel.cli.providers import KeyPlace
 from bulkdel.errors import ConfigurationError
 
 if TYPE_CHECKING:

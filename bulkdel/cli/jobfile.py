@@ -10,7 +10,7 @@ import re
 import tomllib
 from collections.abc import Callable, Sequence
 from datetime import date
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 
 from pydantic import (
     AfterValidator,
@@ -26,7 +26,7 @@ from pydantic import (
 from bulkdel.cli import values
 from bulkdel.cli.options import Options
 from bulkdel.errors import ConfigurationError
-from bulkdel.model import Indexing, Policy, Rate, Selection
+from bulkdel.model import Indexing, Missing, Policy, Rate, Selection
 from bulkdel.text import sanitize
 
 
@@ -105,6 +105,7 @@ class _Table(BaseModel):
 class PolicyTable(_Table):
     """The options' names, with underscores."""
 
+    accept_incomplete: Annotated[bool, BeforeValidator(_bool)] = False
     attempts: Annotated[int, _whole(1)] | None = None
     backoff: Duration | None = None
     deadline: Duration | None = None
@@ -113,6 +114,7 @@ class PolicyTable(_Table):
     indexing_timeout: Duration | None = None
     max_delete: Annotated[int, _whole(0)] | None = None
     max_pause: Duration | None = None
+    missing: Missing | None = None
     timeout: Duration | None = None
     unarchive: Annotated[bool, BeforeValidator(_bool)] = False
 
@@ -124,6 +126,7 @@ class ProviderTable(_Table):
     """A service and a key, under the name that targets and reports call it: empty for its kind.
 
     ``api_key_env`` is a variable's name and ``api_key_file`` a path; both are empty if the kind's own variable holds the key.
+    ``header_file`` has extra headers.
     """
 
     name: Text = ""
@@ -131,8 +134,9 @@ class ProviderTable(_Table):
     base_url: Text = ""
     api_key_env: Annotated[Text, AfterValidator(_variable)] = ""
     api_key_file: Text = ""
+    header_file: Text = ""
     rate: Annotated[Rate | Literal["none"], _parsed(values.rate)] | None = None
-    concurrency: Annotated[int | Literal["auto"], _parsed(values.concurrency)] | None = None
+    concurrency: Annotated[int | values.Auto, _parsed(values.concurrency)] | None = None
 
     @field_validator("api_key_file")
     @classmethod
@@ -276,7 +280,8 @@ def _words(error: Any, key: str) -> str:
         case "too_short":
             return "must not be empty"
         case "literal_error":
-            return f"must be one of wait, delete, skip: {_show(error['input'])}"
+            known = get_args(Indexing if key == "indexing" else Missing)
+            return f"must be one of {', '.join(known)}: {_show(error['input'])}"
         case "model_type" if key == "policy":
             return "must be a table, written [policy]"
         case _:

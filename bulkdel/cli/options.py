@@ -13,7 +13,7 @@ import click
 
 from bulkdel.cli import values
 from bulkdel.cli.context import AppContext
-from bulkdel.model import Indexing, Policy, Rate, Selection
+from bulkdel.model import Indexing, Missing, Policy, Rate, Selection
 
 if TYPE_CHECKING:
     ParamType = click.ParamType[Any]
@@ -78,7 +78,8 @@ class Options:
 
     # Which documents of a dataset.
     names: tuple[str, ...] = _option("--name", default=(), multiple=True, metavar="GLOB",
-        help="Only documents whose name matches, whatever the case ('tmp-*'); repeatable, any may match.")  # fmt: skip
+        help="Only documents whose name matches, whatever the case ('tmp-*'): * is any text, ? is one character, and everything else "
+             "is itself, brackets included; repeatable, any may match.")  # fmt: skip
     created_before: tuple[float, ...] = _option("--created-before", default=(), multiple=True, metavar="WHEN",
         type=ParsedParam("when", lambda words: values.when(words, time.time())),
         help="Only documents created before a date (2026-01-31, UTC) or longer ago than an age (90d); "
@@ -89,9 +90,10 @@ class Options:
     # How fast the service may be asked.
     rate: Rate | Literal["none"] | None = _option("--rate", type=RATE, metavar="N/s|N/min|none",
         default_text="by provider and host", help="The provider's limit as you know it; pacing keeps below it.")  # fmt: skip
-    concurrency: int | Literal["auto"] | None = _option("--concurrency", metavar="N|auto",
+    concurrency: int | values.Auto | None = _option("--concurrency", metavar="N|auto|auto:N",
         type=ParsedParam("concurrency", values.concurrency),
-        default_text="auto, as many as the service bears", help="Requests in flight at most.")  # fmt: skip
+        default_text="auto, as many as the service bears and its other users can spare",
+        help="Requests in flight at most; auto:N searches up to N.")  # fmt: skip
 
     # How the run behaves.
     indexing: Indexing | None = _option("--indexing", type=click.Choice(get_args(Indexing)),
@@ -107,6 +109,10 @@ class Options:
         help="Not exactly N selected: refused, nothing deleted, exit 3.")  # fmt: skip
     attempts: int | None = _option("--attempts", type=click.IntRange(min=1), metavar="N", default_text="6",
         help="Attempts a document may cost before it is rejected; pauses and indexing waits are free.")  # fmt: skip
+    missing: Missing | None = _option("--missing", type=click.Choice(get_args(Missing)), default_text="ok",
+        help="Documents that were not there when first asked for: ok, they are already gone; fail, they are rejected, exit 1.")  # fmt: skip
+    accept_incomplete: bool = _flag("--accept-incomplete",
+        help="Delete what was seen of a dataset whose listing does not show all that the service counts, also with a selection.")  # fmt: skip
     timeout: float | None = _option("--timeout", type=DURATION, metavar="DURATION", default_text="60s",
         help="How long one attempt may take.")  # fmt: skip
     deadline: float | None = _option("--deadline", type=DURATION, metavar="DURATION", default_text="none",
@@ -121,6 +127,8 @@ class Options:
         help="Read the key from FILE instead of the environment variable NAME_API_KEY (DIFY_API_KEY, LANGDOCK_API_KEY).")  # fmt: skip
     base_url: str | None = _option("--base-url", metavar="URL",
         help="Where the service is; NAME_BASE_URL (DIFY_BASE_URL, LANGDOCK_BASE_URL) says it too.")  # fmt: skip
+    header_file: Path | None = _option("--header-file", type=FILE, metavar="FILE",
+        help="Send the headers in FILE, too (Name: value lines), as gateways want them; they are secret as the key is.")  # fmt: skip
     ca_file: Path | None = _option("--ca-file", type=FILE, metavar="FILE",
         help="Trust the certificate authorities in FILE (PEM) besides the system's.")  # fmt: skip
 
@@ -133,10 +141,17 @@ class Options:
 
     def policy(self, base: Policy | None = None) -> Policy:
         """The policy that is asked for; what was not given is as in ``base``, or the usual."""
-        named = ("indexing", "indexing_timeout", "max_delete", "expect", "attempts", "timeout", "deadline", "max_pause")
+        named = (
+            "indexing", "indexing_timeout", "max_delete", "expect", "attempts", "missing", "timeout", "deadline", "max_pause",
+        )  # fmt: skip
         given = {name: value for name in named if (value := getattr(self, name)) is not None}
         before = base or Policy()
-        policy = replace(before, unarchive=self.unarchive or before.unarchive, **given)
+        policy = replace(
+            before,
+            unarchive=self.unarchive or before.unarchive,
+            accept_incomplete=self.accept_incomplete or before.accept_incomplete,
+            **given,
+        )
         if self.backoff is None:
             return policy
         return replace(
@@ -157,9 +172,10 @@ RUN = ("yes", "dry_run", "as_json", "settled", "metrics_file", "run_file", "no_r
 SELECTION = ("names", "created_before", "statuses")
 LIMITS = ("rate", "concurrency")
 POLICY = (
-    "indexing", "indexing_timeout", "unarchive", "max_delete", "expect", "attempts", "timeout", "deadline", "backoff", "max_pause",
+    "indexing", "indexing_timeout", "unarchive", "max_delete", "expect", "attempts", "missing",
+    "accept_incomplete", "timeout", "deadline", "backoff", "max_pause",
 )  # fmt: skip
-CONNECTION = ("api_key_file", "base_url", "ca_file")
+CONNECTION = ("api_key_file", "base_url", "header_file", "ca_file")
 OUTPUT = ("quiet", "verbose", "log_json")
 
 Command = Callable[..., int]

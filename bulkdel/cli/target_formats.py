@@ -180,7 +180,7 @@ def _csv_fault(lines: Lines, start: int, delimiter: str) -> TargetFileError:
             end = re.compile(f"[{re.escape(delimiter)}\r\n]").search(text, at)
             at = len(text) if end is None else end.start()
         if text[at : at + 1] == "\r" and text[at : at + 2] != "\r\n":
-            what = "a carriage return without its line feed"
+            what = "a line that ends in a carriage return alone"
             break
         at += 2 if text[at : at + 2] == "\r\n" else 1
     before = text[:at] if at < len(text) else ""

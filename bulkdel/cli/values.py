@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Literal
 
@@ -60,16 +61,24 @@ def rate(words: str) -> Rate | Literal["none"]:
     return Rate(n, per=per)
 
 
-def concurrency(words: str) -> int | Literal["auto"]:
-    """How many attempts may be in flight, or ``auto`` itself.
+@dataclass(frozen=True, slots=True)
+class Auto:
+    """The user's ``auto``: as many as the service bears, within what leaves it to others, or ``up_to`` so many."""
 
-    :raises ValueError: for anything but a whole number from 1 to 1000 or ``auto``
+    up_to: int | None = None
+
+
+def concurrency(words: str) -> int | Auto:
+    """How many attempts may be in flight: a number, ``auto``, or ``auto:16`` for a search up to 16.
+
+    :raises ValueError: for anything else, and for a number that is not from 1 to 1000
     """
     if words == "auto":
-        return "auto"
-    if not re.fullmatch(r"[0-9]{1,6}", words) or not 1 <= int(words) <= MOST_WORKERS:
-        raise ValueError(f"must be a whole number from 1 to {MOST_WORKERS}, or auto: {words!r}")
-    return int(words)
+        return Auto()
+    number = words.removeprefix("auto:")
+    if not re.fullmatch(r"[0-9]{1,6}", number) or not 1 <= int(number) <= MOST_WORKERS:
+        raise ValueError(f"must be a whole number from 1 to {MOST_WORKERS}, auto, or auto:N: {words!r}")
+    return int(words) if words == number else Auto(int(number))
 
 
 def share(words: str) -> float:

@@ -38,6 +38,7 @@ class Bearer:
     max_concurrency: int = field(init=False, repr=False)
     rate_is_default: bool = field(init=False, repr=False)
     concurrency_is_default: bool = field(init=False, repr=False)
+    extra_headers: tuple[tuple[str, str], ...] = field(init=False, repr=False)
 
     kind: ClassVar[str]
     title: ClassVar[str]
@@ -61,6 +62,7 @@ class Bearer:
         keep(self, "concurrency_is_default", given is None or given.concurrency is None)
         wanted = self.default_limits(urlsplit(url).hostname or "") if given is None else given
         concurrency = wanted.concurrency or self.default_concurrency
+        keep(self, "extra_headers", ())
         keep(self, "api_key", api_key)
         keep(self, "base_url", url)
         keep(self, "name", self.kind if name is None else _checked_name(name))
@@ -80,6 +82,12 @@ class Bearer:
         object.__setattr__(other, "limits", limits)
         object.__setattr__(other, "max_concurrency", most)
         object.__setattr__(other, "concurrency_is_default", False)
+        return other
+
+    def with_headers(self, headers: Mapping[str, str]) -> Self:
+        """The same provider with more headers in every request, as gateways want them; their values are as secret as the key."""
+        other = copy(self)
+        object.__setattr__(other, "extra_headers", tuple(headers.items()))
         return other
 
     def default_limits(self, host: str) -> Limits:
@@ -112,13 +120,16 @@ class Bearer:
 
     def headers(self) -> Mapping[str, str]:
         """Headers of every request, the key among them; only the wire calls this."""
-        return {"Authorization": f"Bearer {self.api_key}", "Accept": "application/json"}
+        own = {"Authorization": f"Bearer {self.api_key}", "Accept": "application/json"}
+        return dict(self.extra_headers) | own
 
     def sanitize(self, message: str) -> str:
-        """A service's words made safe to show. Some services repeat the key that they refuse, so it is taken out."""
-        # Keys this short are only met in tests, and hiding every "k" would make the service's words unreadable.
-        if len(self.api_key) >= 8:
-            message = message.replace(self.api_key, "(key)")
+        """A service's words made safe to show. Some services repeat the key that they refuse, so it is taken out, and so are the
+        values of extra headers."""
+        for secret in (self.api_key, *(value for _, value in self.extra_headers)):
+            # Keys this short are only met in tests, and hiding every "k" would make the service's words unreadable.
+            if len(secret) >= 8:
+                message = message.replace(secret, "(key)")
         return safe(message)
 
 

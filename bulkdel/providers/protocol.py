@@ -278,8 +278,11 @@ class Provider(Protocol):
     def warning(self) -> str:
         """What the user should know of this address before the key is sent to it; empty if there is nothing."""
 
-    def with_concurrency(self, concurrency: int) -> Self:
+    def with_concurrency(self, concurrency: int, *, up_to: int | None = None) -> Self:
         """The same provider with so many requests in flight; of its rate nothing more is said than before."""
+
+    def with_headers(self, headers: Mapping[str, str]) -> Self:
+        """The same provider with more headers in every request; their values are as secret as the key, and change no fingerprint."""
 
     def headers(self) -> Mapping[str, str]:
         """Headers of every request, the key among them; only the wire calls this."""

@@ -158,8 +158,10 @@ def test_what_is_left_out_is_the_default() -> None:
         ("[[provider]]", "provider[0].kind: is missing", ""),
         ("[[provider]]\nkind = 1", "provider[0].kind: must be a string: 1", ""),
         ('[[provider]]\nkind = " "', "provider[0].kind: must not be empty", ""),
+        (ONE + 'base_url = ""', "provider[0].base_url: must not be empty", ""),
+        ('[policy]\nmissing = "maybe"', "policy.missing: must be one of ok, fail: 'maybe'", ""),
         (ONE + 'rate = "fast"', "provider[0].rate: must be a rate such as 45/min, 100/s, 600/h or none: 'fast'", ""),
-        (ONE + "concurrency = 0", "provider[0].concurrency: must be a whole number from 1 to 1000, or auto: '0'", ""),
+        (ONE + "concurrency = 0", "provider[0].concurrency: must be a whole number from 1 to 1000, auto, or auto:N: '0'", ""),
         (ONE + "concurrency = false", "provider[0].concurrency: must be a string: False", ""),
         (ONE + 'api_key_env = "A=B"', "provider[0].api_key_env: must be the name of a variable", ""),
         (ONE + 'api_key_env = "A"\napi_key_file = "b"', "provider[0].api_key_file: the key comes from api_key_env already", ""),
@@ -200,7 +202,7 @@ def test_unknown_keys_are_told_all_at_once() -> None:
     )
     assert raised.value.hint == (
         "policy.atempts: did you mean attempts?; provider[0].zzz: there are: name, kind,"
-        " base_url, api_key_env, api_key_file, rate, concurrency; delete[0].file: there are: provider, from;"
+        " base_url, api_key_env, api_key_file, header_file, rate, concurrency; delete[0].file: there are: provider, from;"
         " porvider: did you mean provider?"
     )
     with pytest.raises(ConfigurationError, match=r"j and 2 more: there are no such keys"):
@@ -388,7 +390,7 @@ def test_what_means_one_provider_is_refused_for_several(folder: Folder, option: 
         (EMPTY_EAST + LIST_WEST.replace("west", "east"), csv(["d"], DATASET),
          f"delete[0].from: has targets in a dataset that a [[purge]] empties: {DATASET}"),
         (LIST_WEST, "", "delete[0].from: cannot read the target file"),
-        (LIST_WEST, "dataset,document\na,b\nc\n", "delete[0].from: targets.csv, line 3: 1 columns"),
+        (LIST_WEST, "dataset,document\na,b\nc\n", "delete[0].from: targets.csv, line 3: no "),
         (LIST_WEST, "dataset,document,provider\na,b,east\n", "delete[0].from: targets.csv, line 2: for another provider"),
         ('[[delete]]\nfrom = "targets.csv"', csv(["d"]), "delete[0].from: targets.csv, line 2: the provider is missing"),
         ('[[delete]]\nfrom = "targets.csv"', "dataset,document,provider\na,b,north\n",

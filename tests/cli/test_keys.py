@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from bulkdel.cli.context import AppContext
-from bulkdel.cli.providers import KeyPlace, variable
+from bulkdel.cli.keys import KeyPlace, headers_in, variable
 from bulkdel.errors import ConfigurationError
 
 KEY = "dataset-secret-0123456789"
@@ -99,3 +99,77 @@ def test_a_key_that_was_read_is_hidden_in_everything_shown() -> None:
     app.hide_from_now_on("the")
     assert app.hide(f"the service says: {KEY} is wrong") == "the service says: (key) is wrong"
     assert KEY not in repr(app)
+
+
+@pytest.mark.parametrize(
+    ("content", "flaw"),
+    [
+        (f"DIFY_API_KEY={KEY}", "stands behind a name"), (f"export DIFY_API_KEY='{KEY}'", "stands behind a name"),
+        (f"api_key: {KEY}", "stands behind a name"), (f"\u201c{KEY}\u201d", "stands in quotes"), (f"`{KEY}`", "stands in quotes"),
+        (f"{{{KEY}}}", "stands in brackets"), (f"<{KEY}>", "stands in brackets"), (f"{KEY};", "ends in a semicolon"),
+        (f"{KEY},", "ends in a comma"), ("$DIFY_API_KEY", "is the name of a variable"), ("${DIFY_API_KEY}", "is the name of a variable"),
+        ("dataset-...", "is cut short, or a placeholder"), (f'"{KEY};"', "ends in a semicolon"),
+    ],
+)  # fmt: skip
+@pytest.mark.parametrize("in_file", [True, False])
+def test_what_was_copied_along_is_refused(content: str, flaw: str, in_file: bool, tmp_path: Path) -> None:
+    """Before anything is sent, with what is wrong about it, where it stands, and never the key itself."""
+    file = tmp_path / "key"
+    file.write_text(content, "utf-8")
+    file.chmod(0o600)
+    with pytest.raises(ConfigurationError) as refused:
+        reading(file, {}) if in_file else reading(None, {"MY_DOCS_API_KEY": content})
+    quoted = not in_file and content.startswith('"')  # quotes are dropped in a file alone
+    assert ("stands in quotes" if quoted else flaw) in str(refused.value)
+    assert str(refused.value).endswith(str(file) if in_file else "MY_DOCS_API_KEY")
+    assert KEY not in str(refused.value) + refused.value.hint
+
+
+@pytest.mark.parametrize("content", [f'"{KEY}"', f"'{KEY}'", f'  "{KEY}"\n', f'" {KEY} "'])
+def test_quotes_around_a_key_in_a_file_are_dropped(content: str, tmp_path: Path) -> None:
+    """A shell would have dropped them; a file of secrets keeps them."""
+    file = tmp_path / "key"
+    file.write_text(content)
+    file.chmod(0o600)
+    assert reading(file, {}) == (KEY, [])
+
+
+@pytest.mark.parametrize("key", ["QUJDREVGRw==", "app-aB3=x", "a.b-c_d~e+f/g=", "sk_live_0123"])
+def test_no_letter_of_a_good_key_is_held_against_it(key: str) -> None:
+    """Whatever base64 and tokens are made of."""
+    assert reading(None, {"MY_DOCS_API_KEY": key}) == (key, [])
+
+
+# ------------------------------------------------------------------ extra headers
+
+
+def test_headers_are_read_and_hidden(tmp_path: Path) -> None:
+    """Name: value lines; blank lines and comments are no headers, and no value is shown from now on."""
+    file = tmp_path / "headers"
+    file.write_text("# for the gateway\nCF-Access-Client-Id: 0123abcd.access\n\n x-token :  Bearer gateway-token:1 \n")
+    file.chmod(0o600)
+    app = AppContext(stderr=io.StringIO())
+    assert headers_in(file, app) == {"CF-Access-Client-Id": "0123abcd.access", "x-token": "Bearer gateway-token:1"}
+    assert app.hide("0123abcd.access gateway-token:1") == "(key) (key)"
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        ("X-A: b\nsecret-token\n", "line 2: not a header"), ("X A: secret-token\n", "line 1: not a header"),
+        ("X-A:\n", "line 1: the value is empty: X-A"), ("X-A: secret-token\x07\n", "line 1: the value is not one that a header can carry: X-A"),
+        ("X-A: 1\nx-a: secret-token\n", "line 2: a header is there twice: x-a"),
+        ("authorization: secret-token\n", "line 1: bulkdel sets this header itself: authorization"),
+        ("# none\n", "the header file has no header"), ("", "the header file has no header"),
+    ],
+)  # fmt: skip
+def test_a_wrong_line_of_a_header_file_is_named(content: str, said: str, tmp_path: Path) -> None:
+    """With its number, and never its value."""
+    file = tmp_path / "headers"
+    file.write_text(content)
+    file.chmod(0o600)
+    with pytest.raises(ConfigurationError) as refused:
+        headers_in(file, AppContext(stderr=io.StringIO()))
+    assert said in str(refused.value)
+    assert str(file) in str(refused.value)
+    assert "secret-token" not in str(refused.value) + refused.value.hint

@@ -78,7 +78,7 @@ def test_every_shape_of_a_target_file_is_read(content: bytes | str) -> None:
         ('name,dataset,document\n"two\nlines",ds1,d1\nb,ds2,\n', 4, "the document is empty"),
         ('dataset,document\nds1,d1\n"ds2,d2\n', 3, "not CSV: a quote is opened here and never closed"),
         ('dataset,document\n"a\nb"c,d1\n', 3, "not CSV: text behind a closing quote"),
-        ("dataset,document\nds1,d1\rds2,d2\r", 2, "not CSV: a carriage return without its line feed"),
+        ("dataset,document\nds1,d1\rds2,d2\r", 2, "not CSV: a line that ends in a carriage return alone"),
         ("dataset,document\nds1," + "x" * 200_000 + "\n", 2, "not CSV: a value is longer than 131072 characters"),
         ("dataset,document\nds1,att_x\u200b\n", 2, "the document holds a character that cannot be seen: att_x\\u200b"),
         ("dataset,document\nds\u00a01,d\n", 2, "the dataset holds a character that cannot be seen: ds\\xa01"),

@@ -71,7 +71,7 @@ def test_every_option_reaches_its_place() -> None:
     words = (
         "--rate 45/min --concurrency 8 --indexing skip --indexing-timeout 20m --unarchive --name tmp-* --name *.old "
         "--created-before 2026-01-31 --created-before 2025-06-01 --status error --status paused --max-delete 10 --expect 3 "
-        "--attempts 9 --timeout 5s --deadline 2h --backoff 100s --max-pause 10m --ca-file ca.pem --base-url http://localhost:8/v1"
+        "--missing fail --accept-incomplete --attempts 9 --timeout 5s --deadline 2h --backoff 100s --max-pause 10m --ca-file ca.pem --base-url http://localhost:8/v1"
     )
     assert invoke("purge", "dify", DATASET, "-y", *words.split(), client=client).status == 0
     opened, purged = client.calls
@@ -86,7 +86,7 @@ def test_every_option_reaches_its_place() -> None:
         statuses=("error", "paused"),
     )
     assert purged[2]["policy"] == Policy(
-        attempts=9, timeout=5.0, backoff=100.0, backoff_cap=100.0, indexing="skip", indexing_backoff=100.0, indexing_backoff_cap=100.0,
+        missing="fail", accept_incomplete=True, attempts=9, timeout=5.0, backoff=100.0, backoff_cap=100.0, indexing="skip", indexing_backoff=100.0, indexing_backoff_cap=100.0,
         indexing_timeout=1200.0, unarchive=True, max_pause=600.0, deadline=7200.0, max_delete=10, expect=3,
     )  # fmt: skip
 
@@ -98,6 +98,8 @@ def test_every_option_reaches_its_place() -> None:
         (("--concurrency", "2"), Limits(Rate(8, per=60), 2), 2, True),
         (("--concurrency", "auto"), Limits(Rate(8, per=60), 4), 8, True),
         (("--rate", "100/min"), Limits(Rate(100, per=60), 4), 8, False),
+        (("--concurrency", "auto:16"), Limits(Rate(8, per=60), 4), 16, True),
+        (("--concurrency", "auto:2"), Limits(Rate(8, per=60), 2), 2, True),
         (("--rate", "none", "--concurrency", "9"), Limits(None, 9), 9, False),
     ],
 )  # fmt: skip
@@ -109,9 +111,25 @@ def test_what_is_not_given_stays_the_providers(words: tuple[str, ...], limits: L
     assert (given.limits, given.max_concurrency, given.rate_is_default) == (limits, most, unsaid)
 
 
+@pytest.mark.parametrize("name", ["DIFY_API_URL", "DIFY_API_BASE", "DIFY_URL", "DIFY_HOST", "DIFY_ENDPOINT"])
+def test_an_address_under_another_name_is_warned_of(name: str) -> None:
+    """The key would go to the service's own cloud: said with the name that counts, and not if that is set, or with -q."""
+    environ = {"DIFY_API_KEY": KEY, name: "https://dify.example.com/v1"}
+    seen = invoke("purge", "dify", DATASET, "--dry-run", environ=environ)
+    assert seen.stderr.startswith(
+        f"warning: {name} is set, and DIFY_BASE_URL is not\nhint: bulkdel reads DIFY_BASE_URL alone"
+    )
+    for quiet, given in ((True, {}), (False, {"DIFY_BASE_URL": "http://127.0.0.1:9/v1"})):
+        argv = ("purge", "dify", DATASET, "--dry-run", *(["-q"] if quiet else []))
+        assert "warning" not in invoke(*argv, environ=environ | given).stderr
+
+
 WRONG: list[tuple[tuple[str, ...], str]] = [
     (("--rate", "-5/min"), "invalid value for '--rate': must be a rate such as 45/min, 100/s, 600/h or none: '-5/min'"),
-    (("--concurrency", "0"), "invalid value for '--concurrency': must be a whole number from 1 to 1000, or auto: '0'"),
+    (
+        ("--concurrency", "0"),
+        "invalid value for '--concurrency': must be a whole number from 1 to 1000, auto, or auto:N: '0'",
+    ),
     (("--indexing", "maybe"), "'maybe' is not one of 'wait', 'delete', 'skip'"),
     (("--indexing-timeout", "15"), "invalid value for '--indexing-timeout': must be a duration such as"),
     (("--timeout", "0s"), "invalid value for '--timeout': must be longer than nothing: '0s'"),
@@ -152,6 +170,11 @@ def test_a_wrong_option_is_one_sentence_and_exit_2(words: tuple[str, ...], messa
         (("purge", "dify", DATASET, "-y"), {}, "no key for dify: DIFY_API_KEY is not set"),
         (("purge", "dify", DATASET, "-y"), {"DIFY_API_KEY": "two words"}, "the API key holds a space"),
         (("purge", "dify", DATASET, "-y"), {"DIFY_API_KEY": KEY, "DIFY_BASE_URL": "dify.example.com"}, "the base URL must begin with"),
+        (("purge", "dify", DATASET, "-y"), ENVIRON | {"DIFY_BASE_URL": ""}, "the address is empty: DIFY_BASE_URL"),
+        (("datasets", "dify"), ENVIRON | {"DIFY_BASE_URL": "  "}, "the address is empty: DIFY_BASE_URL"),
+        (("purge", "dify", DATASET, "-y", "--base-url", ""), ENVIRON, "the address is empty: --base-url"),
+        (("delete", "langdock", "-y", "--base-url", " "), {"LANGDOCK_API_KEY": KEY}, "the address is empty: --base-url"),
+        (("purge", "dify", DATASET, "-y", "--header-file", "/nonexistent"), ENVIRON, "cannot read the header file: /nonexistent"),
         (("delete", "dify", "/nonexistent.csv", "-y"), ENVIRON, "cannot read the target file: /nonexistent.csv: No such file"),
         (("delete", "dify", "-y"), ENVIRON, "the target file is empty: stdin"),
         (("datasets", "nope"), ENVIRON, "unknown provider: nope"),

@@ -102,7 +102,17 @@ def test_a_rate_is_possible_or_refused(words: str) -> None:
     assert rate is None or 0 < rate.per_second <= values.FASTEST
 
 
-@pytest.mark.parametrize(("words", "n"), [("1", 1), ("16", 16), ("1000", 1000), ("auto", "auto")])
+@pytest.mark.parametrize(
+    ("words", "n"),
+    [
+        ("1", 1),
+        ("16", 16),
+        ("1000", 1000),
+        ("auto", values.Auto()),
+        ("auto:16", values.Auto(16)),
+        ("auto:1", values.Auto(1)),
+    ],
+)
 def test_a_concurrency_is_read(words: str, n: int | None) -> None:
     """A whole number of workers, or auto."""
     assert values.concurrency(words) == n
@@ -111,7 +121,7 @@ def test_a_concurrency_is_read(words: str, n: int | None) -> None:
 @pytest.mark.parametrize("words", ["", "0", "-1", "1001", "1.5", "Auto", "many", "٣", "1_0"])
 def test_what_is_no_concurrency_is_refused(words: str) -> None:
     """Nothing else is a concurrency."""
-    with pytest.raises(ValueError, match="from 1 to 1000, or auto"):
+    with pytest.raises(ValueError, match="from 1 to 1000, auto, or auto:N"):
         values.concurrency(words)
 
 

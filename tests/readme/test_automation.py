@@ -137,7 +137,7 @@ def test_the_workflow_runs(stage: Stage) -> None:
     assert set(steps[0]["env"]) == {"PROD_DIFY_KEY", "LANGDOCK_API_KEY"}
     for step in steps:
         stage.line(step["run"])
-    assert (stage.folder / "nightly.csv").read_text().startswith("provider,")
+    assert (stage.folder / "nightly.csv").read_text("utf-8-sig").startswith("provider,")
     assert (
         stage.folder / next(step["with"]["path"] for step in job["steps"] if "path" in step.get("with", {}))
     ).exists()

@@ -40,7 +40,8 @@ def delete(app: AppContext, /, provider: str, file: str | None, options: Options
     from bulkdel.cli.targets import TargetFile, copied, opened
     from bulkdel.cli.task import Task
 
-    service = providers.open_provider(providers.from_options(provider, options, app), app)
+    spec = providers.from_options(provider, options, app)
+    service = providers.open_provider(spec, app)
     if file is None and is_terminal(app.stdin):
         usage_error("no targets: give a FILE, or pipe CSV or JSONL into stdin")
     from_stdin = file is None or file == "-"
@@ -54,6 +55,7 @@ def delete(app: AppContext, /, provider: str, file: str | None, options: Options
             policy=options.policy(),
             label=service.name,
             targets=targets,
+            more=providers.header_files([spec]),
             resume_options=run_files.carried_options(options),
             confirm_by_name=False,
             from_stdin=from_stdin,

@@ -18,7 +18,8 @@ from bulkdel.text import sanitize
 
 if TYPE_CHECKING:
     from bulkdel.cli.jobfile import Job
-    from bulkdel.cli.providers import KeyPlace, ProviderSpec
+    from bulkdel.cli.keys import KeyPlace
+    from bulkdel.cli.providers import ProviderSpec
     from bulkdel.cli.targets import TargetFile
     from bulkdel.model import PurgeRequest, Target
     from bulkdel.providers.protocol import Provider
@@ -71,7 +72,8 @@ def job(app: AppContext, /, file: str, plan: bool, options: Options) -> int:
     account.
     """
     from bulkdel.cli import broker, run_files, runner
-    from bulkdel.cli.providers import KEYS
+    from bulkdel.cli.keys import KEYS
+    from bulkdel.cli.providers import header_files
     from bulkdel.cli.task import Task
 
     for option, given in (("--dry-run", options.dry_run), ("--no-run", options.no_run)):
@@ -92,7 +94,7 @@ def job(app: AppContext, /, file: str, plan: bool, options: Options) -> int:
             label=os.path.splitext(os.path.basename(file))[0],
             purges=purges,
             targets=_Chained(lists) if lists else None,
-            more={KEYS: places} | distributed,
+            more={KEYS: places} | header_files(reading.specs) | distributed,
             resume_options=run_files.carried_options(options),
             confirm_by_name=not lists,
             workers=workers,
@@ -144,7 +146,7 @@ def _errors_in(*places: str) -> Iterator[None]:
 class JobReader:
     """Makes of a job file's words the providers, the datasets to purge and the targets; paths count from the file's folder.
 
-    ``providers`` are by name; ``places`` say where their keys are, so that resume finds them again.
+    ``providers`` are by name, as ``specs`` describe them; ``places`` say where their keys are, so that resume finds them again.
     """
 
     def __init__(self, file: str, job: Job, app: AppContext) -> None:
@@ -154,6 +156,7 @@ class JobReader:
         self.job = job
         self.providers: dict[str, Provider] = {}
         self.places: dict[str, KeyPlace] = {}
+        self.specs: list[ProviderSpec] = []
         self._file = file
         keys: dict[str, str] = {}
         for place, table in enumerate(job.provider):
@@ -166,10 +169,12 @@ class JobReader:
                         f"has the address and the key of another provider: {sanitize(same)}",
                         hint="a limit belongs to a key: name the provider once, with all its datasets",
                     )
+            self.specs.append(spec)
             self.providers[provider.name], self.places[provider.name] = provider, spec.key
 
     def _spec(self, place: int, app: AppContext) -> ProviderSpec:
-        from bulkdel.cli.providers import KeyPlace, ProviderSpec, address
+        from bulkdel.cli.keys import KeyPlace
+        from bulkdel.cli.providers import ProviderSpec, address
 
         table = self.job.provider[place]
         key = KeyPlace(file=self._path(table.api_key_file)) if table.api_key_file else KeyPlace(table.api_key_env)
@@ -180,6 +185,7 @@ class JobReader:
             key_hint=f"set {key.variable}, or name another place with api_key_env or api_key_file",
             name=table.called,
             base_url=table.base_url or address(table.kind, app),
+            header_file=self._path(table.header_file) if table.header_file else "",
             rate=table.rate,
             concurrency=table.concurrency,
         )

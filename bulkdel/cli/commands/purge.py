@@ -51,7 +51,8 @@ def purge_datasets(
     from bulkdel.cli.task import Task
     from bulkdel.model import PurgeRequest
 
-    provider = providers.open_provider(providers.from_options(kind, options, app), app)
+    spec = providers.from_options(kind, options, app)
+    provider = providers.open_provider(spec, app)
     select = options.selection()
     task = Task(
         act=act,
@@ -62,6 +63,7 @@ def purge_datasets(
         purges=[
             PurgeRequest(provider.name, dataset, select) for dataset in providers.checked_datasets(datasets, provider)
         ],
+        more=providers.header_files([spec]),
         resume_options=run_files.carried_options(options),
     )
     return runner.run(task, app)
