@@ -29,7 +29,7 @@ from bulkdel.runs import checked_dataset, run_again, run_new, run_streamed
 from bulkdel.targets import Targets, check_targets, end_streamed
 
 if TYPE_CHECKING:
-    from bulkdel.store.values import Act
+    from bulkdel.store import Act
 
 
 class Client:

@@ -13,7 +13,7 @@ from bulkdel.engine.questions import Found, GaveUp, ask_datasets, ask_page, ask_
 from bulkdel.model import Dataset, Document, Indexing, PurgeRequest, RunStatus
 from bulkdel.providers.protocol import Next, Page, StopDataset, StopProvider
 from bulkdel.report import PlannedDataset
-from bulkdel.store.ledger import Ledger, ListedRow
+from bulkdel.store import ListedRow, RunFile
 
 MAX_PASSES = 5
 """Passes over one listing: two show that it holds still; a listing that is short after five is not going to be whole."""
@@ -199,7 +199,7 @@ class ListingRecorder:
         self,
         request: PurgeRequest,
         planned: PlannedDataset,
-        store: Ledger,
+        store: RunFile,
         indexing: Indexing,
         sizes: dict[tuple[str, str], int],
     ) -> None:

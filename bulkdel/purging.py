@@ -17,7 +17,7 @@ from bulkdel.listing import Failed, ListingRecorder, list_documents, preflight
 from bulkdel.model import Dataset, Policy, PurgeRequest, Settled
 from bulkdel.providers.protocol import Provider
 from bulkdel.report import DatasetReport, Plan, PlannedDataset, RunEnd
-from bulkdel.store.ledger import Ledger, Work
+from bulkdel.store import ClaimedRow, RunFile
 from bulkdel.targets import Targets, look_up_targets, take_targets
 from bulkdel.text import pluralize, sanitize
 from bulkdel.verification import Verified, verify
@@ -60,7 +60,7 @@ class Purge:
     def __init__(
         self,
         call: Call,
-        store: Ledger,
+        store: RunFile,
         requests: Sequence[PurgeRequest],
         options: CallOptions,
         *,
@@ -124,7 +124,7 @@ class Purge:
         if isinstance(found, Dataset):
             planned.name = sanitize(found.name)
         if known is None:
-            await store.begin_listing(provider, dataset, planned.name, request.select)
+            await store.begin_listing(provider, dataset, planned.name)
         if isinstance(found, Dataset):
             if known is not None:
                 for field in fields(known):
@@ -339,18 +339,18 @@ class Purge:
         return refused if refused is not None and end.status == "complete" else end
 
 
-def make_job(work: Work, provider: Provider, policy: Policy) -> Job:
+def make_job(work: ClaimedRow, provider: Provider, policy: Policy) -> Job:
     """How the engine is to go about a selected target."""
     document, indexing = work.document, policy.indexing or "wait"
     also = list(work.also) if work.also else None
     if document is None:
-        return Job(work.row, work.target, doubt=work.handed, also=also)
+        return Job(work.row, work.target, doubt=work.in_doubt, also=also)
     job = Job(
         key=work.row,
         target=work.target,
         name=sanitize(document.name),
         step=provider.start(document, unarchive=policy.unarchive),
-        doubt=work.handed,
+        doubt=work.in_doubt,
         listed=True,
         also=also,
     )

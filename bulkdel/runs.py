@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager, suppress
-from copy import deepcopy
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -20,12 +19,10 @@ from bulkdel.outcomes import OutcomeCollector
 from bulkdel.providers.protocol import Provider
 from bulkdel.purging import CallOptions, Purge
 from bulkdel.report import Account, PlannedDataset, Report, make_report
-from bulkdel.store.ledger import MemoryLedger
 from bulkdel.targets import Targets, stream_targets
 
 if TYPE_CHECKING:
-    from bulkdel.store import RunFile
-    from bulkdel.store.values import Act
+    from bulkdel.store import Act, RunFile
 
 # Run files are imported if one is used: SQLite and what stands on it cost a tenth of what aiohttp does.
 
@@ -69,13 +66,7 @@ async def run_new(
     requests = _checked_requests(channels, requests)
     used = {request.provider for request in requests}
     names = [name for name in channels.providers if name in used or targets is not None]
-    if options.run is None:
-        collector, store = OutcomeCollector(options.on_settled, keep=options.keep), MemoryLedger()
-        with _call(channels, names, options, collector, journal=store) as call:
-            end = await Purge(call, store, requests, options).run(targets)
-            return make_report(call.account, end, settled=collector.in_order())
-    from bulkdel.store import ProviderHeader, RunFile, RunHeader
-    from bulkdel.store.values import AskedDataset
+    from bulkdel.store import AskedDataset, ProviderHeader, RunFile, RunHeader
 
     header = RunHeader(
         act="plan" if options.dry_run else act,  # a plan is a run that was listed and not begun
@@ -130,16 +121,19 @@ async def _run_on_file(
     account: Account | None = None,
 ) -> Report:
     """Carry it out, and close the file; if the file is lost on the way, the account in memory holds."""
-    from bulkdel.store.recorded import RecordedSettled, RunLedger
+    from bulkdel.store.recorded import RecordedSettled
 
-    store, collector = RunLedger(file), OutcomeCollector(options.on_settled, keep=False)
-    earlier = {} if account is None else deepcopy(account.providers)
-    with _call(channels, names, options, collector, journal=store, account=account) as call:
-        end = await Purge(call, store, requests, options, listed=listed).run(targets)
-        report = make_report(call.account, end, settled=RecordedSettled(file.path), run=str(file.path))
-        timelines = {name: timeline.all() for name, timeline in call.timelines.items()}
+    collector = OutcomeCollector(options.on_settled, keep=options.keep and file.path is None)
+    with _call(channels, names, options, collector, journal=file, account=account) as call:
+        end = await Purge(call, file, requests, options, listed=listed).run(targets)
+        if file.path is None:
+            report = make_report(call.account, end, settled=collector.in_order())
+        else:
+            report = make_report(call.account, end, settled=RecordedSettled(file.path), run=str(file.path))
         try:
-            await store.record_costs(call.account, earlier, timelines)
+            await file.record_costs(call.account.providers)
+            for name, timeline in call.timelines.items():
+                await file.add_samples(name, timeline.all())
             # The session ends as the run does: it may have done all of its own, and an earlier one have rejected something.
             clean = not (call.results.journal_lost or call.results.adrift)
             await file.close(report.status, report.exit_status, reason=report.reason, clean=clean)

@@ -15,7 +15,7 @@ from bulkdel.errors import ConfigurationError, RunFileError
 from bulkdel.listing import Failed, list_documents
 from bulkdel.model import Document, Target
 from bulkdel.report import Plan, PlannedDataset
-from bulkdel.store.ledger import Ledger
+from bulkdel.store import RunFile
 from bulkdel.text import sanitize
 
 Targets = Iterable[Target] | AsyncIterable[Target]
@@ -79,7 +79,7 @@ def end_streamed(call: Call) -> None:
 
 
 async def take_targets(
-    call: Call, targets: Targets, store: Ledger, emptied: Collection[tuple[str, str]] = ()
+    call: Call, targets: Targets, store: RunFile, emptied: Collection[tuple[str, str]] = ()
 ) -> list[PlannedDataset]:
     """Keep explicit targets in the store, all of them before anything is sent; what they come to, by dataset.
 
@@ -159,7 +159,7 @@ async def _pages(call: Call, targets: Targets) -> AsyncIterator[list[Target]]:
             return
 
 
-async def look_up_targets(call: Call, plan: Plan, store: Ledger) -> None:
+async def look_up_targets(call: Call, plan: Plan, store: RunFile) -> None:
     """List the datasets of explicit targets: only a listing shows which of them are still being indexed."""
     for planned in plan.datasets:
         if planned.explicit:
@@ -171,7 +171,7 @@ async def look_up_targets(call: Call, plan: Plan, store: Ledger) -> None:
                 call.bug(planned.provider, error)
 
 
-async def _look_up(call: Call, planned: PlannedDataset, store: Ledger) -> None:
+async def _look_up(call: Call, planned: PlannedDataset, store: RunFile) -> None:
     if call.channels[planned.provider].provider.invalid(planned.dataset):
         return  # its targets settle as invalid_id on their way in
     seen: set[str] = set()

@@ -9,7 +9,7 @@ from bulkdel.backoff import ceiling
 from bulkdel.engine.call import Call
 from bulkdel.listing import Failed, list_once
 from bulkdel.model import FULFILLED, Document
-from bulkdel.store.ledger import Ledger
+from bulkdel.store import RunFile
 from bulkdel.text import sanitize
 
 LOOKS = 4
@@ -32,7 +32,7 @@ class Verified:
     still_there_count: int = 0
 
 
-async def verify(call: Call, provider: str, dataset: str, store: Ledger) -> Verified | Failed | None:
+async def verify(call: Call, provider: str, dataset: str, store: RunFile) -> Verified | Failed | None:
     """List until what is left is only what was refused, skipped or newly came; a few looks, then what is there is said.
 
     None if a stop came first.

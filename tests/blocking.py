@@ -11,7 +11,7 @@ import pytest
 from blockbuster import BlockBuster
 
 MAY = (
-    ("bulkdel/store/file.py", "_resolved"),  # a path's links, once a run: microseconds, before anything is sent
+    ("bulkdel/store/run_file.py", "_resolved"),  # a path's links, once a run: microseconds, before anything is sent
     ("bulkdel/wire/http.py", "user_agent"),  # bulkdel's own version, once a client
     ("bulkdel/runs.py", "_version"),
     ("bulkdel/store/recorded.py", "__iter__"),  # a report's settled targets are read when its reader asks for them

@@ -1,21 +1,22 @@
 """A run is a file: its plan, its journal and its evidence, in one SQLite database."""
 
-from bulkdel.store.file import RunFile
-from bulkdel.store.read import Run
-from bulkdel.store.values import (
-    Added,
+from bulkdel.store.queries import Run
+from bulkdel.store.records import (
+    Act,
     AskedDataset,
-    Count,
-    Counters,
-    Known,
+    ClaimedRow,
+    DocumentState,
+    ListedRow,
     PlannedRow,
     ProviderHeader,
-    Row,
     RunHeader,
     Session,
     State,
+    address,
 )
+from bulkdel.store.run_file import RunFile
 
 __all__ = [
-    "Added", "AskedDataset", "Count", "Counters", "Known", "PlannedRow", "ProviderHeader", "Row", "Run", "RunFile", "RunHeader", "Session", "State",
+    "Act", "AskedDataset", "ClaimedRow", "DocumentState", "ListedRow", "PlannedRow", "ProviderHeader", "Run",
+    "RunFile", "RunHeader", "Session", "State", "address",
 ]  # fmt: skip

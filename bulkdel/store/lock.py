@@ -1,125 +1,94 @@
-"""One process at a time: an operating-system lock beside the run file, which dies with its process."""
+"""One process at a time: an operating-system lock on a file beside the run file, which dies with its process."""
 
 from __future__ import annotations
 
-import contextlib
-import json
 import os
-import sys
-from dataclasses import asdict
+from contextlib import suppress
+from typing import TYPE_CHECKING
 
 from bulkdel.errors import RunFileError
-from bulkdel.process import Process, this_process
-from bulkdel.text import safe
 
-if sys.platform == "win32":
-    import msvcrt
-else:
-    import fcntl
+if TYPE_CHECKING:
+    from filelock import FileLock
 
 # The lock is on a file of its own: SQLite's own locks on the database are the process's (POSIX), and closing any other
 # descriptor of the database would drop them (https://www.sqlite.org/howtocorrupt.html, 2.2).
-SUFFIX = ".held"  # not .lock: SQLite locks with that name itself where a file system has no locks
-_BYTE = 1 << 30  # Windows locks are mandatory: lock a byte that nobody reads
+SUFFIX = ".held"  # not .lock: SQLite locks with that name itself if a file system has no locks
 
 
-def holder(path: str) -> Process | None:
-    """The process that says it uses the run file at ``path``, None where none says so. Takes no lock."""
-    try:
-        with open(path + SUFFIX, "rb") as file:
-            said = json.loads(file.read(4096))
-        return Process(int(said["pid"]), str(said["host"]), str(said["born"]))
-    except (OSError, ValueError, KeyError, TypeError):
-        return None
-
-
-class Lock:
+class RunLock:
     """Held from ``take`` to ``release``, or until the process ends, however it ends."""
 
-    def __init__(self, path: str, descriptor: int) -> None:
-        self._path = path
-        self._descriptor = descriptor
+    def __init__(self, lock: FileLock) -> None:
+        self._lock = lock
 
     @classmethod
-    def take(cls, path: str) -> Lock:
-        """The lock of the run file at ``path``.
+    def take(cls, path: str) -> RunLock | None:
+        """The lock of the run file at ``path``; None if another process holds it.
 
-        :raises RunFileError: where another process holds it (it is named), or the folder cannot be written
+        :raises RunFileError: if the folder cannot be written, or its file system has no locks
         """
-        flags = os.O_RDWR | os.O_CREAT | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_NOFOLLOW", 0)
+        from filelock import (
+            FileLock,
+            Timeout,
+        )  # half of what aiohttp takes to import, and only runs with a file need it
+
+        locked: list[os.stat_result] = []
+
+        def on_acquired(descriptor: int) -> None:
+            locked.append(os.fstat(descriptor))
+            with suppress(PermissionError):  # left behind by another user, whose file it is
+                os.fchmod(descriptor, 0o600)  # whatever the umask
+
+        # Half a second of trying: a reader that looks whether the lock is held holds it for a moment itself.
+        lock = FileLock(path + SUFFIX, timeout=0.5, thread_local=False, fallback_to_soft=False, on_acquired=on_acquired)
         while True:
             try:
-                descriptor = os.open(path + SUFFIX, flags, 0o600)
-            except OSError as error:
+                lock.acquire()
+            except Timeout:
+                return None
+            except PermissionError as error:
                 raise unwritable(path, error) from error
-            try:
-                if not _try(descriptor):
-                    raise _held(path)
-                # The one before us removes the file when it is done: then ours is a lock on nothing, so look again.
-                if _same(descriptor, path + SUFFIX):
-                    if hasattr(os, "fchmod"):
-                        with contextlib.suppress(PermissionError):  # left behind by another user: theirs to say
-                            os.fchmod(descriptor, 0o600)  # whatever the umask
-                    os.ftruncate(descriptor, 0)
-                    os.write(descriptor, json.dumps(asdict(this_process())).encode())
-                    return cls(path + SUFFIX, descriptor)
-            except OSError as error:
-                os.close(descriptor)
+            except (OSError, NotImplementedError) as error:
+                if not os.path.isdir(os.path.dirname(path)):
+                    raise unwritable(path, error) from error
                 raise RunFileError(
-                    f"the run file cannot be locked ({error.strerror or error}): {path}",
+                    f"the run file cannot be locked ({getattr(error, 'strerror', None) or error}): {path}",
                     hint="put it into a folder of a local disk",
                 ) from error
-            except RunFileError:
-                os.close(descriptor)
-                raise
-            os.close(descriptor)
+            # The holder before us removes the file as it goes: then ours is a lock on nothing, so look again.
+            with suppress(FileNotFoundError):
+                if os.path.samestat(os.stat(path + SUFFIX), locked[-1]):
+                    return cls(lock)
+            lock.release()
 
     def release(self) -> None:
-        """Remove the lock's file and let go; removing first, so that nobody takes a lock that is about to vanish."""
-        with contextlib.suppress(OSError):
-            os.unlink(self._path)
-        os.close(self._descriptor)
-        if sys.platform == "win32":  # an open file cannot be removed there
-            with contextlib.suppress(OSError):
-                os.unlink(self._path)
+        """Remove the lock's file, then let go of it: a lock that is taken on the removed file is seen to be on nothing."""
+        with suppress(OSError):
+            os.unlink(self._lock.lock_file)
+        self._lock.release()
 
 
-def unwritable(path: str, error: OSError) -> RunFileError:
-    """What to say where the run file's folder takes no file."""
-    return RunFileError(
-        f"no run file can be written there ({error.strerror or error}): {path}",
-        hint="choose another place with --run FILE, or --no-run for none",
-    )
-
-
-def _try(descriptor: int) -> bool:
-    try:
-        if sys.platform == "win32":
-            os.lseek(descriptor, _BYTE, os.SEEK_SET)
-            msvcrt.locking(descriptor, msvcrt.LK_NBLCK, 1)
-            os.lseek(descriptor, 0, os.SEEK_SET)
-        else:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except (BlockingIOError, PermissionError):
+def is_held(path: str) -> bool:
+    """Whether a process works on the run file at ``path`` now."""
+    if not os.path.exists(path + SUFFIX):
         return False
-    return True
+    from filelock import FileLock, Timeout
 
-
-def _same(descriptor: int, path: str) -> bool:
-    if sys.platform == "win32":
+    lock = FileLock(path + SUFFIX, timeout=0, thread_local=False, fallback_to_soft=False)
+    try:
+        lock.acquire()
+    except Timeout:
         return True
-    try:
-        there = os.stat(path)
-    except FileNotFoundError:
-        return False
-    ours = os.fstat(descriptor)
-    return (ours.st_dev, ours.st_ino) == (there.st_dev, there.st_ino)
+    except (OSError, NotImplementedError):
+        return False  # a lock that cannot be taken here is not held here
+    RunLock(lock).release()  # a killed process left the file behind
+    return False
 
 
-def _held(path: str) -> RunFileError:
-    by = holder(path)
-    who = "another process" if by is None else f"process {by.pid} on {safe(by.host, 100)}"
+def unwritable(path: str, error: Exception) -> RunFileError:
+    """What to say if the run file's folder takes no file."""
     return RunFileError(
-        f"the run file is being used by {who}: {path}",
-        hint="wait until it has ended, or end it",
+        f"no run file can be written there ({getattr(error, 'strerror', None) or error}): {path}",
+        hint="choose another place with --run FILE, or --no-run for none",
     )

@@ -10,9 +10,8 @@ from bulkdel.errors import ConfigurationError, RunFileError
 from bulkdel.model import PurgeRequest
 from bulkdel.providers.protocol import Provider
 from bulkdel.report import Account, Counts, PlannedDataset
-from bulkdel.store.read import Run
-from bulkdel.store.recorded import recorded_account
-from bulkdel.store.values import ProviderHeader, RunHeader, address
+from bulkdel.store.queries import Run
+from bulkdel.store.records import ProviderHeader, RunHeader, address
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +51,7 @@ def read_resume_state(path: str | Path, providers: Mapping[str, Provider]) -> Re
                 f"the plan did not come to its end, so there is nothing to carry out: {run.path}",
                 hint="make the plan again",
             )
-        account = recorded_account(run)
+        account = run.account()
         left = {(planned.provider, planned.dataset): planned for planned in run.plan().datasets}
         requests: list[PurgeRequest] = []
         listed: list[PlannedDataset] = []

@@ -18,7 +18,6 @@ from bulkdel.errors import ConfigurationError
 from bulkdel.model import PurgeRequest
 from bulkdel.report import Plan
 from bulkdel.store import RunFile
-from bulkdel.store.recorded import RunLedger
 from tests import virtual
 from tests.engine.world import ACTS, DATASET, Service, client, provider, targets
 from tests.store.helpers import header
@@ -318,13 +317,12 @@ def test_a_page_that_could_not_be_planned_is_told_to_whoever_gave_it(tmp_path: P
 
     async def main() -> None:
         async with await RunFile.create(tmp_path / "a.run", header("delete")) as run:
-            ledger = RunLedger(run)
-            await ledger.add_targets([Target("x", "ds", "1")])
+            await run.add_targets([Target("x", "ds", "1")])
             with pytest.raises(ConfigurationError, match="no provider of that name: 'x'"):
-                await ledger.add_targets([Target("dify", "ds", "2")])
-            await ledger.add_targets([Target("y", "ds", "3")])
+                await run.add_targets([Target("dify", "ds", "2")])
+            await run.add_targets([Target("y", "ds", "3")])
             with pytest.raises(ConfigurationError, match="no provider of that name: 'y'"):
-                await ledger.end_targets(complete=False)
+                await run.end_targets(complete=False)
             await run.close("stopped", 4)
 
     asyncio.run(main())

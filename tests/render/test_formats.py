@@ -27,10 +27,10 @@ from bulkdel.render import Format, render
 from bulkdel.render.csv import COLUMNS
 from bulkdel.render.overview import overview
 from bulkdel.render.saving import save
-from bulkdel.store import Run, RunFile
+from bulkdel.store import ListedRow, Run, RunFile
 from tests.cli.inside import command
 from tests.engine.world import Service
-from tests.store.helpers import ending, handed, header, listed
+from tests.store.helpers import claimed, ending, header, list_all, listed
 
 ROOT = Path(__file__).parents[2]
 
@@ -39,20 +39,20 @@ def made(path: Path, *, count: int = 10, names: Sequence[str] = (), ids: Sequenc
     """A run of ``count`` documents, or of ``names`` or ``ids``: of three one is deleted, one refused, one left open."""
 
     async def main() -> None:
-        rows = [(Document(f"doc-{n}", name), "") for n, name in enumerate(names, 1)]
-        rows = rows or [(Document(id, "a name"), "") for id in ids] or listed(count)
+        rows = [ListedRow(Document(f"doc-{n}", name), "") for n, name in enumerate(names, 1)]
+        rows = rows or [ListedRow(Document(id, "a name"), "") for id in ids] or listed(count)
         async with await RunFile.create(path, header()) as run:
-            key = await run.add_dataset("dify", "ds", "Things")
-            await run.add_documents(key, rows)
-            await run.finish_listing(key, complete=True)
-            every = await handed(run)
+            await list_all(run, rows)
+            every = await claimed(run)
             ends: list[tuple[int, Settled]] = []
             for row in every:
                 match row.row % 3:
                     case 0:
                         ends.append(ending(row, at=1_700_000_000.123 + row.row))
                     case 1:
-                        ends.append(ending(row, "refused", f"no {row.name}", attempts=2))
+                        ends.append(
+                            ending(row, "refused", f"no {row.document.name if row.document else ''}", attempts=2)
+                        )
                     case _:
                         pass
             await run.settled(ends)
@@ -182,9 +182,11 @@ def test_what_was_not_read_to_its_end_is_said_to_be_a_part(kind: str, tmp_path: 
     async def main() -> None:
         async with await RunFile.create(path, header(targets=kind == "targets")) as run:
             if kind == "listing":
-                await run.add_documents(await run.add_dataset("dify", "ds", "Things"), listed(3))
+                await run.begin_listing("dify", "ds", "Things")
+                await run.add_listed("dify", "ds", listed(3))
             else:
                 await run.add_targets([Target("dify", "ds", f"doc-{n}") for n in range(3)])
+                await run.end_targets(complete=False)
 
     asyncio.run(main())
     why = {

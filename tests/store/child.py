@@ -16,8 +16,8 @@ import sys
 from pathlib import Path
 
 from bulkdel.model import Settled
-from bulkdel.store import AskedDataset, Row, RunFile
-from tests.store.helpers import ending, header, listed
+from bulkdel.store import AskedDataset, ClaimedRow, RunFile
+from tests.store.helpers import document, ending, header, listed
 
 
 def say(*words: object) -> None:
@@ -40,15 +40,17 @@ async def work(path: Path, count: int, wal: bool) -> None:
     )
     async with run:
         say("open")
-        key = await run.add_dataset("dify", "ds", "Things")
-        for first in range(1, count + 1, 50):
-            await run.add_documents(key, listed(50, first))
-            say("listed", first + 49)
-        await run.finish_listing(key, complete=True)
+        if await run.states("dify", "ds", [document(count).id]) == [None]:
+            await run.begin_listing("dify", "ds", "Things")
+            for first in range(1, count + 1, 50):
+                await run.add_listed("dify", "ds", listed(50, first))
+                say("listed", first + 49)
+        await run.end_listing("dify", "ds", complete=True)
+        say("whole")
         tasks: set[asyncio.Task[None]] = set()
         async for page in run.pages("dify", 32):
-            say("handed", *(row.row for row in page))
-            left: list[Row] = list(page)
+            say("claimed", *(row.row for row in page))
+            left: list[ClaimedRow] = list(page)
             while left:
                 size = rng.randrange(1, 9)
                 batch, left = left[:size], left[size:]
@@ -90,15 +92,15 @@ def write_until_killed(path: Path, count: int, wal: bool, told: Path, *, after: 
         tell("begin")
         async with await RunFile.create(path, header(datasets=(AskedDataset("dify", "ds"),)), wal=wal) as run:
             tell("begun")
-            key = await run.add_dataset("dify", "ds", "Things")
+            await run.begin_listing("dify", "ds", "Things")
             tell("dataset")
-            await run.add_documents(key, listed(count))
+            await run.add_listed("dify", "ds", listed(count))
             tell("documents")
-            await run.finish_listing(key, complete=True)
+            await run.end_listing("dify", "ds", complete=True)
             tell("listed")
             async for page in run.pages("dify", 2):
                 for row in page:
-                    tell(f"handed {row.row}")
+                    tell(f"claimed {row.row}")
                     await run.settled([ending(row)])
                     tell(f"settled {row.row}")
             await run.close("complete", 0)

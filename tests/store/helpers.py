@@ -5,11 +5,11 @@ from __future__ import annotations
 import os
 import shutil
 import sqlite3
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from bulkdel.model import Document, Limits, Outcome, Policy, Rate, Selection, Settled, Target
-from bulkdel.store import AskedDataset, ProviderHeader, Row, RunFile, RunHeader, schema
+from bulkdel.store import AskedDataset, ClaimedRow, ListedRow, ProviderHeader, RunFile, RunHeader, database
 
 DIFY = ProviderHeader("dify", "dify", "http://localhost/v1", Limits(concurrency=4), "0123456789abcdef")
 LANGDOCK = ProviderHeader(
@@ -42,14 +42,23 @@ def document(number: int, **fields: object) -> Document:
     )
 
 
-def listed(count: int, first: int = 1) -> list[tuple[Document, str]]:
-    return [(document(number), "") for number in range(first, first + count)]
+def listed(count: int, first: int = 1) -> list[ListedRow]:
+    return [ListedRow(document(number), "") for number in range(first, first + count)]
 
 
 def ending(
-    row: Row, outcome: Outcome = "deleted", reason: str = "", attempts: int = 1, at: float = 1_700_000_000.5
+    row: ClaimedRow, outcome: Outcome = "deleted", reason: str = "", attempts: int = 1, at: float = 1_700_000_000.5
 ) -> tuple[int, Settled]:
-    return row.row, Settled(row.target, outcome, reason, attempts, row.name, at)
+    name = "" if row.document is None else row.document.name
+    return row.row, Settled(row.target, outcome, reason, attempts, name, at)
+
+
+def endings(
+    row: ClaimedRow, outcome: Outcome = "deleted", reason: str = "", attempts: int = 1
+) -> list[tuple[int, Settled]]:
+    """The ending of every occurrence of a target, as the engine brings them."""
+    _, settled = ending(row, outcome, reason, attempts)
+    return [(place, settled) for place in (row.row, *row.also)]
 
 
 def target(number: int, dataset: str = "ds") -> Target:
@@ -59,14 +68,21 @@ def target(number: int, dataset: str = "ds") -> Target:
 async def planned(path: Path, count: int = 10, **how: object) -> RunFile:
     """A run of one listed dataset with ``count`` selected documents."""
     run = await RunFile.create(path, header(), **how)  # type: ignore[arg-type]
-    key = await run.add_dataset("dify", "ds", "Things")
-    await run.add_documents(key, listed(count))
-    await run.finish_listing(key, complete=True)
+    await list_all(run, listed(count))
     return run
 
 
-async def handed(run: RunFile, provider: str = "dify", size: int = 256) -> list[Row]:
-    """Everything that is open, handed over."""
+async def list_all(
+    run: RunFile, rows: Sequence[ListedRow], provider: str = "dify", dataset: str = "ds", name: str = "Things"
+) -> None:
+    """A dataset's listing from its beginning to its end."""
+    await run.begin_listing(provider, dataset, name)
+    await run.add_listed(provider, dataset, rows)
+    await run.end_listing(provider, dataset, complete=True)
+
+
+async def claimed(run: RunFile, provider: str = "dify", size: int = 256) -> list[ClaimedRow]:
+    """Everything that is open, claimed."""
     return [row async for page in run.pages(provider, size) for row in page]
 
 
@@ -83,7 +99,7 @@ def connecting(*pragmas: str) -> Callable[[str], sqlite3.Connection]:
     """A way to open databases that says something to each connection first."""
 
     def connect(uri: str) -> sqlite3.Connection:
-        connection = schema.connect(uri)
+        connection = database.connect(uri)
         for pragma in pragmas:
             connection.execute(f"PRAGMA {pragma}").fetchall()
         return connection
@@ -98,7 +114,7 @@ def of_sqlite_3_24(uri: str) -> sqlite3.Connection:
         new = action == sqlite3.SQLITE_FUNCTION and name not in _FUNCTIONS
         return sqlite3.SQLITE_DENY if new else sqlite3.SQLITE_OK
 
-    connection = schema.connect(uri)
+    connection = database.connect(uri)
     connection.setlimit(sqlite3.SQLITE_LIMIT_VARIABLE_NUMBER, 999)
     connection.setlimit(sqlite3.SQLITE_LIMIT_COMPOUND_SELECT, 500)
     connection.set_authorizer(allowed)

@@ -22,9 +22,9 @@ import pytest
 from bulkdel.errors import BulkdelError, RunFileError
 from bulkdel.process import Process, this_process
 from bulkdel.report import Counts
-from bulkdel.store import Run, RunFile, schema
-from bulkdel.store.lock import holder
-from tests.store.helpers import connecting, crashed_copy, ending, handed, header, listed, planned, without_wal
+from bulkdel.store import ClaimedRow, Run, RunFile, database
+from bulkdel.store.lock import RunLock, is_held
+from tests.store.helpers import claimed, connecting, crashed_copy, ending, header, listed, planned, without_wal
 
 
 @contextmanager
@@ -53,7 +53,7 @@ def place() -> Iterator[Path]:
 async def finished(path: Path, count: int = 40) -> Counts:
     """A run with every kind of ending, closed."""
     async with await planned(path, count) as run:
-        rows = await handed(run)
+        rows = await claimed(run)
         await run.settled([ending(row, "deleted" if row.row % 3 else "refused", f"why {row.row}") for row in rows[:-4]])
         await run.close("interrupted", 130)
     with Run.open(path) as reader:
@@ -82,7 +82,7 @@ def _other_database(path: Path) -> None:
 
 def _our_number_only(path: Path) -> None:
     connection = sqlite3.connect(path)
-    connection.execute(f"PRAGMA application_id = {schema.APPLICATION}")
+    connection.execute(f"PRAGMA application_id = {database.APPLICATION}")
     connection.execute("CREATE TABLE run (id)")
     connection.commit()
     connection.close()
@@ -118,14 +118,26 @@ def test_a_newer_file_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "a.run"
     asyncio.run(finished(path))
     connection = sqlite3.connect(path)
-    connection.execute(f"PRAGMA user_version = {schema.VERSION + 1}")
+    connection.execute(f"PRAGMA user_version = {database.VERSION + 1}")
     connection.close()
     for opening in (lambda: asyncio.run(RunFile.open(path)), lambda: Run.open(path)):
-        with pytest.raises(
-            RunFileError, match=r"newer bulkdel \(its format is 2, this one reads up to 1\): "
-        ) as caught:
+        with pytest.raises(RunFileError, match=r"newer bulkdel \(its format is 3, this one reads 2\): ") as caught:
             opening()
         assert caught.value.hint == "upgrade bulkdel, and ask again"
+
+
+def test_a_file_of_the_first_format_names_who_reads_it(tmp_path: Path) -> None:
+    """One sentence says which bulkdel reads it; the file is left as it is."""
+    path = tmp_path / "a.run"
+    asyncio.run(finished(path))
+    connection = sqlite3.connect(path)
+    connection.execute("PRAGMA user_version = 1")
+    connection.close()
+    before = path.read_bytes()
+    for opening in (lambda: asyncio.run(RunFile.open(path)), lambda: Run.open(path)):
+        with pytest.raises(RunFileError, match=r"older format, which bulkdel 0\.1\.0 reads and this one does not: "):
+            opening()
+    assert path.read_bytes() == before
 
 
 # ------------------------------------------------------------------ torn files
@@ -174,7 +186,7 @@ def test_a_torn_journal_is_recovered_to_a_commit(tmp_path: Path) -> None:
 
     async def main() -> Path:
         async with await planned(tmp_path / "a.run", 60) as run:
-            rows = await handed(run)
+            rows = await claimed(run)
             for first in range(0, 60, 10):
                 await run.settled([ending(row) for row in rows[first : first + 10]])
             return crashed_copy(run.path, tmp_path / "copy")
@@ -208,6 +220,7 @@ def test_rows_that_are_missing_are_noticed(tmp_path: Path) -> None:
     path = tmp_path / "a.run"
     asyncio.run(finished(path))
     connection = sqlite3.connect(path)
+    connection.execute("DROP TRIGGER a_claim_is_kept")
     connection.execute("DELETE FROM document WHERE row = 40")
     connection.commit()
     connection.close()
@@ -218,10 +231,12 @@ def test_rows_that_are_missing_are_noticed(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "statement",
     [
-        "UPDATE settled SET outcome = 2 WHERE row = 1",
-        "UPDATE settled SET reason = 1 WHERE row = 1",
-        "DELETE FROM settled WHERE row = 1",
-        "DELETE FROM settled WHERE row = 3",
+        "UPDATE document SET outcome = 'already_gone' WHERE row = 1",
+        "UPDATE document SET reason = 'other' WHERE row = 1",
+        "UPDATE document SET outcome = NULL WHERE row = 1",
+        "UPDATE document SET outcome = NULL WHERE row = 3",
+        "DELETE FROM document WHERE row = 1",
+        "DELETE FROM document WHERE row = 3",
     ],
 )
 def test_the_file_itself_keeps_its_endings(tmp_path: Path, statement: str) -> None:
@@ -234,18 +249,30 @@ def test_the_file_itself_keeps_its_endings(tmp_path: Path, statement: str) -> No
     connection.close()
 
 
-def test_a_header_that_cannot_be_read_is_refused(tmp_path: Path) -> None:
-    """What was asked is never guessed."""
+@pytest.mark.parametrize(
+    ("statement", "says"),
+    [
+        ("UPDATE run SET policy = '{\"attempts\":'", r"policy: Invalid JSON"),
+        ('UPDATE run SET policy = \'{"attempts": "x"}\'', r"policy\.attempts: Input should be a valid integer"),
+        ("UPDATE run SET policy = '{\"attempts\": 0}'", r"policy: Value error, attempts must be a whole number"),
+        ("UPDATE run SET selection = '{\"names\": [7]}'", r"selection\.names\.0: Input should be a valid string"),
+        ("UPDATE run SET more = '[]'", r"more: Input should be"),
+        ('UPDATE provider SET limits = \'{"rate": {"n": -5}}\' WHERE id = 1', r"provider\.dify\.limits\.rate: "),
+        ("UPDATE dataset SET selection = '7'", r"dataset\.ds\.selection: "),
+        ("DELETE FROM run", "what was asked is missing"),
+    ],
+)
+def test_a_header_that_cannot_be_read_is_refused(tmp_path: Path, statement: str, says: str) -> None:
+    """What was asked is never guessed: the place in the file is named, and what is wrong there."""
     path = tmp_path / "a.run"
     asyncio.run(finished(path))
     connection = sqlite3.connect(path)
-    connection.execute("UPDATE run SET policy = '{\"attempts\":'")
+    connection.execute(statement)
     connection.commit()
     connection.close()
-    with pytest.raises(RunFileError, match="what was asked cannot be read"):
-        Run.open(path)
-    with pytest.raises(RunFileError, match="what was asked cannot be read"):
-        asyncio.run(RunFile.open(path))
+    for opening in (lambda: asyncio.run(RunFile.open(path)), lambda: Run.open(path)):
+        with pytest.raises(RunFileError, match=rf"\({says}.*\): {path}"):
+            opening()
 
 
 # ------------------------------------------------------------------ who holds it
@@ -255,25 +282,31 @@ def test_a_file_in_use_names_who_uses_it(tmp_path: Path) -> None:
     """Opened a second time it says which process of which machine has it, and what to do; who has it keeps it."""
     path = tmp_path / "a.run"
 
-    def torn() -> None:
-        Path(f"{path}.held").write_text("torn {")
-
     async def main() -> None:
         async with await planned(path, 2) as run:
-            assert holder(str(path)) == this_process()
+            assert is_held(str(path))
             says = f"used by process {os.getpid()} on {re.escape(socket.gethostname())}: {path}"
             for _ in range(2):
                 with pytest.raises(RunFileError, match=says) as caught:
                     await RunFile.open(path)
                 assert caught.value.hint
-            assert holder(str(path)) == this_process()
-            torn()
-            with pytest.raises(RunFileError, match=f"used by another process: {path}"):
-                await RunFile.open(path)
+            assert is_held(str(path))
             await run.close("complete", 0)
-        assert holder(str(path)) is None
+        assert not is_held(str(path))
 
     asyncio.run(main())
+
+
+def test_a_holder_that_is_not_known_is_another_process(tmp_path: Path) -> None:
+    """A file that is locked before anything was written to it says that somebody has it."""
+    path = tmp_path / "a.run"
+    asyncio.run(finished(path))
+    lock = RunLock.take(str(path))
+    assert lock is not None
+    with pytest.raises(RunFileError, match=f"used by another process: {path}"):
+        asyncio.run(RunFile.open(path))
+    lock.release()
+    assert [entry.name for entry in tmp_path.iterdir()] == ["a.run"]
 
 
 def test_who_is_alive() -> None:
@@ -303,32 +336,11 @@ def test_a_birth_is_told_whatever_the_program_is_called() -> None:
         name.write_text(called)
 
 
-@pytest.mark.parametrize(
-    "said",
-    [
-        '{"pid": 1, "born": "", "host": "' + "h" * 5000 + '"}',
-        "",
-        "{",
-        "[]",
-        "7",
-        "{}",
-        '{"pid": "x", "host": "", "born": ""}',
-        '{"pid": 1, "host": "h"}',
-        "\x00",
-    ],
-)
-def test_a_holder_that_cannot_be_read_is_none(tmp_path: Path, said: str) -> None:
-    """What a torn, foreign or endless file says of its holder is no holder."""
-    (tmp_path / "a.run.held").write_text(said)
-    assert holder(str(tmp_path / "a.run")) is None
-
-
 # ------------------------------------------------------------------ disks
 
 
-async def until_it_fails(run: RunFile, says: str) -> int:
+async def until_it_fails(run: RunFile, rows: list[ClaimedRow], says: str) -> int:
     """Settle one by one until the file gives up; how many were acknowledged. Every later call says the same."""
-    rows = await handed(run)
     acknowledged = 0
     with pytest.raises(RunFileError, match=says) as first:  # noqa: PT012 - which of the calls is not known
         for row in rows:
@@ -337,7 +349,7 @@ async def until_it_fails(run: RunFile, says: str) -> int:
     assert run.failed
     later = [
         lambda: run.settled([ending(rows[0])]),
-        lambda: run.add_documents(1, listed(1, first=9000)),
+        lambda: run.add_listed("dify", "ds", listed(1, first=9000)),
         lambda: anext(run.pages("dify")),
         lambda: run.close("incomplete", 1),
     ]
@@ -361,15 +373,15 @@ def acknowledged_is_there(path: Path, acknowledged: int) -> None:
 def test_a_full_disk(tmp_path: Path, wal: bool) -> None:
     """It says that the disk is full, and goes on saying so; what was acknowledged is there, and a resume goes on."""
     path = tmp_path / "a.run"
-    asyncio.run(_planned_and_closed(path, 200))
-    pages = path.stat().st_size // 4096 + 6
+    asyncio.run(_planned_and_closed(path, 500))
+    pages = path.stat().st_size // 4096 + 20
 
     async def main() -> int:
         async with await RunFile.open(path, wal=wal, connect=connecting(f"max_page_count = {pages}")) as run:
-            return await until_it_fails(run, "the disk is full, so the run file cannot be written")
+            return await until_it_fails(run, await claimed(run), "the disk is full, so the run file cannot be written")
 
     acknowledged = asyncio.run(main())
-    assert 0 < acknowledged < 200
+    assert 0 < acknowledged < 500
     acknowledged_is_there(path, acknowledged)
     assert not Path(f"{path}.held").exists()
 
@@ -388,14 +400,15 @@ def _largest(folder: Path) -> int:
 def test_a_disk_that_fails_in_the_middle_of_a_write(tmp_path: Path, wal: bool, room: int) -> None:
     """A write that the system refuses after any number of bytes loses nothing that was acknowledged."""
     path = tmp_path / "a.run"
-    asyncio.run(_planned_and_closed(path, 200))
+    asyncio.run(_planned_and_closed(path, 500))
 
     async def main() -> int:
         async with await RunFile.open(path, wal=wal) as run:
+            rows = await claimed(run)
             before = resource.getrlimit(resource.RLIMIT_FSIZE)
             resource.setrlimit(resource.RLIMIT_FSIZE, (_largest(tmp_path) + room, before[1]))
             try:
-                return await until_it_fails(run, "the disk cannot read or write the run file")
+                return await until_it_fails(run, rows, "the disk cannot read or write the run file")
             finally:
                 resource.setrlimit(resource.RLIMIT_FSIZE, before)
 
@@ -425,7 +438,7 @@ def test_a_file_that_cannot_be_closed_says_so(tmp_path: Path) -> None:
 
     async def main() -> None:
         run = await planned(tmp_path / "a.run", 3, connect=stuck)
-        await run.settled([ending(row) for row in await handed(run)])
+        await run.settled([ending(row) for row in await claimed(run)])
         with pytest.raises(RunFileError, match="disk I/O error"):
             await run.close("complete", 0)
 
@@ -440,7 +453,7 @@ def test_a_file_that_is_refused_is_let_go(tmp_path: Path) -> None:
     made: list[sqlite3.Connection] = []
 
     def connect(uri: str) -> sqlite3.Connection:
-        made.append(schema.connect(uri))
+        made.append(database.connect(uri))
         return made[-1]
 
     with pytest.raises(RunFileError):
@@ -457,16 +470,16 @@ def test_a_file_that_became_read_only(tmp_path: Path) -> None:
     connections = []
 
     def connect(uri: str) -> sqlite3.Connection:
-        connections.append(schema.connect(uri))
+        connections.append(database.connect(uri))
         return connections[0]
 
     async def main() -> int:
         async with await planned(path, 20, connect=connect) as run:
+            rows = await claimed(run)
             connections[0].execute("PRAGMA query_only = 1")
-            return await until_it_fails(run, "it or its folder is read-only")
+            return await until_it_fails(run, rows, "it or its folder is read-only")
 
-    with pytest.raises(RunFileError, match="read-only"):
-        asyncio.run(main())
+    assert asyncio.run(main()) == 0
     with Run.open(path) as run:
         assert run.counts().not_attempted == 20
 
@@ -500,7 +513,7 @@ def test_a_crashed_run_in_a_read_only_folder(place: Path) -> None:
 
     async def main() -> None:
         async with await planned(place / "a.run", 20) as run:
-            await run.settled([ending(row) for row in await handed(run)])
+            await run.settled([ending(row) for row in await claimed(run)])
             crashed_copy(run.path, place / "copy")
 
     asyncio.run(main())
@@ -525,7 +538,7 @@ def test_a_file_that_vanishes_under_a_run(tmp_path: Path, how: str) -> None:
 
     async def main() -> None:
         async with await planned(path, 20) as run:
-            rows = await handed(run)
+            rows = await claimed(run)
             await run.settled([ending(rows[0])])
             match how:
                 case "deleted":
@@ -555,17 +568,17 @@ def test_without_a_write_ahead_log(tmp_path: Path, how: dict[str, object]) -> No
 
     async def main() -> None:
         async with await planned(path, 30, **how) as run:
-            assert run.journal == "delete"
-            rows = await handed(run)
+            assert f"{path.name}-wal" not in os.listdir(tmp_path)
+            rows = await claimed(run)
             await run.settled([ending(row) for row in rows[:10]])
             with Run.open(crashed_copy(path, tmp_path / "copy")) as copy:
                 assert copy.counts().deleted == 10
             await run.close("interrupted", 130)
         async with await RunFile.open(path, **how) as run:  # type: ignore[arg-type]
-            assert len(await handed(run)) == 20
+            assert len(await claimed(run)) == 20
             await run.close("interrupted", 130)
         async with await RunFile.open(path) as run:
-            assert run.journal == "wal"
+            assert f"{path.name}-wal" in os.listdir(tmp_path)
             await run.close("interrupted", 130)
 
     asyncio.run(main())
@@ -579,12 +592,12 @@ def test_a_commit_waits_for_the_disk(tmp_path: Path, wal: bool, journal: str, sy
     connections = []
 
     def connect(uri: str) -> sqlite3.Connection:
-        connections.append(without_wal(uri) if not wal else schema.connect(uri))
+        connections.append(without_wal(uri) if not wal else database.connect(uri))
         return connections[-1]
 
     async def main() -> None:
         async with await planned(tmp_path / "a.run", 1, connect=connect) as run:
-            assert run.journal == journal
+            assert connections[0].execute("PRAGMA journal_mode").fetchone() == (journal,)
             assert connections[0].execute("PRAGMA synchronous").fetchone() == (synchronous,)
             await run.close("complete", 0)
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import os
-import sqlite3
 import stat
 import threading
 import tracemalloc
+from collections import Counter
 from dataclasses import replace
 from pathlib import Path
 
@@ -15,17 +15,19 @@ import pytest
 
 from bulkdel.errors import BrokenPromise, ConfigurationError, RunFileError
 from bulkdel.model import Document, Limits, Selection, Settled, Target
-from bulkdel.report import Counts
-from bulkdel.store import Added, AskedDataset, Count, Known, ProviderHeader, Run, RunFile, RunHeader, schema
+from bulkdel.report import Counts, DatasetReport, ProviderAccount
+from bulkdel.store import AskedDataset, ListedRow, ProviderHeader, Run, RunFile, RunHeader, database
 from bulkdel.text import safe
 from tests.store.helpers import (
     DIFY,
+    claimed,
     connecting,
     crashed_copy,
     document,
     ending,
-    handed,
+    endings,
     header,
+    list_all,
     listed,
     of_sqlite_3_24,
     planned,
@@ -72,12 +74,12 @@ def test_what_was_asked_is_there_from_the_first_moment(tmp_path: Path) -> None:
                 assert copy.header.datasets == asked
                 assert copy.go_on()
                 assert copy.targets == "open"
-            assert await run.add_dataset("langdock", "two", "Two") == 2
+            await run.begin_listing("langdock", "two", "Two")
             await run.add_targets([target(1)])
-            await run.finish_targets()
+            await run.end_targets(complete=True)
             with Run.open(crashed_copy(run.path, tmp_path / "second")) as copy:
                 assert copy.header.datasets == asked
-                assert [dataset.name for dataset in copy.datasets()] == ["", "Two", "", ""]
+                assert [dataset.name for dataset in copy.account().datasets.values()] == ["", "Two", "", ""]
                 assert copy.targets == "complete"
 
     asyncio.run(main())
@@ -143,38 +145,35 @@ def test_a_name_is_never_used_twice(tmp_path: Path) -> None:
     assert [(entry.name, entry.read_text()) for entry in tmp_path.iterdir()] == [("a.run", "mine")]
 
 
-def test_ready_documents_are_handed_over_first(tmp_path: Path) -> None:
+def test_ready_documents_are_claimed_first(tmp_path: Path) -> None:
     """Pages hold the open documents of one provider in input order: ready ones, then those being indexed."""
 
     async def main() -> None:
         async with await RunFile.create(tmp_path / "a.run", header()) as run:
-            key = await run.add_dataset("dify", "ds", "Things")
-            other = await run.add_dataset("langdock", "folder")
-            await run.add_documents(other, listed(3, first=100))
             rows = [
-                (document(number, indexing=number % 4 == 0, archived=number == 3), "archived" if number == 5 else "")
+                ListedRow(
+                    document(number, indexing=number % 4 == 0, archived=number == 3), "old" if number == 5 else ""
+                )
                 for number in range(1, 11)
             ]
-            assert await run.add_documents(key, rows) == Added(10, 9, 1)
-            await run.add_documents(other, listed(3, first=200))
+            await list_all(run, listed(3, first=100), "langdock", "folder")
+            await list_all(run, rows)
             pages = [page async for page in run.pages("dify", 3)]
-            numbers = [[int(row.target.document[-4:]) for row in page] for page in pages]
-            assert numbers == [[1, 2, 3], [6, 7, 9], [10], [4, 8]]
+            assert [[int(row.target.document[-2:]) for row in page] for page in pages] == [
+                [1, 2, 3],
+                [6, 7, 9],
+                [10],
+                [4, 8],
+            ]
             third = pages[0][2]
             assert third.document == document(3, archived=True)
-            assert (third.key, third.target.dataset, third.also, third.handed, third.attempts) == (
-                key,
-                "ds",
-                (),
-                False,
-                0,
-            )
-            assert len(await handed(run, "langdock")) == 6
+            assert (third.target.dataset, third.also, third.in_doubt) == ("ds", (), False)
+            assert len(await claimed(run, "langdock")) == 3
 
     asyncio.run(main())
 
 
-def test_each_document_is_handed_over_once_a_session(tmp_path: Path) -> None:
+def test_each_document_is_claimed_once_a_session(tmp_path: Path) -> None:
     """Asking for pages again gives what was added since, never what was given before."""
 
     async def main() -> None:
@@ -182,9 +181,9 @@ def test_each_document_is_handed_over_once_a_session(tmp_path: Path) -> None:
             first = run.pages("dify", 2)
             assert [len(await anext(first)), len(await anext(run.pages("dify", 2)))] == [2, 2]
             assert len(await anext(first)) == 1
-            assert await handed(run) == []
-            await run.add_documents(await run.add_dataset("dify", "ds"), listed(2, first=50))
-            assert [row.target.document[-2:] for row in await handed(run)] == ["50", "51"]
+            assert await claimed(run) == []
+            await list_all(run, listed(2, first=50), dataset="other")
+            assert [row.target.document[-2:] for row in await claimed(run)] == ["50", "51"]
 
     asyncio.run(main())
 
@@ -194,11 +193,9 @@ def test_pages_of_a_provider_that_is_far_back(tmp_path: Path) -> None:
 
     async def main() -> None:
         async with await RunFile.create(tmp_path / "a.run", header()) as run:
-            key = await run.add_dataset("dify", "ds")
-            await run.add_documents(key, listed(45_000))
-            other = await run.add_dataset("langdock", "folder")
-            await run.add_documents(other, listed(1))
-            assert [row.target.provider for row in await handed(run, "langdock")] == ["langdock"]
+            await list_all(run, listed(45_000))
+            await list_all(run, listed(1), "langdock", "folder")
+            assert [row.target.provider for row in await claimed(run, "langdock")] == ["langdock"]
 
     asyncio.run(main())
 
@@ -208,33 +205,33 @@ def test_a_listing_that_shows_a_document_twice_counts_it_once(tmp_path: Path) ->
 
     async def main() -> None:
         async with await RunFile.create(tmp_path / "a.run", header()) as run:
-            key = await run.add_dataset("dify", "ds")
-            assert await run.add_documents(key, listed(3) + listed(2)) == Added(3, 3, 0)
-            assert await run.add_documents(key, listed(2, first=3)) == Added(1, 1, 0)
-            assert await run.finish_listing(key, complete=True) == Added(4, 4, 0)
+            await run.begin_listing("dify", "ds")
+            assert await run.add_listed("dify", "ds", listed(3) + listed(2)) == listed(3)
+            assert await run.add_listed("dify", "ds", listed(2, first=3)) == listed(1, first=4)
+            await run.end_listing("dify", "ds", complete=True)
             await run.close("complete", 0)
 
     asyncio.run(main())
     with Run.open(tmp_path / "a.run") as run:
-        assert len(list(run.listed())) == 4
+        assert len(list(run.listed())) == run.counts().listed == 4
 
 
 def test_repeated_targets_settle_together(tmp_path: Path) -> None:
-    """A line that repeats a target is handed over with the first, and both have its ending, in the order of the lines."""
+    """A line that repeats a target is claimed with the first, and both have its ending, in the order of the lines."""
 
     async def main() -> None:
         async with await RunFile.create(tmp_path / "a.run", header("delete")) as run:
             lines = [target(1), target(2), target(1), target(1, "other"), target(2), target(3), target(1)]
             await run.add_targets(lines)
-            rows = await handed(run)
+            rows = await claimed(run)
             assert [(row.target.dataset, row.target.document, 1 + len(row.also)) for row in rows] == [
                 ("ds", "doc-1", 3),
                 ("ds", "doc-2", 2),
                 ("other", "doc-1", 1),
                 ("ds", "doc-3", 1),
             ]
-            assert all(row.document is None and row.name == "" for row in rows)
-            await run.settled([ending(rows[0]), ending(rows[1], "refused", "no"), ending(rows[2], "already_gone")])
+            assert all(row.document is None for row in rows)
+            await run.settled([*endings(rows[0]), *endings(rows[1], "refused", "no"), ending(rows[2], "already_gone")])
             await run.close("interrupted", 130)
 
     asyncio.run(main())
@@ -261,20 +258,20 @@ def test_datasets_of_targets_stand_in_the_order_of_the_lines(tmp_path: Path) -> 
 
     asyncio.run(main())
     with Run.open(tmp_path / "a.run") as run:
-        assert [dataset.dataset for dataset in run.datasets()] == [f"ds-{n}" for n in range(20)]
+        assert [dataset for _, dataset in run.account().datasets] == [f"ds-{n}" for n in range(20)]
 
 
 def test_lines_of_several_datasets_in_one_page(tmp_path: Path) -> None:
-    """Each line of a page is handed over with its own dataset and its own row, none of them in doubt."""
+    """Each line of a page is claimed with its own dataset and its own row, none of them in doubt."""
 
     async def main() -> None:
         lines = [target(n, f"ds-{n % 3}") for n in range(9)]
         async with await RunFile.create(tmp_path / "a.run", header("delete")) as run:
             await run.add_targets(lines)
-            rows = await handed(run)
+            rows = await claimed(run)
             assert [row.target for row in rows] == lines
-            assert [(row.row, row.document, row.handed, row.also, row.attempts) for row in rows] == [
-                (place, None, False, (), 0) for place in range(1, 10)
+            assert [(row.row, row.document, row.in_doubt, row.also) for row in rows] == [
+                (place, None, False, ()) for place in range(1, 10)
             ]
 
     asyncio.run(main())
@@ -287,19 +284,18 @@ def test_a_sqlite_of_2018_is_enough(tmp_path: Path) -> None:
         run = await planned(tmp_path / "a.run", 1500, connect=of_sqlite_3_24)
         async with run:
             await run.add_targets([*(target(n) for n in range(1500)), target(1), target(2)])
-            rows = await handed(run)
+            rows = await claimed(run)
             assert len(rows) == 3000
-            await run.settled([ending(row) for row in rows[:1499]])
+            await run.settled([place for row in rows[:1499] for place in endings(row)])
             await run.settled([ending(rows[1499], "refused", "no"), ending(rows[1500], "not_attempted")])
             await run.close("interrupted", 130)
         async with await RunFile.open(tmp_path / "a.run", connect=of_sqlite_3_24) as run:
             assert await run.retry_rejected() == 1
-            key = await run.add_dataset("dify", "ds", "Things")
-            assert await run.describe(key, listed(3, 1500)) == 1
-            rows = await handed(run)
+            assert await run.describe("dify", "ds", [row.document for row in listed(3, 1500)]) == 1
+            rows = await claimed(run)
             assert len(rows) == 1501
-            await run.settled([ending(row) for row in rows])
-            await run.verified(key, remaining=0)
+            await run.settled([place for row in rows for place in endings(row)])
+            await run.end_dataset(DatasetReport("dify", "ds", remaining=0))
             await run.close("complete", 0)
 
     asyncio.run(main())
@@ -308,85 +304,37 @@ def test_a_sqlite_of_2018_is_enough(tmp_path: Path) -> None:
         assert len(run.digest()) == 64
 
 
-def test_many_rows_take_few_statements(tmp_path: Path) -> None:
-    """A thousand lines, a thousand rows handed over and a thousand first endings take a step of SQL for many, not one each."""
-    steps: list[str] = []
-
-    def traced(uri: str) -> sqlite3.Connection:
-        connection = schema.connect(uri)
-        connection.set_trace_callback(steps.append)
-        return connection
+@pytest.mark.parametrize("crash", [False, True])
+def test_a_listing_that_did_not_end_is_forgotten(tmp_path: Path, crash: bool) -> None:
+    """S15: nothing of it is ever claimed; it is dropped, at its end or when the next session lists again."""
 
     async def main() -> None:
-        async with await RunFile.create(tmp_path / "a.run", header("delete"), connect=traced) as run:
-            steps.clear()
-            await run.add_targets([target(n) for n in range(1000)])
-            rows = await handed(run)
-            await run.settled([ending(row) for row in rows])
-            await run.close("complete", 0)
-
-    asyncio.run(main())
-    assert len(steps) < 150
-
-
-def test_a_document_listed_and_named(tmp_path: Path) -> None:
-    """One that a listing left out and a line of targets names is deleted, once, for both its places; so is the reverse."""
-
-    async def main() -> None:
-        async with await RunFile.create(tmp_path / "a.run", header("job")) as run:
-            key = await run.add_dataset("dify", "ds")
-            id = document(1).id
-            await run.add_documents(key, [(document(1), "too young"), (document(2), "")])
-            await handed(run)
-            await run.add_targets([Target("dify", "ds", id)] * 2)
-            (again,) = await handed(run)
-            assert (again.target.document, again.also, again.document) == (id, (again.row,) * 2, document(1))
-            await run.add_targets([target(9)])
-            assert await run.add_documents(key, [(Document("doc-9", "nine"), "too young")]) == Added(1, 1, 0, 1)
-            (nine,) = await handed(run)
-            assert nine.also == (nine.row,)
-            await run.settled([ending(again)])
-            await run.close("interrupted", 130)
-
-    asyncio.run(main())
-    with Run.open(tmp_path / "a.run") as run:
-        assert run.counts() == Counts(6, 6, 0, deleted=3, not_attempted=3)
-        assert [s.target.document[-1] for s in run.settled()] == ["1", "1", "1"]
-        assert [row.target.document[-1] for row in run.listed()] == ["1", "2", "1", "1", "9", "9"]
-
-
-def test_a_listing_that_did_not_end_is_forgotten(tmp_path: Path) -> None:
-    """Its documents are, those that lines of targets name are not; rows are not given twice; the counts still conserve."""
-
-    async def main() -> None:
-        async with await RunFile.create(tmp_path / "a.run", header("job")) as run:
-            key = await run.add_dataset("dify", "ds")
-            other = await run.add_dataset("dify", "other")
-            await run.add_targets([target(1)])
-            await run.add_documents(key, [(Document("doc-1"), ""), *listed(4), (document(5), "too young")])
-            await run.add_targets([Target("dify", "ds", document(2).id)])
-            await run.add_documents(other, listed(5))
-            await run.drop_documents(key)
-            assert await run.finish_listing(key, complete=False, reason="page 3 answered 500") == Added(4, 4, 0)
-            (one, two, *others) = await handed(run)
-            assert [(row.target.document, 1 + len(row.also)) for row in (one, two)] == [
-                ("doc-1", 2),
-                (document(2).id, 2),
-            ]
-            assert len(others) == 5
-            await run.drop_documents(other)  # the last rows of all, which were handed over
+        asked = (AskedDataset("dify", "ds"), AskedDataset("dify", "other"))
+        async with await RunFile.create(tmp_path / "a.run", header("job", asked)) as run:
+            await run.begin_listing("dify", "ds", "Things")
+            await run.add_listed("dify", "ds", [*listed(4), ListedRow(document(5), "too young")])
+            await list_all(run, listed(5), dataset="other")
+            assert [row.target.dataset for row in await claimed(run)] == ["other"] * 5
+            if not crash:
+                await run.end_listing("dify", "ds", complete=False, reason="page 3 answered 500")
+                with Run.open(tmp_path / "a.run") as reader:
+                    assert reader.account().datasets["dify", "ds"].reason == "page 3 answered 500"
+                    assert reader.counts() == Counts(5, 5, 0, not_attempted=5)
         async with await RunFile.open(tmp_path / "a.run") as run:
-            assert await run.add_documents(other, listed(3)) == Added(3, 3, 0)
-            again = await handed(run)
-            assert [row.handed for row in again] == [True, True, False, False, False]
+            await list_all(run, listed(3))
+            again = await claimed(run)
+            assert sorted((row.target.dataset, row.in_doubt) for row in again) == [
+                *[("ds", False)] * 3,
+                *[("other", True)] * 5,
+            ]
             await run.settled([ending(row) for row in again])
             with pytest.raises(BrokenPromise, match="cannot be forgotten"):
-                await run.drop_documents(other)
+                await run.begin_listing("dify", "ds")
             await run.close("complete", 0)
 
     asyncio.run(main())
     with Run.open(tmp_path / "a.run") as run:
-        assert run.counts() == Counts(7, 7, 0, deleted=7)
+        assert run.counts() == Counts(8, 8, 0, deleted=8)
 
 
 def test_targets_are_described_by_a_listing(tmp_path: Path) -> None:
@@ -394,31 +342,34 @@ def test_targets_are_described_by_a_listing(tmp_path: Path) -> None:
 
     async def main() -> None:
         async with await RunFile.create(tmp_path / "a.run", header("delete")) as run:
-            await run.add_targets([target(1), target(2), target(3), target(2)])
-            key = await run.add_dataset("dify", "ds", "Things", listing=False)
-            rows = [
-                (Document("doc-1", "one", indexing=True), ""),
-                (Document("doc-2", "two"), "being indexed"),
-                (Document("doc-8", "eight"), ""),
+            await run.add_targets([target(1), target(2), target(3), target(1)])
+            documents = [Document("doc-1", "one", indexing=True), Document("doc-2", "two"), Document("doc-8", "eight")]
+            assert await run.describe("dify", "ds", documents) == 2
+            rows = await claimed(run)
+            assert [(row.target.document, row.document and row.document.name) for row in rows] == [
+                ("doc-2", "two"),
+                ("doc-3", None),
+                ("doc-1", "one"),
             ]
-            assert await run.describe(key, rows) == 2
-            pages = [row async for page in run.pages("dify") for row in page]
-            assert [(row.target.document, row.name, row.document is None) for row in pages] == [
-                ("doc-3", "", True),
-                ("doc-1", "one", False),
-            ]
-            with pytest.raises(ConfigurationError, match="before the first"):
-                await run.describe(key, rows)
-            await run.settled([ending(pages[0])])
-            row = pages[0]
-            with pytest.raises(BrokenPromise, match="not selected"):
-                await run.settled([(2, Settled(target(2), "deleted", "", 1, "", 0.0))])
-            assert row.row == 3
             await run.close("interrupted", 130)
 
     asyncio.run(main())
     with Run.open(tmp_path / "a.run") as run:
-        assert run.counts() == Counts(4, 2, 2, deleted=1, not_attempted=1)
+        assert [row.name for row in run.listed()] == ["one", "two", "", "one"]
+
+
+def test_what_was_skipped_never_settles(tmp_path: Path) -> None:
+    """An ending for a document that was left out is a broken promise."""
+
+    async def main() -> None:
+        async with await RunFile.create(tmp_path / "a.run", header()) as run:
+            await list_all(run, [ListedRow(document(1), "too young")])
+            assert await claimed(run) == []
+            settled = Settled(Target("dify", "ds", document(1).id), "deleted", "", 1, "", 0.0)
+            with pytest.raises(BrokenPromise, match="not selected"):
+                await run.settled([(1, settled)])
+
+    asyncio.run(main())
 
 
 def test_an_ending_never_changes(tmp_path: Path) -> None:
@@ -426,12 +377,12 @@ def test_an_ending_never_changes(tmp_path: Path) -> None:
 
     async def main() -> None:
         async with await planned(tmp_path / "a.run", 3) as run:
-            one, two, three = await handed(run)
+            one, two, three = await claimed(run)
             await run.settled([ending(one, "deleted", "first", 2)])
             await run.settled([ending(one, "deleted", "again", 5)])
             with pytest.raises(BrokenPromise, match="cannot settle again"):
                 await run.settled([ending(two), ending(one, "already_gone")])
-            with pytest.raises(BrokenPromise, match="cannot become not_attempted"):
+            with pytest.raises(BrokenPromise, match="cannot settle again as not_attempted"):
                 await run.settled([ending(one, "not_attempted")])
             await run.settled([ending(three, "refused")])
             await run.close("interrupted", 130)
@@ -468,7 +419,7 @@ def test_one_broken_batch_harms_no_other(tmp_path: Path) -> None:
 
     async def main() -> None:
         async with await planned(tmp_path / "a.run", 30) as run:
-            rows = await handed(run)
+            rows = await claimed(run)
             await run.settled([ending(rows[0], reason="first")])
             batches = [[ending(row, reason=f"reason {row.row}")] for row in rows[1:20]]
             batches.insert(7, [ending(rows[25], reason="undone"), ending(rows[0], "refused")])
@@ -497,13 +448,13 @@ def test_what_waits_together_is_committed_together(tmp_path: Path) -> None:
             gate.wait()
 
     def connect(uri: str):  # type: ignore[no-untyped-def]
-        connection = schema.connect(uri)
+        connection = database.connect(uri)
         connection.set_trace_callback(watch)
         return connection
 
     async def main() -> None:
         async with await planned(tmp_path / "a.run", 40, connect=connect) as run:
-            rows = await handed(run)
+            rows = await claimed(run)
             armed.set()
             first = asyncio.create_task(run.settled([ending(rows[0])]))
             await asyncio.to_thread(arrived.wait)
@@ -521,11 +472,11 @@ def test_what_waits_together_is_committed_together(tmp_path: Path) -> None:
 
 
 def test_what_was_not_attempted_stays_open(tmp_path: Path) -> None:
-    """It is handed over again by the next session, with the attempts that it cost; one that was asked for is in doubt."""
+    """It is claimed again by the next session, with the attempts that it cost; one that was asked for is in doubt."""
 
     async def main() -> None:
         async with await planned(tmp_path / "a.run", 4) as run:
-            rows = await handed(run)
+            rows = await claimed(run)
             await run.settled(
                 [ending(rows[0], "not_attempted", "the key was refused", 0), ending(rows[1], "not_attempted", "503", 2)]
             )
@@ -535,11 +486,11 @@ def test_what_was_not_attempted_stays_open(tmp_path: Path) -> None:
             assert [(s.attempts, s.reason) for s in reader.not_attempted()] == [(0, ""), (3, "504"), (0, "")]
             assert reader.counts() == Counts(4, 4, 0, deleted=1, not_attempted=3)
         async with await RunFile.open(tmp_path / "a.run") as run:
-            again = await handed(run)
-            assert [(row.target.document[-1], row.attempts, row.handed) for row in again] == [
-                ("1", 0, False),
-                ("2", 3, True),
-                ("4", 0, False),
+            again = await claimed(run)
+            assert [(row.target.document[-1], row.in_doubt) for row in again] == [
+                ("1", False),
+                ("2", True),
+                ("4", False),
             ]
             await run.settled([ending(row) for row in again])
             await run.close("complete", 0)
@@ -552,7 +503,7 @@ def test_a_mixed_batch_keeps_each_reason(tmp_path: Path) -> None:
 
     async def main() -> None:
         async with await planned(tmp_path / "a.run", 4) as run:
-            rows = await handed(run)
+            rows = await claimed(run)
             await run.settled(
                 [
                     ending(rows[0], "refused", "too large"),
@@ -575,9 +526,8 @@ def test_a_name_that_came_with_the_ending_is_kept(tmp_path: Path) -> None:
     async def main() -> None:
         async with await RunFile.create(tmp_path / "a.run", header("delete")) as run:
             await run.add_targets([target(1), target(2), target(3)])
-            key = await run.add_dataset("dify", "ds", listing=False)
-            await run.describe(key, [(Document("doc-3", "listed"), "")])
-            batch = [ending(row) for row in await handed(run)]
+            await run.describe("dify", "ds", [Document("doc-3", "listed")])
+            batch = [ending(row) for row in await claimed(run)]
             names = {"doc-1": "one\x1b[31m", "doc-2": "", "doc-3": "another"}
             await run.settled([(row, s._replace(name=names[s.target.document])) for row, s in batch])
             await run.close("complete", 0)
@@ -592,44 +542,25 @@ def test_a_name_that_came_with_the_ending_is_kept(tmp_path: Path) -> None:
 
 
 def test_a_session_that_ended_without_a_word_leaves_doubt(tmp_path: Path) -> None:
-    """What it had handed over, and only that, may have been in flight; a clean end leaves no doubt."""
+    """What it had claimed, and only that, may have been in flight; a clean end leaves no doubt."""
 
     async def main() -> None:
         async with await RunFile.create(tmp_path / "a.run", header()) as run:
-            key = await run.add_dataset("dify", "ds")
-            await run.add_documents(key, [(document(number, indexing=number == 2), "") for number in range(1, 9)])
+            await list_all(run, [ListedRow(document(number, indexing=number == 2), "") for number in range(1, 9)])
             pages = run.pages("dify", 3)
             first = await anext(pages)
             await run.settled([ending(first[0])])
             second = await anext(pages)
-            assert [row.handed for row in first + second] == [False] * 6
+            assert [row.in_doubt for row in first + second] == [False] * 6
         with Run.open(tmp_path / "a.run") as reader:
             assert reader.state == "crashed"
         doubts = [("3", True), ("4", True), ("5", True), ("6", True), ("7", True), ("8", False), ("2", False)]
         async with await RunFile.open(tmp_path / "a.run") as run:
-            assert [(row.target.document[-1], row.handed) for row in await handed(run)] == doubts
+            assert [(row.target.document[-1], row.in_doubt) for row in await claimed(run)] == doubts
             await run.close("interrupted", 130)
         async with await RunFile.open(tmp_path / "a.run") as run:
             # The clean session in between adds nothing, and takes nothing away.
-            assert [(row.target.document[-1], row.handed) for row in await handed(run)] == doubts
-
-    asyncio.run(main())
-
-
-def test_doubt_follows_a_document_that_was_described_anew(tmp_path: Path) -> None:
-    """One that was handed over as ready and is being indexed now (or the reverse) is still in doubt."""
-
-    async def main() -> None:
-        async with await RunFile.create(tmp_path / "a.run", header()) as run:
-            key = await run.add_dataset("dify", "ds")
-            await run.add_documents(key, [(document(number, indexing=number == 2), "") for number in range(1, 5)])
-            await anext(run.pages("dify", 2))  # 1 and 3
-        async with await RunFile.open(tmp_path / "a.run") as run:
-            rows = [(document(number, indexing=number in (1, 4)), "") for number in range(1, 5)]
-            assert await run.describe(key, rows) == 4
-            found = [(row.target.document[-1], row.handed) for row in await handed(run)]
-            # 2 waited then and is ready now, behind the mark: in doubt too, which harms nothing.
-            assert found == [("2", True), ("3", True), ("1", True), ("4", False)]
+            assert [(row.target.document[-1], row.in_doubt) for row in await claimed(run)] == doubts
 
     asyncio.run(main())
 
@@ -639,7 +570,7 @@ def test_rejected_documents_are_tried_again_only_where_asked(tmp_path: Path) -> 
 
     async def main() -> None:
         async with await planned(tmp_path / "a.run", 4) as run:
-            rows = await handed(run)
+            rows = await claimed(run)
             await run.settled(
                 [
                     ending(rows[0]),
@@ -650,14 +581,12 @@ def test_rejected_documents_are_tried_again_only_where_asked(tmp_path: Path) -> 
             )
             await run.close("incomplete", 1)
         async with await RunFile.open(tmp_path / "a.run") as run:
-            assert await handed(run) == []
-            with pytest.raises(ConfigurationError, match="before anything is handed over"):
-                await run.retry_rejected()
+            assert await claimed(run) == []
             await run.close("incomplete", 1)
         async with await RunFile.open(tmp_path / "a.run") as run:
             assert await run.retry_rejected() == 2
-            again = await handed(run)
-            assert [(row.target.document[-1], row.handed) for row in again] == [("2", False), ("3", True)]
+            again = await claimed(run)
+            assert [(row.target.document[-1], row.in_doubt) for row in again] == [("2", False), ("3", True)]
             await run.settled([ending(row) for row in again])
             with pytest.raises(BrokenPromise):
                 await run.settled([ending(again[0], "archived")])
@@ -671,78 +600,16 @@ def test_rejected_documents_are_tried_again_only_where_asked(tmp_path: Path) -> 
         assert earlier == [("name 2", "archived", "archived", 1, 3), ("name 3", "gave_up", "timeout", 6, 3)]
 
 
-def test_what_has_settled_is_left_out_no_more(tmp_path: Path) -> None:
-    """A listing that comes after an ending describes the document, and changes neither its ending nor the counts."""
-
-    async def main() -> None:
-        async with await RunFile.create(tmp_path / "a.run", header("delete")) as run:
-            await run.add_targets([target(1), target(2)])
-            (first, _) = await handed(run)
-            await run.settled([ending(first)])
-            await run.close("interrupted", 130)
-        async with await RunFile.open(tmp_path / "a.run") as run:
-            key = await run.add_dataset("dify", "ds", "Things", listing=False)
-            rows = [(Document(f"doc-{n}", f"name {n}"), "being indexed") for n in (1, 2)]
-            assert await run.describe(key, rows) == 2
-            assert await handed(run) == []
-            await run.close("complete", 0)
-
-    asyncio.run(main())
-    with Run.open(tmp_path / "a.run") as run:
-        assert run.counts() == Counts(2, 1, 1, deleted=1)
-        assert [settled.target.document for settled in run.settled()] == ["doc-1"]
-
-
-def test_a_line_that_was_left_out_stays_so_when_it_is_listed(tmp_path: Path) -> None:
-    """A target that is being indexed, and then stands in a listing too, is two places that are both skipped."""
-
-    async def main() -> None:
-        async with await RunFile.create(tmp_path / "a.run", header("job")) as run:
-            await run.add_targets([target(1)])
-            key = await run.add_dataset("dify", "ds", "Things")
-            assert await run.describe(key, [(Document("doc-1", "one"), "being indexed")]) == 1
-            assert await run.add_documents(key, [(Document("doc-1", "one"), "")]) == Added(1, 0, 1, 1)
-            assert await handed(run) == []
-            await run.close("complete", 0)
-
-    asyncio.run(main())
-    with Run.open(tmp_path / "a.run") as run:
-        assert run.counts() == Counts(2, 0, 2)
-
-
-def test_pages_of_a_listing_add_up(tmp_path: Path) -> None:
-    """Each page says what was new of it, selected and left out; the dataset's counts are their sum."""
-
-    async def main() -> None:
-        async with await RunFile.create(tmp_path / "a.run", header()) as run:
-            key = await run.add_dataset("dify", "ds", "Things")
-            page = [(document(1), ""), (document(2), "archived"), (document(3), "too new"), (document(1), "")]
-            assert await run.add_documents(key, page) == Added(3, 1, 2, 0)
-            assert await run.add_documents(key, [(document(4), "archived"), (document(3), "")]) == Added(1, 0, 1, 0)
-            whole = await run.finish_listing(key, complete=True)
-            assert (whole.listed, whole.selected, whole.skipped) == (4, 1, 3)
-            await run.close("complete", 0)
-
-    asyncio.run(main())
-    with Run.open(tmp_path / "a.run") as run:
-        assert run.counts() == Counts(4, 1, 3, not_attempted=1)
-
-
 def test_what_the_run_knows_of_documents(tmp_path: Path) -> None:
-    """Looking ids up tells those that came newly from those that were refused, left out or should be gone."""
+    """Looking ids up distinguishes those that came newly from those that were refused, left out or should be gone."""
 
     async def main() -> None:
         async with await RunFile.create(tmp_path / "a.run", header()) as run:
-            key = await run.add_dataset("dify", "ds")
-            await run.add_documents(key, [*listed(2), (document(3), "too young")])
-            rows = await handed(run)
+            await list_all(run, [*listed(2), ListedRow(document(3), "too young")])
+            rows = await claimed(run)
             await run.settled([ending(rows[0], "refused")])
             ids = [document(number).id for number in range(1, 5)]
-            assert await run.known(key, ids) == {
-                ids[0]: Known(1, False, "refused"),
-                ids[1]: Known(2, False, None),
-                ids[2]: Known(3, True, None),
-            }
+            assert await run.states("dify", "ds", ids) == ["refused", "selected", "skipped", None]
 
     asyncio.run(main())
 
@@ -754,7 +621,7 @@ def test_ids_that_are_no_unicode_are_kept(tmp_path: Path) -> None:
     async def main() -> None:
         async with await RunFile.create(tmp_path / "a.run", header("delete")) as run:
             await run.add_targets([Target("dify", id, id) for id in ids])
-            rows = await handed(run)
+            rows = await claimed(run)
             assert [row.target for row in rows] == [Target("dify", id, id) for id in ids]
             await run.settled([ending(row) for row in rows])
             await run.close("complete", 0)
@@ -771,13 +638,16 @@ def test_words_from_outside_are_made_safe(tmp_path: Path) -> None:
 
     async def main() -> None:
         async with await RunFile.create(tmp_path / "a.run", header()) as run:
-            key = await run.add_dataset("dify", "ds", nasty)
-            await run.add_documents(key, [(Document("1", nasty, status=nasty), ""), (Document("2", nasty), nasty)])
-            (row,) = await handed(run)
-            assert row.name == "a red b" or "\x1b" not in row.name
+            rows = [ListedRow(Document("1", nasty, status=nasty), ""), ListedRow(Document("2", nasty), nasty)]
+            await list_all(run, rows, name=nasty)
+            (row,) = await claimed(run)
+            assert row.document is not None
+            assert "\x1b" not in row.document.name
             await run.settled([ending(row, "refused", nasty)])
-            await run.end_dataset(key, "incomplete", nasty)
-            await run.verified(key, remaining=2, new=[nasty], still_there=[nasty])
+            report = DatasetReport(
+                "dify", "ds", nasty, "incomplete", nasty, remaining=2, new=(nasty,), still_there=(nasty,)
+            )
+            await run.end_dataset(report)
             await run.close("incomplete", 1, reason=nasty)
 
     asyncio.run(main())
@@ -786,30 +656,26 @@ def test_words_from_outside_are_made_safe(tmp_path: Path) -> None:
     assert rb"\u001b" not in raw
 
 
-def test_counters_add_up_over_sessions(tmp_path: Path) -> None:
-    """Requests, pauses, requeues and waits are sums over all sessions, in all and per provider."""
+def test_costs_are_those_of_all_sessions(tmp_path: Path) -> None:
+    """Requests, pauses, requeues and waits by provider: what is written down stands for the whole run."""
+    first = ProviderAccount(5, 1, Counter(indexing=2), {"pause": 1.5})
+    whole = ProviderAccount(9, 1, Counter(indexing=2, trouble=1), {"pause": 2.5, "rate": 0.25})
 
     async def main() -> None:
         async with await planned(tmp_path / "a.run") as run:
-            await run.count([Count("dify", "requests", 5), Count("dify", "requeued", 2, "indexing")])
-            await run.count(
-                [Count("dify", "requests"), Count("langdock", "pauses"), Count("langdock", "waited", 1.5, "pause")]
-            )
-            await run.count([Count("dify", "bytes", 100, "listing"), Count("dify", "bytes", 20, "listing")])
+            await run.record_costs({"dify": first})
             with pytest.raises(ConfigurationError, match="'nobody'"):
-                await run.count([Count("dify", "requests", 100), Count("nobody", "requests")])
+                await run.record_costs({"dify": whole, "nobody": first})
             await run.close("interrupted", 130)
         async with await RunFile.open(tmp_path / "a.run") as run:
-            await run.count([Count("langdock", "requests", 4), Count("dify", "requeued", 1, "trouble")])
+            with Run.open(run.path) as reader:
+                assert reader.account().providers == {"dify": first, "langdock": ProviderAccount()}
+            await run.record_costs({"dify": whole, "langdock": ProviderAccount(requests=4)})
             await run.close("interrupted", 130)
 
     asyncio.run(main())
     with Run.open(tmp_path / "a.run") as run:
-        total = run.counters()
-        assert (total.requests, total.pauses) == (10, 1)
-        assert (total.requeued, total.waited_s) == ({"indexing": 2, "trouble": 1}, {"pause": 1.5})
-        assert total.other == {("bytes", "listing"): 120}
-        assert run.counters("langdock").requests == 4
+        assert run.account().providers == {"dify": whole, "langdock": ProviderAccount(requests=4)}
 
 
 def test_a_closed_file_says_so(tmp_path: Path) -> None:
@@ -820,7 +686,7 @@ def test_a_closed_file_says_so(tmp_path: Path) -> None:
         await run.close("complete", 0)
         await run.close("incomplete", 1)
         with pytest.raises(RunFileError, match="closed"):
-            await run.add_dataset("dify", "ds")
+            await run.begin_listing("dify", "ds")
 
     asyncio.run(main())
     with Run.open(tmp_path / "a.run") as reader:
@@ -832,7 +698,7 @@ def test_a_cancelled_caller_takes_nothing_back(tmp_path: Path) -> None:
 
     async def main() -> None:
         async with await planned(tmp_path / "a.run", 2) as run:
-            one, two = await handed(run)
+            one, two = await claimed(run)
             waiting = asyncio.create_task(run.settled([ending(one)]))
             await asyncio.sleep(0)
             waiting.cancel()
@@ -869,16 +735,16 @@ def test_a_cancelled_opening_lets_go(tmp_path: Path) -> None:
 
 
 def test_a_clock_that_is_set_back_changes_nothing(tmp_path: Path) -> None:
-    """Order is the order of rows and sessions, never of times; an age is never negative (S19)."""
+    """Order is the order of rows and sessions, never of times (S19)."""
     times = iter([1000.0, 999.0, 10.0, 5.0, 5.0, 1.0, 0.5, 0.1, 0.1, 0.1])
 
     async def main() -> None:
         async with await planned(tmp_path / "a.run", 3, now=lambda: next(times)) as run:
-            rows = await handed(run)
+            rows = await claimed(run)
             await run.settled([ending(row, at=100.0 - row.row) for row in rows[:2]])
             await run.close("interrupted", 130)
         async with await RunFile.open(tmp_path / "a.run", now=lambda: next(times)) as run:
-            (row,) = await handed(run)
+            (row,) = await claimed(run)
             await run.settled([ending(row, at=3.0)])
             await run.close("complete", 0)
 
@@ -887,7 +753,6 @@ def test_a_clock_that_is_set_back_changes_nothing(tmp_path: Path) -> None:
         assert run.state == "complete"
         assert [session.status for session in run.sessions()] == ["interrupted", "complete"]
         assert [s.target.document[-1] for s in run.settled()] == ["1", "2", "3"]
-        assert run.age(0.0) == 0.0
 
 
 def test_memory_does_not_grow_with_the_run(tmp_path: Path) -> None:
@@ -898,7 +763,9 @@ def test_memory_does_not_grow_with_the_run(tmp_path: Path) -> None:
         async with await RunFile.create(tmp_path / "a.run", header("delete"), connect=connecting()) as run:
             tracemalloc.start()
             try:
-                await run.add_targets(target(number) for number in range(count))
+                for first in range(0, count, 2000):
+                    await run.add_targets([target(number) for number in range(first, first + 2000)])
+                await run.end_targets(complete=True)
                 seen = 0
                 async for page in run.pages("dify"):
                     seen += len(page)
@@ -918,7 +785,7 @@ def test_the_files_are_whole_at_every_acknowledgement(tmp_path: Path) -> None:
 
     async def main() -> None:
         async with await planned(tmp_path / "a.run", 6) as run:
-            for step, row in enumerate(await handed(run)):
+            for step, row in enumerate(await claimed(run)):
                 await run.settled([ending(row)])
                 with Run.open(crashed_copy(run.path, tmp_path / f"copy {step}?#%")) as copy:
                     assert copy.counts() == Counts(6, 6, 0, deleted=step + 1, not_attempted=5 - step)
@@ -933,12 +800,13 @@ def test_a_provider_that_was_not_asked_for_is_refused(tmp_path: Path) -> None:
 
     async def main() -> None:
         async with await RunFile.create(tmp_path / "a.run", header("delete")) as run:
+            await run.add_targets([Target("x", "ds", "1")])
             with pytest.raises(ConfigurationError, match="no provider of that name: 'x'"):
-                await run.add_targets([Target("x", "ds", "1")])
+                await run.end_targets(complete=True)
             with pytest.raises(ConfigurationError, match="'x'"):
                 await anext(run.pages("x"))
             with pytest.raises(ConfigurationError, match="at least one row"):
-                run.pages("dify", 0)
+                await anext(run.pages("dify", 0))
             await run.add_targets([target(1)])
             assert run.header.providers[0] == DIFY
 
@@ -952,9 +820,28 @@ def test_a_listed_time_comes_back_as_it_was(tmp_path: Path) -> None:
 
     async def main() -> None:
         async with await RunFile.create(tmp_path / "a.run", header()) as run:
-            key = await run.add_dataset("dify", "ds")
-            await run.add_documents(key, [(one, "") for one in documents])
-            assert [row.document for row in await handed(run)] == documents
+            await list_all(run, [ListedRow(one, "") for one in documents])
+            assert [row.document for row in await claimed(run)] == documents
             await run.close(None, None)
+
+    asyncio.run(main())
+
+
+def test_a_run_without_a_file_keeps_the_same_promises() -> None:
+    """In memory it plans, claims, settles and accounts for itself by the same rules, and leaves nothing behind."""
+
+    async def main() -> None:
+        async with await RunFile.create(None, header("delete")) as run:
+            await run.add_targets([target(1), target(2), target(1)])
+            await run.end_targets(complete=True)
+            one, two = await claimed(run)
+            assert (run.path, one.also) == (None, (3,))
+            await run.settled([*endings(one), ending(two, "refused", "no")])
+            with pytest.raises(BrokenPromise, match="cannot settle again"):
+                await run.settled([ending(two)])
+            assert await run.states("dify", "ds", ["doc-1", "doc-2", "doc-3"]) == ["deleted", "refused", None]
+            await run.close("incomplete", 1)
+            with pytest.raises(RunFileError, match="closed"):
+                await run.states("dify", "ds", [])
 
     asyncio.run(main())

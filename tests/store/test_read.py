@@ -16,57 +16,58 @@ from bulkdel.engine.timeline import Sample
 from bulkdel.errors import ConfigurationError
 from bulkdel.model import Document, Limits, Outcome, Policy, Rate, RunStatus, Selection
 from bulkdel.report import Counts, DatasetReport, PlannedDataset
-from bulkdel.store import AskedDataset, PlannedRow, Run, RunFile
-from bulkdel.store.recorded import RunLedger
-from bulkdel.store.values import address, limits_from, policy_from, selection_from
-from tests.store.helpers import crashed_copy, document, ending, handed, header, listed, planned, target
+from bulkdel.store import AskedDataset, ListedRow, PlannedRow, Run, RunFile, address
+from bulkdel.store.records import from_json
+from tests.store.helpers import (
+    claimed,
+    crashed_copy,
+    document,
+    ending,
+    endings,
+    header,
+    list_all,
+    listed,
+    planned,
+    target,
+)
 
 
 def test_an_account_per_dataset(tmp_path: Path) -> None:
     """Counts are those of the rows, by dataset and in all; what was verified is named."""
+    asked = (AskedDataset("dify", "one"), AskedDataset("langdock", "one"), AskedDataset("dify", "gone"))
+    one = DatasetReport(
+        "dify", "one", "One", "incomplete", remaining=9, new=("x new",), new_count=1, still_there_count=30
+    )
+    one.still_there = tuple(f"{n} old" for n in range(30))
 
     async def main() -> None:
-        async with await RunFile.create(tmp_path / "a.run", header("job")) as run:
-            one = await run.add_dataset("dify", "one", "One")
-            two = await run.add_dataset("langdock", "one", "Folder")
-            gone = await run.add_dataset("dify", "gone")
-            rows = [(document(number), "too young" if number > 8 else "") for number in range(1, 11)]
-            await run.add_documents(one, [*rows, (document(11), "synced")])
-            await run.add_documents(two, listed(2, 50))
-            await run.finish_listing(one, complete=True)
-            await run.finish_listing(two, complete=False, reason="page 2 answered 500")
-            await run.end_dataset(gone, "stopped", "no such dataset")
+        async with await RunFile.create(tmp_path / "a.run", header("job", asked)) as run:
+            rows = [ListedRow(document(number), "too young" if number > 8 else "") for number in range(1, 11)]
+            await list_all(run, [*rows, ListedRow(document(11), "synced")], dataset="one", name="One")
+            await run.begin_listing("langdock", "one", "Folder")
+            await run.add_listed("langdock", "one", listed(2, 50))
+            await run.end_dataset(DatasetReport("dify", "gone", status="stopped", reason="no such dataset"))
             outcomes: list[Outcome] = ["deleted", "already_gone", "archived", "stuck_indexing", "refused", "refused"]
-            work = zip(await handed(run), outcomes, strict=False)
+            work = zip(await claimed(run), outcomes, strict=False)
             await run.settled([ending(row, outcome, f"because {outcome}") for row, outcome in work])
-            await run.verified(one, remaining=9, new=["x new"], still_there=[f"{n} old" for n in range(30)])
-            await run.end_dataset(one, "incomplete", "")
+            await run.end_dataset(one)
             await run.close("incomplete", 1, reason="rejected")
 
     asyncio.run(main())
     with Run.open(tmp_path / "a.run") as run:
-        assert run.datasets() == [
-            DatasetReport(
-                "dify",
-                "one",
-                "One",
-                "incomplete",
-                counts=Counts(11, 8, 3, deleted=1, already_gone=1, rejected=4, not_attempted=2),
-                remaining=9,
-                skipped_reasons={"too young": 2, "synced": 1},
-                new=("x new",),
-                new_count=1,
-                still_there=tuple(f"{n} old" for n in range(20)),
-                still_there_count=30,
-            ),
-            DatasetReport(
-                "langdock", "one", "Folder", "incomplete", "page 2 answered 500", Counts(2, 2, 0, not_attempted=2)
-            ),
+        account = run.account()
+        one.counts = Counts(11, 8, 3, deleted=1, already_gone=1, rejected=4, not_attempted=2)
+        one.skipped_reasons = {"too young": 2, "synced": 1}
+        one.still_there = one.still_there[:20]
+        why = "its listing was broken off: there may be more documents than these 2"
+        assert list(account.datasets.values()) == [
+            one,
+            DatasetReport("langdock", "one", "Folder", "incomplete", why, Counts(2, 2, 0, not_attempted=2)),
             DatasetReport("dify", "gone", "", "stopped", "no such dataset"),
         ]
         assert run.counts() == Counts(13, 10, 3, deleted=1, already_gone=1, rejected=4, not_attempted=4)
-        assert run.reasons() == {"not_attempted": 4, "refused": 2, "archived": 1, "stuck_indexing": 1}
-        assert list(run.listings().values()) == ["complete", "incomplete", "open"]
+        assert account.rejected_by == {"refused": 2, "archived": 1, "stuck_indexing": 1}
+        assert list(run.listings().values()) == ["complete", "open", "open"]
         assert [s.outcome for s in run.settled(["already_gone", "not_attempted"])] == ["already_gone"]
         assert [(s.outcome, s.reason, s.name) for s in run.rejected()] == [
             ("archived", "because archived", "name 3"),
@@ -82,7 +83,7 @@ def test_an_account_per_dataset(tmp_path: Path) -> None:
             True,
         )
         assert session.elapsed_s is not None
-        assert run.elapsed_s == session.elapsed_s >= 0
+        assert account.elapsed_s == session.elapsed_s >= 0
 
 
 def test_a_plan_is_shown_for_review(tmp_path: Path) -> None:
@@ -90,18 +91,15 @@ def test_a_plan_is_shown_for_review(tmp_path: Path) -> None:
 
     async def main() -> None:
         async with await RunFile.create(tmp_path / "a.run", header("plan")) as run:
-            key = await run.add_dataset("dify", "ds", "Things")
             rows = [
-                (document(1, archived=True), ""),
-                (document(2, indexing=True), ""),
-                (document(3, synced=True), "created too late"),
-                (document(4), ""),
-                (document(5, enabled=False), ""),
+                ListedRow(document(1, archived=True), ""),
+                ListedRow(document(2, indexing=True), ""),
+                ListedRow(document(3, synced=True), "created too late"),
+                ListedRow(document(4), ""),
+                ListedRow(document(5, enabled=False), ""),
             ]
-            await run.add_documents(key, rows)
-            await run.finish_listing(key, complete=True)
-            ledger = RunLedger(run)
-            await ledger.record_estimate(90.5, {"dify": (Rate(2.5, per=60), 7200.0)})
+            await list_all(run, rows)
+            await run.record_estimate(90.5, {"dify": (Rate(2.5, per=60), 7200.0)})
             await run.close("complete", 0)
 
     asyncio.run(main())
@@ -116,14 +114,14 @@ def test_a_plan_is_shown_for_review(tmp_path: Path) -> None:
         assert run.plan().learned == {"dify": (Rate(2.5, per=60), 7200.0)}
         rows = list(run.listed())
         assert rows[2] == PlannedRow(
-            rows[2].target, "name 3", 1_600_000_003.0, "available", False, False, "created too late"
+            rows[2].target, "name 3", 1_600_000_003.0, "available", False, False, "created too late", ""
         )
         assert [(row.archived, row.indexing) for row in rows[:2]] == [(True, False), (False, True)]
 
     async def resume() -> None:
         async with await RunFile.open(tmp_path / "a.run") as run:
             assert run.header.act == "plan"
-            first = await handed(run)
+            first = await claimed(run)
             assert [row.document for row in first] == [
                 document(1, archived=True),
                 document(4),
@@ -162,9 +160,9 @@ def test_whether_a_run_can_go_on(
     async def main() -> None:
         async with await planned(tmp_path / "a.run", 3) as run:
             if settle:
-                await run.settled([ending(row) for row in await handed(run)])
+                await run.settled([ending(row) for row in await claimed(run)])
             if end:
-                await run.end_dataset(1, end)
+                await run.end_dataset(DatasetReport("dify", "ds", "Things", end))
             await run.close(status, None if status is None else 0, clean=status is not None)
 
     asyncio.run(main())
@@ -177,8 +175,7 @@ def test_a_plan_of_nothing_cannot_be_carried_out(tmp_path: Path) -> None:
 
     async def main() -> None:
         async with await RunFile.create(tmp_path / "a.run", header("plan")) as run:
-            key = await run.add_dataset("dify", "ds", "Things")
-            await run.finish_listing(key, complete=True)
+            await list_all(run, [])
             await run.close("complete", 0)
 
     asyncio.run(main())
@@ -192,7 +189,7 @@ def test_reading_is_in_nobodys_way(tmp_path: Path) -> None:
     async def main() -> None:
         async with await planned(tmp_path / "a.run", 20) as run:
             with Run.open(run.path) as reader:
-                for step, row in enumerate(await handed(run)):
+                for step, row in enumerate(await claimed(run)):
                     assert reader.counts().deleted == step
                     rows = reader.settled()
                     next(rows, None)  # half read, and left
@@ -213,9 +210,10 @@ def test_many_pages_of_rows(tmp_path: Path) -> None:
 
     async def main() -> None:
         async with await RunFile.create(tmp_path / "a.run", header("delete")) as run:
-            await run.add_targets(target(number % 1700, f"ds{number % 2}") for number in range(count))
-            rows = await handed(run)
-            await run.settled([ending(row, "deleted" if row.row % 5 else "refused") for row in rows if row.row % 7])
+            await run.add_targets([target(number % 1700, f"ds{number % 2}") for number in range(count)])
+            rows = await claimed(run)
+            ends = [endings(row, "deleted" if row.row % 5 else "refused") for row in rows if row.row % 7]
+            await run.settled([place for ended in ends for place in ended])
             await run.close("interrupted", 130)
 
     asyncio.run(main())
@@ -241,10 +239,10 @@ def test_the_digest_is_what_its_description_says(tmp_path: Path) -> None:
         async with await RunFile.create(tmp_path / "a.run", header("delete")) as run:
             targets = [target(0)._replace(provider=p, dataset=d, document=n) for n in names for d in "ba" for p in ("langdock", "dify")]  # fmt: skip
             await run.add_targets([*targets, *targets[3:9], targets[4]])
-            work = [*await handed(run), *await handed(run, "langdock")]
-            await run.settled(
-                [ending(row, "refused" if row.row % 2 else "deleted", f"né {row.row}", at=1.0019) for row in work[:-3]]
-            )
+            work = [*await claimed(run), *await claimed(run, "langdock")]
+            for row in work[:-3]:
+                _, settled = ending(row, "refused" if row.row % 2 else "deleted", f"né {row.row}", at=1.0019)
+                await run.settled([(place, settled) for place in (row.row, *row.also)])
             await run.close("interrupted", 130)
 
     asyncio.run(main())
@@ -272,7 +270,7 @@ def test_the_digest_is_the_evidence_not_the_file(tmp_path: Path) -> None:
 
     async def one(path: Path, reverse: bool, refused: bool) -> str:
         async with await planned(path, 20) as run:
-            rows = await handed(run)
+            rows = await claimed(run)
             for row in reversed(rows) if reverse else rows:
                 await run.settled([ending(row, "refused" if refused and row.row == 7 else "deleted")])
             with Run.open(crashed_copy(path, path.with_suffix(".copy"))) as copy:
@@ -306,21 +304,6 @@ def test_nothing_settled_has_a_digest_too(tmp_path: Path) -> None:
     with Run.open(tmp_path / "a.run") as run:
         assert run.digest() == hashlib.sha256(b"").hexdigest()
         assert list(run.settled()) == []
-
-
-def test_an_age_is_counted_from_the_creation(tmp_path: Path) -> None:
-    """In seconds, by the clock of whoever asks."""
-
-    async def main() -> None:
-        async with await planned(tmp_path / "a.run", now=lambda: 1000.0) as run:
-            await run.close("complete", 0)
-
-    asyncio.run(main())
-    with Run.open(tmp_path / "a.run", check=False) as run:
-        assert run.age(1090.5) == 90.5
-
-
-# ---------------------------------------------------------------------- every word comes back
 
 
 def test_every_session_is_told_from_the_others(tmp_path: Path) -> None:
@@ -357,7 +340,7 @@ def test_every_session_is_told_from_the_others(tmp_path: Path) -> None:
             (None, None, "", False, 0),
             (None, None, "KeyError", False, 0),
         ]
-        assert run.elapsed_s == pytest.approx(sum(one.elapsed_s or 0.0 for one in sessions))
+        assert run.account().elapsed_s == pytest.approx(sum(one.elapsed_s or 0.0 for one in sessions))
 
 
 def test_everything_that_a_listing_says_of_a_document_is_kept(tmp_path: Path) -> None:
@@ -369,9 +352,8 @@ def test_everything_that_a_listing_says_of_a_document_is_kept(tmp_path: Path) ->
 
     async def main() -> None:
         async with await RunFile.create(tmp_path / "a.run", header()) as run:
-            key = await run.add_dataset("dify", "ds")
-            await run.add_documents(key, [(one, "") for one in said])
-            rows = await handed(run)
+            await list_all(run, [ListedRow(one, "") for one in said])
+            rows = await claimed(run)
             assert sorted((row.document for row in rows if row.document), key=said.index) == said
             assert [row.document.indexing for row in rows if row.document] == [False] * 16 + [True] * 16
             await run.close("interrupted", 130)
@@ -424,10 +406,10 @@ def test_endings_are_counted_by_stretch(
     async def main() -> None:
         async with await RunFile.create(tmp_path / "a.run", header("delete")) as run:
             await run.add_targets([*(target(n) for n in range(5)), target(9)._replace(provider="langdock")])
-            rows = await handed(run)
+            rows = await claimed(run)
             times = (1000.0, 1000.5, 1001.0, 1009.999)
             await run.settled([ending(row, at=at) for row, at in zip(rows, times, strict=False)])
-            await run.settled([ending(row, at=1003.0) for row in await handed(run, "langdock")])
+            await run.settled([ending(row, at=1003.0) for row in await claimed(run, "langdock")])
             await run.close("interrupted", 130)
 
     asyncio.run(main())
@@ -442,19 +424,15 @@ def test_what_was_asked_of_a_dataset_is_its_own(tmp_path: Path) -> None:
 
     async def main() -> None:
         async with await RunFile.create(tmp_path / "a.run", header("job", asked)) as run:
-            await run.add_dataset("dify", "two", selection=Selection(names=("x*",)))
-            await run.add_dataset("dify", "named", listing=False)
-            key = await run.add_dataset("dify", "one", "One")
-            await run.finish_listing(key, complete=False)
+            await run.add_targets([target(1, "named")])
+            await run.end_targets(complete=True)
+            await run.begin_listing("dify", "one", "One")
+            await run.end_listing("dify", "one", complete=False)
             with Run.open(run.path) as reader:
                 assert reader.listings()["dify", "one"] == "incomplete"
                 assert not reader.begun
-            assert await run.add_dataset("dify", "one", listing=False) == key
-            with Run.open(run.path) as reader:
-                assert reader.listings()["dify", "one"] == "incomplete"
-            assert await run.add_dataset("dify", "one") == key
-            await run.add_documents(key, listed(1))
-            await handed(run)
+            await list_all(run, listed(1), dataset="one", name="")
+            await claimed(run)
             await run.close("interrupted", 130)
 
     asyncio.run(main())
@@ -462,37 +440,35 @@ def test_what_was_asked_of_a_dataset_is_its_own(tmp_path: Path) -> None:
         assert run.begun
         assert run.selection_of("dify", "one") == run.header.selection == header().selection
         assert run.selection_of("langdock", "one") == own
-        assert run.selection_of("dify", "two") == Selection(names=("x*",))
-        assert run.selection_of("dify", "nowhere") == run.header.selection
         assert run.listings() == {
-            ("dify", "one"): "open",
+            ("dify", "one"): "complete",
             ("langdock", "one"): "open",
-            ("dify", "two"): "open",
             ("dify", "named"): "none",
         }
-        assert [dataset.name for dataset in run.datasets()] == ["One", "", "", ""]
+        assert [dataset.name for dataset in run.account().datasets.values()] == ["One", "", ""]
 
 
-def test_a_verification_counts_more_than_it_names(tmp_path: Path) -> None:
-    """Where more came or stayed than were looked at by name the counts are those that were given, and unknown is unknown."""
+def test_the_last_verification_counts(tmp_path: Path) -> None:
+    """More is counted than named; a later look stands in the place of an earlier one."""
 
     async def main() -> None:
         async with await planned(tmp_path / "a.run", 2) as run:
-            await run.verified(
-                1,
-                remaining=None,
-                new=[f"new {n}" for n in range(25)],
-                new_count=57,
-                still_there=["old"],
-                still_there_count=3,
+            report = DatasetReport(
+                "dify", "ds", "Things", "incomplete", remaining=60, new_count=57, still_there_count=3
             )
-            await run.close("incomplete", 1)
+            report.new, report.still_there = tuple(f"new {n}" for n in range(25)), ("old",)
+            await run.end_dataset(report)
+            with Run.open(run.path) as reader:
+                found = reader.account().datasets["dify", "ds"]
+                assert found.new == tuple(f"new {n}" for n in range(20))
+                assert (found.new_count, found.still_there, found.still_there_count) == (57, ("old",), 3)
+            await run.end_dataset(DatasetReport("dify", "ds", "Things", "complete", remaining=0))
+            await run.close("complete", 0)
 
     asyncio.run(main())
     with Run.open(tmp_path / "a.run") as run:
-        (one,) = run.datasets()
-        assert (one.remaining, one.new_count, one.still_there, one.still_there_count) == (None, 57, ("old",), 3)
-        assert one.new == tuple(f"new {n}" for n in range(20))
+        found = run.account().datasets["dify", "ds"]
+        assert (found.remaining, found.new, found.new_count, found.still_there_count) == (0, (), 0, 0)
 
 
 def test_every_earlier_ending_is_told(tmp_path: Path) -> None:
@@ -501,13 +477,13 @@ def test_every_earlier_ending_is_told(tmp_path: Path) -> None:
 
     async def main() -> None:
         async with await RunFile.create(tmp_path / "a.run", header("delete")) as run:
-            await run.add_targets(target(n) for n in range(count))
-            await run.settled([ending(row, "refused", "first", 1, at=1.25) for row in await handed(run)])
+            await run.add_targets([target(n) for n in range(count)])
+            await run.settled([ending(row, "refused", "first", 1, at=1.25) for row in await claimed(run)])
             await run.close("incomplete", 1)
         for session in (2, 3):
             async with await RunFile.open(tmp_path / "a.run") as run:
                 assert await run.retry_rejected() == count
-                await run.settled([ending(row, "gave_up", "again", session, at=2.5) for row in await handed(run)])
+                await run.settled([ending(row, "gave_up", "again", session, at=2.5) for row in await claimed(run)])
                 await run.close("incomplete", 1)
 
     asyncio.run(main())
@@ -527,13 +503,16 @@ def test_every_earlier_ending_is_told(tmp_path: Path) -> None:
 
 def test_what_another_bulkdel_wrote_is_read() -> None:
     """What it did not say is left at its default, and what it says beyond that is not asked for."""
-    assert policy_from("{}") == Policy()
-    assert policy_from('{"attempts":7,"patience":1}') == Policy(attempts=7)
-    assert selection_from("{}") == Selection()
-    assert selection_from('{"names":["a*"],"more":1}') == Selection(names=("a*",))
-    assert selection_from('{"statuses":["x"],"created_before":2}') == Selection(statuses=("x",), created_before=2)
-    assert limits_from("{}") == Limits()
-    assert limits_from('{"rate":{"n":5,"per":60,"burst":9},"concurrency":3}') == Limits(Rate(5, per=60), 3)
+    for text, value in [
+        ("{}", Policy()),
+        ('{"attempts":7,"patience":1}', Policy(attempts=7)),
+        ("{}", Selection()),
+        ('{"names":["a*"],"more":1}', Selection(names=("a*",))),
+        ('{"statuses":["x"],"created_before":2}', Selection(statuses=("x",), created_before=2)),
+        ("{}", Limits()),
+        ('{"rate":{"n":5,"per":60,"burst":9},"concurrency":3}', Limits(Rate(5, per=60), 3)),
+    ]:
+        assert from_json(type(value), text, "a.run", "what") == value
 
 
 @pytest.mark.parametrize(

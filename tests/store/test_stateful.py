@@ -1,4 +1,4 @@
-"""Whatever is planned, handed over, settled, killed and opened again: endings never change, nothing is lost or asked twice."""
+"""Whatever is planned, claimed, settled, killed and opened again: endings never change, nothing is lost or asked twice."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import asyncio
 import shutil
 import tempfile
 from pathlib import Path
+from typing import get_args
 
 import pytest
 from hypothesis import HealthCheck, settings
@@ -14,11 +15,10 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 
 from bulkdel.errors import BrokenPromise
 from bulkdel.model import FULFILLED, Document, Outcome, Target
-from bulkdel.store import Row, Run, RunFile, index
-from bulkdel.store.schema import OUTCOMES
-from tests.store.helpers import crashed_copy, ending, header
+from bulkdel.store import ClaimedRow, ListedRow, Run, RunFile
+from tests.store.helpers import crashed_copy, endings, header
 
-outcomes = st.sampled_from(sorted(OUTCOMES))
+outcomes = st.sampled_from(sorted(set(get_args(Outcome)) - {"not_attempted"}))
 ids = st.integers(0, 30).map(lambda number: f"doc-{number}")
 
 
@@ -35,51 +35,56 @@ class Machine(RuleBasedStateMachine):
         self.skipped: set[str] = set()
         self.waiting: set[str] = set()
         self.ended: dict[str, tuple[Outcome, str]] = {}
-        self.doubt: dict[str, int] = {}  # the attempts that are known
-        self.handed: dict[str, Row] = {}  # in this session
+        self.doubt: set[str] = set()
+        self.listed: set[str] = set()  # datasets
+        self.claimed: dict[str, ClaimedRow] = {}  # in this session
 
-    @initialize(worth_it=st.sampled_from([0, 5, index.WORTH_IT]))
-    def create(self, worth_it: int) -> None:
-        self.patch = pytest.MonkeyPatch()
-        self.patch.setattr(index, "WORTH_IT", worth_it)
+    @initialize(lines=st.lists(ids, max_size=12))
+    def create(self, lines: list[str]) -> None:
+        """Explicit targets come first, repeated ones among them."""
 
         async def main() -> None:
             self.run = await RunFile.create(self.path, header("job"))
-            self.key = await self.run.add_dataset("dify", "ds")
+            for first in range(0, len(lines), 5):
+                await self.run.add_targets([Target("dify", "named", id) for id in lines[first : first + 5]])
+            await self.run.end_targets(complete=True)
+
+        self.runner.run(main())
+        self.places += lines
+
+    @rule(rows=st.lists(st.tuples(ids, st.booleans(), st.booleans()), max_size=12), split=st.integers(0, 12))
+    def list_dataset(self, rows: list[tuple[str, bool, bool]], split: int) -> None:
+        """A dataset's listing in two pages: a row that was shown before is ignored."""
+        dataset = f"ds-{len(self.listed)}"
+        self.listed.add(dataset)
+
+        async def main() -> None:
+            await self.run.begin_listing("dify", dataset)
+            for page in (rows[:split], rows[split:]):
+                listed = [
+                    ListedRow(Document(f"{dataset} {id}", indexing=waiting), "not wanted" if skip else "")
+                    for id, waiting, skip in page
+                ]
+                new = await self.run.add_listed("dify", dataset, listed)
+                known = {*self.places, *self.skipped}
+                assert {row.document.id for row in new} == {row.document.id for row in listed} - known
+                for row in new:
+                    if row.skipped:
+                        self.skipped.add(row.document.id)
+                        continue
+                    self.places.append(row.document.id)
+                    self.waiting |= {row.document.id} if row.document.indexing else set()
+            await self.run.end_listing("dify", dataset, complete=True)
 
         self.runner.run(main())
 
-    @rule(rows=st.lists(st.tuples(ids, st.booleans(), st.booleans()), max_size=8))
-    def list_documents(self, rows: list[tuple[str, bool, bool]]) -> None:
-        """A listing's page: those that it showed before are ignored."""
-        new: dict[str, tuple[bool, bool]] = {}
-        for id, waiting, skip in rows:
-            if f"L{id}" not in {*self.places, *self.skipped, *new}:
-                new[f"L{id}"] = (waiting, skip)
-        batch = [(Document(f"L{id}", indexing=waiting), "not wanted" if skip else "") for id, waiting, skip in rows]
-        added = self.runner.run(self.run.add_documents(self.key, batch))
-        assert added.listed == len(new)
-        for id, (waiting, skip) in new.items():
-            if skip:
-                self.skipped.add(id)
-            else:
-                self.places.append(id)
-                self.waiting |= {id} if waiting else set()
-
-    @rule(lines=st.lists(ids, max_size=8))
-    def add_targets(self, lines: list[str]) -> None:
-        """Lines of targets, repeated ones too; one that has been listed and left out is asked for now."""
-        self.runner.run(self.run.add_targets([Target("dify", "ds", id) for id in lines]))
-        self.places += lines
-
     @rule(size=st.integers(1, 6), pages=st.integers(1, 4))
-    def hand_over(self, size: int, pages: int) -> None:
-        """A few pages: only what is open, each once a session, with doubt where there is some."""
+    def claim(self, size: int, pages: int) -> None:
+        """A few pages: only what is open, each once a session, with doubt if there is some."""
 
-        async def main() -> list[list[Row]]:
+        async def main() -> list[list[ClaimedRow]]:
             found = []
-            given = self.run.pages("dify", size)
-            async for page in given:
+            async for page in self.run.pages("dify", size):
                 found.append(page)
                 if len(found) == pages:
                     break
@@ -92,20 +97,20 @@ class Machine(RuleBasedStateMachine):
                 id = row.target.document
                 assert id not in self.ended
                 assert id not in self.skipped
-                assert id not in self.handed
-                assert 1 + len(row.also) <= self.places.count(id)
-                assert (row.handed, row.attempts) == (id in self.doubt, self.doubt.get(id, 0))
-                self.handed[id] = row
+                assert id not in self.claimed
+                assert 1 + len(row.also) == self.places.count(id)
+                assert row.in_doubt == (id in self.doubt)
+                self.claimed[id] = row
 
     def in_flight(self) -> list[str]:
-        return [id for id in self.handed if id not in self.ended]
+        return [id for id in self.claimed if id not in self.ended]
 
     @precondition(lambda self: self.in_flight())
     @rule(data=st.data())
     def settle(self, data: st.DataObject) -> None:
         """Some of what is in flight ends."""
         chosen = data.draw(st.lists(st.tuples(st.sampled_from(self.in_flight()), outcomes), min_size=1, unique_by=lambda c: c[0]))  # fmt: skip
-        batch = [ending(self.handed[id], outcome, f"{outcome} of {id}") for id, outcome in chosen]
+        batch = [e for id, outcome in chosen for e in endings(self.claimed[id], outcome, f"{outcome} of {id}")]
         self.runner.run(self.run.settled(batch))
         self.ended |= {id: (outcome, f"{outcome} of {id}") for id, outcome in chosen}
 
@@ -114,16 +119,16 @@ class Machine(RuleBasedStateMachine):
     def not_attempted(self, data: st.DataObject, attempts: int) -> None:
         """What is not attempted any more stays open; where it was asked for, it is in doubt from then on."""
         id = data.draw(st.sampled_from(self.in_flight()))
-        self.runner.run(self.run.settled([ending(self.handed[id], "not_attempted", "stopped", attempts)]))
+        self.runner.run(self.run.settled(endings(self.claimed[id], "not_attempted", "stopped", attempts)))
         if attempts:
-            self.doubt[id] = attempts
+            self.doubt.add(id)
 
-    @precondition(lambda self: any(id in self.ended for id in self.handed))
+    @precondition(lambda self: any(id in self.ended for id in self.claimed))
     @rule(data=st.data(), outcome=outcomes)
     def settle_again(self, data: st.DataObject, outcome: Outcome) -> None:
         """The same ending is ignored, another one is refused."""
-        id = data.draw(st.sampled_from([id for id in self.handed if id in self.ended]))
-        again = self.run.settled([ending(self.handed[id], outcome, "again")])
+        id = data.draw(st.sampled_from([id for id in self.claimed if id in self.ended]))
+        again = self.run.settled(endings(self.claimed[id], outcome, "again"))
         if outcome == self.ended[id][0]:
             self.runner.run(again)
         else:
@@ -134,7 +139,7 @@ class Machine(RuleBasedStateMachine):
     def close_and_resume(self, retry: bool) -> None:
         """A clean end, and another session."""
         self.runner.run(self.run.close("interrupted", 130))
-        self.handed.clear()
+        self.claimed.clear()
         self.resume(retry)
 
     @rule(retry=st.booleans())
@@ -146,9 +151,8 @@ class Machine(RuleBasedStateMachine):
         self.path = path
         with Run.open(path) as run:
             assert run.state == "crashed"
-        for id in self.in_flight():
-            self.doubt.setdefault(id, 0)
-        self.handed.clear()
+        self.doubt |= set(self.in_flight())
+        self.claimed.clear()
         self.resume(retry)
 
     def resume(self, retry: bool) -> None:
@@ -158,10 +162,8 @@ class Machine(RuleBasedStateMachine):
             assert self.runner.run(self.run.retry_rejected()) == len(rejected)
             for id, outcome in rejected.items():
                 del self.ended[id]
-                if outcome == "gave_up":
-                    self.doubt.setdefault(id, 0)
-                elif id in self.doubt and not self.doubt[id]:
-                    del self.doubt[id]  # it had settled since that crash, so it was not in flight any more
+                # An answer settled it since, unless it was given up without one.
+                self.doubt = self.doubt | {id} if outcome == "gave_up" else self.doubt - {id}
 
     @invariant()
     def the_file_says_what_happened(self) -> None:
@@ -181,7 +183,6 @@ class Machine(RuleBasedStateMachine):
     def teardown(self) -> None:
         if hasattr(self, "run"):
             self.runner.run(self.run.close(None, None, clean=False))
-            self.patch.undo()
         self.runner.close()
         shutil.rmtree(self.folder)
 

@@ -43,10 +43,9 @@ def timelines(run: Run) -> list[ProviderTimeline]:
         for name, ones in samples.items():
             found[name] += [replace(one, at=one.at + offset) for one in ones]
         offset = max((one.at + one.span_s for ones in found.values() for one in ones), default=0.0)
+    costs = run.account().providers
     return [
-        ProviderTimeline(
-            p.name, coarser(found[p.name]), measured[p.name], estimated[p.name], run.counters(p.name).waited_s
-        )
+        ProviderTimeline(p.name, coarser(found[p.name]), measured[p.name], estimated[p.name], costs[p.name].waited_s)
         for p in run.header.providers
         if any(one.settled or one.requests for one in found[p.name])
     ]

@@ -1,0 +1,278 @@
+"""A run file as SQLite sees it: laid out, recognised, looked through for damage, and held by one process for writing."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sqlite3
+from collections.abc import Callable
+from importlib import resources
+from pathlib import Path
+
+from bulkdel.errors import RunFileError
+from bulkdel.store.lock import RunLock, unwritable
+
+APPLICATION = 0x62756C6B  # "bulk", in the file's header: so that `file` and we know whose it is
+VERSION = 2  # in user_version: how the file is laid out
+
+Connect = Callable[[str], sqlite3.Connection]
+"""Opens the SQLite database that a ``file:`` URI names, with ``isolation_level=None``."""
+
+
+def connect(uri: str) -> sqlite3.Connection:
+    """The ``Connect`` that is used if none is given. A connection may move between threads, used by one at a time."""
+    # 30 s for another program's lock; readers of ours hold one for milliseconds.
+    return sqlite3.connect(uri, uri=True, isolation_level=None, timeout=30.0, check_same_thread=False)
+
+
+def uri(path: str, query: str) -> str:
+    """``path`` as SQLite's URI: what could be read as a query or a fragment is percent-encoded."""
+    return f"{Path(path).as_uri()}?{query}"
+
+
+def lay_out(connection: sqlite3.Connection) -> None:
+    """Make the tables of an empty file, inside the caller's transaction."""
+    script = resources.files("bulkdel.store").joinpath("schema.sql").read_text(encoding="utf-8")
+    # executescript() would commit first, so the statements go one by one; a trigger ends with END, not at its first semicolon.
+    statement = ""
+    for line in script.splitlines(keepends=True):
+        statement += line
+        if sqlite3.complete_statement(statement):
+            connection.execute(statement)
+            statement = ""
+    connection.execute(f"PRAGMA application_id = {APPLICATION}")
+    connection.execute(f"PRAGMA user_version = {VERSION}")
+
+
+def identify(connection: sqlite3.Connection, path: str) -> None:
+    """Make sure that this is a run file that we can read.
+
+    :raises RunFileError: if it is a foreign file, an empty one, or another bulkdel's
+    """
+    application = connection.execute("PRAGMA application_id").fetchone()[0]
+    version = connection.execute("PRAGMA user_version").fetchone()[0]
+    if application == version == 0 and connection.execute("SELECT COUNT(*) FROM sqlite_master").fetchone()[0] == 0:
+        raise RunFileError(
+            f"the run file is empty: its run was ended before anything was written to it: {path}",
+            hint="nothing was deleted; remove the file and begin again",
+        )
+    if application != APPLICATION or version < 1:
+        raise RunFileError(f"this is not a run file of bulkdel: {path}")
+    if version == 1:
+        raise RunFileError(
+            f"the run file is of an older format, which bulkdel 0.1.0 reads and this one does not: {path}"
+        )
+    if version > VERSION:
+        raise RunFileError(
+            f"the run file was written by a newer bulkdel (its format is {version}, this one reads {VERSION}): {path}",
+            hint="upgrade bulkdel, and ask again",
+        )
+
+
+def check(connection: sqlite3.Connection, path: str) -> None:
+    """Look through the file's structure for damage, 0.3 s a million documents.
+
+    :raises RunFileError: if something is torn, cut off or missing
+    """
+    with_journal = os.path.exists(path + "-wal") and os.path.getsize(path + "-wal") > 0
+    connection.execute("BEGIN")
+    try:
+        found = connection.execute("PRAGMA quick_check(1)").fetchone()[0]
+        if not with_journal and connection.execute("PRAGMA journal_mode").fetchone()[0] != "wal":
+            # SQLite reads a page that is cut off as if zeros followed; within a transaction the size cannot change.
+            pages = connection.execute("PRAGMA page_count").fetchone()[0]
+            size = connection.execute("PRAGMA page_size").fetchone()[0]
+            if os.path.getsize(path) != pages * size:
+                found = "its end is missing"
+    finally:
+        connection.execute("ROLLBACK")
+    if found != "ok":
+        raise damaged(path, found)
+
+
+def damaged(path: str, detail: str) -> RunFileError:
+    return RunFileError(
+        f"the run file is damaged and cannot be used ({' '.join(detail.split())}): {path}",
+        hint="begin a new run: what is deleted already is no longer listed",
+    )
+
+
+def error_code(error: Exception) -> int:
+    """SQLite's primary result code, 0 if the error is not SQLite's."""
+    return (
+        error.sqlite_errorcode & 0xFF if isinstance(error, sqlite3.Error) and hasattr(error, "sqlite_errorcode") else 0
+    )
+
+
+def trouble(path: str, error: Exception) -> RunFileError:
+    """What an error of SQLite or of the system means for the run file, in words for its user."""
+    if isinstance(error, RunFileError):
+        return RunFileError(str(error), hint=error.hint)
+    match error_code(error):
+        case sqlite3.SQLITE_FULL:
+            return RunFileError(f"the disk is full, so the run file cannot be written: {path}", hint="free some space")
+        case sqlite3.SQLITE_READONLY:
+            return RunFileError(f"the run file cannot be written, because it or its folder is read-only: {path}")
+        case sqlite3.SQLITE_IOERR:
+            return RunFileError(f"the disk cannot read or write the run file ({error}): {path}")
+        case sqlite3.SQLITE_NOTADB:
+            return RunFileError(f"this is not a run file of bulkdel: {path}")
+        case sqlite3.SQLITE_CORRUPT:
+            return damaged(path, str(error))
+        case sqlite3.SQLITE_BUSY | sqlite3.SQLITE_LOCKED:
+            return RunFileError(f"another program keeps the run file locked: {path}")
+        case sqlite3.SQLITE_CANTOPEN:
+            return RunFileError(f"the run file cannot be opened: {path}")
+        case _:
+            return RunFileError(f"the run file cannot be used ({error}): {path}")
+
+
+class Database:
+    """A run file that this process holds for writing: its connection, its lock, and which file it is."""
+
+    def __init__(self, connection: sqlite3.Connection, path: str, lock: RunLock, *, new: bool) -> None:
+        self.connection = connection
+        self._path = path
+        self._lock = lock
+        self._file = _identity(path)
+        self._log: tuple[int, int] | None = None
+        self._new = new
+
+    @classmethod
+    def open_exclusive(cls, path: str, *, new: bool, wal: bool, connect: Connect) -> Database:
+        """Take the lock, open the database, and make sure that it is ours and whole; ``new``: make an empty one.
+
+        :raises RunFileError: if that cannot be done, or another process has the file, which is named
+        """
+        if new and os.path.lexists(path):
+            raise RunFileError(
+                f"there is a file already: {path}",
+                hint="`bulkdel resume` goes on with a run; a new one takes a new name",
+            )
+        if not new and not os.path.isfile(path):
+            raise RunFileError(f"there is no such run file: {path}")
+        lock = RunLock.take(path)
+        if lock is None:
+            raise RunFileError(
+                f"the run file is being used by {_holder(path, connect)}: {path}",
+                hint="wait until it has ended, or end it",
+            )
+        connection: sqlite3.Connection | None = None
+        created = False
+        try:
+            if new:
+                _create_empty(path)
+                created = True
+            connection = connect(uri(path, "mode=rw"))
+            if not new:
+                identify(connection, path)
+                check(connection, path)
+            _configure(connection, wal)
+            return cls(connection, path, lock, new=new)
+        except BaseException:
+            if connection is not None:
+                connection.close()
+            if created:
+                with contextlib.suppress(OSError):
+                    os.unlink(path)
+            lock.release()
+            raise
+
+    def verify_identity(self) -> None:
+        """Make sure that what was committed is what the path names.
+
+        :raises RunFileError: if the file was deleted, moved or replaced while it was in use
+        """
+        try:
+            same = _identity(self._path) == self._file
+            if same and self._log is None:
+                with contextlib.suppress(FileNotFoundError):  # a rollback journal has no log
+                    self._log = _identity(self._path + "-wal")
+            elif same:
+                same = _identity(self._path + "-wal") == self._log
+        except FileNotFoundError:
+            same = False
+        if not same:
+            raise RunFileError(f"the run file was deleted or replaced while it was in use: {self._path}")
+
+    def close(self) -> None:
+        """Let go of the file, leaving one plain file if that can be done: it can be read from any disk, read-only too."""
+        try:
+            with contextlib.suppress(sqlite3.Error):
+                self.connection.execute("PRAGMA busy_timeout = 0")  # a reader is no reason to wait: WAL is as good
+                self.connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+                self.connection.execute("PRAGMA journal_mode = DELETE").fetchall()
+            nothing = self._new and self.connection.execute("PRAGMA user_version").fetchone()[0] == 0
+            self.connection.close()
+            if nothing:  # its first commit failed: leave nothing that looks like a run
+                with contextlib.suppress(OSError):
+                    if _identity(self._path) == self._file:
+                        os.unlink(self._path)
+        finally:
+            self._lock.release()
+
+
+class MemoryDatabase(Database):
+    """The same for a run without a file: nobody else can reach it."""
+
+    def __init__(self) -> None:
+        self.connection = connect("file::memory:")
+
+    def verify_identity(self) -> None:
+        """There is nothing that could be taken away."""
+
+    def close(self) -> None:
+        self.connection.close()
+
+
+def _identity(path: str) -> tuple[int, int]:
+    there = os.stat(path)
+    return there.st_dev, there.st_ino
+
+
+def _holder(path: str, connect: Connect) -> str:
+    """Who says that they work on the run: it is written down in the file itself."""
+    with contextlib.suppress(sqlite3.Error), contextlib.closing(connect(uri(path, "mode=ro"))) as connection:
+        found = connection.execute(
+            "SELECT pid, host FROM session WHERE ended_at IS NULL ORDER BY id DESC LIMIT 1"
+        ).fetchone()
+        if found is not None:
+            return f"process {found[0]} on {found[1]}"
+    return "another process"
+
+
+def _create_empty(path: str) -> None:
+    try:
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600)
+        try:
+            if hasattr(os, "fchmod"):
+                os.fchmod(descriptor, 0o600)  # whatever the umask; SQLite gives its other files the same
+        finally:
+            os.close(descriptor)
+        # The file's name is in its folder, and that is a file too.
+        if hasattr(os, "O_DIRECTORY"):
+            folder = os.open(os.path.dirname(path), os.O_RDONLY | os.O_DIRECTORY)
+            try:
+                os.fsync(folder)
+            finally:
+                os.close(folder)
+    except OSError as error:
+        raise unwritable(path, error) from error
+
+
+def _configure(connection: sqlite3.Connection, wal: bool) -> None:
+    connection.execute(
+        "PRAGMA cache_size = -8192"
+    )  # KiB: the index's upper levels at a million documents; 32 MiB save no CPU
+    mode = ""
+    if wal:
+        # A file system without shared memory says no by an error or by answering with the mode that stays.
+        with contextlib.suppress(sqlite3.OperationalError):
+            mode = connection.execute("PRAGMA journal_mode = WAL").fetchone()[0]
+    if mode == "wal":
+        connection.execute("PRAGMA synchronous = FULL")
+        connection.execute("PRAGMA wal_autocheckpoint = 4000").fetchall()  # 16 MB: one copying in about 100 commits
+    else:
+        connection.execute("PRAGMA journal_mode = DELETE").fetchall()
+        # FULL would leave the journal's removal unsynced: after a power failure it could come back and undo a commit.
+        connection.execute("PRAGMA synchronous = EXTRA")

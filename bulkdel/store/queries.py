@@ -1,0 +1,377 @@
+"""A run file read: its state, its account, and its rows one by one; never in the way of a process that writes it."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+import os
+import sqlite3
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self, cast
+
+from bulkdel.engine.timeline import Sample
+from bulkdel.errors import RunFileError
+from bulkdel.model import ANSWER_LOST, FULFILLED, Outcome, Rate, Selection, Settled, Target
+from bulkdel.report import Account, Counts, Plan, PlannedDataset
+from bulkdel.store import database
+from bulkdel.store.database import Connect, trouble
+from bulkdel.store.lock import is_held
+from bulkdel.store.reading import read_account, read_header
+from bulkdel.store.records import PlannedRow, RunHeader, Session, State, unpack_id
+
+# A document's place: its dataset and provider. CROSS JOIN keeps the order of the tables: documents by row.
+_DOCUMENTS = "document d CROSS JOIN dataset s ON s.id = d.dataset CROSS JOIN provider p ON p.id = s.provider"
+
+
+class Run:
+    """A run file, to be read: by any number of processes, while one writes it and afterwards.
+
+    Nothing here is async: a report is read at once. ``with Run.open(path) as run:``; one thread uses it at a time.
+    Every method raises RunFileError if the file turns out to be damaged.
+    """
+
+    def __init__(self, path: Path, connection: sqlite3.Connection) -> None:
+        """Not for callers: ``open`` makes it."""
+        self._path = path
+        self._connection = connection
+        self._header = read_header(connection, str(path))
+
+    @classmethod
+    def open(cls, path: str | os.PathLike[str], *, check: bool = True, connect: Connect = database.connect) -> Self:
+        """The run at ``path``; ``check`` looks through the whole file for damage first (0.3 s a million documents).
+
+        :raises RunFileError: if it does not exist, is foreign, newer or damaged
+        """
+        where = os.path.realpath(path)
+        if not os.path.isfile(where):
+            raise RunFileError(f"there is no such run file: {where}")
+        queries = ["mode=rw"]  # SQLite may have to write to read: after a crash it plays the journal back
+        if not any(os.path.exists(where + suffix) for suffix in ("-wal", "-journal")):
+            queries.append("mode=ro&immutable=1")  # from a read-only disk, where no lock can be had and nobody writes
+        for query in queries:
+            connection: sqlite3.Connection | None = None
+            try:
+                connection = connect(database.uri(where, query))
+                connection.execute("PRAGMA query_only = 1")
+                connection.execute(
+                    "PRAGMA cache_size = -4096"
+                )  # KiB: rows are read in their order, which needs no more
+                database.identify(connection, where)
+                if check:
+                    database.check(connection, where)
+                return cls(Path(where), connection)
+            except (sqlite3.Error, RunFileError) as error:
+                if connection is not None:
+                    connection.close()
+                cannot = database.error_code(error) in (sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY)
+                if not cannot or query == queries[-1]:
+                    raise trouble(where, error) from error
+        raise AssertionError("one of the ways returns or raises")
+
+    def close(self) -> None:
+        self._connection.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.close()
+
+    @property
+    def path(self) -> Path:
+        """Where the file is, links resolved."""
+        return self._path
+
+    @property
+    def header(self) -> RunHeader:
+        """What was asked."""
+        return self._header
+
+    # ------------------------------------------------------------------ what became of it
+
+    def sessions(self) -> list[Session]:
+        """Every process that worked on it, in order."""
+        rows = self._all(f"SELECT {', '.join(Session._fields)} FROM session ORDER BY id")
+        return [Session._make(row)._replace(clean=bool(row[11])) for row in rows]
+
+    @property
+    def state(self) -> State:
+        """What became of it; ``running`` while its last session goes on and a process holds the file."""
+        last = self.sessions()[-1]
+        if last.ended_at is None:
+            return "running" if is_held(str(self._path)) else "crashed"
+        if last.status is None:
+            return "crashed"
+        if last.act == "plan" and last.status == "complete":
+            return "planned"
+        return last.status
+
+    def go_on(self) -> bool:
+        """Whether resuming it makes sense: nobody works on it, it did not complete, and there is something left to do.
+
+        Left to do is a selected document that has not settled, or, unless the dataset was stopped, a listing that did not
+        end well or (if this is more than a plan) a dataset whose end was never written.
+        """
+        state = self.state
+        if state in ("running", "complete"):
+            return False
+        if self.counts().not_attempted or state == "stopped":
+            return True
+        if state == "planned":
+            return False
+        return self._any(
+            "SELECT 1 FROM dataset WHERE listing <> 'none' AND status <> 'stopped'"
+            " AND (listing <> 'complete' OR status = '')"
+        )
+
+    def account(self) -> Account:
+        """Everything that is counted of the run, over all its sessions; what has not settled counts as not attempted.
+
+        :raises RunFileError: if the rows are not as many as were written
+        :raises BrokenPromise: if the counts do not conserve (S21)
+        """
+        with self._snapshot():
+            return read_account(self._connection, str(self._path), running=self.state == "running")
+
+    def answers_lost(self) -> int:
+        """How many count as deleted without an answer that said so: asked for again, they were not there any more."""
+        found = self._all(
+            "SELECT COUNT(*) FROM document WHERE outcome = 'deleted' AND substr(reason, 1, ?) = ?",
+            (len(ANSWER_LOST), ANSWER_LOST),
+        )
+        return int(found[0][0])
+
+    def counts(self) -> Counts:
+        """The account's sums."""
+        return Counts.of(self.account().datasets.values())
+
+    def samples(self) -> Mapping[int, Mapping[str, list[Sample]]]:
+        """How its time went, by session and provider; a session that crashed left none."""
+        found: dict[int, dict[str, list[Sample]]] = {}
+        for session, provider, *columns, waited in self._all(
+            "SELECT m.session, p.name, m.at, m.span_s, m.settled, m.requests, m.requeued, m.p50_s, m.p95_s, m.in_flight,"
+            " m.concurrency, m.rate, m.waited FROM sample m JOIN provider p ON p.id = m.provider ORDER BY m.rowid"
+        ):
+            values: list[Any] = [*columns, json.loads(waited)]
+            found.setdefault(session, {}).setdefault(provider, []).append(Sample(*values))
+        return found
+
+    def endings_in(self, since: float, until: float, most: int) -> tuple[float, Mapping[str, Mapping[int, int]]]:
+        """How many documents settled from ``since`` to ``until`` (Unix seconds): the length of a stretch in seconds, at
+        least 1 and so long that there are at most ``most``, and the numbers by provider and stretch, from 0."""
+        within = "d.settled_at >= ? AND d.settled_at < ?"
+        last = self._all(f"SELECT COALESCE(MAX(d.settled_at), ?) FROM document d WHERE {within}", (since, since, until))
+        span_ms = int(last[0][0] * 1000) - int(since * 1000) + 1
+        width = max(1000, math.ceil(span_ms / most)) / 1000
+        found: dict[str, dict[int, int]] = {}
+        for provider, stretch, n in self._all(
+            f"SELECT p.name, CAST((d.settled_at - ?) / ? AS INTEGER) AS stretch, COUNT(*) FROM {_DOCUMENTS}"
+            f" WHERE {within} GROUP BY p.name, stretch ORDER BY p.name, stretch",
+            (since, width, since, until),
+        ):
+            found.setdefault(provider, {})[stretch] = n
+        return width, found
+
+    # ------------------------------------------------------------------ what may be deleted
+
+    @property
+    def begun(self) -> bool:
+        """Whether documents were given to workers."""
+        return self._any("SELECT 1 FROM document WHERE claimed IS NOT NULL")
+
+    @property
+    def agreed(self) -> bool:
+        """Whether the guards and the user agreed to all that it may delete: to as many as are selected, and nothing is still
+        to be listed."""
+        selected = "SELECT COUNT(*) FROM document WHERE skipped IS NULL"
+        if not self._any(f"SELECT 1 FROM run WHERE agreed = ({selected})"):
+            return False
+        # A plan deletes what it holds: what it could not list is no part of it.
+        unlisted = self._any("SELECT 1 FROM dataset WHERE listing NOT IN ('none', 'complete')")
+        return self._header.act == "plan" or not unlisted
+
+    @property
+    def targets(self) -> str:
+        """Explicit targets: ``none`` were asked for, ``open`` (there may be more than were written down), ``complete``."""
+        return str(self._all("SELECT targets FROM run")[0][0])
+
+    def listings(self) -> dict[tuple[str, str], str]:
+        """How far each dataset's listing got, by provider and dataset: ``none`` (explicit targets), ``open``, ``complete``,
+        ``incomplete``."""
+        rows = self._all(
+            "SELECT p.name, s.dataset, s.listing FROM dataset s JOIN provider p ON p.id = s.provider ORDER BY s.id"
+        )
+        return {(provider, unpack_id(dataset)): listing for provider, dataset, listing in rows}
+
+    def plan(self) -> Plan:
+        """What is left to delete, as a confirmation shows it: listed and skipped count all, the rest what has not settled.
+
+        The time that it takes, and the rates that this counts with, are the plan's, which hold as long as nothing of it has
+        settled.
+        """
+        account = self.account()
+        planned = {
+            place: PlannedDataset(
+                provider=d.provider,
+                dataset=d.dataset,
+                name=d.name,
+                listed=d.counts.listed,
+                selected=d.counts.not_attempted,
+                skipped=dict(d.skipped_reasons),
+                stopped=d.reason if d.status == "stopped" else "",
+            )
+            for place, d in account.datasets.items()
+        }
+        for provider, dataset, archived, indexing, synced, oldest, newest, invalid, first in self._all(
+            "SELECT p.name, s.dataset, SUM(d.archived), SUM(d.indexing), SUM(d.synced), MIN(d.created_at),"
+            " MAX(d.created_at), COUNT(d.invalid), MIN(CASE WHEN d.invalid IS NOT NULL THEN d.row END)"
+            f" FROM {_DOCUMENTS} WHERE d.skipped IS NULL AND d.outcome IS NULL GROUP BY s.id"
+        ):
+            one = planned[provider, unpack_id(dataset)]
+            one.archived, one.indexing, one.synced, one.oldest, one.newest = archived, indexing, synced, oldest, newest
+            one.invalid = invalid
+            if first is not None:
+                ((id, why),) = self._all("SELECT document, invalid FROM document WHERE row = ?", (first,))
+                one.first_invalid = f"{unpack_id(id)} ({why})"
+        plan = Plan(list(planned.values()))
+        if all(d.counts.not_attempted == d.counts.selected for d in account.datasets.values()):
+            plan.seconds = self._all("SELECT estimated_s FROM run")[0][0]
+            for name, n, per, ago_s in self._all(
+                "SELECT name, learned_n, learned_per, learned_ago_s FROM provider WHERE learned_n IS NOT NULL"
+            ):
+                plan.learned[name] = (Rate(n, per=per), ago_s)
+        return plan
+
+    def selection_of(self, provider: str, dataset: str) -> Selection:
+        """Which of the dataset's documents the user asked for."""
+        for one in self._header.datasets:
+            if (one.provider, one.dataset) == (provider, dataset) and one.selection is not None:
+                return one.selection
+        return self._header.selection
+
+    # ------------------------------------------------------------------ rows
+
+    def settled(self, outcomes: Collection[Outcome] | None = None) -> Iterator[Settled]:
+        """Every target that has settled, in input order, occurrences one by one; ``outcomes`` picks some of them."""
+        columns = "p.name, s.dataset, d.document, d.outcome, d.reason, d.attempts, d.name, d.settled_at"
+        for row in self._documents(columns, "d.outcome IS NOT NULL"):
+            if outcomes is None or row[3] in outcomes:
+                yield _settled(row)
+
+    def rejected(self) -> Iterator[Settled]:
+        """Every target that was rejected, in input order."""
+        return (settled for settled in self.settled() if settled.outcome not in FULFILLED)
+
+    def not_attempted(self) -> Iterator[Settled]:
+        """Every selected target that has not settled, in input order, as the endings they have so far; ``settled_at`` is
+        the end of the last session that ended."""
+        ended = self._all("SELECT COALESCE(MAX(ended_at), MAX(started_at)) FROM session")[0][0]
+        columns = "p.name, s.dataset, d.document, 'not_attempted', d.reason, d.attempts, d.name"
+        for row in self._documents(columns, "d.outcome IS NULL AND d.skipped IS NULL"):
+            yield _settled((*row, ended))
+
+    def earlier_endings(self) -> Iterator[tuple[Settled, int]]:
+        """Rejections that a user asked to try again, in input order, each with the number of the session that did."""
+        columns = "p.name, s.dataset, d.document, h.outcome, h.reason, h.attempts, d.name, h.settled_at, h.session"
+        for row in self._documents(
+            columns, "d.occurrence = 1", joined="JOIN history h ON h.row = d.row", order="h.session"
+        ):
+            yield _settled(row[:-1]), row[-1]
+
+    def listed(self) -> Iterator[PlannedRow]:
+        """Everything that was listed or named, in input order, each with why it is left out."""
+        columns = (
+            "p.name, s.dataset, d.document, d.name, d.created_at, COALESCE(d.status, ''), d.indexing, d.archived,"
+            " COALESCE(d.skipped, ''), COALESCE(d.invalid, '')"
+        )
+        for provider, dataset, id, name, created_at, status, indexing, archived, *why in self._documents(columns):
+            target = Target(provider, unpack_id(dataset), unpack_id(id))
+            yield PlannedRow(target, name, created_at, status, bool(indexing), bool(archived), *why)
+
+    def digest(self) -> str:
+        """SHA-256, in hex, over what has settled, so that a report can be matched to its run.
+
+        Each settled target is one JSON array
+        ``[provider, dataset, document, occurrence, name, outcome, reason, attempts, settled_at]`` with no space between its
+        parts and no escape but those that JSON demands (half a surrogate pair, which UTF-8 cannot hold, as ``\\udxxx``);
+        ``occurrence`` counts a document's places in the input from 1, ``settled_at`` is UTC as
+        ``2026-11-21T19:30:00.123+00:00``. The arrays are sorted by provider, dataset and document (by their UTF-8 bytes, what
+        UTF-8 cannot hold last) and occurrence, and each is followed by a newline.
+        """
+        sha = hashlib.sha256()
+        for key, provider, dataset in self._all(
+            "SELECT s.id, p.name, s.dataset FROM dataset s JOIN provider p ON p.id = s.provider ORDER BY p.name, s.dataset"
+        ):
+            after: tuple[str | bytes, int] = ("", 0)
+            while rows := self._all(
+                "SELECT document, occurrence, name, outcome, reason, attempts, settled_at FROM document"
+                " WHERE dataset = ? AND (document, occurrence) > (?, ?) ORDER BY document, occurrence LIMIT 1000",
+                (key, *after),
+            ):
+                after = rows[-1][:2]
+                for id, occurrence, name, outcome, reason, attempts, at in rows:
+                    if outcome is not None:
+                        when = datetime.fromtimestamp(at, UTC).isoformat(timespec="milliseconds")
+                        row = (
+                            provider,
+                            unpack_id(dataset),
+                            unpack_id(id),
+                            occurrence,
+                            name,
+                            outcome,
+                            reason,
+                            attempts,
+                            when,
+                        )
+                        text = json.dumps(row, ensure_ascii=False, separators=(",", ":"))
+                        sha.update(text.encode("utf-8", "backslashreplace") + b"\n")
+        return sha.hexdigest()
+
+    # ------------------------------------------------------------------ how it is read
+
+    def _documents(
+        self, columns: str, where: str = "TRUE", *, joined: str = "", order: str = "d.row"
+    ) -> Iterator[tuple[Any, ...]]:
+        """Rows of documents in input order, a thousand in memory at a time: a reader holds SQLite's lock for a few
+        milliseconds, never while its caller works."""
+        first = 0
+        last = self._all("SELECT COALESCE(MAX(row), 0) FROM document")[0][0]
+        while first <= last:
+            yield from self._all(
+                f"SELECT {columns} FROM {_DOCUMENTS} {joined} WHERE d.row BETWEEN ? AND ? AND {where} ORDER BY d.row, {order}",
+                (first, first + 999),
+            )
+            first += 1000
+
+    def _all(self, sql: str, values: Sequence[object] = ()) -> list[Any]:
+        try:
+            return self._connection.execute(sql, tuple(values)).fetchall()
+        except sqlite3.Error as error:
+            raise trouble(str(self._path), error) from error
+
+    def _any(self, sql: str) -> bool:
+        return bool(self._all(f"{sql} LIMIT 1"))
+
+    @contextmanager
+    def _snapshot(self) -> Iterator[None]:
+        """What is read inside belongs together, whatever is written meanwhile."""
+        self._connection.execute("BEGIN")
+        try:
+            yield
+        except sqlite3.Error as error:
+            raise trouble(str(self._path), error) from error
+        finally:
+            self._connection.execute("ROLLBACK")
+
+
+def _settled(row: Sequence[Any]) -> Settled:
+    provider, dataset, document, outcome, reason, attempts, name, settled_at = row
+    target = Target(provider, unpack_id(dataset), unpack_id(document))
+    return Settled(target, cast(Outcome, outcome), reason, attempts, name, settled_at)
