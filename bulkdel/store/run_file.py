@@ -22,7 +22,7 @@ from bulkdel.store import database, statements
 from bulkdel.store.database import Connect, Database, MemoryDatabase
 from bulkdel.store.reading import read_header
 from bulkdel.store.records import ClaimedPage, ClaimedRow, DocumentState, ListedRow, RunHeader
-from bulkdel.store.writer import Act, T, Writer
+from bulkdel.store.writer import Act, MemoryWriter, T, Writer
 
 
 class RunFile:
@@ -114,7 +114,7 @@ class RunFile:
         first: Act[tuple[RunHeader, int]],
         now: Callable[[], float],
     ) -> Self:
-        writer = Writer(path or "in memory", open_database)
+        writer = MemoryWriter("memory", open_database) if path is None else Writer(path, open_database)
         header, session = await writer.start(first)
         return cls(None if path is None else Path(path), header, session, writer, now)
 
@@ -178,6 +178,8 @@ class RunFile:
         """
         await self._targets_added()
         self._adding = self._writer.begin(lambda db: statements.add_targets(db, targets, invalid))
+        # A caller that gives up meanwhile does not await it; the next call to the file says the same.
+        self._adding.add_done_callback(lambda done: done.cancelled() or done.exception())
 
     async def end_targets(self, *, complete: bool) -> None:
         """Explicit targets were given as far as they were read; ``complete``: there are no more."""

@@ -182,6 +182,26 @@ class Writer:
         connection.execute("ROLLBACK TO job")
 
 
+class MemoryWriter(Writer):
+    """The same for a database in memory, without a thread: there is no disk to wait for."""
+
+    async def start(self, first: Act[T]) -> T:
+        """Open the database and do the first act."""
+        self._database = self._open_database()
+        return await self.do(first)
+
+    def _put(self, act: Act[T], *, last: bool = False) -> asyncio.Future[T]:
+        loop = asyncio.get_running_loop()
+        job = _Job(act, last, loop, loop.create_future())
+        self._commit(self._database, [job])
+        if self._failure is not None:
+            job.error = self._failure
+        if last:
+            self._database.close()
+        _resolve([job])
+        return job.future
+
+
 def _again(failure: RunFileError) -> RunFileError:
     """The same words in an exception of its own: one that is raised twice gathers both tracebacks."""
     error = RunFileError(str(failure), hint=failure.hint)
