@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import math
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from email.utils import formatdate
 from http import HTTPStatus
 
-from bulkdel.simulator.faults import Intercept
+from bulkdel.simulator.faults import Intercept, RateStyle
 
 HTML = "text/html; charset=utf-8"
 JSON = "application/json"
@@ -46,6 +47,19 @@ class Ask:
     body: bytes = b""
 
 
+@dataclass(slots=True)
+class Logged:
+    """One request that arrived."""
+
+    at: float
+    """Loop time of its arrival."""
+    method: str
+    path: str
+    """As it was sent, the query included."""
+    status: int = 0
+    """Of its answer; 0 while there is none, and if there will be none."""
+
+
 def page(status: int, title: str, text: str, headers: Mapping[str, str]) -> Reply:
     """Answer with a small HTML page."""
     html = f"<!DOCTYPE html>\n<html><head><title>{title}</title></head>\n<body><h1>{title}</h1><p>{text}</p></body></html>\n"
@@ -73,13 +87,31 @@ def intercepted(how: Intercept) -> Reply:
             return Reply(200, b'{"data":[]}', {"Content-Type": JSON})
 
 
-def cloudflare_1015() -> Reply:
-    """Cloudflare's own rate limit: an HTML page with 429, of which the service knows nothing."""
-    text = "Too many requests came from your address. Please wait."
-    headers = {"Content-Type": "text/html; charset=UTF-8", "Server": "cloudflare", "CF-RAY": "0000000000000000-FRA"}
-    return page(429, "Error 1015: You are being rate limited", text, headers)
-
-
-def http_date(unix: float) -> str:
-    """Word a unix time as HTTP does, in whole seconds."""
-    return formatdate(unix, usegmt=True)
+def over_limit(style: RateStyle, wait: float, date: float, error: Callable[[int, str, str], Reply]) -> Reply:
+    """Refuse a request for its rate; ``wait`` seconds later one would pass. ``date`` is the server's clock, in unix seconds."""
+    seconds = str(max(1, math.ceil(wait)))
+    refusal = error(429, "too_many_requests", "Rate limit exceeded")
+    match style:
+        case "429":
+            return refusal
+        case "429-retry-after":
+            return refusal.plus({"Retry-After": seconds})
+        case "429-date":
+            # HTTP dates are whole seconds; one more, because a fraction is cut off both this date and its Retry-After.
+            until = date + math.ceil(wait) + 1
+            return refusal.plus({"Date": formatdate(date, usegmt=True), "Retry-After": formatdate(until, usegmt=True)})
+        case "429-reset":
+            return refusal.plus({"x-ratelimit-remaining-requests": "0", "x-ratelimit-reset-requests": seconds})
+        case "403":
+            message = "Sorry, you have reached the knowledge base request rate limit of your subscription."
+            return error(403, "forbidden", message)
+        case "529":
+            return error(529, "overloaded_error", "Overloaded")
+        case "1015":  # Cloudflare's own page, of which the service knows nothing
+            text = "Too many requests came from your address. Please wait."
+            headers = {
+                "Content-Type": "text/html; charset=UTF-8",
+                "Server": "cloudflare",
+                "CF-RAY": "0000000000000000-FRA",
+            }
+            return page(429, "Error 1015: You are being rate limited", text, headers)

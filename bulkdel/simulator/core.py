@@ -4,36 +4,21 @@ from __future__ import annotations
 
 import asyncio
 import math
-import random
 import time
 from abc import ABC, abstractmethod
-from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
-from typing import Any, ClassVar, Self
+from dataclasses import replace
+from typing import Any, ClassVar, Self, get_args
 
 from aiohttp import web
 
 from bulkdel.errors import ConfigurationError
 from bulkdel.simulator import answers, names
-from bulkdel.simulator.answers import Ask, Cut, Reply
+from bulkdel.simulator.answers import Ask, Cut, Logged, Reply
 from bulkdel.simulator.documents import Dataset, Document, Held, Store, planned
-from bulkdel.simulator.faults import Faults, Mishap, mishap_of
+from bulkdel.simulator.faults import Faults, Mishap, RateStyle
 from bulkdel.simulator.server import Server
-from bulkdel.simulator.window import SlidingWindow
-
-
-@dataclass(slots=True)
-class Logged:
-    """One request that arrived."""
-
-    at: float
-    """Loop time of its arrival."""
-    method: str
-    path: str
-    """As it was sent, the query included."""
-    status: int = 0
-    """Of its answer; 0 while there is none, and if there will be none."""
+from bulkdel.simulator.troubles import Troubles
 
 
 class Simulator(ABC):
@@ -51,6 +36,9 @@ class Simulator(ABC):
     """The statuses of a document that is being indexed, the usual one first."""
     FAILED: ClassVar[Sequence[str]]
     """The statuses of a document whose indexing failed."""
+    ROOM: ClassVar[float] = math.inf
+    """The most documents that a dataset holds."""
+    RATE_STYLES: ClassVar[Sequence[RateStyle]] = get_args(RateStyle)
 
     def __init__(
         self,
@@ -78,26 +66,16 @@ class Simulator(ABC):
         """Requests that would have changed something else than a document: a client of ours sends none."""
         self._started: float | None = None
         self._ended = 0.0
-        self._answered = 0
-        self._paused_once = False
         self._store = Store(clock=self._now, epoch=time.time() if epoch is None else epoch, seed=seed)
         self.key = self._new_key() if key is None else key
         self._key_valid = True
-        self._outage_began: float | None = None
-        self._stale = False
-        self._waiting = 0
-        self._luck = random.Random(f"{seed}/luck")
-        self._deletes = 0
-        self._attempts: Counter[str] = Counter()
-        self.faults = Faults()
-        self._apply(faults or self.faults)
+        self._troubles = Troubles(self._checked(faults or Faults()), seed=seed, clock=self._now)
         self._server = Server(self._handle, host=host, port=port, keepalive=self.faults.keepalive)
         for count in counts:
             dataset = self.add_dataset()
             self._check_room(count)
-            for fields in planned(
-                count, self.faults, newest=self._store.unix(), seed=f"{seed}/{dataset}", failed=self.FAILED
-            ):
+            newest, its_seed = self._store.unix(), f"{seed}/{dataset}"
+            for fields in planned(count, self.faults, newest=newest, seed=its_seed, failed=self.FAILED):
                 self.add_document(dataset, **fields)
 
     # Its life
@@ -129,7 +107,7 @@ class Simulator(ABC):
 
     @property
     def port(self) -> int:
-        """The port that it listens on, or was told to."""
+        """The port that it listens on, or is to listen on."""
         return self._server.port
 
     # What a test looks at
@@ -163,6 +141,11 @@ class Simulator(ABC):
         """Segments that were left behind because a document was deleted while it was being indexed."""
         return self._store.orphans
 
+    @property
+    def faults(self) -> Faults:
+        """What it does wrong."""
+        return self._troubles.faults
+
     # What a test changes
 
     def set_faults(self, faults: Faults | None = None, /, **changes: Any) -> None:
@@ -170,14 +153,14 @@ class Simulator(ABC):
 
         :raises ConfigurationError: they make no sense
         """
-        self._apply(replace(self.faults if faults is None else faults, **changes))
+        self._troubles.change(self._checked(replace(self.faults if faults is None else faults, **changes)))
 
     def revoke_key(self) -> None:
         """Refuse the key from now on."""
         self._key_valid = False
 
     def add_dataset(self, *, name: str | None = None, id: str | None = None, **fields: Any) -> str:
-        """Add an empty dataset and return its id; ``fields`` are those of ``state.Dataset``."""
+        """Add an empty dataset and return its id; ``fields`` are those of ``documents.Dataset``."""
         store = self._store
         if name is None:
             name = names.dataset_name(len(store.datasets))
@@ -217,7 +200,7 @@ class Simulator(ABC):
         """Add a document and return its id.
 
         It is being indexed for ``indexing_for`` seconds (``math.inf``: for ever). ``status`` is one of its indexing, then
-        it stays so, or what it ends in. ``created_at`` is unix seconds. ``fields`` are those of ``state.Document``:
+        it stays so, or what it ends in. ``created_at`` is unix seconds. ``fields`` are those of ``documents.Document``:
         ``archived``, ``enabled``, ``paused``, ``position``, ``external_id``.
 
         :raises KeyError: there is no such dataset
@@ -227,7 +210,7 @@ class Simulator(ABC):
         into = store.datasets[dataset]
         self._check_room(len(into.documents) + 1)
         into.positions += 1
-        now = store.clock()
+        now = self._now()
         phase: str = self.PHASES[0]
         outcome: str = status or self.READY
         ready_at = now + indexing_for if indexing_for else -math.inf
@@ -267,14 +250,6 @@ class Simulator(ABC):
     def _new_document_id(self) -> str: ...
 
     @abstractmethod
-    def _check_room(self, documents: int) -> None:
-        """Raise ConfigurationError if a dataset cannot hold so many documents."""
-
-    @abstractmethod
-    def _check_faults(self, faults: Faults) -> None:
-        """Raise ConfigurationError for faults that this service cannot have."""
-
-    @abstractmethod
     def _error(self, status: int, code: str, message: str) -> Reply:
         """Word an error as the service does."""
 
@@ -309,17 +284,15 @@ class Simulator(ABC):
             )
         if isinstance(reply, Reply):
             logged.status = reply.status
-            reply = self._on_its_way(reply)
+            reply = self._troubles.on_its_way(reply)
         return reply
 
     def _in_front(self) -> Reply | None:
         """Give the answer of what stands in front of the service: a restart, a login proxy, a rate limit."""
-        faults, done = self.faults, len(self.deleted)
-        if faults.outage_after is not None and done >= faults.outage_after:
-            self._outage_began = self._now() if self._outage_began is None else self._outage_began
-            if self._now() < self._outage_began + faults.outage_for:
-                return answers.outage(faults.outage_status)
-        if faults.intercept is not None and done >= faults.intercept_after:
+        faults, deleted = self.faults, len(self.deleted)
+        if self._troubles.is_away(deleted):
+            return answers.outage(faults.outage_status)
+        if faults.intercept is not None and deleted >= faults.intercept_after:
             return answers.intercepted(faults.intercept)
         return None if faults.rate_style == "403" else self._over_limit()
 
@@ -338,90 +311,26 @@ class Simulator(ABC):
             case ("502" | "503") as status:
                 return answers.outage(int(status))
 
-    def _on_its_way(self, reply: Reply) -> Reply:
-        """Change an answer as proxies and broken servers do."""
-        faults = self.faults
-        self._answered += 1
-        if faults.strip_version is not None and self._answered >= faults.strip_version:
-            kept = {name: text for name, text in reply.headers.items() if name not in ("X-Version", "X-Env")}
-            reply = replace(reply, headers=kept)
-        if faults.long_headers:
-            reply = reply.plus({"X-Long": "x" * 20 * 1024})
-        if faults.behind_204 and reply.status == 204:
-            # A chunked body without a chunk is what some servers write behind a 204 that must have none.
-            chunk = faults.behind_204 == "chunk"
-            reply = reply.plus({"Transfer-Encoding": "chunked"} if chunk else {})
-            reply = replace(reply, behind=b"0\r\n\r\n" if chunk else b"\x00garbage\r\n\r\n")
-        return reply
-
     def _over_limit(self) -> Reply | None:
-        """Count a request against the rate limit; the refusal, when it is over."""
-        faults = self.faults
-        wait = None if self._window is None else self._window.refuse(self._now())
+        """Count a request against the rate limit; the refusal, if it is over the limit."""
+        wait = self._troubles.over_limit()
         if wait is None:
             return None
         self.refused += 1
-        seconds = str(max(1, math.ceil(wait)))
-        # In whole seconds, as HTTP dates are; one more, because a fraction is cut off both this date and its Retry-After.
-        date = self._store.unix() + faults.clock_skew
-        dates = {"Date": answers.http_date(date), "Retry-After": answers.http_date(date + math.ceil(wait) + 1)}
-        refusal = self._error(429, "too_many_requests", "Rate limit exceeded")
-        match faults.rate_style:
-            case "429":
-                return refusal
-            case "429-retry-after":
-                return refusal.plus({"Retry-After": seconds})
-            case "429-date":
-                return refusal.plus(dates)
-            case "429-reset":
-                return refusal.plus({"x-ratelimit-remaining-requests": "0", "x-ratelimit-reset-requests": seconds})
-            case "403":
-                said = "Sorry, you have reached the knowledge base request rate limit of your subscription."
-                return self._error(403, "forbidden", said)
-            case "529":
-                return self._error(529, "overloaded_error", "Overloaded")
-            case "1015":
-                return answers.cloudflare_1015()
-
-    async def _work(self, *, listing: bool = False) -> Reply | None:
-        """Take the time that real work takes; the error, if it waited too long for its turn."""
-        faults, slots = self.faults, self._slots
-        took = faults.latency + (self._luck.random() * faults.jitter if faults.jitter else 0.0)
-        took += faults.page_latency if listing else 0.0
-        if slots is None:
-            if took:
-                await asyncio.sleep(took)
-            return None
-        self._waiting += 1
-        try:
-            async with asyncio.timeout(faults.slot_timeout):
-                await slots.acquire()
-        except TimeoutError:
-            return self._broken()
-        finally:
-            self._waiting -= 1
-        try:
-            await asyncio.sleep(took * (1 + faults.contention * self._waiting))
-        finally:
-            slots.release()
-        return None
+        date = self._store.unix() + self.faults.clock_skew
+        return answers.over_limit(self.faults.rate_style, wait, date, self._error)
 
     async def _take_time(self, *, write: bool = False, listing: bool = False) -> Reply | None:
         """Take the time of a request that reads or writes; the error that it ends in, if any."""
-        return await self._work(listing=listing)
+        return None if await self._troubles.work(listing=listing) else self._broken()
 
     async def _delete(self, document: str, really: Callable[[], Reply]) -> Reply | Cut:
         """Let a document DELETE meet its mishap, if it has one; else ``really`` deletes the document and words the answer."""
-        faults = self.faults
-        if faults.pause_once is not None and not self._paused_once:
-            self._paused_once = True
+        if self._troubles.pauses():
             self.refused += 1
-            pause = {"Retry-After": str(math.ceil(faults.pause_once))}
+            pause = {"Retry-After": str(math.ceil(self.faults.pause_once or 0))}
             return self._error(429, "too_many_requests", "Too many requests").plus(pause)
-        self._deletes += 1
-        self._attempts[document] += 1
-        number, attempt, chance = self._deletes, self._attempts[document], self._luck.random()
-        mishap = mishap_of(faults, number=number, document=document, attempt=attempt, chance=chance)
+        mishap = self._troubles.mishap(document)
         if (refusal := await self._take_time(write=True)) is not None:
             return refusal
         match mishap:
@@ -467,18 +376,17 @@ class Simulator(ABC):
     def _now(self) -> float:
         return self._ended if self._started is None else asyncio.get_running_loop().time() - self._started
 
-    def _apply(self, faults: Faults) -> None:
-        self._check_faults(faults)
-        limit = faults.rate_limit
-        self._window = (
-            None if limit is None else SlidingWindow(limit, faults.rate_window, count_refused=faults.count_refused)
-        )
-        self._outage_began = None
-        self._paused_once = False
-        self._slots = None if faults.slots is None else asyncio.Semaphore(faults.slots)
-        # SQLAlchemy's pool does not ping: the connection that died with Postgres costs one more 500 after it is back.
-        self._stale = self._stale or (self.faults.postgres_down and not faults.postgres_down)
-        self.faults = faults
+    def _check_room(self, documents: int) -> None:
+        if documents > self.ROOM:
+            message = f"a dataset of this service holds at most {self.ROOM} documents: {documents}"
+            raise ConfigurationError(message, hint="use more datasets")
+
+    def _checked(self, faults: Faults) -> Faults:
+        if faults.rate_style not in self.RATE_STYLES:
+            raise ConfigurationError(
+                f"this service does not refuse a rate so: {faults.rate_style}", hint="use 429 or 529"
+            )
+        return faults
 
 
 def _bring_back(dataset: Dataset, documents: Sequence[Document]) -> None:

@@ -19,7 +19,6 @@ from bulkdel.simulator.answers import HTML, JSON, Ask, Cut, Reply
 from bulkdel.simulator.core import Simulator
 from bulkdel.simulator.dify_shapes import alone, dataset_shape, display_status, dumps, listed
 from bulkdel.simulator.documents import Dataset, Document, one_page
-from bulkdel.simulator.faults import Faults
 
 ACTIONS = ("enable", "disable", "archive", "un_archive")
 
@@ -65,12 +64,6 @@ class DifySimulator(Simulator):
 
     def _new_document_id(self) -> str:
         return self._store.uuid()
-
-    def _check_room(self, documents: int) -> None:
-        pass  # Dify's own limits are the plan's, by millions of vectors
-
-    def _check_faults(self, faults: Faults) -> None:
-        pass
 
     # Words
 
@@ -155,8 +148,7 @@ class DifySimulator(Simulator):
 
     def _refuse(self, ask: Ask) -> Reply | None:
         """Check the database and the key."""
-        if self.faults.postgres_down or self._stale:
-            self._stale = False
+        if self._troubles.database_fails():
             return self._broken()
         scheme, space, token = ask.headers.get("Authorization", "").rstrip().partition(" ")  # as servers strip a header
         if not space:
@@ -185,7 +177,12 @@ class DifySimulator(Simulator):
 
     def _no_dataset(self, ask: Ask, dataset: str) -> Reply:
         share = self.faults.vanished_400
-        if share and ask.method == "DELETE" and dataset in self._store.vanished and self._luck.random() < share:
+        if (
+            share
+            and ask.method == "DELETE"
+            and dataset in self._store.vanished
+            and self._troubles.luck.random() < share
+        ):
             old = self._release < (1, 9)
             return self._error(400, "invalid_param", "Dataset is not exist." if old else "Dataset does not exist.")
         return self._error(404, "not_found", "Dataset not found.")
@@ -196,7 +193,7 @@ class DifySimulator(Simulator):
             await asyncio.sleep(65.0 if write else 16.0)
             if write:
                 return self._broken()
-        return await self._work(listing=listing)
+        return await super()._take_time(write=write, listing=listing)
 
     def _datasets(self, ask: Ask) -> Reply:
         page, limit = _number(ask.query, "page", 1), _number(ask.query, "limit", 20)

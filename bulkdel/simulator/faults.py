@@ -1,4 +1,4 @@
-"""What a simulator is told to do wrong, as one frozen value, and which mishap the next delete meets.
+"""What a simulator does wrong, as one frozen value, and which mishap the next delete meets.
 
 Durations are seconds, shares are 0 to 1, counts are whole documents. Everything is off by default, and every draw is
 seeded, so that the same faults and the same order of requests give the same answers.
@@ -208,8 +208,8 @@ def mishap_of(faults: Faults, *, number: int, document: str, attempt: int, chanc
     script = faults.mishaps_of.get(document, ())
     if attempt <= len(script):
         return script[attempt - 1]
-    if (told := faults.mishaps_at.get(number)) is not None:
-        return told
+    if (scripted := faults.mishaps_at.get(number)) is not None:
+        return scripted
     for mishap, share in faults.shares.items():
         if chance < share:
             return mishap

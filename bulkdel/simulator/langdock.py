@@ -11,14 +11,11 @@ from datetime import UTC, datetime
 from typing import Any, ClassVar
 from urllib.parse import unquote
 
-from bulkdel.errors import ConfigurationError
 from bulkdel.simulator.answers import Ask, Cut, Reply
 from bulkdel.simulator.core import Simulator
 from bulkdel.simulator.documents import Dataset, Document
-from bulkdel.simulator.faults import Faults
+from bulkdel.simulator.faults import RateStyle
 
-FOLDER_FILES = 1000
-"""The most files a folder holds."""
 RESERVED = ("access", "list", "folder", "search", "upload-async")
 """Where the id of a file would be, these are other routes."""
 
@@ -29,6 +26,8 @@ class LangdockSimulator(Simulator):
     READY: ClassVar[str] = "SYNCED"
     PHASES: ClassVar[Sequence[str]] = ("EMBEDDING", "UPLOADING", "UPLOADED", "EXTRACTING")
     FAILED: ClassVar[Sequence[str]] = ("EMBEDDING_FAILED", "EXTRACTION_FAILED", "ACTION_FAILED", "TIMEOUT")
+    ROOM: ClassVar[float] = 1000
+    RATE_STYLES: ClassVar[Sequence[RateStyle]] = ("429", "429-retry-after", "429-date", "429-reset", "529", "1015")
 
     def __init__(self, *, prefix: str = "", **options: Any) -> None:
         self._path = prefix.rstrip("/")
@@ -42,16 +41,6 @@ class LangdockSimulator(Simulator):
 
     def _new_document_id(self) -> str:
         return f"att_{self._store.word(20)}"
-
-    def _check_room(self, documents: int) -> None:
-        if documents > FOLDER_FILES:
-            raise ConfigurationError(
-                f"a Langdock folder holds at most {FOLDER_FILES} files: {documents}", hint="use more folders"
-            )
-
-    def _check_faults(self, faults: Faults) -> None:
-        if faults.rate_style == "403":
-            raise ConfigurationError("Langdock does not say its rate limit as 403", hint="use 429 or 529")
 
     # Words
 
@@ -92,13 +81,13 @@ class LangdockSimulator(Simulator):
         parts = [unquote(part) for part in ask.path.removeprefix(self._path).split("/")[1:]]
         match ask.method, parts:
             case "GET", ["knowledge"]:
-                return self._refuse(ask) or await self._work() or self._folders(ask)
+                return self._refuse(ask) or await self._take_time() or self._folders(ask)
             case "GET", ["knowledge", folder, "list"]:
                 found = self._admit(ask, folder, edit=False)
-                return found if isinstance(found, Reply) else await self._work(listing=True) or self._files(found)
+                return found if isinstance(found, Reply) else await self._take_time(listing=True) or self._files(found)
             case "GET", ["knowledge", folder, file] if file not in RESERVED:
                 found = self._admit(ask, folder, edit=False)
-                return found if isinstance(found, Reply) else await self._work() or self._file(found, file)
+                return found if isinstance(found, Reply) else await self._take_time() or self._file(found, file)
             case "DELETE", ["knowledge", folder, "access"]:
                 self.danger += 1
                 found = self._admit(ask, folder, edit=True)

@@ -1,4 +1,4 @@
-"""Plausible names for simulated documents and datasets, some of them nasty where that is asked for."""
+"""Plausible names for simulated documents and datasets, some of them nasty if that is asked for."""
 
 from __future__ import annotations
 

@@ -7,21 +7,17 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from email import message_from_bytes
-from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
 from bulkdel.simulator import DifySimulator, Simulator
-
-_HERE = Path(__file__).resolve()
-# The contract's own folder beside the checkout; a checkout that is alone has a copy.
-_FOLDERS = (_HERE.parents[2].parent / "shared" / "contracts" / "recorded", _HERE.parent / "recorded")
+from tests.recorded import FOLDER
 
 
 def recorded(version: str) -> list[dict[str, Any]]:
     """Give every recorded row of a release of Dify."""
-    path = next(path for folder in _FOLDERS if (path := folder / f"dify-{version}.jsonl").exists())
-    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
+    lines = (FOLDER / f"dify-{version}.jsonl").read_text(encoding="utf-8").splitlines()
+    return [json.loads(line) for line in lines if line.strip()]
 
 
 @dataclass(frozen=True)

@@ -133,7 +133,7 @@ def test_simulators_that_make_no_sense_are_refused() -> None:
     """So are a public address, a folder over its size, a rate style that the service does not have, too many special documents."""
     with pytest.raises(ConfigurationError, match=r"loopback only .*: 0\.0\.0\.0"):
         DifySimulator(host="0.0.0.0")
-    with pytest.raises(ConfigurationError, match=r"at most 1000 files: 1001"):
+    with pytest.raises(ConfigurationError, match=r"at most 1000 documents: 1001"):
         LangdockSimulator(documents=1001)
     with pytest.raises(ConfigurationError, match=r"403"):
         LangdockSimulator(faults=Faults(rate_style="403"))
@@ -144,7 +144,7 @@ def test_simulators_that_make_no_sense_are_refused() -> None:
     with pytest.raises(ConfigurationError, match=r"three numbers, such as 1\.14\.2: latest"):
         DifySimulator(version="latest")
     simulator = LangdockSimulator(documents=1000)
-    with pytest.raises(ConfigurationError, match=r"at most 1000 files: 1001"):
+    with pytest.raises(ConfigurationError, match=r"at most 1000 documents: 1001"):
         simulator.add_document(simulator.dataset_ids[0])
 
 

@@ -249,7 +249,7 @@ def test_the_lock_ends_by_itself_after_ten_minutes() -> None:
         (Mishap.BILLING, 400, False),
     ],
 )
-def test_mishaps_answer_and_delete_as_told(mishap: Mishap, status: int, deleted: bool) -> None:
+def test_mishaps_of_a_document(mishap: Mishap, status: int, deleted: bool) -> None:
     """Each mishap has its answer, or none, and the document is gone or still there; the next try meets none."""
 
     async def scene(client: Client, dataset: str) -> None:

@@ -152,7 +152,7 @@ def test_headers_can_be_long(make: type[Simulator]) -> None:
 
 
 @pytest.mark.parametrize(("behind", "tail"), [("chunk", b"0\r\n\r\n"), ("garbage", b"\x00garbage\r\n\r\n")])
-def test_bytes_behind_a_204(behind: Any, tail: bytes) -> None:
+def test_bytes_can_follow_a_204(behind: Any, tail: bytes) -> None:
     """They come on the same connection, which stays open, and the document is deleted."""
 
     async def scene(client: Client, dataset: str) -> None:

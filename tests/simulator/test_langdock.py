@@ -184,7 +184,7 @@ def test_a_dedicated_deployment_has_a_prefix() -> None:
     ("mishap", "status", "deleted"),
     [(Mishap.ERROR, 500, False), (Mishap.ERROR_DELETED, 500, True), (Mishap.LOST, 0, True), (Mishap.RESET, 0, False)],
 )
-def test_mishaps_answer_and_delete_as_told(mishap: Mishap, status: int, deleted: bool) -> None:
+def test_mishaps_of_a_file(mishap: Mishap, status: int, deleted: bool) -> None:
     """Each mishap has its answer, or none, and the file is gone or still there."""
 
     async def scene(client: Client, folder: str) -> None:
