@@ -10,13 +10,12 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 from bulkdel import events
-from bulkdel.engine.channels import Channels, Connect
-from bulkdel.engine.engine import LaneOf
 from bulkdel.engine.feeds import from_jobs
+from bulkdel.engine.gates import Connect, Gates
 from bulkdel.engine.job import Job
-from bulkdel.engine.lane import Lane
 from bulkdel.engine.progress import Progress
-from bulkdel.engine.results import Journal
+from bulkdel.engine.session import Workers
+from bulkdel.engine.sink import Journal
 from bulkdel.errors import ConfigurationError
 from bulkdel.limits import MakeLimiter
 from bulkdel.listing import DatasetListing, list_datasets
@@ -48,7 +47,7 @@ class Client:
         the one shared through ``state``
     :param connect: how to reach a provider; for tests and transports of your own
     :param rng: the randomness of backoff and jitter, for runs that must be repeatable; None for one of each provider's own
-    :param lanes: who works off what is to be deleted; for other machines
+    :param workers: who carries out what is to be deleted, such as workers on other machines; None for this process
     :raises ConfigurationError: if two providers have one name, or there is none
     """
 
@@ -62,28 +61,28 @@ class Client:
         limiter: MakeLimiter | None = None,
         connect: Connect | None = None,
         rng: random.Random | None = None,
-        lanes: LaneOf = Lane,
+        workers: Workers | None = None,
     ) -> None:
-        self._channels = Channels(
+        self._gates = Gates(
             providers,
             connect=connect,
             ca_file=ca_file,
             state=None if state is None else Path(state),
             limiter=limiter,
             rng=rng,
-            lanes=lanes,
+            workers=workers,
         )
         self._policy = policy or Policy()
         self._on_event = on_event
 
     async def __aenter__(self) -> Client:
-        await self._channels.__aenter__()
+        await self._gates.__aenter__()
         return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        await self._channels.__aexit__(kind, error, trace)
+        await self._gates.__aexit__(kind, error, trace)
 
     # ------------------------------------------------------------------ calls
 
@@ -119,7 +118,7 @@ class Client:
         options = CallOptions(
             policy or self._policy, on_event or self._on_event, on_plan, confirm, dry_run, on_settled, keep, run
         )
-        return await run_new(self._channels, self._requests(provider, datasets, select), options, "purge")
+        return await run_new(self._gates, self._requests(provider, datasets, select), options, "purge")
 
     async def plan(
         self,
@@ -133,7 +132,7 @@ class Client:
     ) -> Report:
         """List and select, guard, and keep it in a new run file; no request but GET. ``resume`` carries it out."""
         options = CallOptions(policy or self._policy, on_event or self._on_event, on_plan, dry_run=True, run=run)
-        return await run_new(self._channels, self._requests(provider, datasets, select), options, "plan")
+        return await run_new(self._gates, self._requests(provider, datasets, select), options, "plan")
 
     async def delete(
         self,
@@ -163,8 +162,8 @@ class Client:
             policy or self._policy, on_event or self._on_event, on_plan, confirm, dry_run, on_settled, keep, run
         )
         if options.streams:
-            return await run_streamed(self._channels, targets, options)
-        return await run_new(self._channels, (), options, "delete", targets)
+            return await run_streamed(self._gates, targets, options)
+        return await run_new(self._gates, (), options, "delete", targets)
 
     def settle(
         self, targets: Targets, *, policy: Policy | None = None, on_event: events.OnEvent | None = None
@@ -176,7 +175,7 @@ class Client:
         :raises ConfigurationError: if an item of a sequence is no target or names no provider of this client
         """
         if isinstance(targets, Sequence):
-            check_targets(targets, self._channels.providers)
+            check_targets(targets, self._gates.providers)
 
         async def deliver(give: OnSettled) -> Report:
             return await self.delete(targets, policy=policy, on_event=on_event, on_settled=give, keep=False)
@@ -208,7 +207,7 @@ class Client:
         options = CallOptions(
             policy or self._policy, on_event or self._on_event, on_plan, confirm, dry_run, on_settled, keep, run
         )
-        return await run_new(self._channels, requests, options, act, targets, more)
+        return await run_new(self._gates, requests, options, act, targets, more)
 
     async def resume(
         self,
@@ -234,7 +233,7 @@ class Client:
         options = CallOptions(
             policy or self._policy, on_event or self._on_event, on_plan, confirm, on_settled=on_settled
         )
-        return await run_again(self._channels, run, options, own_policy=policy is None, retry_rejected=retry_rejected)
+        return await run_again(self._gates, run, options, own_policy=policy is None, retry_rejected=retry_rejected)
 
     async def settle_jobs(
         self,
@@ -249,7 +248,7 @@ class Client:
         No listing is made and no guard asked: that was done where the plan is.
         """
         names = list(dict.fromkeys(job.target.provider for job in jobs))
-        with self._channels.call(
+        with self._gates.call(
             names, policy or self._policy, on_event=on_event or self._on_event, journal=journal
         ) as call:
             await call.settle([from_jobs([job for job in jobs if job.target.provider == name], name) for name in names])
@@ -258,19 +257,19 @@ class Client:
 
     async def datasets(self, provider: str, *, policy: Policy | None = None) -> DatasetListing:
         """The datasets that the key sees."""
-        self._channels.of(provider)  # raises if there is none
-        with self._channels.call([provider], policy or self._policy, on_event=self._on_event) as call:
+        self._gates.provider(provider)  # raises if there is none
+        with self._gates.call([provider], policy or self._policy, on_event=self._on_event) as call:
             return await list_datasets(call, provider)
 
     # ------------------------------------------------------------------ while they run
 
     def stop(self, reason: str = "interrupted", signal: int | None = None) -> None:
         """Stop every call gracefully: nothing more is sent, what is in flight ends, the rest is not attempted."""
-        self._channels.stop(reason, signal)
+        self._gates.stop(reason, signal)
 
     def progress(self) -> tuple[Progress, ...]:
         """A snapshot of every provider of every call that runs; if none does, the last snapshot of the last one."""
-        return self._channels.progress()
+        return self._gates.progress()
 
     def interrupted_report(self, reason: str, signal: int | None = None, run: str | Path | None = None) -> Report:
         """The account of the last call, which was cancelled: what had not settled by then is not attempted.
@@ -278,7 +277,7 @@ class Client:
         :param reason: why it was cancelled, and what is unknown of it
         :param run: the path of its run file, None for none
         """
-        call = self._channels.last_call
+        call = self._gates.last_call
         account = Account() if call is None else call.account
         if call is not None:
             call.close_account()
@@ -296,7 +295,7 @@ class Client:
         """
         if not datasets:
             raise ConfigurationError("no dataset was given")
-        of = self._channels.of(provider).provider
+        of = self._gates.provider(provider)
         once = dict.fromkeys(checked_dataset(of, dataset) for dataset in datasets)
         return [PurgeRequest(provider, dataset, select or Selection()) for dataset in once]
 

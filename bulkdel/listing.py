@@ -12,7 +12,7 @@ from bulkdel.engine.call import Call
 from bulkdel.engine.questions import Found, GaveUp, ask_datasets, ask_page, ask_preflight
 from bulkdel.model import Dataset, Document, Indexing, PurgeRequest, RunStatus
 from bulkdel.providers.protocol import Next, Page, StopDataset, StopProvider
-from bulkdel.report import PlannedDataset
+from bulkdel.report import Counts, PlannedDataset
 from bulkdel.store import ListedRow, RunFile
 
 MAX_PASSES = 5
@@ -41,13 +41,13 @@ class DatasetListing:
 
 async def preflight(call: Call, provider: str, dataset: str) -> Dataset | Failed | None:
     """Ask what the service knows of the dataset; None if a stop came first."""
-    channel, stop = call.channels[provider], call.stops[provider]
-    if why := channel.provider.invalid(dataset):
+    session = call.sessions[provider]
+    if why := session.gate.provider.invalid(dataset):
         return Failed(why)
     cursor: str | None = None
     seen: set[str] = set()
     while True:
-        found = await ask_preflight(channel, dataset, cursor, stop, call.policy)
+        found = await ask_preflight(session, dataset, cursor)
         match found:
             case Dataset():
                 return Failed(found.refusal) if found.refusal else found
@@ -74,7 +74,7 @@ async def list_documents(
     """
     unique = 0
     total: int | Failed | None = -1
-    starts = cycle(call.channels[provider].provider.listing_starts)
+    starts = cycle(call.sessions[provider].gate.provider.listing_starts)
     for _ in range(MAX_PASSES):
         new = rows = 0
 
@@ -108,7 +108,7 @@ async def list_once(
     Once the first page has said how many documents there are, the others are asked for side by side if the provider knows
     their cursors. Returns how many the service says there are (-1: unsaid), None if a stop came first.
     """
-    of = call.channels[provider].provider
+    of = call.sessions[provider].gate.provider
     asked: set[str | None] = set()
     total = -1
     before: tuple[str, ...] = ()
@@ -144,13 +144,13 @@ async def _ask_pages(
     call: Call, provider: str, dataset: str, cursors: Sequence[str | None]
 ) -> Sequence[Found[Page[Document]]]:
     """Ask for pages side by side; the answers in the order of ``cursors``."""
-    channel, stop = call.channels[provider], call.stops[provider]
+    session = call.sessions[provider]
     found: list[Found[Page[Document]]] = [None] * len(cursors)
     raised: list[Exception] = []
 
     async def ask(place: int, cursor: str | None) -> None:
         try:
-            found[place] = await ask_page(channel, dataset, cursor, stop, call.policy)
+            found[place] = await ask_page(session, dataset, cursor)
         except Exception as error:
             raised.append(error)  # as it is, and not in a group
 
@@ -164,7 +164,7 @@ async def _ask_pages(
 
 async def list_datasets(call: Call, provider: str) -> DatasetListing:
     """The datasets that the key sees: the list read to its end, or why it has none."""
-    channel, stop = call.channels[provider], call.stops[provider]
+    session = call.sessions[provider]
     found: dict[str, Dataset] = {}
 
     def broken_off(status: RunStatus, why: str, hint: str = "") -> DatasetListing:
@@ -173,7 +173,7 @@ async def list_datasets(call: Call, provider: str) -> DatasetListing:
     cursor: str | None = None
     seen: set[str] = set()
     while True:
-        page = await ask_datasets(channel, cursor, stop, call.policy)
+        page = await ask_datasets(session, cursor)
         match page:
             case Page():
                 found.update((dataset.id, dataset) for dataset in page.items)
@@ -186,14 +186,14 @@ async def list_datasets(call: Call, provider: str) -> DatasetListing:
             case StopDataset() | GaveUp():
                 return broken_off("incomplete", page.reason)
             case StopProvider() | None:
-                end = stop.reason
+                end = session.stop.reason
                 return (
                     broken_off("incomplete", "stopped") if end is None else broken_off(end.status, end.reason, end.hint)
                 )
 
 
 class ListingRecorder:
-    """Keeps listed documents in the store, and counts them into the plan and, for the progress, into ``sizes``."""
+    """Keeps listed documents in the store, and counts them into the plan and the account."""
 
     def __init__(
         self,
@@ -201,13 +201,13 @@ class ListingRecorder:
         planned: PlannedDataset,
         store: RunFile,
         indexing: Indexing,
-        sizes: dict[tuple[str, str], int],
+        counts: Counts,
     ) -> None:
         self._request = request
         self._planned = planned
         self._store = store
         self._indexing = indexing
-        self._sizes = sizes
+        self._counts = counts
 
     async def add(self, documents: Sequence[Document]) -> int:
         """Keep the documents that are not known yet; how many those were."""
@@ -216,7 +216,7 @@ class ListingRecorder:
         new = await self._store.add_listed(provider, dataset, rows)
         for row in new:
             self._planned.add(row.document, row.skipped)
-        self._sizes[provider, dataset] = self._planned.listed
+        self._counts.select(len(new), sum(not row.skipped for row in new))
         return len(new)
 
     def _why_skipped(self, document: Document) -> str:

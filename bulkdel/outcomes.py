@@ -8,7 +8,8 @@ from operator import itemgetter
 
 import anyio
 
-from bulkdel.engine.results import Batch
+from bulkdel.engine.log import warn
+from bulkdel.engine.pages import Batch
 from bulkdel.model import Settled
 from bulkdel.report import Report
 
@@ -33,10 +34,7 @@ class OutcomeCollector:
             try:
                 await self._on_settled(list(map(_settled, batch)))
             except Exception as error:
-                import structlog  # with rich behind it, a quarter of what aiohttp takes to import
-
-                log = structlog.get_logger("bulkdel")
-                log.warning("on_settled raised; the run goes on", error=type(error).__name__)
+                warn("on_settled raised; the run goes on", error=type(error).__name__)
 
     def in_order(self) -> list[Settled]:
         """Every settled target, in input order."""

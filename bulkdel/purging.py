@@ -9,8 +9,7 @@ from pathlib import Path
 import anyio
 
 from bulkdel import events
-from bulkdel.engine.call import Call, dataset_status
-from bulkdel.engine.engine import Engine, Feed
+from bulkdel.engine.call import Call, Feed, dataset_status
 from bulkdel.engine.job import Job
 from bulkdel.errors import RunFileError
 from bulkdel.listing import Failed, ListingRecorder, list_documents, preflight
@@ -107,7 +106,7 @@ class Purge:
                     failed.append(error)
                     group.cancel_scope.cancel()
                 except Exception as error:
-                    self._call.bug(request.provider, error)
+                    self._call.sessions[request.provider].bug(error)
                     await self._drop(planned)
 
         async with anyio.create_task_group() as group:
@@ -132,22 +131,24 @@ class Purge:
                         setattr(planned, field.name, getattr(known, field.name))
                 return
             call.phase = "listing"
-            recorder = ListingRecorder(request, planned, store, call.policy.indexing or "wait", call.sizes)
+            recorder = ListingRecorder(
+                request, planned, store, call.policy.indexing or "wait", self._account(planned).counts
+            )
             found = await list_documents(call, provider, dataset, recorder.add)
             if isinstance(found, int):
                 await store.end_listing(provider, dataset, complete=True)
-                self._account(planned).counts.select(planned.listed, planned.selected)
-                call.results.emit(events.Listed(provider, dataset, planned.name, planned.listed, planned.selected))
+                call.sink.emit(events.Listed(provider, dataset, planned.name, planned.listed, planned.selected))
                 return
         if isinstance(found, Failed):
             planned.stopped = sanitize(found.reason)
-            call.results.emit(events.Stopped(provider, dataset, planned.stopped))
+            call.sink.emit(events.Stopped(provider, dataset, planned.stopped))
         await self._drop(planned)
 
     async def _drop(self, planned: PlannedDataset) -> None:
         """The dataset was not listed whole: nothing of it is deleted (S15)."""
         planned.cut = not planned.stopped
         if (planned.provider, planned.dataset) not in self._listed:
+            self._account(planned).counts.select(-planned.listed, -planned.selected)
             planned.listed = planned.selected = planned.archived = planned.indexing = planned.synced = 0
             planned.skipped.clear()
             planned.first.clear()
@@ -164,19 +165,16 @@ class Purge:
     async def _complete_plan(self) -> None:
         """Add how long the deletes will take, and show the plan."""
         call, plan = self._call, self._plan
-        for name, channel in call.channels.items():
-            allowed = channel.pacing.allowed_per_second
+        for name, session in call.sessions.items():
+            allowed = session.gate.limiter.allowed_per_second
             if allowed is not None:
                 selected = sum(planned.selected for planned in plan.datasets if planned.provider == name)
                 plan.seconds = max(plan.seconds or 0.0, selected / allowed)
-            if (learned := channel.learned) is not None:
+            if (learned := session.gate.learned) is not None:
                 plan.learned[name] = (learned.rate, learned.ago_s)
         for planned in plan.datasets:
             self._describe(planned)
-        for (provider, dataset), report in call.account.datasets.items():
-            call.totals[provider] = call.totals.get(provider, 0) + report.counts.selected
-            call.sizes[provider, dataset] = report.counts.selected
-            call.names[provider, dataset] = report.name
+        call.total_known = True
         if self._options.dry_run:
             await self._store.record_estimate(plan.seconds, plan.learned)
         if self._options.on_plan is not None:
@@ -193,7 +191,7 @@ class Purge:
         """Ask whether to delete, and write down that the user agreed; how the run ends if not."""
         call = self._call
         if self._options.confirm is not None:
-            if all(stop.reason is not None for stop in call.stops.values()):
+            if all(session.stop.reason is not None for session in call.sessions.values()):
                 # Nothing will be sent, so there is nothing to agree to, and the run must not count as begun.
                 return RunEnd()
             if self._plan.selected:
@@ -223,37 +221,38 @@ class Purge:
             if planned.out_of_reach:
                 # What an earlier session listed of it stays for a later one.
                 self._account(planned).counts.leave_rest()
-        await call.settle([self._feed(name) for name in call.channels])
-        lanes = call.engine.lanes if call.engine is not None else {}
+        await call.settle([self._feed(name) for name in call.sessions])
         for planned in self._plan.datasets:
             report = self._account(planned)
-            if planned.provider in lanes and not planned.stopped:
-                planned.stopped = lanes[planned.provider].stopped_datasets.get(planned.dataset, "")
+            if not planned.stopped:
+                planned.stopped = call.sessions[planned.provider].stopped_datasets.get(planned.dataset, "")
                 self._describe(planned)
             if report.status == "complete":
-                report.status = dataset_status(report.counts, call.stops[planned.provider].reason, planned.stopped)
+                report.status = dataset_status(
+                    report.counts, call.sessions[planned.provider].stop.reason, planned.stopped
+                )
 
     def _feed(self, name: str) -> Feed:
-        """A provider's selected documents, from the store to its lane."""
-        provider, policy = self._call.channels[name].provider, self._call.policy
+        """A provider's selected documents, from the store to its session."""
+        provider, policy = self._call.sessions[name].gate.provider, self._call.policy
         mine = [planned for planned in self._plan.datasets if planned.provider == name]
         out_of_reach = {planned.dataset for planned in mine if planned.out_of_reach}
 
-        async def feed(engine: Engine) -> None:
-            lane = engine.lanes[name]
-            lane.sizes.update((planned.dataset, planned.listed) for planned in mine if not planned.explicit)
+        async def feed(call: Call) -> None:
+            session = call.sessions[name]
+            session.sizes.update((planned.dataset, planned.listed) for planned in mine if not planned.explicit)
             for planned in mine:
                 if planned.explicit and planned.stopped:
-                    lane.stop_dataset(planned.dataset, planned.stopped)
+                    session.stop_dataset(planned.dataset, planned.stopped)
             async for page in self._store.pages(name):
                 if out_of_reach:
                     page = [work for work in page if work.target.dataset not in out_of_reach]
                 try:
                     jobs = [make_job(work, provider, policy) for work in page]
                 except Exception as error:
-                    lane.bug(error)  # what is offered after that settles as not attempted
+                    session.bug(error)  # what is added after that settles as not attempted
                     jobs = [Job(work.row, work.target, also=list(work.also) or None) for work in page]
-                await lane.offer(jobs)
+                await session.add(jobs)
 
         return feed
 
@@ -270,10 +269,10 @@ class Purge:
                 try:
                     found = await verify(call, report.provider, report.dataset, self._store)
                 except RunFileError as error:
-                    call.results.lose_journal(error)
+                    call.sink.lose_journal(error)
                     found = Failed(str(error))
                 except Exception as error:
-                    call.bug(report.provider, error)
+                    call.sessions[report.provider].bug(error)
                     found = None
             self._add_verified(report, found)
 
@@ -283,17 +282,17 @@ class Purge:
                 if report.status != "stopped" and not planned.explicit and not planned.cut:
                     group.start_soon(one, report)
         for planned in self._plan.datasets:
-            if not call.results.journal_lost:
+            if not call.sink.journal_lost:
                 try:
                     await self._store.end_dataset(self._account(planned))
                 except RunFileError as error:
-                    call.results.lose_journal(error)
+                    call.sink.lose_journal(error)
 
     def _add_verified(self, report: DatasetReport, found: Verified | Failed | None) -> None:
         """Write what the verification found into the dataset's account."""
         match found:
             case None:
-                stop = self._call.stops[report.provider].reason
+                stop = self._call.sessions[report.provider].stop.reason
                 if report.status == "complete":
                     report.status = stop.status if stop is not None else "incomplete"
                 report.reason = report.reason or "not verified: the run ended before it was listed again"
@@ -309,7 +308,7 @@ class Purge:
                     report.status = "incomplete"
                     still = pluralize(found.still_there_count, "document")
                     report.reason = f"still listed, though the service called them deleted: {still}"
-                self._call.results.emit(
+                self._call.sink.emit(
                     events.Verified(
                         report.provider, report.dataset, found.remaining, found.new_count, found.skipped, report.name
                     )
@@ -322,7 +321,7 @@ class Purge:
 
     def _describe(self, planned: PlannedDataset) -> None:
         """Write into the dataset's account what the plan says of it, apart from counts."""
-        report, stop = self._account(planned), self._call.stops[planned.provider].reason
+        report, stop = self._account(planned), self._call.sessions[planned.provider].stop.reason
         report.name = planned.name or report.name
         report.skipped_reasons = dict(planned.skipped)
         report.status, report.reason = "complete", ""
@@ -359,7 +358,7 @@ def make_job(work: ClaimedRow, provider: Provider, policy: Policy) -> Job:
     elif document.indexing and indexing == "skip":
         job.ending, job.reason = "stuck_indexing", "left alone, because indexing is 'skip': still being indexed"
     elif document.indexing and indexing == "wait":
-        job.held = True
+        job.awaiting_indexing = True
     return job
 
 

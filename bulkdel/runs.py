@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 import anyio.to_thread
 
 from bulkdel.engine.call import Call
-from bulkdel.engine.channels import Channels
-from bulkdel.engine.results import Journal
+from bulkdel.engine.gates import Gates
+from bulkdel.engine.sink import Journal
 from bulkdel.errors import ConfigurationError, RunFileError, TargetsError
 from bulkdel.model import PurgeRequest, Selection
 from bulkdel.outcomes import OutcomeCollector
@@ -27,14 +27,14 @@ if TYPE_CHECKING:
 # Run files are imported if one is used: SQLite and what stands on it cost a tenth of what aiohttp does.
 
 
-async def run_streamed(channels: Channels, targets: Targets, options: CallOptions) -> Report:
+async def run_streamed(gates: Gates, targets: Targets, options: CallOptions) -> Report:
     """Settle explicit targets as they are read, without keeping them.
 
     :raises ConfigurationError: if a target of a sequence is no target or names no provider; nothing was sent
     :raises TargetsError: if the iterable itself raised; ``report`` has what was settled before
     """
     collector = OutcomeCollector(options.on_settled, keep=options.keep)
-    with _call(channels, channels.providers, options, collector) as call:
+    with _call(gates, gates.providers, options, collector) as call:
         failed: Exception | None = None
         try:
             await stream_targets(call, targets)
@@ -51,7 +51,7 @@ async def run_streamed(channels: Channels, targets: Targets, options: CallOption
 
 
 async def run_new(
-    channels: Channels,
+    gates: Gates,
     requests: Sequence[PurgeRequest],
     options: CallOptions,
     act: Act,
@@ -63,14 +63,14 @@ async def run_new(
     :raises ConfigurationError: if a dataset is to be emptied twice, or emptied and deleted from by name
     :raises RunFileError: if the run file cannot be made; nothing was sent
     """
-    requests = _checked_requests(channels, requests)
+    requests = _checked_requests(gates, requests)
     used = {request.provider for request in requests}
-    names = [name for name in channels.providers if name in used or targets is not None]
+    names = [name for name in gates.providers if name in used or targets is not None]
     from bulkdel.store import AskedDataset, ProviderHeader, RunFile, RunHeader
 
     header = RunHeader(
         act="plan" if options.dry_run else act,  # a plan is a run that was listed and not begun
-        providers=tuple(ProviderHeader.of(channels.providers[name]) for name in names),
+        providers=tuple(ProviderHeader.of(gates.providers[name]) for name in names),
         version=_version(),
         policy=options.policy,
         selection=requests[0].select if requests else Selection(),
@@ -79,11 +79,11 @@ async def run_new(
         more=more or {},
     )
     async with await RunFile.create(options.run, header) as file:
-        return await _run_on_file(channels, file, names, requests, options, targets=targets)
+        return await _run_on_file(gates, file, names, requests, options, targets=targets)
 
 
 async def run_again(
-    channels: Channels, path: str | Path, options: CallOptions, *, own_policy: bool, retry_rejected: bool
+    gates: Gates, path: str | Path, options: CallOptions, *, own_policy: bool, retry_rejected: bool
 ) -> Report:
     """Carry out the plan at ``path``, or go on with the run; ``own_policy``: with the policy that it has.
 
@@ -93,24 +93,24 @@ async def run_again(
     from bulkdel.store import RunFile
     from bulkdel.store.resume import read_resume_state
 
-    channels.check_open()
-    state = await anyio.to_thread.run_sync(read_resume_state, path, channels.providers)
+    gates.check_open()
+    state = await anyio.to_thread.run_sync(read_resume_state, path, gates.providers)
     async with await RunFile.open(path, version=_version()) as file:
         if retry_rejected:
             await file.retry_rejected()
-            state = await anyio.to_thread.run_sync(read_resume_state, path, channels.providers)
+            state = await anyio.to_thread.run_sync(read_resume_state, path, gates.providers)
         if own_policy:
             options = replace(options, policy=state.header.policy)
         if state.agreed:
             options = replace(options, confirm=None)
         names = [provider.name for provider in state.header.providers]
         return await _run_on_file(
-            channels, file, names, state.requests, options, listed=state.listed, account=state.account
+            gates, file, names, state.requests, options, listed=state.listed, account=state.account
         )
 
 
 async def _run_on_file(
-    channels: Channels,
+    gates: Gates,
     file: RunFile,
     names: Sequence[str],
     requests: Sequence[PurgeRequest],
@@ -124,7 +124,7 @@ async def _run_on_file(
     from bulkdel.store.recorded import RecordedSettled
 
     collector = OutcomeCollector(options.on_settled, keep=options.keep and file.path is None)
-    with _call(channels, names, options, collector, journal=file, account=account) as call:
+    with _call(gates, names, options, collector, journal=file, account=account) as call:
         end = await Purge(call, file, requests, options, listed=listed).run(targets)
         if file.path is None:
             report = make_report(call.account, end, settled=collector.in_order())
@@ -132,10 +132,10 @@ async def _run_on_file(
             report = make_report(call.account, end, settled=RecordedSettled(file.path), run=str(file.path))
         try:
             await file.record_costs(call.account.providers)
-            for name, timeline in call.timelines.items():
-                await file.add_samples(name, timeline.all())
+            for name, samples in call.time.samples().items():
+                await file.add_samples(name, samples)
             # The session ends as the run does: it may have done all of its own, and an earlier one have rejected something.
-            clean = not (call.results.journal_lost or call.results.adrift)
+            clean = not (call.sink.journal_lost or call.sink.remote_outcome_unknown)
             await file.close(report.status, report.exit_status, reason=report.reason, clean=clean)
         except RunFileError as error:
             with suppress(RunFileError):
@@ -156,12 +156,12 @@ def checked_dataset(provider: Provider, dataset: object) -> str:
     return provider.canonical(dataset)
 
 
-def _checked_requests(channels: Channels, requests: Sequence[PurgeRequest]) -> list[PurgeRequest]:
+def _checked_requests(gates: Gates, requests: Sequence[PurgeRequest]) -> list[PurgeRequest]:
     """The requests, each dataset in the spelling of its service."""
-    channels.check_open()
+    gates.check_open()
     checked: dict[tuple[str, str], PurgeRequest] = {}
     for request in requests:
-        provider = channels.of(request.provider).provider  # raises if there is none
+        provider = gates.provider(request.provider)  # raises if there is none
         dataset = checked_dataset(provider, request.dataset)
         checked[request.provider, dataset] = replace(request, dataset=dataset)
     if len(checked) < len(requests):
@@ -170,7 +170,7 @@ def _checked_requests(channels: Channels, requests: Sequence[PurgeRequest]) -> l
 
 
 def _call(
-    channels: Channels,
+    gates: Gates,
     names: Iterable[str],
     options: CallOptions,
     collector: OutcomeCollector,
@@ -179,7 +179,7 @@ def _call(
     account: Account | None = None,
 ) -> AbstractContextManager[Call]:
     consumer = collector.take if collector.wanted else None
-    return channels.call(
+    return gates.call(
         names, options.policy, on_event=options.on_event, journal=journal, consumer=consumer, account=account
     )
 

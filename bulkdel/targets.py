@@ -9,7 +9,6 @@ from operator import itemgetter
 from typing import Any
 
 from bulkdel.engine.call import Call, dataset_status
-from bulkdel.engine.engine import all_of
 from bulkdel.engine.feeds import from_iterable, from_sequence
 from bulkdel.errors import ConfigurationError, RunFileError
 from bulkdel.listing import Failed, list_documents
@@ -57,8 +56,8 @@ async def stream_targets(call: Call, targets: Targets) -> None:
     :raises Exception: what the iterable itself raised, after everything that it had given was settled
     """
     if isinstance(targets, Sequence):
-        check_targets(targets, call.channels)
-        call.totals |= Counter(target.provider for target in targets)
+        check_targets(targets, call.sessions)
+        call.total_known = True
         feeds = from_sequence(targets)
     else:
         feeds = [from_iterable(targets)]
@@ -70,11 +69,10 @@ async def stream_targets(call: Call, targets: Targets) -> None:
 
 def end_streamed(call: Call) -> None:
     """Say of each dataset how it came out; it is not listed again."""
-    lanes = call.engine.lanes if call.engine is not None else {}
     for (provider, dataset), report in call.account.datasets.items():
-        stop = call.stops[provider].reason if provider in call.stops else None
-        report.reason = lanes[provider].stopped_datasets.get(dataset, "") if provider in lanes else ""
-        report.status = dataset_status(report.counts, stop, report.reason)
+        session = call.sessions.get(provider)
+        report.reason = "" if session is None else session.stopped_datasets.get(dataset, "")
+        report.status = dataset_status(report.counts, None if session is None else session.stop.reason, report.reason)
     call.phase = "done"
 
 
@@ -88,10 +86,10 @@ async def take_targets(
     :raises ConfigurationError: if one is no target, names a provider that is not the call's, or is in such a dataset
     """
     planned: dict[tuple[str, str], PlannedDataset] = {}
-    checks = {name: channel.provider.invalid for name, channel in call.channels.items()}
+    checks = {name: session.gate.provider.invalid for name, session in call.sessions.items()}
     first = 1
     async for page in _pages(call, targets):
-        check_targets(page, call.channels, first)
+        check_targets(page, call.sessions, first)
         if emptied:
             _check_apart(emptied, page, first)
         first += len(page)
@@ -113,7 +111,7 @@ async def take_targets(
                 of.first_invalid = of.first_invalid or f"{target.document} ({why})"
                 invalid.append((n, why))
         await store.add_targets(page, invalid)
-    await store.end_targets(complete=not call.results.unread)
+    await store.end_targets(complete=not call.account.input_truncated)
     for of in planned.values():
         call.account.dataset(of.provider, of.dataset).counts.select(of.listed, of.selected)
     return list(planned.values())
@@ -135,7 +133,7 @@ async def _pages(call: Call, targets: Targets) -> AsyncIterator[list[Target]]:
         while page := list(islice(iterator, PAGE)):
             yield page
         return
-    source, halt = aiter(targets), all_of(call.stops)
+    source = aiter(targets)
     page = []
 
     async def fill() -> None:
@@ -145,13 +143,13 @@ async def _pages(call: Call, targets: Targets) -> AsyncIterator[list[Target]]:
                 return
 
     while True:
-        finished = await halt.unless(fill)
+        finished = await call.run_until_stopped(fill)
         last = len(page) < PAGE
         if page:
             yield page
             page = []
         if not finished:
-            call.results.unread = True
+            call.account.input_truncated = True
             close: Any = getattr(source, "aclose", None)
             if close is not None:
                 await close()
@@ -168,11 +166,11 @@ async def look_up_targets(call: Call, plan: Plan, store: RunFile) -> None:
             except RunFileError:
                 raise
             except Exception as error:
-                call.bug(planned.provider, error)
+                call.sessions[planned.provider].bug(error)
 
 
 async def _look_up(call: Call, planned: PlannedDataset, store: RunFile) -> None:
-    if call.channels[planned.provider].provider.invalid(planned.dataset):
+    if call.sessions[planned.provider].gate.provider.invalid(planned.dataset):
         return  # its targets settle as invalid_id on their way in
     seen: set[str] = set()
 

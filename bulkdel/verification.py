@@ -37,7 +37,7 @@ async def verify(call: Call, provider: str, dataset: str, store: RunFile) -> Ver
 
     None if a stop came first.
     """
-    stop = call.stops[provider]
+    stop = call.sessions[provider].stop
     found, seen = Verified(), set[str]()
     total: int | Failed | None = -1
     for look in range(LOOKS):

@@ -17,9 +17,6 @@ MAY = (
     ("bulkdel/runs.py", "_version"),
     ("bulkdel/store/recorded.py", "__iter__"),  # a report's settled targets are read when its reader asks for them
     ("bulkdel/store/recorded.py", "__len__"),
-    ("bulkdel/engine/results.py", "emit"),  # the logger is imported where something went wrong, once
-    ("bulkdel/engine/results.py", "bug"),
-    ("bulkdel/outcomes.py", "take"),
     ("bulkdel/limits/learned.py", "recall"),  # one small file, once a client
     ("bulkdel/limits/learned.py", "note"),  # and once for each rate that was learned
     ("bulkdel/limits/learned.py", "remember"),
@@ -32,7 +29,7 @@ MAY = (
     ("tests/engine/test_recorded.py", "main"),  # what a test reads for itself
     ("tests/engine/test_review.py", "main"),
     ("tests/engine/test_state.py", "main"),
-    ("bulkdel/cli/output.py", "take"),  # the command's own lines: who cannot be written to is not to be outrun
+    ("bulkdel/cli/output.py", "add"),  # the command's own lines: who cannot be written to is not to be outrun
     # What measures the tests, in whatever code it happens to be: raised in a callback of the loop, the error was logged, a result
     # never came, and the test waited for ever.
     ("coverage/collector.py", "lock_data"),

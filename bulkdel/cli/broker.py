@@ -53,7 +53,7 @@ class RemoteWorkers:
             patience_s=patience_s,
             retries=self.retries,
         ) as submitter:
-            yield {"lanes": submitter.lane, "limiter": redis_limiter(redis_url(self.url), patience=patience_s)}
+            yield {"workers": submitter, "limiter": redis_limiter(redis_url(self.url), patience=patience_s)}
 
 
 def begin(

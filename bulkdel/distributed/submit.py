@@ -21,12 +21,11 @@ from bulkdel.distributed.app import create_app, redis_url, submit
 from bulkdel.distributed.board import Board, Gone, Heard, Row
 from bulkdel.distributed.lane import Out, RemoteLane
 from bulkdel.distributed.shard import KeyPlace, Service, Shard
-from bulkdel.engine.channel import Channel
 from bulkdel.engine.job import Job
-from bulkdel.engine.results import Results
-from bulkdel.engine.stop import Stop, StopReason
+from bulkdel.engine.session import ProviderSession
+from bulkdel.engine.stop import StopReason
 from bulkdel.errors import ConfigurationError
-from bulkdel.model import FULFILLED, Policy
+from bulkdel.model import FULFILLED
 
 T = TypeVar("T")
 
@@ -153,20 +152,20 @@ class Submitter:
 
     # ------------------------------------------------------------------ what the lanes ask for
 
-    def lane(self, channel: Channel, stop: Stop, policy: Policy, results: Results) -> RemoteLane:
-        """Makes the lane of one provider: for ``Client(lanes=…)``."""
-        return RemoteLane(channel, stop, policy, results, submitter=self)
+    async def run(self, session: ProviderSession) -> None:
+        """Carry out the jobs of one provider: for ``Client(workers=…)``."""
+        await RemoteLane(session, self).run()
 
     def join(self, lane: RemoteLane) -> None:
-        self._lanes[lane.provider.name] = lane
+        self._lanes[lane.session.name] = lane
 
     def part(self, lane: RemoteLane) -> None:
         """The lane has come to its end; what it still has out is nobody's here."""
         for id in list(lane.out):
             self._out.pop(id, None)
-            lane.results.adrift = True
+            lane.session.sink.remote_outcome_unknown = True
         lane.out.clear()
-        lane.channel.elsewhere = 0
+        lane.session.remote.in_flight = 0
 
     def knows(self, lane: RemoteLane, job: Job) -> bool:
         """Whether a document has its ending already, or is in a shard that an earlier submitter queued."""
@@ -198,7 +197,7 @@ class Submitter:
 
     async def recall(self, lane: RemoteLane) -> None:
         """Have nothing more leave; what nobody has begun is over now."""
-        back = await self._patiently(lambda: self._board.recall(lane.provider.name))
+        back = await self._patiently(lambda: self._board.recall(lane.session.name))
         for id in back or ():
             out = lane.out.get(id)
             if out is not None:
@@ -207,10 +206,10 @@ class Submitter:
 
     async def _queue(self, out: Out, *, new: bool, begun: int = 0) -> None:
         lane = out.lane
-        provider = lane.provider
+        provider = lane.session.gate.provider
         items = tuple(lane.item(job) for job in out.jobs.values())
         service = Service.of(provider, self._keys[provider.name])
-        shard = Shard(self.job, out.id, service, lane.policy, items)
+        shard = Shard(self.job, out.id, service, lane.session.policy, items)
 
         if new:
             # On the board first: a worker takes only what is there, and a submitter that comes later finds it.
@@ -227,7 +226,7 @@ class Submitter:
         except Exception as error:  # a bug: whoever waits for endings would wait for ever
             self.down = True
             for lane in self._lanes.values():
-                lane.bug(error)
+                lane.session.bug(error)
                 lane.stir()
 
     async def _listen_on(self) -> None:
@@ -283,7 +282,7 @@ class Submitter:
             out = self._out.get(id)
             if out is None or out.word == word:
                 continue
-            if out.lane.stop.reason is not None or not out.jobs:
+            if out.lane.session.stop.reason is not None or not out.jobs:
                 del self._out[id]
                 out.lane.lost(out)
                 continue
@@ -323,7 +322,7 @@ class Submitter:
 
     def _stop_all(self, reason: StopReason) -> None:
         for lane in self._lanes.values():
-            lane.stop.set(reason)
+            lane.session.stop.set(reason)
             lane.stir()
 
 

@@ -1,4 +1,4 @@
-"""The questions that purges and watches ask a provider, each until there is an answer of use."""
+"""The questions that purges and polling ask a provider, each until there is an answer of use."""
 
 from __future__ import annotations
 
@@ -7,13 +7,11 @@ from dataclasses import dataclass
 from typing import TypeAlias, TypeVar
 
 from bulkdel.backoff import full_jitter
-from bulkdel.engine.channel import Channel
-from bulkdel.engine.stop import Stop
-from bulkdel.model import Dataset, Document, Policy, Target
+from bulkdel.engine.session import ProviderSession
+from bulkdel.model import Dataset, Document, Target
 from bulkdel.providers.protocol import (
     Failure,
     Gone,
-    Lost,
     Next,
     Page,
     Pause,
@@ -36,81 +34,86 @@ class GaveUp:
 
 
 Found: TypeAlias = T | StopDataset | StopProvider | GaveUp | None
-"""What was asked for; or why there will be none; or None where a stop came first."""
+"""What was asked for; or why there will be none; or None if a stop came first."""
 
 
-async def ask_preflight(
-    channel: Channel, dataset: str, cursor: str | None, stop: Stop, policy: Policy
-) -> Found[Dataset | Next]:
+async def ask_preflight(session: ProviderSession, dataset: str, cursor: str | None) -> Found[Dataset | Next]:
     """What the service knows of a dataset, or where to ask on."""
+    provider = session.gate.provider
 
     def read(reply: Reply) -> Dataset | Next | Failure:
-        return channel.provider.read_preflight(dataset, cursor, reply)
+        return provider.read_preflight(dataset, cursor, reply)
 
-    return await _ask(channel, channel.provider.preflight(dataset, cursor), read, stop, policy)
+    return await _ask(session, provider.preflight(dataset, cursor), read)
 
 
-async def ask_page(
-    channel: Channel, dataset: str, cursor: str | None, stop: Stop, policy: Policy
-) -> Found[Page[Document]]:
+async def ask_page(session: ProviderSession, dataset: str, cursor: str | None) -> Found[Page[Document]]:
     """One page of a dataset's documents."""
+    provider = session.gate.provider
 
     def read(reply: Reply) -> Page[Document] | Failure:
-        return channel.provider.read_listing(dataset, cursor, reply)
+        return provider.read_listing(dataset, cursor, reply)
 
-    return await _ask(channel, channel.provider.listing(dataset, cursor), read, stop, policy)
+    return await _ask(session, provider.listing(dataset, cursor), read)
 
 
-async def ask_document(channel: Channel, target: Target, stop: Stop, policy: Policy) -> Found[Document | Gone]:
+async def ask_document(session: ProviderSession, target: Target) -> Found[Document | Gone]:
     """One document's state."""
+    provider = session.gate.provider
 
     def read(reply: Reply) -> Document | Gone | Failure:
-        return channel.provider.read_document(target, reply)
+        return provider.read_document(target, reply)
 
-    return await _ask(channel, channel.provider.document(target), read, stop, policy)
+    return await _ask(session, provider.document(target), read)
 
 
-async def ask_datasets(channel: Channel, cursor: str | None, stop: Stop, policy: Policy) -> Found[Page[Dataset]]:
+async def ask_datasets(session: ProviderSession, cursor: str | None) -> Found[Page[Dataset]]:
     """One page of the datasets that the key sees."""
+    provider = session.gate.provider
 
     def read(reply: Reply) -> Page[Dataset] | Failure:
-        return channel.provider.read_datasets(cursor, reply)
+        return provider.read_datasets(cursor, reply)
 
-    return await _ask(channel, channel.provider.datasets(cursor), read, stop, policy)
+    return await _ask(session, provider.datasets(cursor), read)
 
 
-async def _ask(
-    channel: Channel, request: Request, read: Callable[[Reply], T | Failure], stop: Stop, policy: Policy
-) -> Found[T]:
+async def probe(session: ProviderSession, dataset: str) -> bool:
+    """Ask once whether the service is well again, which deletes nothing; False if a stop came first."""
+    gate = session.gate
+    exchange = await gate.send(gate.provider.preflight(dataset, None), session)
+    if exchange is None:
+        return False
+    found = gate.provider.read_preflight(dataset, None, exchange.reply)
+    match found:
+        case Requeue(cause="trouble") | Pause() | StopProvider():
+            gate.observe(exchange, found, session.policy)
+        case _:
+            # No success of the breaker's: only a document that is answered well closes it.
+            gate.recovered()
+    return True
+
+
+async def _ask(session: ProviderSession, request: Request, read: Callable[[Reply], T | Failure]) -> Found[T]:
     """Ask until there is an answer of use."""
+    gate, stop, policy = session.gate, session.stop, session.policy
     spent = 0
     while True:
-        exchange = await channel.ask(request, stop, policy)
+        exchange = await gate.send(request, session)
         if exchange is None:
             return None
+        session.question_s += exchange.took_s
         found = read(exchange.reply)
+        gate.observe(exchange, found, policy)
         match found:
             case Requeue():
-                if found.cause == "trouble":
-                    channel.trouble(found.reason, exchange)
-                else:
-                    channel.alive(exchange)
-                # What never left costs nothing; the breaker ends it where nothing leaves for long.
-                spent += not (isinstance(exchange.reply, Lost) and not exchange.reply.sent)
+                # What never left costs nothing; the breaker ends it if nothing leaves for long.
+                spent += exchange.sent
                 if spent >= policy.attempts:
                     return GaveUp(f"gave up after {many(spent, 'attempt')}: {found.reason}")
-                wait = full_jitter(max(spent, 1), policy.backoff, policy.backoff_cap, channel.random.random())
+                wait = full_jitter(max(spent, 1), policy.backoff, policy.backoff_cap, gate.random.random())
                 if not await stop.sleep(max(min(found.after or 0.0, policy.max_pause), wait)):
-                    stopped = channel.stopped
-                    return None if stopped is None else StopProvider(stopped.reason, stopped.hint)
+                    return None if gate.stopped is None else StopProvider(gate.stopped.reason, gate.stopped.hint)
             case Pause():
-                channel.pause(found, exchange, policy)
-            case StopProvider():
-                channel.stop(found)
-                return found
-            case StopDataset():
-                channel.alive(exchange)
-                return found
+                pass
             case _:
-                channel.alive(exchange)
                 return found

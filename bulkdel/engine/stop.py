@@ -1,4 +1,4 @@
-"""A graceful stop: whoever waits is let go, whoever is in flight ends."""
+"""A graceful stop: every wait ends, every request in flight is answered first."""
 
 from __future__ import annotations
 
@@ -20,16 +20,16 @@ class StopReason:
 
 
 class Stop:
-    """One provider's part of one call: once set, no wait goes on and no request leaves; set once, by the first reason.
+    """Ends one provider's part of one call: set once, by the first reason; then no wait goes on and no request leaves.
 
-    A request in flight is not touched: only the waits that go through ``unless`` are let go.
+    A request in flight is not touched: only waits that go through ``run_until_stopped`` are cancelled.
     """
 
-    __slots__ = ("_listeners", "_scopes", "asleep", "reason")
+    __slots__ = ("_listeners", "_scopes", "reason", "sleeping")
 
     def __init__(self) -> None:
         self.reason: StopReason | None = None
-        self.asleep = 0  # waits of ``sleep`` that go on: questions that are to be asked again
+        self.sleeping = 0  # calls of ``sleep`` that have not returned: questions that are to be asked again
         self._scopes: set[anyio.CancelScope] = set()
         self._listeners: list[Callable[[], None]] = []
 
@@ -43,13 +43,13 @@ class Stop:
             listener()
 
     def listen(self, listener: Callable[[], None]) -> None:
-        """Call ``listener`` when the stop is set; at once where it is set already."""
+        """Call ``listener`` when the stop is set; at once if it is set already."""
         self._listeners.append(listener)
         if self.reason is not None:
             listener()
 
-    async def unless(self, wait: Callable[[], Awaitable[object]]) -> bool:
-        """Wait, and say whether the wait came to its end with no stop set."""
+    async def run_until_stopped(self, wait: Callable[[], Awaitable[object]]) -> bool:
+        """Wait; return whether the wait came to its end with no stop set."""
         if self.reason is not None:
             return False
         with anyio.CancelScope() as scope:
@@ -62,9 +62,23 @@ class Stop:
         return self.reason is None
 
     async def sleep(self, seconds: float) -> bool:
-        """Sleep, and say whether it was to the end."""
-        self.asleep += 1
+        """Sleep; return whether it was to the end."""
+        self.sleeping += 1
         try:
-            return await self.unless(lambda: anyio.sleep(seconds))
+            return await self.run_until_stopped(lambda: anyio.sleep(seconds))
         finally:
-            self.asleep -= 1
+            self.sleeping -= 1
+
+
+def all_of(stops: list[Stop]) -> Stop:
+    """A stop that is set as soon as every one of ``stops`` is: more targets are waited for until then."""
+    whole = Stop()
+
+    def one_stopped() -> None:
+        reasons = [stop.reason for stop in stops]
+        if reasons[0] is not None and None not in reasons:
+            whole.set(reasons[0])
+
+    for stop in stops:
+        stop.listen(one_stopped)
+    return whole

@@ -1,4 +1,4 @@
-"""What a provider did, second by second: where the time went, how fast it was, and why it waited."""
+"""What a provider did, second by second: where the time went, how fast it was, and what it waited for."""
 
 from __future__ import annotations
 
@@ -10,18 +10,16 @@ from statistics import quantiles
 MOST = 600
 """Samples kept of a provider: one for each pixel of a plot. A longer run keeps coarser ones, not more of them."""
 
-TICK_S = 1.0
-"""Seconds from one look to the next; a run of seconds has few samples, a run of hours has merged ones."""
-
 
 @dataclass(frozen=True, slots=True)
 class Sample:
     """A stretch of a provider's time.
 
-    ``at`` is seconds since the call began, ``span_s`` how long the stretch is. ``settled`` and ``requests`` are counts in it,
-    ``p50_s`` and ``p95_s`` how long answers took in it (None without one). ``in_flight`` is the most at once, ``concurrency``
-    is as it ended, ``rate`` what pacing aimed at per second then (None: no known limit). ``waited`` has seconds by cause and adds up to
-    ``span_s``; the cause ``client`` is time in which nothing outside held it back, ``done`` such in which another provider went on.
+    ``at`` is seconds since the call began, ``span_s`` how long the stretch is. ``settled``, ``requests`` and ``requeued`` are
+    counts in it, ``p50_s`` and ``p95_s`` how long answers took in it (None without one). ``in_flight`` is the most at once,
+    ``concurrency`` is as it ended, ``rate`` what pacing aimed at per second then (None: no known limit). ``waited`` has seconds
+    by cause and adds up to ``span_s``; the cause ``client`` is time in which nothing outside held it back, ``done`` such in which
+    another provider went on.
     """
 
     at: float
@@ -71,17 +69,15 @@ def percentiles(latencies: Sequence[float]) -> tuple[float | None, float | None]
 
 
 class Timeline:
-    """At most ``MOST`` samples: when there are more, neighbours are merged and each stretch gets twice as long."""
+    """At most ``MOST`` samples: if there are more, neighbours are merged and each stretch gets twice as long."""
 
     def __init__(self) -> None:
         self.samples: list[Sample] = []
         self._every = 1  # looks that make one sample
         self._pending: Sample | None = None
         self._looks = 0
-        self._waited: Counter[str] = Counter()
 
     def add(self, sample: Sample) -> None:
-        self._waited.update(sample.waited)
         self._pending = sample if self._pending is None else merge(self._pending, sample)
         self._looks += 1
         if self._looks < self._every:
@@ -96,7 +92,3 @@ class Timeline:
     def all(self) -> list[Sample]:
         """Every sample so far, the unfinished last one included."""
         return self.samples if self._pending is None else [*self.samples, self._pending]
-
-    def waited(self) -> dict[str, float]:
-        """Seconds by cause over all samples."""
-        return dict(self._waited)

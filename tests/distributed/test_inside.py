@@ -47,7 +47,7 @@ async def purge(
     places = {"prod": KeyPlace(env="PROD_KEY")}
     async with (
         Submitter(server.url, "inside", places, lease_s=5.0) as submitter,
-        Client(dify, policy=POLICY, lanes=submitter.lane, limiter=redis_limiter(server.url)) as client,
+        Client(dify, policy=POLICY, workers=submitter, limiter=redis_limiter(server.url)) as client,
     ):
         wishes = [PurgeRequest("prod", dataset) for dataset in simulator.dataset_ids]
         hear = None if heard is None else heard.append
@@ -113,7 +113,7 @@ def test_a_submitter_that_is_cancelled_is_followed(
             dify = Dify(simulator.key, simulator.base_url, name="prod")
             async with (
                 Submitter(redis_server.url, "inside", {"prod": KeyPlace(env="PROD_KEY")}, lease_s=5.0) as submitter,
-                Client(dify, policy=POLICY, lanes=submitter.lane, limiter=redis_limiter(redis_server.url)) as client,
+                Client(dify, policy=POLICY, workers=submitter, limiter=redis_limiter(redis_server.url)) as client,
             ):
                 report = await client.resume(tmp_path / "a.run")
             assert (report.exit_status, report.deleted, report.already_gone) == (0, 300, 0)

@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator
 import pytest
 
 from bulkdel import Policy, Rate, Target, TargetsError, events
-from bulkdel.engine.lane import WINDOW
+from bulkdel.engine.schedule import WINDOW
 from bulkdel.errors import ConfigurationError
 from bulkdel.providers.protocol import Answer, Reply, Request
 from tests import virtual

@@ -9,12 +9,10 @@ from dataclasses import replace
 
 import pytest
 
-from bulkdel import Dify, Limits, Policy, Rate, Target
-from bulkdel.engine.job import Job
-from bulkdel.engine.refused import Refused
+from bulkdel import Dify, Limits, Policy, Rate
 from bulkdel.providers.protocol import Asked, Reply, Requeue, Verdict
 from tests import virtual
-from tests.engine.world import DATASET, Service, client, document_id, error, provider, targets
+from tests.engine.world import Service, client, document_id, error, provider, targets
 
 
 class Late(Service):
@@ -122,34 +120,3 @@ def test_good_news_does_not_overrule_what_the_service_asked_for() -> None:
         assert second - first >= 60.0
 
     virtual.run(main())
-
-
-def job(place: int, dataset: str = DATASET) -> Job:
-    return Job(place, Target("dify", dataset, f"document-{place}"))
-
-
-def test_refused_documents_come_back_in_the_order_in_which_they_are_due() -> None:
-    """The longest due first, none before its time, and good news takes the next two."""
-    waiting = Refused()
-    assert waiting.due is None
-    assert waiting.take(1e9) == []
-    assert waiting.good_news() == []
-    jobs = [job(place) for place in range(6)]
-    firsts = [waiting.push(one, due) for one, due in zip(jobs, (50.0, 20.0, 40.0, 10.0, 30.0, 20.0), strict=True)]
-    assert firsts == [True, True, False, True, False, False]
-    assert waiting.due == 10.0
-    assert waiting.take(9.9) == []
-    assert waiting.take(20.0) == [jobs[3], jobs[1], jobs[5]]
-    assert waiting.good_news() == [jobs[4], jobs[2]]
-    assert waiting.good_news() == [jobs[0]]
-    assert len(waiting) == 0
-
-
-def test_a_stopped_dataset_takes_its_refused_documents_out() -> None:
-    """Those of other datasets stay, in their order."""
-    waiting = Refused()
-    here, there = [job(place) for place in range(4)], [job(place, "other") for place in range(4)]
-    for place, one in enumerate([*here, *there]):
-        waiting.push(one, 10.0 - place)
-    assert set(waiting.drop("other")) == set(there)
-    assert waiting.take(10.0) == here[::-1]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections import Counter
+from random import Random
 
 import pytest
 
@@ -504,11 +505,11 @@ def test_a_deadline_in_a_pause_says_what_the_pause_was_for() -> None:
         service = Service()
         service.fill(5)
         service.down = True
-        async with client(service, policy=Policy(deadline=3.0)) as c:
+        async with client(service, policy=Policy(deadline=3.0), rng=Random(5)) as c:
             report = await c.purge("dify", DATASET)
         assert report.status == "deadline"
         assert report.reason == (
-            "the deadline of 3 s came in a pause: bulkdel holds back, for the service is failing: cannot connect: connection refused"
+            "the deadline of 3 s came in a pause: the service is failing (cannot connect: connection refused)"
         )
         assert report.datasets[0].reason == "not listed: the run ended before that"
 

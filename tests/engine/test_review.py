@@ -12,13 +12,14 @@ import pytest
 
 from bulkdel import Client, Dify, Langdock, Limits, Policy, Settled, Target
 from bulkdel.engine.call import Call
-from bulkdel.engine.channel import Channel
 from bulkdel.engine.feeds import from_sequence
+from bulkdel.engine.gate import Gate
 from bulkdel.engine.job import Job
-from bulkdel.engine.results import Results
+from bulkdel.engine.sink import OutcomeSink
 from bulkdel.errors import BrokenPromise, ConfigurationError
 from bulkdel.model import PurgeRequest
 from bulkdel.providers.protocol import Answer, Reply, Request
+from bulkdel.report import Account
 from tests import virtual
 from tests.engine.world import DATASET, JSON, KEY, Service, client, document_id, error, provider, targets
 
@@ -305,18 +306,16 @@ def test_a_cancellation_between_two_commits_loses_no_ending() -> None:
     """S10: what was settled when the call is cancelled is on record, all of it."""
     journal = Slow()
 
-    async def deliver(results: Results) -> None:
+    async def deliver(sink: OutcomeSink) -> None:
         async with anyio.create_task_group() as group:
-            group.start_soon(results.deliver)
+            group.start_soon(sink.deliver)
 
     async def main() -> None:
-        results = Results(journal=journal)
-        counts = results.counts("dify", DATASET)
+        sink = OutcomeSink(Account(), journal=journal)
         for n in range(3_000):
             job = Job(n, Target("dify", DATASET, str(n)))
-            job.counts = counts
-            results.settle(job, "deleted")
-        going = asyncio.create_task(deliver(results))
+            sink.settle(job, "deleted", "")
+        going = asyncio.create_task(deliver(sink))
         await asyncio.sleep(0.01)
         going.cancel()
         await asyncio.wait([going])
@@ -331,7 +330,7 @@ def test_a_broken_promise_comes_out_as_itself() -> None:
     ids = service.fill(5)
 
     async def main() -> None:
-        call = Call({"dify": Channel(provider(), service)}, Policy(), journal=Slow(breaks=True))
+        call = Call({"dify": Gate(provider(), service)}, Policy(), journal=Slow(breaks=True))
         with call, pytest.raises(BrokenPromise, match="twice"):
             await call.settle(from_sequence(targets(ids)))
 

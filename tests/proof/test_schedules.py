@@ -16,8 +16,8 @@ from hypothesis import strategies as st
 
 from bulkdel import Policy, Rate, Target, events
 from bulkdel.engine.call import Call
-from bulkdel.engine.channel import Channel
 from bulkdel.engine.feeds import from_iterable, from_sequence
+from bulkdel.engine.gate import Gate
 from bulkdel.engine.stop import StopReason
 from bulkdel.model import Settled
 from bulkdel.providers.protocol import Provider
@@ -128,12 +128,10 @@ async def run(
             scripts[name + document] = acts
         for hand, more in zip(hands, deal(ids, (name, dataset), len(shape)), strict=True):
             hand += more
-    channels = {name: Channel(value, services[name]) for name, value in values.items()}
+    gates = {name: Gate(value, services[name]) for name, value in values.items()}
     ones = [One(hand, slow, throws, lazy) for hand, (slow, throws, lazy) in zip(hands, shape, strict=True)]
-    tasks = [loop.create_task(work(one, channels), name=f"call {n}") for n, one in enumerate(ones)]
-    coming = [
-        loop.call_later(happening.at, happen, happening, services, channels, ones, tasks) for happening in scheduled
-    ]
+    tasks = [loop.create_task(work(one, gates), name=f"call {n}") for n, one in enumerate(ones)]
+    coming = [loop.call_later(happening.at, happen, happening, services, gates, ones, tasks) for happening in scheduled]
     for _ in range(steps):
         await asyncio.sleep(0)
     if steps % 3 == 2:  # at any await, not only where time passes
@@ -142,21 +140,21 @@ async def run(
 
     disturbed = bool(scheduled) or any(one.cancelled for one in ones)
     for one_call, task in zip(ones, tasks, strict=True):
-        check(one_call, task, services, scripts, disturbed=disturbed, stopped=channels)
-    for name, channel in channels.items():
+        check(one_call, task, services, scripts, disturbed=disturbed, stopped=gates)
+    for name, gate in gates.items():
         service = services[name]
         assert not service.doubled  # S4
-        assert channel.slots.in_flight == channel.in_flight == channel.pacing.waiting == 0, name
+        assert gate.slots.in_flight == gate.in_flight == gate.limiter.waiting == 0, name
         assert not +service.in_flight
         if not any(happening.what in ("rate", "slots") for happening in scheduled):
             assert service.most_in_flight <= values[name].limits.concurrency  # type: ignore[operator]  # S5
             in_any_window(service, values[name].pace)
     for handle in coming:  # what would have happened later is none of the further call's
         handle.cancel()
-    await usable_again(services, channels)
+    await usable_again(services, gates)
 
 
-async def work(one: One, channels: dict[str, Channel]) -> None:
+async def work(one: One, gates: dict[str, Gate]) -> None:
     """One call, from its first request to its account."""
 
     async def consume(batch: list[tuple[int, Settled]]) -> None:
@@ -169,7 +167,7 @@ async def work(one: One, channels: dict[str, Channel]) -> None:
         if one.throws and len(one.heard) % one.throws == 0:
             raise RuntimeError("a listener's own mistake")
 
-    with Call(channels, POLICY, on_event=hear, consumer=consume) as call:
+    with Call(gates, POLICY, on_event=hear, consumer=consume) as call:
         one.call = call
         await call.settle([from_iterable(iter(one.asked))] if one.lazy else from_sequence(one.asked))
 
@@ -184,7 +182,7 @@ def cancel(one: One, task: asyncio.Task[None]) -> None:
 def happen(
     what: Happening,
     services: dict[str, Service],
-    channels: dict[str, Channel],
+    gates: dict[str, Gate],
     ones: list[One],
     tasks: list[asyncio.Task[None]],
 ) -> None:
@@ -192,9 +190,9 @@ def happen(
     one, task = ones[what.which % len(ones)], tasks[what.which % len(ones)]
     match what.what:
         case "rate":
-            channels[name].pacing.set_rate((Rate(2), Rate(50), None)[what.which % 3])
+            gates[name].limiter.set_rate((Rate(2), Rate(50), None)[what.which % 3])
         case "slots":
-            channels[name].slots.limit = 1 + what.which
+            gates[name].slots.limit = 1 + what.which
         case "down" | "up":
             services[name].down = what.what == "down"
         case "stop" | "deadline" if one.call is not None and not task.done():
@@ -216,7 +214,7 @@ def check(
     scripts: dict[str, list[str]],
     *,
     disturbed: bool,
-    stopped: dict[str, Channel],
+    stopped: dict[str, Gate],
 ) -> None:
     """What must hold of one call's endings."""
     assert task.done()
@@ -229,8 +227,7 @@ def check(
         assert task.exception() is None, task.exception()
         assert sorted(keys) == list(range(len(one.asked)))  # S1: all of them
         assert one.call is not None
-        assert not one.call.results.bugs
-        one.call.results.check()
+        assert not one.call.sink.bugs
         totals = Counter(settled.outcome for _, settled in one.got)
         counted: Counter[str] = Counter()
         for counts in (dataset.counts for dataset in one.call.account.datasets.values()):
@@ -274,14 +271,14 @@ def in_any_window(service: Service, rate: Rate | None) -> None:
         assert last - first >= rate.per - 1e-6
 
 
-async def usable_again(services: dict[str, Service], channels: dict[str, Channel]) -> None:
-    """No slot, permit or wait was leaked: a further call over the same channels does what it should."""
+async def usable_again(services: dict[str, Service], gates: dict[str, Gate]) -> None:
+    """No slot, permit or wait was leaked: a further call over the same gates does what it should."""
     asked: list[Target] = []
     for name, dataset in (("dify", DATASET), ("langdock", FOLDER)):
         services[name].down = services[name].dataset_gone = False
         asked += targets(services[name].fill(2), name, dataset)
     last = One(asked, 0.0, 0, False)
-    await work(last, channels)
+    await work(last, gates)
     assert [settled.outcome for _, settled in last.got] == ["deleted"] * 4
 
 

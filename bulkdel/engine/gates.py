@@ -1,4 +1,4 @@
-"""Every provider's channel, opened and closed together, and the calls that run on them."""
+"""Every provider's gate, opened and closed together, and the calls that go through them."""
 
 from __future__ import annotations
 
@@ -11,12 +11,11 @@ from types import TracebackType
 
 from bulkdel import events
 from bulkdel.engine.call import Call
-from bulkdel.engine.channel import Channel
-from bulkdel.engine.engine import LaneOf
-from bulkdel.engine.lane import Lane
+from bulkdel.engine.gate import Gate
 from bulkdel.engine.marks import MarkAwareWire
 from bulkdel.engine.progress import Progress
-from bulkdel.engine.results import Consumer, Journal
+from bulkdel.engine.session import Workers
+from bulkdel.engine.sink import Consumer, Journal
 from bulkdel.engine.stop import StopReason
 from bulkdel.errors import ConfigurationError
 from bulkdel.limits import MakeLimiter
@@ -27,10 +26,10 @@ from bulkdel.report import Account
 Connect = Callable[[Provider], AbstractAsyncContextManager[Wire]]
 
 
-class Channels:
+class Gates:
     """What all calls of one client share, by provider name. An async context manager, for one event loop.
 
-    :raises ConfigurationError: where two providers have one name, or there is none
+    :raises ConfigurationError: if two providers have one name, or there is none
     """
 
     def __init__(
@@ -42,7 +41,7 @@ class Channels:
         state: Path | None = None,
         limiter: MakeLimiter | None = None,
         rng: random.Random | None = None,
-        lanes: LaneOf = Lane,
+        workers: Workers | None = None,
     ) -> None:
         """Each argument is the client's, where it is described."""
         self.providers: dict[str, Provider] = {}
@@ -55,21 +54,21 @@ class Channels:
         if not self.providers:
             raise ConfigurationError("no provider was given")
         self._connect = connect or partial(_over_http, ca_file=ca_file)
-        self._make = partial(Channel, rng=rng, state=state, limiter=limiter)
-        self._lanes = lanes
-        self._channels: dict[str, Channel] = {}
+        self._make = partial(Gate, rng=rng, state=state, limiter=limiter)
+        self._workers = workers
+        self._gates: dict[str, Gate] = {}
         self._calls: list[Call] = []
         self._last: tuple[Progress, ...] = ()
         self.last_call: Call | None = None
         self._stack = AsyncExitStack()
 
-    async def __aenter__(self) -> Channels:
+    async def __aenter__(self) -> Gates:
         await self._stack.__aenter__()
         try:
             for name, provider in self.providers.items():
                 wire = await self._stack.enter_async_context(self._connect(provider))
-                channel = self._channels[name] = self._make(provider, MarkAwareWire(wire, provider))
-                self._stack.push_async_callback(channel.aclose)
+                gate = self._gates[name] = self._make(provider, MarkAwareWire(wire, provider))
+                self._stack.push_async_callback(gate.aclose)
         except BaseException:
             await self._stack.aclose()
             raise
@@ -78,22 +77,21 @@ class Channels:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._channels.clear()
+        self._gates.clear()
         await self._stack.__aexit__(kind, error, trace)
 
-    def of(self, provider: str) -> Channel:
-        """:raises ConfigurationError: where no provider has that name"""
+    def provider(self, name: str) -> Provider:
+        """:raises ConfigurationError: if no provider has that name"""
         self.check_open()
-        channel = self._channels.get(provider)
-        if channel is None:
+        if name not in self.providers:
             raise ConfigurationError(
-                f"no provider of this client is named: {provider!r}", hint=f"it has: {', '.join(self.providers)}"
+                f"no provider of this client is named: {name!r}", hint=f"it has: {', '.join(self.providers)}"
             )
-        return channel
+        return self.providers[name]
 
     def check_open(self) -> None:
         """:raises RuntimeError: outside of the context"""
-        if not self._channels:
+        if not self._gates:
             raise RuntimeError("the client is not open: use 'async with Client(…) as client'")
 
     @contextmanager
@@ -107,15 +105,15 @@ class Channels:
         consumer: Consumer | None = None,
         account: Account | None = None,
     ) -> Iterator[Call]:
-        """A call of these providers; while it runs, ``stop`` and ``progress`` speak of it too."""
+        """A call of these providers; while it runs, ``stop`` and ``progress`` speak of it, too."""
         self.check_open()
         call = Call(
-            {name: self.of(name) for name in providers},
+            {name: self._gates[name] for name in providers},
             policy,
             on_event=on_event,
             journal=journal,
             consumer=consumer,
-            lanes=self._lanes,
+            workers=self._workers,
             account=account,
         )
         with call:
@@ -134,7 +132,7 @@ class Channels:
             call.stop(StopReason("interrupted", words if reason == "interrupted" else reason))
 
     def progress(self) -> tuple[Progress, ...]:
-        """A look at every provider of every call that runs; where none does, the last look at the last one."""
+        """A look at every provider of every call that runs; if none does, the last look at the last one."""
         if not self._calls:
             return self._last
         return tuple(progress for call in self._calls for progress in call.progress())

@@ -1,0 +1,421 @@
+"""One provider's way out, shared by every call of a client: slot, permit, pause and breaker around each request."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from time import time as unix_time
+from typing import Protocol
+
+import anyio
+
+from bulkdel import events
+from bulkdel.backoff import full_jitter
+from bulkdel.engine.stop import Stop, StopReason
+from bulkdel.limits import (
+    Breaker,
+    Concurrency,
+    GiveUp,
+    Kind,
+    Limiter,
+    LimiterUnavailable,
+    MakeLimiter,
+    MemoryStore,
+    Open,
+    RateControl,
+    Sample,
+    Slots,
+)
+from bulkdel.limits.learned import Learned, Memory
+from bulkdel.model import Policy, Rate
+from bulkdel.providers.protocol import (
+    Answer,
+    Lost,
+    Pause,
+    Provider,
+    Reply,
+    Request,
+    Requeue,
+    StopProvider,
+    Wire,
+)
+from bulkdel.report import ProviderAccount
+
+
+class Caller(Protocol):
+    """One provider's part of one call, as the gate sees it."""
+
+    stop: Stop
+    policy: Policy
+    account: ProviderAccount
+
+    def hear(self, event: events.Event) -> None:
+        """A pause began, or the provider was stopped."""
+
+
+@dataclass(slots=True)
+class Exchange:
+    """A request and its reply: when it left and when the reply came (loop time).
+
+    ``in_flight`` is how many requests were under way when it left, itself included; ``overtook`` how many that left before it
+    were still under way when its reply came; ``deletes`` whether it was a DELETE.
+    """
+
+    reply: Reply
+    sent_at: float
+    ended_at: float
+    in_flight: int
+    overtook: int
+    deletes: bool
+
+    @property
+    def sent(self) -> bool:
+        """Whether the request may have reached the service."""
+        return isinstance(self.reply, Answer) or self.reply.sent
+
+    @property
+    def took_s(self) -> float:
+        return self.ended_at - self.sent_at
+
+
+@dataclass(slots=True)
+class _Health:
+    """How the service does, as its answers say."""
+
+    breaker: Breaker = field(default_factory=Breaker)
+    open: bool = False  # a harmless question goes before the next document
+    recovered: anyio.Event = field(default_factory=anyio.Event)  # set when it was answered; a new one for each opening
+    probing: bool = False  # the question is being asked
+    half_open: bool = False  # documents go one at a time until one of them is answered well
+    no_recent_failures: bool = False  # the last answer was a good one: another one changes nothing
+    blocks: int = 0  # pauses in a row that stop the provider after a few
+    refusals: int = 0  # pauses in a row for the rate, or without a time
+
+
+class Gate:
+    """Sends one provider's requests, and learns from their answers when the next may leave.
+
+    :param state: the folder to share the limit in with other processes, and to remember in what was learned of it
+    :param limiter: makes what keeps the limit instead; then ``state`` only remembers
+    """
+
+    def __init__(
+        self,
+        provider: Provider,
+        wire: Wire,
+        rng: random.Random | None = None,
+        state: Path | None = None,
+        limiter: MakeLimiter | None = None,
+    ) -> None:
+        concurrency = provider.limits.concurrency
+        assert concurrency is not None  # Provider.limits promises it
+        self.provider = provider
+        self.wire = wire
+        self.random = rng or random.Random()
+        # A limit that was given is neither overruled nor remembered, and one that is said not to exist neither.
+        unknown = provider.rate_is_guess or (provider.pace is None and provider.rate_is_default)
+        self._memory = Memory(state, provider.fingerprint) if state is not None and unknown else None
+        self.learned: Learned | None = None if self._memory is None else self._memory.recall(unix_time())
+        known = self.learned
+        self.rates = RateControl(
+            provider.pace,
+            guess=provider.rate_is_guess,
+            learned=None if known is None else known.rate,
+            found=known is None or known.found,
+        )
+        self.limiter = _limiter(provider, self.rates.rate, state, limiter)
+        self.slots = Slots(concurrency)
+        most = provider.max_concurrency
+        self.search = Concurrency(concurrency, most) if most > concurrency else None
+        self.health = _Health()
+        self.stopped: StopReason | None = None
+        self.pause_reason = ""
+        self._under_way: dict[int, None] = {}  # requests by their number, in the order in which they left
+        self._sent = 0
+        self.peak = 0  # the most in flight since ``take_peak``
+        self._callers: list[Caller] = []
+
+    @property
+    def in_flight(self) -> int:
+        """Requests that left and have not come back."""
+        return len(self._under_way)
+
+    def take_peak(self) -> int:
+        """The most requests that were in flight at once since the last call."""
+        peak, self.peak = self.peak, self.in_flight
+        return peak
+
+    # ------------------------------------------------------------------ calls come and go
+
+    def attach(self, caller: Caller) -> None:
+        """A call begins: what stops the provider stops it too, and it hears of pauses."""
+        self._callers.append(caller)
+        if self.stopped is not None:
+            caller.stop.set(self.stopped)
+        if self.learned is not None:
+            caller.hear(events.RateLearned(self.provider.name, self.learned.rate, self.learned.ago_s))
+
+    def detach(self, caller: Caller) -> None:
+        self._callers.remove(caller)
+        if not self._callers:
+            # A later call of the same client may find a mended service: it asks again before it gives up.
+            self.stopped = None
+            self._close_breaker()
+            self.health = _Health()
+
+    async def aclose(self) -> None:
+        """No call comes any more: what was learned is kept, and the limit is left to other processes."""
+        if self._memory is not None and (rate := self.rates.learned) is not None:
+            known = self.learned
+            if known is None or (known.rate, known.found) != (rate, self.rates.found):
+                self._memory.remember(rate, self.rates.found, unix_time())
+        await self.limiter.aclose()
+
+    # ------------------------------------------------------------------ sending
+
+    async def send(self, request: Request, caller: Caller) -> Exchange | None:
+        """Send one request as soon as a slot and a permit are there; None if a stop came first and nothing was sent."""
+        slots, limiter, stop = self.slots, self.limiter, caller.stop
+        if not slots.try_take() and not await self._take_slot(stop):
+            return None
+        try:
+            at_once = limiter.try_acquire()
+            try:
+                if not at_once and not await stop.run_until_stopped(limiter.acquire):
+                    return None
+            except LimiterUnavailable as lost:
+                self.stop(StopProvider(lost.reason, lost.hint))
+                return None
+            if stop.reason is not None:
+                return None
+            caller.account.requests += 1
+            return await self._exchange(request, caller.policy, at_once=at_once)
+        finally:
+            slots.release()
+
+    async def _exchange(self, request: Request, policy: Policy, *, at_once: bool) -> Exchange:
+        time, under_way = asyncio.get_running_loop().time, self._under_way
+        self._sent = number = self._sent + 1
+        under_way[number] = None
+        if len(under_way) > self.peak:
+            self.peak = len(under_way)
+        # A slot that is handed on is never seen free; but if slots wait for a permit, the wire is what counts.
+        in_flight = self.slots.in_flight if at_once else len(under_way)
+        sent_at = time()
+        try:
+            reply = await self.wire.send(request, timeout=policy.timeout, connect_timeout=policy.connect_timeout)
+        finally:
+            overtook = 0 if self.search is None else _place(under_way, number)
+            del under_way[number]
+        return Exchange(reply, sent_at, time(), in_flight, overtook, request.method == "DELETE")
+
+    async def _take_slot(self, stop: Stop) -> bool:
+        """Wait for a slot; one that comes in the very moment of a stop or of a cancellation is given back."""
+        taken = kept = False
+
+        async def take() -> None:
+            nonlocal taken
+            await self.slots.take()
+            taken = True
+
+        try:
+            kept = await stop.run_until_stopped(take)
+        finally:
+            if taken and not kept:
+                self.slots.release()
+        return kept
+
+    # ------------------------------------------------------------------ learning
+
+    def observe(self, exchange: Exchange, verdict: object, policy: Policy) -> None:
+        """Learn what a reply means for the provider: for its rate, its concurrency and its health.
+
+        :param verdict: what the provider read out of it; a value that is no failure (a page, a dataset) is a good answer
+        """
+        match verdict:
+            case Requeue(cause="trouble"):
+                self._record_trouble(verdict.reason, exchange)
+            case Pause():
+                self._record_pause(verdict, exchange, policy)
+            case StopProvider():
+                self.stop(verdict)
+            case _:
+                self._record_success(exchange)
+
+    def _record_success(self, exchange: Exchange) -> None:
+        """The service answered as a service that works does."""
+        if self.search is not None:
+            done = exchange.deletes and isinstance(exchange.reply, Answer) and 200 <= exchange.reply.status < 300
+            self._sample(exchange, "ok" if done else "neutral")
+        # What the others let through counts, too; their shares are about ours.
+        rate = self.rates.passed(exchange.sent_at, exchange.ended_at, self.limiter.processes)
+        if rate is not self.limiter.rate:  # hardly ever
+            self._set_rate(rate)
+        health = self.health
+        if not health.no_recent_failures:
+            health.no_recent_failures = True
+            health.blocks = health.refusals = 0
+            health.breaker.success(exchange.ended_at)
+            if health.half_open:
+                self._close_breaker()
+
+    def _sample(self, exchange: Exchange, kind: Kind) -> None:
+        """The search for the best concurrency learns of a request that ended; while the breaker is open it is not obeyed."""
+        if self.search is None:
+            return
+        limit = self.search.add(
+            Sample(exchange.sent_at, exchange.ended_at, exchange.in_flight, kind, exchange.overtook)
+        )
+        if not self.health.half_open and self.slots.limit != limit:
+            self.slots.limit = limit
+
+    def _set_rate(self, rate: Rate | None) -> None:
+        self.limiter.set_rate(rate)
+        if self._memory is not None and rate is not None and self.rates.learned is not None:
+            self._memory.note(rate, self.rates.found, unix_time())
+
+    def _record_trouble(self, reason: str, exchange: Exchange) -> None:
+        """The service or the network is unwell: pause after a few in a row, then one request at a time; give up in the end."""
+        self._sample(exchange, "overload")
+        health = self.health
+        health.no_recent_failures = False
+        if self.limiter.paused_since(exchange.sent_at):
+            return  # it was sent before a pause began: the pause has answered that complaint
+        unreachable = isinstance(exchange.reply, Lost) and exchange.reply.kind == "unreachable"
+        match health.breaker.trouble(
+            exchange.ended_at,
+            self.random.random(),
+            sent_at=exchange.sent_at,
+            kind="unreachable" if unreachable else "service",
+            why=reason,
+        ):
+            case Open(seconds):
+                self.slots.limit = 1
+                health.half_open = True
+                if not health.open:
+                    health.open, health.recovered = True, anyio.Event()
+                self._begin_pause(seconds, f"the service is failing ({reason})", exchange)
+            case GiveUp(why):
+                self.stop(StopProvider(why, "is the service up, and is the base URL right?"))
+            case None:
+                pass
+
+    def _record_pause(self, verdict: Pause, exchange: Exchange, policy: Policy) -> None:
+        """The provider wants nothing for a while: it is a floor for all, and concurrent refusals count as one."""
+        self._sample(exchange, "neutral")
+        health = self.health
+        health.no_recent_failures = False
+        counted = self.limiter.paused_since(exchange.sent_at)
+        if not counted:
+            health.refusals += verdict.slower or verdict.after is None
+        seconds = pause_seconds(verdict, health.refusals, policy, self.random.random())
+        if verdict.slower:
+            # A service that counts requests is a service that lives.
+            health.breaker.success(exchange.ended_at)
+        if not counted and verdict.stop_after is not None:
+            health.blocks += 1
+            if health.blocks >= verdict.stop_after:
+                self.stop(StopProvider(f"{verdict.reason}, {health.blocks} times in a row"))
+                return
+        if not counted and verdict.slower:
+            self._set_rate(self.rates.refused(exchange.sent_at, verdict.after))
+        self._begin_pause(seconds, verdict.reason, exchange)
+
+    def _begin_pause(self, seconds: float, reason: str, exchange: Exchange) -> None:
+        self.pause_reason = reason
+        if self.limiter.pause(seconds, exchange.sent_at):
+            for caller in self._callers:
+                caller.hear(events.Paused(self.provider.name, reason, seconds))
+
+    # ------------------------------------------------------------------ the breaker
+
+    async def probe_until_healthy(self, probe: Callable[[], Awaitable[bool]], stop: Stop) -> bool:
+        """While the breaker is open: one harmless question at a time, charged to no document, until one is answered.
+
+        :param probe: asks the question and has its answer observed; False if a stop came first
+        :returns: False if a stop came first
+        """
+        health = self.health
+        while health.open:
+            if health.probing:
+                if not await stop.run_until_stopped(health.recovered.wait):
+                    return False
+                continue
+            health.probing = True
+            try:
+                if not await probe():
+                    return False
+            finally:
+                health.probing = False
+                if health.open:  # those who waited for this answer ask themselves
+                    health.recovered.set()
+                    health.recovered = anyio.Event()
+        return stop.reason is None
+
+    def recovered(self) -> None:
+        """The harmless question was answered: documents may try again, one at a time until one is answered well.
+
+        The breaker's clock goes on: with its Redis down a Dify lists well and fails every DELETE (providers/README.md).
+        """
+        self.health.open = False
+        self.health.recovered.set()
+
+    def _close_breaker(self) -> None:
+        self.health.half_open = False
+        self.recovered()
+        self.slots.limit = self.concurrency
+
+    @property
+    def concurrency(self) -> int:
+        """How many requests may be in flight while the service is well."""
+        given = self.provider.limits.concurrency
+        assert given is not None  # Provider.limits promises it
+        return given if self.search is None else self.search.limit
+
+    def stop(self, verdict: StopProvider) -> None:
+        """Nothing more leaves to this provider, for any call."""
+        if self.stopped is not None:
+            return
+        self.stopped = StopReason("stopped", verdict.reason, verdict.hint)
+        for caller in list(self._callers):
+            caller.stop.set(self.stopped)
+            caller.hear(events.Stopped(self.provider.name, "", verdict.reason, verdict.hint))
+
+    def stop_for_bug(self, error: Exception) -> None:
+        """The provider's own code raised, or ours did with its answers: nothing more leaves to it."""
+        words = f"a bug in bulkdel or in the provider {self.provider.name} raised: {type(error).__name__}"
+        self.stop(StopProvider(words))
+
+
+def pause_seconds(verdict: Pause, refusals: int, policy: Policy, u: float) -> float:
+    """How long a provider that wants nothing is left alone; ``refusals`` are those in a row, ``u`` is uniform in [0, 1)."""
+    own = full_jitter(refusals + 1, policy.backoff, 60.0, 0.5 + u / 2)
+    if verdict.after is None:
+        return own
+    # Up to a tenth more, so that all who were given the same second do not come back in it.
+    asked = min(verdict.after, policy.max_pause) + min(5.0, 0.1 * verdict.after) * u
+    # Some services say one second always, and refuse again and again: then ours is the longer one.
+    return max(asked, own) if refusals > 1 else asked
+
+
+def _limiter(provider: Provider, rate: Rate | None, state: Path | None, make: MakeLimiter | None) -> Limiter:
+    if make is not None:
+        return make(provider, rate)
+    if state is None:
+        return Limiter(MemoryStore(), rate)
+    from bulkdel.limits.file_store import FileStore  # brings SQLite along, which few programs need
+
+    return Limiter(FileStore(state, provider.fingerprint), rate)
+
+
+def _place(under_way: dict[int, None], number: int) -> int:
+    """How many come before ``number``."""
+    place = 0
+    for earlier in under_way:
+        if earlier == number:
+            break
+        place += 1
+    return place

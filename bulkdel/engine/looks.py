@@ -1,0 +1,147 @@
+"""Jobs by the time at which each is due, and the looks at those that wait for the service."""
+
+from __future__ import annotations
+
+import heapq
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Generic, TypeVar
+
+from bulkdel.engine.job import Job
+from bulkdel.model import Target
+
+T = TypeVar("T")
+
+
+class DueHeap(Generic[T]):
+    """Entries by the time at which each is due; those of the same time come out in the order in which they came in."""
+
+    def __init__(self) -> None:
+        self._entries: list[tuple[float, int, T]] = []  # min-heap with (due time, order, entry)
+        self._order = 0
+
+    def __len__(self) -> int:
+        return len(self._entries)
+
+    @property
+    def due(self) -> float | None:
+        """When the first entry is due; None without an entry."""
+        return self._entries[0][0] if self._entries else None
+
+    def push(self, entry: T, due: float) -> None:
+        self._order += 1
+        heapq.heappush(self._entries, (due, self._order, entry))
+
+    def pop_due(self, now: float) -> T | None:
+        """Take out the first entry, if it is due."""
+        if self._entries and self._entries[0][0] <= now:
+            return heapq.heappop(self._entries)[2]
+        return None
+
+    def pop_next(self, wanted: Callable[[T], bool]) -> T | None:
+        """Take out the first entry that is ``wanted``, due or not."""
+        passed: list[tuple[float, int, T]] = []
+        found: T | None = None
+        while self._entries and found is None:
+            entry = heapq.heappop(self._entries)
+            if wanted(entry[2]):
+                found = entry[2]
+            else:
+                passed.append(entry)
+        for entry in passed:
+            heapq.heappush(self._entries, entry)
+        return found
+
+    def take(self, wanted: Callable[[T], bool]) -> list[T]:
+        """Take out every entry that is ``wanted``, in the order in which they are due."""
+        taken: list[tuple[float, int, T]] = []
+        left: list[tuple[float, int, T]] = []
+        for entry in sorted(self._entries, key=lambda entry: entry[:2]):
+            (taken if wanted(entry[2]) else left).append(entry)
+        self._entries = left  # a sorted list is a heap
+        return [entry for _, _, entry in taken]
+
+    def hasten(self, latest: Callable[[T], float]) -> None:
+        """Make each entry due at ``latest`` of it, if it was due later."""
+        self._entries = [(min(due, latest(entry)), order, entry) for due, order, entry in self._entries]
+        heapq.heapify(self._entries)
+
+
+@dataclass(slots=True, eq=False)
+class Look:
+    """Jobs of one dataset that wait for the service and are asked about together.
+
+    ``question``: a listing or a question for each says whether they are ready, because no DELETE may be sent before that.
+    Otherwise it is one job, and its own next step is the question. ``since`` is when it began to wait, ``asked_at`` when it was
+    asked about last.
+    """
+
+    dataset: str
+    jobs: dict[Target, Job]
+    question: bool
+    since: float
+    asked_at: float
+
+
+class Looks:
+    """The jobs that wait for the service, in the looks that are due for them."""
+
+    def __init__(self) -> None:
+        self.hastened = False  # all that were in it were made due sooner, because there is nothing else to do
+        self._waiting = 0  # jobs in all looks of the heap
+        self._asked: Look | None = None  # the look with a question that was taken out last: its jobs wait, too
+        self._heap: DueHeap[Look] = DueHeap()
+        self._by_dataset: dict[str, Look] = {}  # the looks with a question, of which each dataset has one
+
+    @property
+    def waiting(self) -> int:
+        """Jobs that wait for the service, those that are being asked about included."""
+        return self._waiting + (0 if self._asked is None else len(self._asked.jobs))
+
+    @property
+    def due(self) -> float | None:
+        """When the next look is due; None without one."""
+        return self._heap.due
+
+    def push(self, look: Look, due: float) -> None:
+        """Add a look. If the dataset has one with a question already, the jobs join that one."""
+        if look is self._asked:
+            self._asked = None
+        self._waiting += len(look.jobs)
+        if look.question:
+            known = self._by_dataset.setdefault(look.dataset, look)
+            if known is not look:
+                known.jobs |= look.jobs
+                return
+        self._heap.push(look, due)
+
+    def pop_due(self, now: float) -> Look | None:
+        """Take out the first look, if it is due."""
+        look = self._popped(self._heap.pop_due(now))
+        if look is not None and look.question:
+            self._asked = look
+        return look
+
+    def pop_next(self) -> Look | None:
+        """Take out the next look without a question, due or not."""
+        return self._popped(self._heap.pop_next(lambda look: not look.question))
+
+    def take(self, wanted: Callable[[Job], bool]) -> list[Job]:
+        """Take out the jobs that are ``wanted``; of a look either all are or none."""
+        jobs: list[Job] = []
+        for look in self._heap.take(lambda look: any(map(wanted, look.jobs.values()))):
+            self._popped(look)
+            jobs += look.jobs.values()
+        return jobs
+
+    def hasten(self, cap: float) -> None:
+        """Make each look due at most ``cap`` seconds after the one before it."""
+        self.hastened = True
+        self._heap.hasten(lambda look: look.asked_at + cap)
+
+    def _popped(self, look: Look | None) -> Look | None:
+        if look is not None:
+            self._waiting -= len(look.jobs)
+            if look.question:
+                del self._by_dataset[look.dataset]
+        return look

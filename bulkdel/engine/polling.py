@@ -1,0 +1,190 @@
+"""What waits for the service (a document being indexed): asked about in as few requests as possible."""
+
+from __future__ import annotations
+
+import asyncio
+
+from bulkdel.backoff import next_look
+from bulkdel.engine.decide import Wait, gone
+from bulkdel.engine.gate import Exchange
+from bulkdel.engine.job import Job
+from bulkdel.engine.looks import Look
+from bulkdel.engine.questions import GaveUp, ask_document, ask_page
+from bulkdel.engine.session import ProviderSession
+from bulkdel.model import Document
+from bulkdel.providers.protocol import Gone, Page, StopDataset, StopProvider
+
+
+def wait_for_service(
+    session: ProviderSession, job: Job, wait: Wait | None = None, exchange: Exchange | None = None
+) -> None:
+    """Have a job wait for the service, on its own budget, which spends no attempt (S2).
+
+    :param wait: what was decided, None for a job whose listing showed it as being indexed
+    :param exchange: the request that the service refused, if there was one
+    """
+    now, policy = asyncio.get_running_loop().time(), session.policy
+    if job.waiting_since is None:
+        job.waiting_since = now
+    if wait is None or exchange is None:
+        seconds = min(policy.indexing_backoff, policy.indexing_timeout)
+        session.requeued(job.target, "document_indexing", "still being indexed", seconds)
+        session.schedule.look_later(_look_at(job, now, question=True), now + seconds)
+        return
+    job.step = wait.step
+    if wait.after is not None:
+        # The service says when: good news of another document does not bring it forward (S7).
+        seconds = min(max(wait.after, policy.indexing_backoff), wait.left)
+        session.schedule.later(job, seconds)
+    else:
+        cost = (session.schedule.looks.waiting + 1) * _cost_of_one(session, exchange)
+        seconds = min(_until_next_look(session, now - job.waiting_since, cost), wait.left)
+        session.schedule.look_later(_look_at(job, now, question=False), now + seconds)
+    session.requeued(job.target, "document_indexing", wait.reason, seconds)
+
+
+def _look_at(job: Job, now: float, *, question: bool) -> Look:
+    return Look(job.target.dataset, {job.target: job}, question, now, now)
+
+
+def _cost_of_one(session: ProviderSession, exchange: Exchange) -> float:
+    """Seconds of the provider's time that asking once takes."""
+    allowed = session.gate.limiter.allowed_per_second
+    if allowed is not None:
+        return 1 / allowed
+    # At least 25 ms: a service that refuses in no time would be asked for 334 documents 300 times a second.
+    took = exchange.took_s / session.gate.slots.limit if session.schedule.busy else 0.0
+    return max(took, 0.025)
+
+
+def _until_next_look(session: ProviderSession, waited: float, cost: float) -> float:
+    """Seconds to the next look, of which one costs ``cost`` seconds of the provider's time.
+
+    Looks take a tenth of the time while there is other work, a quarter of it otherwise.
+    """
+    policy, share = session.policy, 10 if session.schedule.busy else 4
+    u = session.gate.random.random()
+    return next_look(waited, policy.indexing_backoff, policy.indexing_backoff_cap, share * cost, u)
+
+
+async def poll(session: ProviderSession) -> None:
+    """Look at what waits, as each look is due, until there will be nothing more to wait for; holds no worker."""
+    try:
+        while (look := await session.schedule.next_look(session.policy.indexing_backoff_cap)) is not None:
+            if look.question:
+                await _ask_about(session, look)
+            else:
+                for job in look.jobs.values():
+                    session.schedule.later(job)
+    except Exception as error:
+        session.bug(error)  # the session settles what is left
+
+
+async def _ask_about(session: ProviderSession, look: Look) -> None:
+    """Ask about all jobs of a look, and put back those that are not ready yet; its jobs are nowhere else meanwhile."""
+    session.question_s = 0.0
+    try:
+        await _ask(session, look)
+    finally:
+        now = asyncio.get_running_loop().time()
+        _settle_expired(session, look, now)
+        if look.jobs:
+            session.schedule.look_later(look, _due_again(session, look, now))
+
+
+async def _ask(session: ProviderSession, look: Look) -> None:
+    """One by one, or by a pass over the listing, whichever is fewer requests."""
+    jobs = list(look.jobs.values())
+    size = session.sizes.get(look.dataset)
+    if size is not None:
+        rows = max(size - session.sink.counts(session.name, look.dataset).deleted, len(jobs))
+        if -(-rows // session.gate.provider.page_size) < len(jobs):
+            jobs = await _ask_listing(session, look)
+    for job in jobs:
+        if not await _ask_one(session, look, job):
+            return
+
+
+def _settle_expired(session: ProviderSession, look: Look, now: float) -> None:
+    """Settle the jobs of a look for which nothing more is asked."""
+    stopped, timeout = session.stopped_datasets.get(look.dataset), session.policy.indexing_timeout
+    for job in list(look.jobs.values()):
+        if stopped is not None:
+            session.settle(job, "dataset_stopped", stopped)
+        elif now >= (job.waiting_since or 0.0) + timeout:
+            session.settle(job, "stuck_indexing", f"still being indexed after {timeout:g} s")
+        else:
+            continue
+        del look.jobs[job.target]
+
+
+def _due_again(session: ProviderSession, look: Look, now: float) -> float:
+    """When to ask about the jobs of a look again: at the end of the first one's budget at the latest."""
+    policy = session.policy
+    look.asked_at = now
+    seconds = _until_next_look(session, now - look.since, session.question_s)
+    if not session.schedule.busy:
+        seconds = min(seconds, policy.indexing_backoff_cap)
+    ends = min((job.waiting_since or 0.0) for job in look.jobs.values()) + policy.indexing_timeout
+    return min(now + seconds, ends)
+
+
+async def _ask_one(session: ProviderSession, look: Look, job: Job) -> bool:
+    """Ask about one document; False if there is no more to ask."""
+    found = await ask_document(session, job.target)
+    match found:
+        case Document():
+            _seen(session, look, job, found)
+        case Gone():
+            del look.jobs[job.target]
+            ending = gone(job, found.reason)
+            session.settle(job, ending.outcome, ending.reason)
+        case StopDataset():
+            session.stop_dataset(look.dataset, found.reason)
+            return False
+        case StopProvider() | None:
+            return False
+        case GaveUp():
+            pass  # the next look asks again
+    return True
+
+
+async def _ask_listing(session: ProviderSession, look: Look) -> list[Job]:
+    """A pass over the listing; returns the jobs that it did not show, which are asked about one by one.
+
+    Rows shift while documents are deleted, so that a row that was not seen is not gone (providers/README.md).
+    """
+    cursor: str | None = None
+    cursors: set[str] = set()
+    unseen = {job.target.document: job for job in look.jobs.values()}
+    while unseen:
+        page = await ask_page(session, look.dataset, cursor)
+        match page:
+            case Page():
+                for document in page.items:
+                    if (job := unseen.pop(document.id, None)) is not None:
+                        _seen(session, look, job, document)
+                cursor = page.next
+                if cursor is None or cursor in cursors:  # a cursor that comes again leads to no new rows
+                    break
+                cursors.add(cursor)
+            case StopDataset():
+                session.stop_dataset(look.dataset, page.reason)
+                return []
+            case GaveUp() | StopProvider() | None:
+                return []
+    return list(unseen.values())
+
+
+def _seen(session: ProviderSession, look: Look, job: Job, document: Document) -> None:
+    """The service showed the document's state: ready ones go on."""
+    if document.indexing:
+        return
+    del look.jobs[job.target]
+    unarchive = session.policy.unarchive
+    if document.archived and not unarchive:
+        session.settle(job, "archived", "archived since it was listed")
+        return
+    job.awaiting_indexing = False
+    job.step = session.gate.provider.start(document, unarchive=unarchive)
+    session.schedule.later(job)

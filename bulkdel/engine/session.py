@@ -1,0 +1,216 @@
+"""One provider in one call: its gate, its schedule, its stop, and where its jobs end.
+
+*Workers protocol.* Who takes the jobs of a session from its schedule and settles them is a ``Workers``: in this process
+``engine.worker.LocalWorkers``, on other machines an object given as ``Client(workers=…)``. ``run`` is called once for each
+session, beside the feeds that fill it, and returns when ``schedule.over`` is true and nothing is in its hands any more; what
+has not settled by then, the session settles as not attempted. It may use
+
+* ``await session.next_page(most, least)``: jobs to carry out, at least so many unless no more come in; empty once there will be none
+  or a stop is set; it may be cancelled. Jobs with ``awaiting_indexing`` are among them: no DELETE may be sent for one before the
+  service shows it ready. ``session.schedule.window`` is how many jobs are pending at most: raise it to keep more at work;
+* ``session.settle(job, outcome, reason)``: the one ending of a job (set ``job.attempts`` before); ``job in session`` says
+  whether it has none yet, because its dataset may have been stopped meanwhile;
+* ``session.put_back(job, doubt=…)``: it is carried out anew; in doubt if a request for it may have left;
+* ``session.account``: add to ``requests``; ``session.requeued(…)`` counts and reports a requeue, ``session.paused(…)`` a pause that
+  was begun elsewhere; ``session.stop_dataset(…)``, ``session.gate.stop(…)`` and ``session.bug(…)`` reach as far as they say;
+* ``session.remote``: how many requests are in flight elsewhere, and what for the workers there wait;
+* ``session.stop``: ``reason``, ``listen`` and ``run_until_stopped``; ``session.sink.remote_outcome_unknown`` if requests may be in flight
+  for jobs that are settled as not attempted.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from bulkdel import events
+from bulkdel.engine.decide import not_attempted
+from bulkdel.engine.gate import Gate
+from bulkdel.engine.job import Job
+from bulkdel.engine.progress import Wait
+from bulkdel.engine.schedule import Schedule
+from bulkdel.engine.sink import OutcomeSink
+from bulkdel.engine.stop import Stop
+from bulkdel.model import Outcome, Policy, Target
+from bulkdel.report import DatasetReport
+
+
+class Workers(Protocol):
+    """Who carries out the jobs of a session; described at the top of this module."""
+
+    async def run(self, session: ProviderSession) -> None:
+        """Take jobs until there will be none, or until a stop; return when nothing is in hand any more."""
+
+
+@dataclass(slots=True)
+class Remote:
+    """What workers on other machines last reported: their requests in flight, and what most of them wait for."""
+
+    in_flight: int = 0
+    waits_for: tuple[Wait, str, float | None] | None = None
+
+
+class ProviderSession:
+    """Takes one provider's jobs in and settles every one of them, whatever happens."""
+
+    def __init__(self, gate: Gate, policy: Policy, sink: OutcomeSink) -> None:
+        self.gate = gate
+        self.policy = policy
+        self.sink = sink
+        self.account = sink.account.provider(gate.provider.name)
+        self.stop = Stop()
+        self.schedule = Schedule(self.stop)
+        self.remote = Remote()
+        self.latencies: deque[float] = deque(maxlen=1024)  # seconds that answers took, until the timeline takes them
+        self.sizes: dict[str, int] = {}  # documents listed in each dataset, if a listing was made
+        self.found_datasets: set[str] = set()  # datasets that a listing in this call showed to be there
+        self.stopped_datasets: dict[str, str] = {}  # and why
+        self.question_s = 0.0  # seconds that the answers to the questions of a look took
+        self._resumes: asyncio.TimerHandle | None = None  # at the end of the pause
+
+    @property
+    def name(self) -> str:
+        return self.gate.provider.name
+
+    @property
+    def in_flight(self) -> int:
+        """Requests that left and have not come back, here and on other machines; those of other calls among them."""
+        return self.gate.in_flight + self.remote.in_flight
+
+    @property
+    def datasets(self) -> list[DatasetReport]:
+        """The account of each of its datasets."""
+        return [dataset for dataset in self.sink.account.datasets.values() if dataset.provider == self.name]
+
+    @property
+    def done(self) -> int:
+        """Targets that have settled; those not attempted are work that was left, not work done."""
+        return sum(dataset.counts.settled - dataset.counts.not_attempted for dataset in self.datasets)
+
+    @property
+    def left(self) -> int:
+        """Targets that are known and have not settled."""
+        return sum(dataset.counts.selected - dataset.counts.settled for dataset in self.datasets)
+
+    def __contains__(self, job: Job) -> bool:
+        """Whether the job has not settled."""
+        return self.schedule.pending.get(job.target) is job
+
+    # ------------------------------------------------------------------ jobs in
+
+    async def add(self, jobs: Sequence[Job]) -> None:
+        """Take a page in; waits while the schedule or the sink is full. After a stop its jobs settle at once."""
+        await self.schedule.add(jobs)
+        if self.stop.reason is not None:
+            for job in self.schedule.drain():
+                self.settle_not_attempted(job)
+        if self.sink.pages.full:
+            await self.sink.pages.room()
+
+    async def run(self, workers: Workers) -> None:
+        """Have the jobs carried out until all have settled, or until a stop; then settle what is left."""
+        await workers.run(self)
+        # Nothing is in hand any more: what is left waits, or was given up at a stop before its request left.
+        for job in [*self.schedule.drain(), *self.schedule.pending.values()]:
+            if job in self:
+                self.settle_not_attempted(job)
+
+    def admit(self, job: Job) -> bool:
+        """Whether the job has to be asked for; one whose ending is known without a request settles here."""
+        target = job.target
+        try:
+            why = self.gate.provider.invalid(target.dataset, target.document)
+        except Exception as error:
+            self.bug(error)
+            self.settle_not_attempted(job)
+            return False
+        if target.dataset in self.stopped_datasets:
+            self.settle(job, "dataset_stopped", self.stopped_datasets[target.dataset])
+        elif why:
+            self.settle(job, "invalid_id", why)
+        elif job.ending is not None:
+            self.settle(job, job.ending, job.reason)
+        else:
+            return True
+        return False
+
+    async def next_page(self, most: int, least: int = 1) -> list[Job]:
+        """Wait for ``least`` jobs that have to be asked for, and take up to ``most`` of them; empty when there will be none."""
+        while page := await self.schedule.next_page(most, least):
+            if page := [job for job in page if self.admit(job)]:
+                break
+        return page
+
+    def put_back(self, job: Job, *, doubt: bool = False) -> None:
+        """Have a job carried out anew; ``doubt``: a request for it may have been carried out."""
+        job.doubt = job.doubt or doubt
+        self.schedule.later(job)
+
+    # ------------------------------------------------------------------ endings
+
+    def settle(self, job: Job, outcome: Outcome, reason: str) -> None:
+        """The one ending of a job.
+
+        :raises KeyError: if it has settled before (S1)
+        """
+        self.schedule.remove(job)
+        self.sink.settle(job, outcome, reason)
+
+    def stop_dataset(self, dataset: str, reason: str) -> None:
+        """Nothing in this dataset can be deleted: its jobs settle, those in flight as their answers come."""
+        if dataset in self.stopped_datasets:
+            return
+        self.stopped_datasets[dataset] = reason
+        self.sink.emit(events.Stopped(self.name, dataset, reason))
+        for job in self.schedule.drop(dataset):
+            self.settle(job, "dataset_stopped", reason)
+
+    def settle_not_attempted(self, job: Job) -> None:
+        """The job is left because of the stop."""
+        stop = self.stop.reason
+        ending = not_attempted(job, stop.reason if stop is not None else "the run ended")
+        self.settle(job, ending.outcome, ending.reason)
+
+    # ------------------------------------------------------------------ what happens on the way
+
+    def requeued(self, target: Target, cause: str, reason: str, seconds: float) -> None:
+        """Count and report that a target is asked again in so many seconds."""
+        self.account.requeued[cause] += 1
+        self.sink.emit(events.Requeued(target, cause, reason, seconds))
+
+    def hear(self, event: events.Event) -> None:
+        """Something happened at the gate, which other calls share."""
+        if isinstance(event, events.Paused):
+            self.account.pauses += 1
+            self._resume_in(event.seconds)
+        self.sink.emit(event)
+
+    def _resume_in(self, seconds: float) -> None:
+        if self._resumes is not None:
+            self._resumes.cancel()
+        self._resumes = asyncio.get_running_loop().call_later(seconds, self._resumed)
+
+    def _resumed(self) -> None:
+        left = self.gate.limiter.paused_s
+        if left > 0:  # it was made longer
+            self._resume_in(left)
+        else:
+            self.sink.emit(events.Resumed(self.name))
+
+    def close(self) -> None:
+        """The call is over."""
+        if self._resumes is not None:
+            self._resumes.cancel()
+
+    def paused(self, seconds: float, reason: str) -> None:
+        """A pause began on another machine: the gate knows of it, the call is informed here."""
+        self.gate.pause_reason = reason
+        self.hear(events.Paused(self.name, reason, seconds))
+
+    def bug(self, error: Exception) -> None:
+        """A bug, ours or a provider's: nothing more leaves to this provider, and the report says what happened."""
+        self.sink.bug(error)
+        self.gate.stop_for_bug(error)
