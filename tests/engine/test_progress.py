@@ -77,7 +77,7 @@ def test_a_listing_is_counted_while_it_goes() -> None:
             seen = await looks(c, work, 60.0)
             await work
         listed = sorted({look.total for look in seen if look.phase == "listing" and not look.complete})
-        assert listed[:3] == [0, 100, 200]
+        assert listed[:2] == [0, 100]  # the other pages come side by side
 
     virtual.run(main())
 
