@@ -122,16 +122,20 @@ def _awaited(progress: Progress) -> str:
 # ---------------------------------------------------------------------- the live display
 
 
-def live_display(looks: Sequence[Progress], elapsed: float, *, stopping: bool = False) -> RenderableType:
-    """For each provider a bar, its numbers and one line on why it waits; a run that is ``stopping`` has no time left."""
+def live_display(
+    looks: Sequence[Progress], elapsed: float, *, stopping: bool = False, columns: int = 80
+) -> RenderableType:
+    """For each provider a bar, its numbers and one line on why it waits, for a terminal of so many ``columns``; a run that is
+    ``stopping`` has no time left."""
     from rich.console import Group
 
+    bar = min(24, 3 * columns // 10)
     rows: list[RenderableType] = []
     if len(looks) > 1:
         gone, total = sum(p.deleted + p.already_gone for p in looks), sum(p.total for p in looks)
-        rows.append(_bar("all", sum(map(_settled, looks)), total, f"{gone} of {total} deleted"))
+        rows.append(_bar("all", sum(map(_settled, looks)), total, f"{gone} of {total} deleted", bar))
     for look in looks:
-        rows.append(_bar(look.provider, _settled(look), look.total, how_far(look)))
+        rows.append(_bar(look.provider, _settled(look), look.total, how_far(look), bar))
         rows.append(_row(", ".join([*_counts(look), *_pace(look, stopping=stopping)])))
         rows.append(_row(*_wait(look)))
         # Six datasets in all, and of five or more providers none: seven providers fit a terminal of 24 lines.
@@ -141,13 +145,13 @@ def live_display(looks: Sequence[Progress], elapsed: float, *, stopping: bool = 
     return Group(*rows)
 
 
-def _bar(called: str, done: int, total: int, words: str) -> RenderableType:
+def _bar(called: str, done: int, total: int, words: str, width: int) -> RenderableType:
     from rich.progress_bar import ProgressBar
     from rich.table import Table
     from rich.text import Text
 
     # Of the terminal's own sixteen colors; dim, which vanishes on some light backgrounds, is for no word.
-    bar = ProgressBar(max(1, total), done, width=24, style="dim", complete_style="green", finished_style="green")
+    bar = ProgressBar(max(1, total), done, width=width, style="dim", complete_style="green", finished_style="green")
     grid = Table.grid(padding=(0, 1))
     grid.add_row(Text(sanitize(called, 40), style="bold"), bar, Text(words, no_wrap=True, overflow="ellipsis"))
     return grid
@@ -201,7 +205,7 @@ async def show_progress(
     """
 
     def live(looks: Sequence[Progress], elapsed: float) -> None:
-        screen.draw(live_display(looks, elapsed, stopping=stopping()))
+        screen.draw(live_display(looks, elapsed, stopping=stopping(), columns=screen.columns))
 
     def lines(looks: Sequence[Progress], elapsed: float) -> None:
         for one in looks:

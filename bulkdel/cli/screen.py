@@ -31,10 +31,15 @@ class Screen:
         self.color = self.moving and not app.environ.get("NO_COLOR")  # https://no-color.org
         self._live: Live | None = None
 
+    @property
+    def columns(self) -> int:
+        """How many columns the terminal has now."""
+        return width(self._stream, self._app.environ)
+
     def say_wrapped(self, *lines: str) -> None:
         """Lines to be read; a terminal shows them wrapped between words."""
         hidden = map(self._app.hide, lines)
-        for line in wrapped(hidden, width(self._stream, self._app.environ)) if self.terminal else hidden:
+        for line in wrapped(hidden, self.columns) if self.terminal else hidden:
             self.say(line)
 
     def say(self, line: str) -> None:

@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Sequence
-from typing import get_args
 
 from bulkdel.cli.context import AppContext, is_terminal
 from bulkdel.cli.output import Samples
 from bulkdel.cli.screen import drawn, width, wrapped
-from bulkdel.model import FULFILLED, Outcome, Policy
+from bulkdel.model import Outcome, Policy
 from bulkdel.render.plan import describe, forecast
-from bulkdel.render.wording import ADVICE, costs, dataset_lines, headline
+from bulkdel.render.wording import account, costs
 from bulkdel.report import FIRST, DatasetReport, Plan, Report
-from bulkdel.text import NAME, sanitize, show_invisible, title
+from bulkdel.text import NAME, sanitize, show_invisible
 
 
 def text(report: Report, samples: Samples, *, plan: Plan | None = None, policy: Policy | None = None) -> list[str]:
@@ -24,11 +23,9 @@ def text(report: Report, samples: Samples, *, plan: Plan | None = None, policy: 
     if plan is not None and report.status in ("complete", "incomplete"):
         lines = _planned(plan, policy or Policy(), kept=report.run is not None)
     else:
-        lines = [headline(report)]
-        for dataset in report.datasets:
-            lines += ["", title(dataset.provider, dataset.dataset, dataset.name)]
-            lines += [f"  {words}" for words in dataset_lines(dataset)]
-        lines += _rejections(report, samples)
+        # A refused run says why in its first line, and running it again would be refused again.
+        without: tuple[Outcome, ...] = ("not_attempted",) if report.status == "refused" else ()
+        lines = list(account(report, lambda outcome: _samples(outcome, report, samples), without=without))
     lines += ["", *costs(report, samples.answers_lost)]
     if report.run:
         lines.append(f"run file: {report.run}")
@@ -44,21 +41,14 @@ def _planned(plan: Plan, policy: Policy, *, kept: bool) -> list[str]:
     return lines
 
 
-def _rejections(report: Report, samples: Samples) -> list[str]:
-    lines: list[str] = []
-    outcomes: tuple[Outcome, ...] = get_args(Outcome)
-    for outcome in outcomes:
-        n = report.reasons.get(outcome, 0)
-        # A run that was refused says why in its first line; running it again would be refused again.
-        if not n or outcome in FULFILLED or (outcome == "not_attempted" and report.status == "refused"):
-            continue
-        lines += ["", f"{n} {outcome.replace('_', ' ')}: {ADVICE[outcome]}"]
-        shown = samples.words(outcome) if outcome != "not_attempted" else []
-        lines += [f"  {words}" for words in shown]
-        if shown and n > len(shown):
-            where = f": {shlex.join(['bulkdel', 'report', report.run])}" if report.run else ""
-            lines.append(f"  and {n - len(shown)} more{where}")
-    return lines
+def _samples(outcome: Outcome, report: Report, samples: Samples) -> list[str]:
+    """A few documents that ended so, and how many more there are; none of those that were not attempted, which say no more."""
+    shown = samples.words(outcome) if outcome != "not_attempted" else []
+    more = report.reasons[outcome] - len(shown)
+    if not shown or not more:
+        return shown
+    where = f": {shlex.join(['bulkdel', 'report', report.run])}" if report.run else ""
+    return [*shown, f"and {more} more{where}"]
 
 
 def show(

@@ -4,16 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from itertools import chain
-from typing import get_args
 
-from bulkdel.model import FULFILLED, Outcome, Selection, Settled
+from bulkdel.model import Outcome, Selection, Settled
 from bulkdel.render.overview import run_name, unfinished_plan, worth_resuming
 from bulkdel.render.plan import describe, forecast
-from bulkdel.render.wording import ADVICE, costs, counted, dataset_lines, headline
+from bulkdel.render.wording import account, costs, counted, headline
 from bulkdel.report import Report
 from bulkdel.store import PlannedRow, Run, Session
 from bulkdel.store.recorded import recorded_report, unread
-from bulkdel.text import format_day, format_duration, format_time, pluralize, sanitize, show_invisible, title
+from bulkdel.text import format_day, format_duration, format_time, pluralize, sanitize, show_invisible
 
 
 def text(run: Run) -> Iterator[str]:
@@ -28,17 +27,20 @@ def lines(run: Run) -> Iterator[str]:
     yield f"Run {sanitize(run_name(run.path))}: {run.state}"
     yield from asked(run)
     yield ""
-    yield result(run, report)
     if run.state == "planned":
+        yield result(run, report)
         yield from describe(run.plan(), run.header.policy, shown=None)
         yield from _for_review(run)
     else:
-        for dataset in report.datasets:
-            yield ""
-            yield title(dataset.provider, dataset.dataset, dataset.name)
-            yield from (f"  {line}" for line in dataset_lines(dataset, named=None))
-        yield from _rejected(run, report)
-        yield from _not_attempted(run, report)
+        several = len(report.datasets) > 1
+
+        def endings(outcome: Outcome) -> Iterator[str]:
+            for settled in run.settled([outcome]):
+                yield f"{_ending(settled, several)}: {sanitize(settled.reason) or 'no reason given'}"
+
+        yield from account(report, endings, result=result(run, report), named=None, without=("not_attempted",))
+        yield from _asked_again(run, several)
+        yield from _not_attempted(run, report, several)
         yield ""
         yield from costs(report, run.answers_lost())
     if unfinished_plan(run):
@@ -137,16 +139,7 @@ def _planned(row: PlannedRow, several: bool) -> str:
     return ", ".join(marks) + (f": {sanitize(why)}" if why else "")
 
 
-def _rejected(run: Run, report: Report) -> Iterator[str]:
-    several = len(report.datasets) > 1
-    outcomes: tuple[Outcome, ...] = get_args(Outcome)
-    for outcome in outcomes:
-        if outcome in FULFILLED or outcome == "not_attempted" or not report.reasons.get(outcome):
-            continue
-        yield from _under(
-            f"{report.reasons[outcome]} {outcome.replace('_', ' ')}: {ADVICE[outcome]}",
-            (f"{_ending(s, several)}: {sanitize(s.reason) or 'no reason given'}" for s in run.settled([outcome])),
-        )
+def _asked_again(run: Run, several: bool) -> Iterator[str]:
     yield from _under(
         "Asked again on request, after it had been rejected:",
         (
@@ -156,8 +149,7 @@ def _rejected(run: Run, report: Report) -> Iterator[str]:
     )
 
 
-def _not_attempted(run: Run, report: Report) -> Iterator[str]:
-    several = len(report.datasets) > 1
+def _not_attempted(run: Run, report: Report, several: bool) -> Iterator[str]:
     over = report.status == "refused" and not worth_resuming(run)
     yield from _under(
         f"{report.not_attempted} not attempted, {'for the run was refused' if over else 'so they are still to go'}:",

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Container, Iterable, Iterator
+from typing import get_args
+
 from bulkdel.model import Outcome, Rate, RunStatus
 from bulkdel.report import DatasetReport, Report
-from bulkdel.text import format_duration, format_measured, pluralize, sanitize
+from bulkdel.text import format_duration, format_measured, pluralize, sanitize, title
 
 ADVICE: dict[Outcome, str] = {
     "archived": "the service keeps archived documents; --unarchive un-archives them first",
@@ -59,6 +62,33 @@ def headline(report: Report) -> str:
             else f"{head}: nothing to delete"
         )
     return f"{head}: {counted(report)} of {c.selected}" + (f" ({why})" if why else "")
+
+
+def account(
+    report: Report,
+    endings: Callable[[Outcome], Iterable[str]],
+    *,
+    result: str = "",
+    named: int | None = 5,
+    without: Container[Outcome] = (),
+) -> Iterator[str]:
+    """The account line by line: its first line (``result``, or the headline), each dataset, and each way of not being deleted.
+
+    :param endings: the lines below the advice on a way of not being deleted
+    :param named: documents that a dataset's part names, None for all
+    :param without: ways that are left out
+    """
+    yield result or headline(report)
+    for dataset in report.datasets:
+        yield ""
+        yield title(dataset.provider, dataset.dataset, dataset.name)
+        yield from (f"  {line}" for line in dataset_lines(dataset, named=named))
+    outcomes: tuple[Outcome, ...] = get_args(Outcome)
+    for outcome in outcomes:
+        if (n := report.reasons.get(outcome, 0)) and outcome not in without:
+            yield ""
+            yield f"{n} {outcome.replace('_', ' ')}: {ADVICE[outcome]}"
+            yield from (f"  {line}" for line in endings(outcome))
 
 
 def counted(of: Report | DatasetReport) -> str:

@@ -123,6 +123,15 @@ def test_the_live_picture_fits_eighty_columns() -> None:
     assert "[red]no[/red]" in rows[3]
 
 
+@pytest.mark.parametrize("columns", [40, 60, 120, 200])
+def test_the_live_display_fits_a_terminal_of_any_width(columns: int) -> None:
+    """No row is wider than the terminal, and how many of how many is seen on the narrowest."""
+    rows = drawn(live_display((replace(PROGRESS, provider="dify"),), 12.0, columns=columns), columns)
+    assert all(len(row) <= columns for row in rows)
+    assert "120 of 1230" in rows[0]
+    assert "stops gently" in rows[-1]
+
+
 def test_what_stops_has_no_time_left() -> None:
     """Between the first Ctrl-C and the end the display says what the next one does."""
     rows = drawn(live_display((PROGRESS,), 12.0, stopping=True))
