@@ -62,6 +62,10 @@ class Confirmation:
             self._screen.say("About to delete; this cannot be undone:")
             # A few documents are named if there is one dataset; with several, their lines would scroll away.
             self._screen.say_wrapped(*describe(plan, self._policy, named=3 if len(plan.datasets) == 1 else 0))
+            if self._policy.indexing == "delete":
+                self._screen.say_wrapped(
+                    "  --indexing delete: documents that are still being indexed are deleted, too, which can leave parts of them behind"
+                )
             self._screen.ask(f"Type {asked.called} to delete for good ({asked.answer}): ")
             typed = await self._typed()
         if asked.is_yes(typed):

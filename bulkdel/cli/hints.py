@@ -11,7 +11,7 @@ from bulkdel.cli.run_files import discard_unused, resume_command
 from bulkdel.cli.task import Task
 from bulkdel.model import RunStatus
 from bulkdel.report import Report
-from bulkdel.text import sanitize
+from bulkdel.text import pluralize, sanitize
 
 RESUMABLE: frozenset[RunStatus] = frozenset({"stopped", "deadline", "interrupted"})
 """The endings after which the rest can still be done."""
@@ -60,7 +60,8 @@ def way_on(report: Report, task: Task, argv: Sequence[str], path: Path | None) -
         # If not even a listing came back the address may be what is wrong, and a run goes on at its own address alone.
         address = "" if report.listed else " (a wrong address needs a new run)"
         return [f"hint: fix that, then resume with{address}:", resume]
-    if status not in RESUMABLE:
+    cut_off = status in RESUMABLE or (path is None and report.counts.not_attempted > 0)
+    if not cut_off:
         return _retry(report, task, path)
     if task.act == "resume":
         return ["hint: what is gone stays gone; without its run file begin a new run"]
@@ -78,14 +79,34 @@ def _must_fix(report: Report) -> bool:
 
 
 def _retry(report: Report, task: Task, path: Path | None) -> list[str]:
-    """How to ask again for what was rejected, which does not happen by itself and helps no invalid id."""
-    if path is None or not task.deletes or report.counts.rejected <= report.reasons.get("invalid_id", 0):
+    """How to ask again for what was rejected, which does not happen by itself; nothing if it cannot help."""
+    # Asking again changes nothing for an id that is never sent, for a document or a dataset that is not there.
+    helped = report.counts.rejected - sum(
+        report.reasons.get(reason, 0) for reason in ("invalid_id", "missing", "dataset_stopped")
+    )
+    if path is None or not task.deletes or helped <= 0:
         return []
     again = shlex.join(["bulkdel", "resume", os.path.realpath(path), "--retry-rejected"])
     # The command deletes no more than was asked for: un-archiving is a choice of its own.
-    archived = "archived" in report.reasons and not task.policy.unarchive
+    archived = report.reasons.get("archived", 0) and not task.policy.unarchive
     choice = ["hint: archived documents stay; to un-archive and delete them, add: --unarchive"] if archived else []
     return [*choice, "hint: this asks again for what was rejected:", again]
+
+
+def not_there(report: Report, task: Task) -> tuple[str, str]:
+    """How many named documents were not there when first asked for, and a hint if that is all of them; empty for none.
+
+    To the service a wrong dataset's id and a document that is gone look the same.
+    """
+    counts = report.counts
+    missing = counts.already_gone + report.reasons.get("missing", 0)
+    if not missing or task.purges or not task.deletes:
+        return "", ""
+    if missing < counts.selected:
+        return f"{missing} of {pluralize(counts.selected, 'document')} were not there when first asked for", ""
+    one = "the document was" if missing == 1 else f"none of the {missing} documents was"
+    listed = f"bulkdel datasets {task.providers[0].kind} lists those that the key sees"
+    return f"{one}{' not' if missing == 1 else ''} there when first asked for", f"is the dataset's id right? {listed}"
 
 
 def same_command(argv: Sequence[str]) -> str:

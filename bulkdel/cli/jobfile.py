@@ -119,7 +119,8 @@ class PolicyTable(_Table):
     unarchive: Annotated[bool, BeforeValidator(_bool)] = False
 
     def policy(self) -> Policy:
-        return Options(**self.model_dump()).policy()
+        # Documents that a list names are waited for as those of a whole dataset are.
+        return Options(**self.model_dump()).policy(Policy(indexing="wait"))
 
 
 class ProviderTable(_Table):

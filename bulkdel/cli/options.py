@@ -97,7 +97,7 @@ class Options:
 
     # How the run behaves.
     indexing: Indexing | None = _option("--indexing", type=click.Choice(get_args(Indexing)),
-        default_text="wait; for targets from a list: delete",
+        default_text="wait",
         help="Documents still being indexed: wait until they are ready, delete them anyway, or leave them.")  # fmt: skip
     indexing_timeout: float | None = _option("--indexing-timeout", type=DURATION, metavar="DURATION", default_text="15m",
         help="How long to wait for one document to be indexed.")  # fmt: skip

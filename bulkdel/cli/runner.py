@@ -123,6 +123,9 @@ def _report(task: Task, ending: Ending, app: AppContext, screen: Screen) -> int:
         if report.exit_status:
             screen.error(hints.sentence(report), hints.advice(report, task))
     metrics.finish(status, screen.warning, report)
+    missing, hint = hints.not_there(report, task)
+    if missing:
+        app.warn(missing, hint)
     if plan is not None and not task.options.quiet and (warning := too_long(plan, task.policy)):
         screen.warning(warning)
     for line in hints.way_on(report, task, app.argv, ending.path):
@@ -167,6 +170,7 @@ class LiveRun:
         self._work: asyncio.Task[Report] | None = None
         self._last_look: Sequence[Progress] = ()
         self._stopping = asyncio.Event()
+        self._unwritten = ""
         self._confirm = Confirmation(screen, app.stdin, task.policy, self._stopping, by_name=task.confirm_by_name)
 
     async def run(self, settled_stream: TextIO | None) -> Ending:
@@ -191,6 +195,13 @@ class LiveRun:
             report.reason = self._confirm.refusal or report.reason
             if interrupts.signal is not None:
                 report.status, report.signal = "interrupted", interrupts.signal
+        if self._unwritten and report.status == "interrupted":
+            # Nobody interrupted it: it was stopped because its evidence could not be kept.
+            report.status, report.signal, report.reason = "incomplete", None, self._unwritten
+            kept = "" if self._ending.path is None else " and the run file"
+            report.hint = (
+                f"the account{kept or ' alone'} still has everything that was deleted; the lines end before it"
+            )
         self._ending.report = report
         return self._ending
 
@@ -275,5 +286,7 @@ class LiveRun:
     def _unwritable(self, error: OSError) -> None:
         """The settled lines can no longer be kept, and going on would delete without the evidence that was asked for."""
         gone = isinstance(error, BrokenPipeError)
-        why = "whoever read them went away" if gone else str(error.strerror or error)
-        self._client.stop(reason=f"cannot write the settled lines: {why}", signal=int(signal.SIGPIPE) if gone else None)
+        why = f"cannot write the settled lines: {'whoever read them went away' if gone else error.strerror or error}"
+        if not gone:
+            self._unwritten = why
+        self._client.stop(reason=why, signal=int(signal.SIGPIPE) if gone else None)

@@ -58,6 +58,8 @@ class Logged:
     """As it was sent, the query included."""
     status: int = 0
     """Of its answer; 0 while there is none, and if there will be none."""
+    headers: Mapping[str, str] = field(default_factory=dict)
+    """As they came; their names in any case."""
 
 
 def page(status: int, title: str, text: str, headers: Mapping[str, str]) -> Reply:

@@ -272,7 +272,8 @@ class Simulator(ABC):
     # The way of one request
 
     async def _handle(self, request: web.BaseRequest) -> Reply | Cut:
-        logged = Logged(asyncio.get_running_loop().time(), request.method, request.raw_path)
+        arrived = asyncio.get_running_loop().time()
+        logged = Logged(arrived, request.method, request.raw_path, headers=request.headers)
         self.requests.append(logged)
         reply: Reply | Cut | None = self._in_front()
         if reply is None and request.method == "GET" and self._is_preflight(request.rel_url.raw_path):

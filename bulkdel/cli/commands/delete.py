@@ -39,6 +39,7 @@ def delete(app: AppContext, /, provider: str, file: str | None, options: Options
     from bulkdel.cli import providers, run_files, runner
     from bulkdel.cli.targets import TargetFile, copied, opened
     from bulkdel.cli.task import Task
+    from bulkdel.model import Policy
 
     spec = providers.from_options(provider, options, app)
     service = providers.open_provider(spec, app)
@@ -52,7 +53,7 @@ def delete(app: AppContext, /, provider: str, file: str | None, options: Options
             act="delete",
             options=options,
             providers=(service,),
-            policy=options.policy(),
+            policy=options.policy(Policy(indexing="wait")),
             label=service.name,
             targets=targets,
             more=providers.header_files([spec]),
