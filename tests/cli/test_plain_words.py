@@ -340,7 +340,7 @@ def test_a_plan_of_a_list_counts_invalid_ids_as_what_they_are(tmp_path: Path) ->
         assert f"Planned, nothing was deleted: {split}" in told
         assert first in told
     assert report[report.index("To delete:") + 1 :][:6] == [
-        f"  {document_id(0)}",
+        f"  {document_id(0)} (doc-0.md), created 2023-11-14",
         "",
         "Never sent, and rejected:",
         *(f"  {id}: the document's id is not a dashed UUID" for id in ids[1:]),

@@ -112,12 +112,12 @@ def test_guards_hold_for_a_plan_and_for_its_resume(tmp_path: Path) -> None:
 def test_a_plan_that_was_interrupted_is_no_plan(state: Path) -> None:
     """$ bulkdel plan dify ID; ^C while it lists: exit 130, no file is left, and the same command plans."""
     service = Service(latency=0.05)
-    service.fill(350)
+    service.fill(2000)  # more pages than are asked for side by side
     service.when[3] = interrupt(signal.SIGINT)
     seen = command(service, "plan", "dify", DATASET)
     assert (seen.status, kept(state)) == (130, [])
     again = command(service, *last(seen))
-    assert (again.status, len(service.held)) == (0, 350)
+    assert (again.status, len(service.held)) == (0, 2000)
     assert len(kept(state)) == 1
 
 
