@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter, deque
-from collections.abc import AsyncIterable, Iterable, Sequence
+from collections.abc import AsyncIterable, Iterable, Iterator, Sequence
 from itertools import islice
 from typing import Any
 
 import anyio
 
 from bulkdel.engine.call import Call, Feed
-from bulkdel.engine.job import Job
+from bulkdel.engine.job import Job, spelled_by_service
 from bulkdel.engine.session import ProviderSession
 from bulkdel.engine.stop import StopReason
 from bulkdel.model import Target
+from bulkdel.providers.protocol import Provider
 from bulkdel.report import Account
 
 PAGE = 64
@@ -23,7 +24,7 @@ young at once: with 256 the garbage collector ran 28 times for 10,000 targets, s
 
 
 def count_in(account: Account, targets: Iterable[Target]) -> None:
-    """Count targets that come in, every occurrence; the engine counts how they end."""
+    """Count targets that come in, every occurrence, in their service's spelling; the engine counts how they end."""
     for (provider, dataset), n in Counter((target.provider, target.dataset) for target in targets).items():
         counts = account.dataset(provider, dataset).counts
         counts.listed += n
@@ -35,20 +36,24 @@ def from_sequence(targets: Sequence[Target]) -> list[Feed]:
 
     All occurrences of a target go in with its first one, however far apart they are (S4).
     """
-    further = _further(targets)
 
     def feed_for(name: str) -> Feed:
         async def feed(call: Call) -> None:
             session, page = call.sessions[name], list[Job]()
-            count_in(call.account, (target for target in targets if target.provider == name))
+            provider = session.gate.provider
+            count_in(
+                call.account, (spelled_by_service(target, provider) for target in targets if target.provider == name)
+            )
+            further = _further(targets, provider)
             for key, target in enumerate(targets):
                 if target.provider != name:
                     continue
-                job = Job(key, target)
-                if further and (keys := further.get(target)) is not None:
+                job = Job.of(key, target, provider)
+                if further and (keys := further.get(job.target)) is not None:
                     if key != keys[0]:
                         continue
-                    job.also = keys[1:]
+                    for other in keys[1:]:
+                        job.join(Job.of(other, targets[other], provider))
                 page.append(job)
                 if len(page) == PAGE:
                     await session.add(page)
@@ -61,12 +66,21 @@ def from_sequence(targets: Sequence[Target]) -> list[Feed]:
     return [feed_for(name) for name in dict.fromkeys(target.provider for target in targets)]
 
 
-def _further(targets: Sequence[Target]) -> dict[Target, list[int]]:
-    """The places of each target that stands more than once."""
-    if len(set(targets)) == len(targets):
+def _own(targets: Sequence[Target], provider: Provider) -> Iterator[tuple[int, Target]]:
+    """The provider's targets with their places, in its spelling."""
+    for key, target in enumerate(targets):
+        if target.provider == provider.name:
+            yield key, spelled_by_service(target, provider)
+
+
+def _further(targets: Sequence[Target], provider: Provider) -> dict[Target, list[int]]:
+    """The places of each target of the provider that stands more than once, in whichever spelling."""
+    if len({target for _, target in _own(targets, provider)}) == sum(
+        target.provider == provider.name for target in targets
+    ):
         return {}
     places: dict[Target, list[int]] = {}
-    for key, target in enumerate(targets):
+    for key, target in _own(targets, provider):
         places.setdefault(target, []).append(key)
     return {target: keys for target, keys in places.items() if len(keys) > 1}
 
@@ -151,13 +165,12 @@ class _Reader:
             for target in targets:
                 if not isinstance(target, Target):
                     raise TypeError(f"target number {self._key + 1} is no Target: {type(target).__name__}")
-                job = Job(self._key, target)
-                self._key += 1
                 ahead = self.ahead.get(target.provider)
                 if ahead is None:
-                    self._settle_unknown(job)
+                    self._settle_unknown(Job(self._key, target))
                 else:
-                    ahead.jobs.append(job)
+                    ahead.jobs.append(Job.of(self._key, target, ahead.provider))
+                self._key += 1
         finally:
             for ahead in self.ahead.values():
                 ahead.changed.set()
@@ -178,6 +191,7 @@ class _Ahead:
     """Jobs read ahead for one session."""
 
     def __init__(self, session: ProviderSession, most: int) -> None:
+        self.provider = session.gate.provider
         self._session = session
         self._most = most
         self.jobs: deque[Job] = deque()

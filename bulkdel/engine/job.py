@@ -5,7 +5,18 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from bulkdel.model import Outcome, Target
-from bulkdel.providers.protocol import Requeue, Verdict
+from bulkdel.providers.protocol import Provider, Requeue, Verdict
+
+
+def spelled_by_service(target: Target, provider: Provider) -> Target:
+    """The target with its ids in the one spelling of their service; the same object if they are."""
+    try:
+        dataset, document = provider.canonical(target.dataset), provider.canonical(target.document)
+    except Exception:
+        return target  # no text, or a bug of the provider's: its ``invalid`` is asked next, and says so
+    if dataset == target.dataset and document == target.document:
+        return target
+    return Target(target.provider, dataset, document)
 
 
 @dataclass(slots=True, eq=False)
@@ -13,7 +24,7 @@ class Job:
     """A target as a feed offers it, and what is remembered of it until it settles."""
 
     key: int  # of the occurrence: its place in the input, or its row in the run file
-    target: Target
+    target: Target  # in the spelling of its service, so that one document is one job
     name: str = ""
     step: str = "delete"  # what is asked next
     awaiting_indexing: bool = False  # no DELETE may be sent before the service shows it ready
@@ -22,10 +33,28 @@ class Job:
     ending: Outcome | None = None  # it is known already how it ends, for ``reason``, and nothing is sent for it
     reason: str = ""  # the last words that were said about it
     also: list[int] | None = None  # the keys of further occurrences of the same target: they settle with it
+    given: dict[int, Target] | None = None  # by its key, each occurrence that the caller spelled otherwise
     attempts: int = 0  # DELETEs sent
     spent: int = 0  # requests that count against Policy.attempts
     checking: bool = False  # its attempts are spent: the last question is whether it is still there
     waiting_since: float | None = None  # loop time at which it began to wait for the service
+
+    @classmethod
+    def of(cls, key: int, target: Target, provider: Provider) -> Job:
+        """A job for a target as the caller spelled it."""
+        spelled = spelled_by_service(target, provider)
+        return cls(key, spelled) if spelled is target else cls(key, spelled, given={key: target})
+
+    @property
+    def keys(self) -> list[int]:
+        """The keys of all occurrences that settle with it, its own first."""
+        return [self.key] if self.also is None else [self.key, *self.also]
+
+    def join(self, later: Job) -> None:
+        """Another occurrence of the same target settles with this one."""
+        self.also = [*(self.also or ()), *later.keys]
+        if later.given is not None:
+            self.given = {**(self.given or {}), **later.given}
 
     def note(self, verdict: Verdict, *, sent: bool, deletes: bool) -> None:
         """Remember what the answer to one request says about the job, before it is decided what becomes of it.

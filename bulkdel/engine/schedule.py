@@ -59,7 +59,7 @@ class Schedule:
             if first is job:
                 self._fresh.append(job)
             else:
-                first.also = [*(first.also or ()), job.key, *(job.also or ())]
+                first.join(job)
                 self._joined += 1
             if job.also is not None:
                 self._joined += len(job.also)

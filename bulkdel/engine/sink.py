@@ -65,9 +65,13 @@ class OutcomeSink:
         target = job.target
         # Wall time advanced by the monotonic clock: a stepped clock cannot put an ending before its run began (S19).
         at = self._wall_ahead + time.monotonic()
-        keys = [job.key] if job.also is None else [job.key, *job.also]
+        keys, settled = job.keys, Settled(target, outcome, reason, job.attempts, job.name, at)
         self.account.settle(self.counts(target.provider, target.dataset), outcome, len(keys))
-        self.pages.add(keys, Settled(target, outcome, reason, job.attempts, job.name, at))
+        if job.given is None:
+            self.pages.add(keys, settled)
+            return
+        for key in keys:
+            self.pages.add([key], settled._replace(target=job.given.get(key, target)))
 
     def emit(self, event: events.Event) -> None:
         """Call the listener; if it raises, that harms nothing but its own call, and is reported (S13)."""

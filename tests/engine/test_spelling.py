@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
 
 from bulkdel import ConfigurationError, Policy
-from bulkdel.model import PurgeRequest
+from bulkdel.model import PurgeRequest, Target
 from bulkdel.providers.protocol import Answer, Reply, Request
 from tests import virtual
-from tests.engine.world import DATASET, Service, client
+from tests.engine.world import DATASET, Service, client, provider, targets
 
 LETTERS = "abcdefab-cdef-4abc-8def-abcdefabcdef"
 
@@ -62,3 +63,67 @@ def test_one_dataset_is_not_emptied_twice_in_two_spellings() -> None:
                 await c.carry_out([PurgeRequest("dify", LETTERS), PurgeRequest("dify", LETTERS.upper())])
 
     virtual.run(main())
+
+
+@pytest.mark.parametrize("kind", ["sequence", "generator", "asynchronous", "streamed"])
+def test_one_document_is_one_request_in_any_spelling(kind: str) -> None:
+    """Each occurrence settles as the caller spelled it; the service is asked once for each document."""
+    service = Lettered()
+    ids = service.fill(30)
+    given = [
+        Target("dify", dataset, document)
+        for dataset, spelled in ((LETTERS, str), (LETTERS.upper(), str.upper))
+        for document in map(spelled, ids)
+    ]
+
+    async def asynchronous() -> AsyncIterator[Target]:
+        for target in given:
+            yield target
+
+    async def main() -> None:
+        async with client(service) as c:
+            if kind == "streamed":
+                async with c.settle(given) as outcomes:
+                    found = [settled async for settled in outcomes]
+                    assert sorted(settled.target for settled in found) == sorted(given)
+                    return
+            report = await c.delete({"sequence": given, "generator": iter(given), "asynchronous": asynchronous()}[kind])
+            assert [settled.target for settled in report.settled] == given
+            assert (report.ok, report.listed, report.deleted, report.already_gone) == (True, 60, 60, 0)
+            assert [(d.dataset, d.counts.deleted) for d in report.datasets] == [(LETTERS, 60)]
+
+    virtual.run(main())
+    assert set(service.deletes.values()) == {1}
+    assert len(service.deletes) == 30
+
+
+def test_spellings_far_apart_are_one_request() -> None:
+    """In a sequence the first occurrence stands for all, even if it has long settled when the last one is read."""
+    service = Lettered(latency=0.0)
+    ids = service.fill(3_000)
+    given = [*targets(ids, dataset=LETTERS), Target("dify", LETTERS, ids[0].upper())]
+
+    async def main() -> None:
+        async with client(service) as c:
+            report = await c.delete(given)
+            assert (report.deleted, report.already_gone) == (3_001, 0)
+            assert report.settled[-1].target == given[-1]
+
+    virtual.run(main())
+
+
+def test_a_stopped_dataset_is_stopped_in_any_spelling() -> None:
+    """Nothing more is asked for in it once it is known to be gone."""
+    service = Lettered()
+    ids = service.fill(20)
+    service.script(ids[0], ["404 dataset"])
+    given = [*targets(ids[:1], dataset=LETTERS), *targets(ids[1:], dataset=LETTERS.upper())]
+
+    async def main() -> None:
+        async with client(service, providers=[provider(concurrency=1)]) as c:
+            report = await c.delete(given)
+            assert {settled.outcome for settled in report.settled} == {"dataset_stopped"}
+            assert [settled.target for settled in report.settled] == given
+
+    virtual.run(main())
+    assert sum(service.deletes.values()) == 1
