@@ -30,7 +30,7 @@ class Settled:
 class Requeued:
     """A target will be asked again in about ``seconds``, because of ``reason``.
 
-    ``cause``: document_indexing, rate_limit, blocked, server_error, lost_answer, unreachable or unclear.
+    ``cause``: document_indexing, document_locked, rate_limit, blocked, server_error, lost_answer, unreachable or unclear.
     """
 
     target: model.Target

@@ -171,7 +171,7 @@ class _Series:
             for outcome in get_args(Outcome):
                 self._documents.labels(provider, outcome)
             for cause in (
-                "document_indexing", "rate_limit", "blocked", "server_error", "lost_answer", "unreachable", "unclear",
+                "document_indexing", "document_locked", "rate_limit", "blocked", "server_error", "lost_answer", "unreachable", "unclear",
             ):  # fmt: skip
                 self._requeued.labels(provider, cause)
             self._pauses.labels(provider)

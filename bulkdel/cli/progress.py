@@ -90,7 +90,7 @@ def _wait(progress: Progress) -> list[str]:
         return []
     words = f"waiting for {_awaited(p)}"
     if p.wait_s is not None and p.wait_s > 0:
-        words += f" ({format_duration(p.wait_s)} more)"
+        words += f" ({format_duration(p.wait_s)} {'at most' if p.wait == 'indexing' else 'more'})"
     # Only a pause has a reason that the numbers beside it do not say: the service's own words.
     return [f"{words}: {sanitize(p.why, 100)}" if p.wait == "pause" and p.why else words]
 
@@ -106,6 +106,8 @@ def _awaited(progress: Progress) -> str:
         case "pause":
             return "the end of a pause"
         case "indexing":
+            if p.locked and p.locked == p.indexing:
+                return f"the service's lock on {pluralize(p.locked, 'document')}"
             return f"{pluralize(p.indexing, 'document')} to be indexed"
         case "service":
             return pluralize(p.in_flight, "answer")

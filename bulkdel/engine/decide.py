@@ -61,12 +61,15 @@ class Retry:
 class Wait:
     """Wait until the service is ready for ``step``, at most ``left`` seconds more; this spends no attempt (S2).
 
-    ``after`` is how many seconds the service asked to wait, None if it did not say.
+    ``after`` is how many seconds the service asked to wait, None if it did not say; ``at_most`` how long such a wait can last in
+    all, None if only the service knows. ``cause`` is the report's word for it.
     """
 
     left: float
     step: str
     after: float | None
+    at_most: float | None
+    cause: str
     reason: str
 
 
@@ -89,7 +92,7 @@ def decide(job: Job, verdict: Verdict, reply: Reply, policy: Policy, *, now: flo
             return Settle(verdict.outcome, verdict.reason)
         case Ask():
             return Continue(verdict.step, verdict.reason)
-        case Requeue() if verdict.cause == "indexing":
+        case Requeue() if verdict.cause in ("indexing", "locked"):
             return _wait(job, verdict, policy, now)
         case Requeue():
             return _retry(job, verdict, reply, policy, u)
@@ -129,13 +132,16 @@ def _retry(job: Job, verdict: Requeue, reply: Reply, policy: Policy, u: float) -
 
 def _wait(job: Job, verdict: Requeue, policy: Policy, now: float) -> Settle | Wait:
     """Wait on the indexing budget."""
-    if policy.indexing == "skip":
+    indexing = verdict.cause == "indexing"
+    if indexing and policy.indexing == "skip":
         return Settle("stuck_indexing", f"left alone, because indexing is 'skip': {verdict.reason}")
     since = now if job.waiting_since is None else job.waiting_since
     left = since + policy.indexing_timeout - now
     if left <= 0:
-        return Settle("stuck_indexing", f"still being indexed after {policy.indexing_timeout:g} s: {verdict.reason}")
-    return Wait(left, verdict.step or job.step, verdict.after, verdict.reason)
+        still = "being indexed" if indexing else "locked"
+        return Settle("stuck_indexing", f"still {still} after {policy.indexing_timeout:g} s: {verdict.reason}")
+    cause = "document_indexing" if indexing else "document_locked"
+    return Wait(left, verdict.step or job.step, verdict.after, verdict.at_most, cause, verdict.reason)
 
 
 def _cause(verdict: Requeue, reply: Reply) -> str:

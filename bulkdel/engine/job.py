@@ -64,7 +64,7 @@ class Job:
         """
         if sent and deletes:  # whatever its step is called: a delete may take two
             self.attempts += 1
-        if isinstance(verdict, Requeue) and verdict.cause != "indexing":
+        if isinstance(verdict, Requeue) and verdict.cause not in ("indexing", "locked"):
             # What never left the machine is no attempt; the breaker ends it if nothing leaves for long.
             self.spent += sent
             self.doubt = self.doubt or (verdict.doubt and deletes)

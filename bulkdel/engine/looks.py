@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import heapq
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
 from typing import Generic, TypeVar
 
 from bulkdel.engine.job import Job
@@ -22,6 +22,10 @@ class DueHeap(Generic[T]):
 
     def __len__(self) -> int:
         return len(self._entries)
+
+    def __iter__(self) -> Iterator[T]:
+        """The entries, in no order."""
+        return (entry for _, _, entry in self._entries)
 
     @property
     def due(self) -> float | None:
@@ -71,16 +75,19 @@ class DueHeap(Generic[T]):
 class Look:
     """Jobs of one dataset that wait for the service and are asked about together.
 
-    ``question``: a listing or a question for each says whether they are ready, because no DELETE may be sent before that.
-    Otherwise it is one job, and its own next step is the question. ``since`` is when it began to wait, ``asked_at`` when it was
-    asked about last.
+    ``asks`` says how: ``state`` by a listing or a question for each, because no DELETE may be sent before that; a step's name by
+    one request that asks this step for all of them. Empty: it is one job, and its own next step is the question.
+    ``since`` is when it began to wait, ``asked_at`` when it was asked about last, ``until`` when the wait is over at the latest,
+    None if only the service knows.
     """
 
     dataset: str
     jobs: dict[Target, Job]
-    question: bool
+    asks: str
     since: float
     asked_at: float
+    until: float | None = None
+    left_out: dict[Target, Job] = field(default_factory=dict)  # those that a request for several was refused for
 
 
 class Looks:
@@ -89,9 +96,9 @@ class Looks:
     def __init__(self) -> None:
         self.hastened = False  # all that were in it were made due sooner, because there is nothing else to do
         self._waiting = 0  # jobs in all looks of the heap
-        self._asked: Look | None = None  # the look with a question that was taken out last: its jobs wait, too
+        self._asked: Look | None = None  # the look at several jobs that was taken out last: its jobs wait, too
         self._heap: DueHeap[Look] = DueHeap()
-        self._by_dataset: dict[str, Look] = {}  # the looks with a question, of which each dataset has one
+        self._shared: dict[tuple[str, str], Look] = {}  # by dataset and ``asks``: the looks that are for several jobs
 
     @property
     def waiting(self) -> int:
@@ -104,27 +111,33 @@ class Looks:
         return self._heap.due
 
     def push(self, look: Look, due: float) -> None:
-        """Add a look. If the dataset has one with a question already, the jobs join that one."""
+        """Add a look. If the dataset has one already that asks the same, the jobs join that one."""
         if look is self._asked:
             self._asked = None
         self._waiting += len(look.jobs)
-        if look.question:
-            known = self._by_dataset.setdefault(look.dataset, look)
+        if look.asks:
+            known = self._shared.setdefault((look.dataset, look.asks), look)
             if known is not look:
                 known.jobs |= look.jobs
+                known.until = max(known.until or 0.0, look.until or 0.0) or None
                 return
         self._heap.push(look, due)
 
     def pop_due(self, now: float) -> Look | None:
         """Take out the first look, if it is due."""
         look = self._popped(self._heap.pop_due(now))
-        if look is not None and look.question:
+        if look is not None and look.asks:
             self._asked = look
         return look
 
+    def locked(self) -> tuple[int, float]:
+        """How many of the jobs wait for what ends by itself, and when the last of it has ended."""
+        looks = [look for look in (*self._heap, self._asked) if look is not None and look.until is not None]
+        return sum(len(look.jobs) for look in looks), max((look.until or 0.0 for look in looks), default=0.0)
+
     def pop_next(self) -> Look | None:
-        """Take out the next look without a question, due or not."""
-        return self._popped(self._heap.pop_next(lambda look: not look.question))
+        """Take out the next look at one job, due or not."""
+        return self._popped(self._heap.pop_next(lambda look: not look.asks))
 
     def take(self, wanted: Callable[[Job], bool]) -> list[Job]:
         """Take out the jobs that are ``wanted``; of a look either all are or none."""
@@ -142,6 +155,6 @@ class Looks:
     def _popped(self, look: Look | None) -> Look | None:
         if look is not None:
             self._waiting -= len(look.jobs)
-            if look.question:
-                del self._by_dataset[look.dataset]
+            if look.asks:
+                del self._shared[look.dataset, look.asks]
         return look

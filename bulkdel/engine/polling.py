@@ -9,10 +9,10 @@ from bulkdel.engine.decide import Wait, gone
 from bulkdel.engine.gate import Exchange
 from bulkdel.engine.job import Job
 from bulkdel.engine.looks import Look
-from bulkdel.engine.questions import GaveUp, ask_document, ask_page
+from bulkdel.engine.questions import GaveUp, StillLocked, ask_document, ask_page, ask_together
 from bulkdel.engine.session import ProviderSession
 from bulkdel.model import Document
-from bulkdel.providers.protocol import Gone, Page, StopDataset, StopProvider
+from bulkdel.providers.protocol import Ask, Gone, Page, StopDataset, StopProvider
 
 
 def wait_for_service(
@@ -29,7 +29,7 @@ def wait_for_service(
     if wait is None or exchange is None:
         seconds = min(policy.indexing_backoff, policy.indexing_timeout)
         session.requeued(job.target, "document_indexing", "still being indexed", seconds)
-        session.schedule.look_later(_look_at(job, now, question=True), now + seconds)
+        session.schedule.look_later(_look_at(job, now, asks="state"), now + seconds)
         return
     job.step = wait.step
     if wait.after is not None:
@@ -37,14 +37,17 @@ def wait_for_service(
         seconds = min(max(wait.after, policy.indexing_backoff), wait.left)
         session.schedule.later(job, seconds)
     else:
-        cost = (session.schedule.looks.waiting + 1) * _cost_of_one(session, exchange)
+        together = session.gate.provider.request_together([job.target], job.step) is not None
+        cost = (1 if together else session.schedule.looks.waiting + 1) * _cost_of_one(session, exchange)
         seconds = min(_until_next_look(session, now - job.waiting_since, cost), wait.left)
-        session.schedule.look_later(_look_at(job, now, question=False), now + seconds)
-    session.requeued(job.target, "document_indexing", wait.reason, seconds)
+        look = _look_at(job, now, asks=job.step if together else "")
+        look.until = None if wait.at_most is None else now + wait.at_most
+        session.schedule.look_later(look, now + seconds)
+    session.requeued(job.target, wait.cause, wait.reason, seconds)
 
 
-def _look_at(job: Job, now: float, *, question: bool) -> Look:
-    return Look(job.target.dataset, {job.target: job}, question, now, now)
+def _look_at(job: Job, now: float, *, asks: str) -> Look:
+    return Look(job.target.dataset, {job.target: job}, asks, now, now)
 
 
 def _cost_of_one(session: ProviderSession, exchange: Exchange) -> float:
@@ -71,7 +74,7 @@ async def poll(session: ProviderSession) -> None:
     """Look at what waits, as each look is due, until there will be nothing more to wait for; holds no worker."""
     try:
         while (look := await session.schedule.next_look(session.policy.indexing_backoff_cap)) is not None:
-            if look.question:
+            if look.asks:
                 await _ask_about(session, look)
             else:
                 for job in look.jobs.values():
@@ -84,7 +87,7 @@ async def _ask_about(session: ProviderSession, look: Look) -> None:
     """Ask about all jobs of a look, and put back those that are not ready yet; its jobs are nowhere else meanwhile."""
     session.question_s = 0.0
     try:
-        await _ask(session, look)
+        await (_ask(session, look) if look.asks == "state" else _ask_together(session, look))
     finally:
         now = asyncio.get_running_loop().time()
         _settle_expired(session, look, now)
@@ -105,6 +108,52 @@ async def _ask(session: ProviderSession, look: Look) -> None:
             return
 
 
+async def _ask_together(session: ProviderSession, look: Look) -> None:
+    """Ask the next step of the jobs of a look together, in three requests at most.
+
+    All or nothing: a job that a request is refused for is left out of it from then on, so that one lock does not hold them all.
+    Those left out are asked for one by one, one each time.
+    """
+    look.left_out = {target: job for target, job in look.jobs.items() if target in look.left_out}
+    if len(look.left_out) == len(look.jobs):
+        look.left_out.clear()
+    if look.left_out:
+        target, job = next(iter(look.left_out.items()))
+        look.left_out[target] = look.left_out.pop(target)  # the next time, another one
+        await _asked_together(session, look, [job])
+    for _ in range(2):
+        together = [job for target, job in look.jobs.items() if target not in look.left_out]
+        if not together or not await _asked_together(session, look, together):
+            break
+
+
+async def _asked_together(session: ProviderSession, look: Look, jobs: list[Job]) -> bool:
+    """Ask for these jobs of a look in one request. True if it was refused for one of them, which is left out now."""
+    match await ask_together(session, [job.target for job in jobs], look.asks):
+        case Ask(step):
+            _go_on(session, look, jobs, step)
+        case StillLocked(name):
+            locked = {job.target: job for job in jobs if job.name == name}
+            look.left_out |= locked
+            return bool(locked)
+        case StopDataset(reason):
+            session.stop_dataset(look.dataset, reason)
+        case StopProvider() | GaveUp() | None:
+            pass
+        case _:
+            # Whatever else it says, it says of one of them: each is asked for itself.
+            _go_on(session, look, jobs, look.asks)
+    return False
+
+
+def _go_on(session: ProviderSession, look: Look, jobs: list[Job], step: str) -> None:
+    for job in jobs:
+        del look.jobs[job.target]
+        look.left_out.pop(job.target, None)
+        job.step = step
+        session.schedule.later(job)
+
+
 def _settle_expired(session: ProviderSession, look: Look, now: float) -> None:
     """Settle the jobs of a look for which nothing more is asked."""
     stopped, timeout = session.stopped_datasets.get(look.dataset), session.policy.indexing_timeout
@@ -112,7 +161,8 @@ def _settle_expired(session: ProviderSession, look: Look, now: float) -> None:
         if stopped is not None:
             session.settle(job, "dataset_stopped", stopped)
         elif now >= (job.waiting_since or 0.0) + timeout:
-            session.settle(job, "stuck_indexing", f"still being indexed after {timeout:g} s")
+            still = "being indexed" if look.until is None else "locked"
+            session.settle(job, "stuck_indexing", f"still {still} after {timeout:g} s")
         else:
             continue
         del look.jobs[job.target]

@@ -37,7 +37,7 @@ class Progress:
 
     ``phase``: ``preflight``, ``listing``, ``deleting``, ``verifying``, ``done``. ``total`` is how many targets are known so
     far, ``complete`` whether that is all of them. ``requeued`` wait for a due time, ``indexing`` of them for the service to
-    finish indexing. ``per_second`` is settled targets over the last seconds. ``wait`` says what it waits for, ``why`` in the
+    finish indexing, ``locked`` of those for a lock of the service's, which ends by itself. ``per_second`` is settled targets over the last seconds. ``wait`` says what it waits for, ``why`` in the
     service's words, for ``wait_s`` seconds more where that is known. ``eta_s`` is None where nothing can be said honestly.
     ``waited_s`` has the seconds so far by cause, as of the last second, as ``Report.waited_s`` has them in the end.
     ``rate_is_anothers``: another process with the same key wants the ``rate``, which is slower than this one's own.
@@ -66,6 +66,7 @@ class Progress:
     datasets: tuple[DatasetProgress, ...] = ()
     waited_s: Mapping[str, float] = field(default_factory=dict)
     rate_is_anothers: bool = False
+    locked: int = 0
 
 
 class Meter:
@@ -114,6 +115,7 @@ class Meter:
             datasets=tuple(map(_dataset, datasets)),
             waited_s=dict(session.account.waited_s),
             rate_is_anothers=gate.limiter.rate_is_anothers,
+            locked=session.schedule.looks.locked()[0],
         )
 
     def _speed(self, now: float, done: int, allowed: float | None, *, paused: bool) -> float:
@@ -184,6 +186,9 @@ def waits_for(session: ProviderSession, now: float, *, asking: bool = False) -> 
         return "service", f"{many(in_flight, 'answer')} in flight", None
     if schedule.waiting:
         if schedule.looks.waiting == schedule.waiting:
+            locked, until = schedule.looks.locked()
+            if locked == schedule.waiting:
+                return "indexing", f"{many(locked, 'document')} locked by the service", max(0.0, until - now)
             return "indexing", f"{many(schedule.waiting, 'document')} still being indexed", None
         due = schedule.next_due
         wait_s = None if due is None else max(0.0, due - now)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TypeAlias, TypeVar
 
@@ -10,11 +10,15 @@ from bulkdel.backoff import full_jitter
 from bulkdel.engine.session import ProviderSession
 from bulkdel.model import Dataset, Document, Target
 from bulkdel.providers.protocol import (
+    Ask,
+    Asked,
+    Deleted,
     Failure,
     Gone,
     Next,
     Page,
     Pause,
+    Reject,
     Reply,
     Request,
     Requeue,
@@ -31,6 +35,13 @@ class GaveUp:
     """A question got no answer of use in ``Policy.attempts`` attempts."""
 
     reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class StillLocked:
+    """A step was refused for several documents, because the service still holds a lock on the one that is called ``name``."""
+
+    name: str
 
 
 Found: TypeAlias = T | StopDataset | StopProvider | GaveUp | None
@@ -65,6 +76,23 @@ async def ask_document(session: ProviderSession, target: Target) -> Found[Docume
         return provider.read_document(target, reply)
 
     return await _ask(session, provider.document(target), read)
+
+
+async def ask_together(
+    session: ProviderSession, targets: Sequence[Target], step: str
+) -> Found[Deleted | Gone | Reject | Ask | StillLocked]:
+    """One step of several documents of one dataset, which the provider can ask in one request."""
+    provider = session.gate.provider
+    request = provider.request_together(targets, step)
+    assert request is not None  # it was there for each of them
+
+    def read(reply: Reply) -> Deleted | Gone | Reject | Ask | StillLocked | Failure:
+        verdict = provider.read(Asked(targets[0], step, unarchive=session.policy.unarchive), reply)
+        if isinstance(verdict, Requeue) and verdict.cause in ("indexing", "locked"):
+            return StillLocked(verdict.blocked_by)
+        return verdict
+
+    return await _ask(session, request, read)
 
 
 async def ask_datasets(session: ProviderSession, cursor: str | None) -> Found[Page[Dataset]]:

@@ -106,10 +106,14 @@ class Dify(JsonApi):
     def request(self, target: Target, step: str) -> Request:
         if step == "dataset":
             return self.preflight(target.dataset, None)
-        if step in ("disable", "un_archive"):
-            ids = {"document_ids": [target.document]}
-            return Request("PATCH", f"/datasets/{target.dataset}/documents/status/{step}", json=ids)
-        return super().request(target, step)
+        return self.request_together([target], step) or super().request(target, step)
+
+    def request_together(self, targets: Sequence[Target], step: str) -> Request | None:
+        """A change of status takes many documents of one dataset, all or nothing."""
+        if step not in ("disable", "un_archive"):
+            return None
+        ids = {"document_ids": [target.document for target in targets]}
+        return Request("PATCH", f"/datasets/{targets[0].dataset}/documents/status/{step}", json=ids)
 
     def preflight(self, dataset: str, cursor: str | None) -> Request:
         return get(f"/datasets/{dataset}") if cursor is None else self.listing(dataset, None)
@@ -205,8 +209,11 @@ class Dify(JsonApi):
         if common is not None:
             return common
         match status:
-            case 400 if "being indexed" in answer.message:  # its lock lasts up to 600 s
-                return Requeue("indexing", answer.reason)
+            case 400 if "being indexed" in answer.message:
+                # Not indexing: a lock that an earlier change of status left, in Redis for 600 s if no worker takes it away.
+                reason = f"Dify's lock, 10 min at most: {answer.reason}"
+                named = re.match("Document: ?(.*) is being indexed", answer.message, re.DOTALL)
+                return Requeue("locked", reason, at_most=600.0, blocked_by=self.sanitize(named[1]) if named else "")
             case 400 if step == "disable" and "not completed" in answer.message:
                 return following
             case 404 if _is_404_of(answer, "Document"):

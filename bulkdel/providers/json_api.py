@@ -107,6 +107,10 @@ class JsonApi(Bearer, ABC):
             case _:
                 raise ValueError(f"{self.title} has no such step: {step!r}")
 
+    def request_together(self, targets: Sequence[Target], step: str) -> Request | None:
+        """One request that asks this step for several documents; None if the service takes one at a time."""
+        return None
+
     # ------------------------------------------------------------------ what a subclass says of its service
 
     @abstractmethod

@@ -117,17 +117,21 @@ class Reject:
 class Requeue:
     """Ask again later.
 
-    ``cause`` decides what it costs: ``indexing`` waits on its own time budget and spends no attempt; ``trouble`` (the
-    service or the network is unwell) spends an attempt and counts for the breaker; ``unclear`` spends an attempt only.
+    ``cause`` decides what it costs: ``indexing`` and ``locked`` (the service holds a lock on the document, which ends by
+    itself) wait on a time budget of their own and spend no attempt; ``trouble`` (the service or the network is unwell) spends
+    an attempt and counts for the breaker; ``unclear`` spends an attempt only. ``at_most`` is how many seconds such a wait can
+    last in all, if that is known. ``blocked_by`` names the one document that a request for several was refused for.
     ``doubt``: what was asked may have been done all the same. ``after`` is the least wait in seconds, None for the
     backoff's. ``step`` is where to go on, None for the same step again.
     """
 
-    cause: Literal["indexing", "trouble", "unclear"]
+    cause: Literal["indexing", "locked", "trouble", "unclear"]
     reason: str
     doubt: bool = False
     after: float | None = None
     step: str | None = None
+    at_most: float | None = None
+    blocked_by: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -177,7 +181,7 @@ Verdict = Deleted | Gone | Reject | Requeue | Ask | StopDataset | Pause | StopPr
 """What an answer to one step of a delete means."""
 
 Failure = Requeue | StopDataset | Pause | StopProvider
-"""What an answer to a question (preflight, listing) means if it is not what was asked for; never cause indexing."""
+"""What an answer to a question (preflight, listing) means if it is not what was asked for; never cause indexing or locked."""
 
 
 class Asked(NamedTuple):
@@ -310,6 +314,13 @@ class Provider(Protocol):
         """What to send for this step. The ids were found good by ``invalid``.
 
         :raises ValueError: for a step that the provider does not have: a bug
+        """
+
+    def request_together(self, targets: Sequence[Target], step: str) -> Request | None:
+        """One request that asks this step for all these documents of one dataset, all or nothing; None if there is none.
+
+        ``read`` reads its answer for any of them: ``Ask`` is so for all, a ``Requeue`` that waits leaves all as they are, and
+        after any other verdict each is asked for itself.
         """
 
     def read(self, asked: Asked, reply: Reply) -> Verdict:

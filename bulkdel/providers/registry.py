@@ -29,7 +29,7 @@ ProviderClass = Callable[..., Provider]
 _OWN: Final[Mapping[str, ProviderClass]] = {"dify": Dify, "langdock": Langdock}
 
 _MEMBERS: Final = (
-    "headers", "invalid", "canonical", "lacks_mark", "start", "request", "read", "preflight", "read_preflight", "listing", "read_listing", "document",
+    "headers", "invalid", "canonical", "lacks_mark", "start", "request", "request_together", "read", "preflight", "read_preflight", "listing", "read_listing", "document",
     "read_document", "datasets", "read_datasets", "with_concurrency",
 )  # fmt: skip
 

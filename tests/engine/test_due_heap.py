@@ -13,7 +13,7 @@ def job(place: int, dataset: str = DATASET) -> Job:
 
 
 def look(*jobs: Job, question: bool = False) -> Look:
-    return Look(jobs[0].target.dataset, {job.target: job for job in jobs}, question, 0.0, 0.0)
+    return Look(jobs[0].target.dataset, {job.target: job for job in jobs}, "state" if question else "", 0.0, 0.0)
 
 
 def test_entries_come_out_when_they_are_due() -> None:

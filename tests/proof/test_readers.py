@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from dataclasses import fields, is_dataclass
 from pathlib import Path
 from typing import Any
 
@@ -105,6 +106,15 @@ def replies() -> Iterator[tuple[str, Reply]]:
         yield f"lost {kind}", Lost(kind, sent=kind not in ("unreachable", "tls"), detail="why")  # type: ignore[arg-type]
 
 
+def shown(value: Any) -> str:
+    """A value as its type writes it, without what is as it is by default: a new field changes only what has it."""
+    if not is_dataclass(value):
+        return repr(value)
+    given = ((field, getattr(value, field.name)) for field in fields(value))
+    said = ", ".join(f"{field.name}={each!r}" for field, each in given if each != field.default)
+    return f"{type(value).__name__}({said})"
+
+
 def readings(provider: Any, steps: tuple[str, ...]) -> Iterator[str]:
     target = Target(provider.name, DATASET, DOCUMENT)
     for name, reply in replies():
@@ -121,7 +131,7 @@ def readings(provider: Any, steps: tuple[str, ...]) -> Iterator[str]:
         found["datasets"] = provider.read_datasets(None, reply)
         kinds: dict[str, list[str]] = {}
         for question, answer in found.items():
-            kinds.setdefault(repr(answer), []).append(question)
+            kinds.setdefault(shown(answer), []).append(question)
         for answer, questions in kinds.items():
             yield f"{provider.name} | {name} | {'; '.join(questions)} | {answer}"
 

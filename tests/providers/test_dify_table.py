@@ -254,11 +254,17 @@ STEPS: list[tuple[str, str, Reply, type, dict[str, Any]]] = [
     ("15: empty 204", "check", dify_answer(204), StopProvider, {}),
     ("disabled", "disable", SUCCESS, Ask, {"step": "un_archive"}),
     ("not completed", "disable", UNFINISHED, Ask, {"step": "un_archive"}),
-    ("locked", "disable", LOCKED, Requeue, {"cause": "indexing", "step": None}),
+    ("locked", "disable", LOCKED, Requeue, {"cause": "locked", "step": None, "at_most": 600.0, "blocked_by": "a.txt"}),
     ("refused", "disable", error(403, "forbidden", "No."), Reject, {"outcome": "archived", "reason": "No."}),
     ("un-archived", "un_archive", SUCCESS, Ask, {"step": "delete"}),
     ("un-archived, newer style", "un_archive", dify_answer(204), Ask, {"step": "delete"}),
-    ("locked", "un_archive", LOCKED, Requeue, {"cause": "indexing", "step": None}),
+    (
+        "locked",
+        "un_archive",
+        LOCKED,
+        Requeue,
+        {"cause": "locked", "step": None, "at_most": 600.0, "blocked_by": "a.txt"},
+    ),
     ("not completed", "un_archive", UNFINISHED, Reject, {"outcome": "archived"}),
     ("no such route in old releases", "un_archive", dify_answer(404, HTML), Reject, {"outcome": "archived"}),
     ("no such route, no Dify", "un_archive", dify_answer(404, HTML, own=False), StopProvider, {}),
@@ -355,6 +361,17 @@ def test_each_step_is_asked_at_its_route(step: str, method: str, path: str) -> N
     request = DIFY.request(TARGET, step)
     assert (request.method, request.path) == (method, path)
     assert request.json == ({"document_ids": [DOC]} if method == "PATCH" else None)
+
+
+def test_a_change_of_status_asks_for_many_documents() -> None:
+    """One PATCH for all that wait; every other step is one document's."""
+    others = [TARGET, TARGET._replace(document=DS)]
+    for step in ("disable", "un_archive"):
+        request = DIFY.request_together(others, step)
+        assert request is not None
+        assert (request.path, request.json) == (DIFY.request(TARGET, step).path, {"document_ids": [DOC, DS]})
+    assert DIFY.request_together(others, "delete") is DIFY.request_together(others, "check") is None
+    assert LANGDOCK.request_together(others, "delete") is None
 
 
 def test_a_step_that_does_not_exist_is_a_bug() -> None:

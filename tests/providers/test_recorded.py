@@ -185,7 +185,8 @@ def test_a_recorded_status_change_goes_on_or_waits(row: Row) -> None:
         assert verdict == Ask(following)
     elif b"being indexed" in row.body:
         assert isinstance(verdict, Requeue)
-        assert verdict.cause == "indexing"
+        assert verdict.cause == "locked"
+        assert verdict.blocked_by.endswith(".txt")
     else:
         assert isinstance(verdict, Reject if row.status in (400, 415) else Requeue)
 

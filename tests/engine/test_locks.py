@@ -1,0 +1,118 @@
+"""Dify's lock on a document that is to be un-archived: waited for as what it is, and asked about for all in one request."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass, field
+
+import pytest
+
+from bulkdel import Policy
+from bulkdel.engine.progress import Progress
+from bulkdel.providers.protocol import Answer, Reply, Request
+from tests import virtual
+from tests.engine.world import DATASET, JSON, Service, client, error
+
+UNARCHIVE = Policy(unarchive=True)
+
+
+@dataclass
+class Locking(Service):
+    """Disabling a document locks it for ``lock_for`` seconds, or for as long as ``locks`` says of it."""
+
+    lock_for: float = 600.0
+    locks: dict[str, float] = field(default_factory=dict)
+    until: dict[str, float] = field(default_factory=dict)
+    patches: list[tuple[str, int]] = field(default_factory=list)
+
+    def answer(self, request: Request, document: str) -> Reply:
+        if request.method != "PATCH":
+            return super().answer(request, document)
+        assert request.json is not None
+        ids: list[str] = request.json["document_ids"]  # type: ignore[assignment]
+        step, now = request.path.rpartition("/")[2], asyncio.get_running_loop().time()
+        self.patches.append((step, len(ids)))
+        for one in ids:
+            if self.until.get(one, 0.0) > now:
+                name = self.held[one]["name"]
+                return error(400, "invalid_action", f"Document:{name} is being indexed, please try again later")
+        for one in ids:
+            if step == "disable":
+                self.until[one] = now + self.locks.get(one, self.lock_for)
+            else:
+                self.held[one]["archived"] = False
+        return Answer(200, JSON, b'{"result":"success"}')
+
+
+def purged(service: Locking, policy: Policy = UNARCHIVE, looks: list[Progress] | None = None) -> float:
+    """Purge it all; how many virtual seconds that took. ``looks`` gets the progress half a minute later."""
+    took: list[float] = []
+
+    async def main() -> None:
+        loop = asyncio.get_running_loop()
+        began = loop.time()
+        async with client(service, policy=policy) as c:
+            if looks is not None:
+                loop.call_later(30.0, lambda: looks.extend(c.progress()))
+            report = await c.purge("dify", DATASET)
+            assert report.ok
+            assert report.requeued.get("document_indexing", 0) == 0
+            took.append(loop.time() - began)
+
+    virtual.run(main())
+    assert not service.held
+    return took[0]
+
+
+def test_locks_without_a_worker_are_asked_about_together() -> None:
+    """Two hundred documents locked for ten minutes cost a few requests each minute, and are deleted when it is over."""
+    service = Locking()
+    service.fill(200, archived=True)
+    looks: list[Progress] = []
+    assert purged(service, looks=looks) < 700.0
+    together = [n for step, n in service.patches if step == "un_archive" and n > 1]
+    assert max(together) == 200
+    # Disabled and refused once each; then three requests a look.
+    assert len(service.patches) < 200 + 200 + 450
+    (look,) = looks
+    assert (look.wait, look.why, look.locked) == ("indexing", "200 documents locked by the service", 200)
+    assert look.wait_s == pytest.approx(570.0, abs=10.0)
+
+
+def test_one_lock_that_was_left_holds_only_its_document() -> None:
+    """The refusal names it: the others are asked for without it, and are gone at once."""
+    service = Locking(lock_for=2.0)
+    ids = service.fill(40, archived=True)
+    service.locks[ids[11]] = 600.0
+    when: dict[str, float] = {}
+    deletes = service.delete
+
+    def noted(document: str) -> Reply:
+        when[document] = asyncio.get_running_loop().time() - virtual.START
+        return deletes(document)
+
+    service.delete = noted  # type: ignore[method-assign]
+    assert 600.0 < purged(service) < 640.0
+    assert max(at for document, at in when.items() if document != ids[11]) < 20.0
+    assert len(service.patches) < 80 + 150
+
+
+def test_a_lock_is_no_indexing() -> None:
+    """``indexing=skip`` leaves what is being indexed; a locked document is waited for."""
+    service = Locking(lock_for=20.0)
+    service.fill(3, archived=True)
+    assert purged(service, Policy(unarchive=True, indexing="skip")) < 60.0
+
+
+def test_a_lock_that_never_ends_is_named() -> None:
+    """Given up after ``indexing_timeout``, in words that say what it waited for."""
+    service = Locking(lock_for=10_000.0)
+    service.fill(2, archived=True)
+
+    async def main() -> None:
+        async with client(service, policy=UNARCHIVE) as c:
+            report = await c.purge("dify", DATASET)
+            assert {settled.outcome for settled in report.settled} == {"stuck_indexing"}
+            assert {settled.reason for settled in report.settled} == {"still locked after 900 s"}
+
+    virtual.run(main())
