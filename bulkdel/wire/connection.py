@@ -63,14 +63,14 @@ class WireRequest(aiohttp.ClientRequest):
 
     async def send(self, conn: aiohttp.connector.Connection) -> aiohttp.ClientResponse:
         protocol = conn.protocol
-        assert isinstance(protocol, ServiceConnection)
         # aiohttp also hands out an idle connection on which something arrived meanwhile, a late or a second answer. The
         # request would read that as its own: a stray 204 would read as deleted.
-        if protocol.should_close:
+        if protocol is None or protocol.should_close:
             raise StrayBytes
         if self.attempt.connect_only:
             raise Connected(conn.transport.get_extra_info("peercert") if conn.transport else None)
-        protocol.expect_answer()
+        if isinstance(protocol, ServiceConnection):
+            protocol.expect_answer()
         self.attempt.sent = True
         return await super().send(conn)
 
@@ -125,7 +125,10 @@ class ServiceConnection(ResponseHandler):
 
 
 class Pool(aiohttp.TCPConnector):
-    """aiohttp's pool with our connections in it."""
+    """aiohttp's pool with our connections in it.
+
+    An aiohttp that makes its connections in another way makes its own: what only ours read is lost in doubt then.
+    """
 
     def __init__(self, **options: Any) -> None:
         super().__init__(**options)

@@ -57,9 +57,13 @@ def lost(error: BaseException, *, sent: bool, timeout: float, connect_timeout: f
     if isinstance(error, Dropped) and error.__cause__ is not None:
         error = error.__cause__
     found = _sent(error, timeout) if sent else _not_sent(error, timeout, connect_timeout, proxy)
-    if proxy and proxy not in found.detail:
-        found = replace(found, detail=f"{found.detail} (through the proxy {proxy})".strip())
-    return found
+    if not proxy:
+        return found
+    if found.detail.startswith(proxy):
+        return replace(found, detail=f"the proxy {found.detail}")
+    return (
+        found if proxy in found.detail else replace(found, detail=f"{found.detail} (through the proxy {proxy})".strip())
+    )
 
 
 def _sent(error: BaseException, timeout: float) -> Lost:
@@ -98,8 +102,6 @@ def _not_sent(error: BaseException, timeout: float, connect_timeout: float, prox
             detail = f"no connection within {timeout:g} s"
         case aiohttp.ClientConnectorDNSError():
             detail = _of_host(error, f"no such host: {_system(error.os_error)}")
-        case aiohttp.ClientProxyConnectionError():
-            detail = f"the proxy {_of_host(error, _system(error.os_error))}"
         case aiohttp.ClientConnectorError(os_error=ConnectionResetError()):
             # A refused connection has an error of its own, so this one came while TLS was negotiated.
             reason = "it ended the TLS handshake; if the service is served without TLS, its address begins with http://"
@@ -107,11 +109,11 @@ def _not_sent(error: BaseException, timeout: float, connect_timeout: float, prox
         case aiohttp.ClientConnectorError():  # a failed TLS handshake that is not the certificate's fault, too
             detail = _of_host(error, _system(error.os_error))
         case aiohttp.ClientHttpProxyError():
-            detail = f"the proxy {proxy} opens no tunnel, it answers {error.status}"
+            detail = f"{proxy} opens no tunnel, it answers {error.status}"
         case aiohttp.InvalidURL():
             detail = "the address cannot be used"
         case _:
-            detail = f"the proxy {proxy} broke off" if proxy else "it broke off while it was made"
+            detail = f"{proxy} broke off" if proxy else "it broke off while it was made"
     return Lost("unreachable", False, detail)
 
 

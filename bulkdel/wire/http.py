@@ -118,19 +118,17 @@ class HttpWire:
                 finally:
                     response.close()  # if anything is left to read, this closes the connection
         except FAILURES as error:
+            # What a 2xx says was done, whatever became of its body.
+            if head is not None and 200 <= head.status < 300 and not isinstance(error, TimeoutError):
+                return head._replace(broken=True)
             if is_for_another_name(error) and (certificate := await self._certificate(connect_timeout)):
                 return for_another_name(self._base.host or "", certificate)
-            reply = lost(error, sent=attempt.sent, timeout=timeout, connect_timeout=connect_timeout, proxy=self._proxy)
-            # What a 2xx says was done, whatever became of its body.
-            if head is not None and 200 <= head.status < 300 and reply.kind != "timeout":
-                return head._replace(broken=True)
-            return reply
+            return lost(error, sent=attempt.sent, timeout=timeout, connect_timeout=connect_timeout, proxy=self._proxy)
         if head.status < 200:
             return Lost("garbled", True, "an answer that only announces another one")
         if head.status == 407 and self._in_clear:
-            return Lost(
-                "unreachable", False, f"the proxy {self._proxy} wants a user name and a password, it answers 407"
-            )
+            detail = f"the proxy {self._proxy} wants a user name and a password, it answers 407"
+            return Lost("unreachable", False, detail)
         return unpacked(head._replace(body=body, cut=cut), request.max_body)
 
     async def _certificate(self, seconds: float) -> Mapping[str, Any] | None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import contextlib
+import socket
 from pathlib import Path
 
 import pytest
@@ -14,9 +15,9 @@ from bulkdel.errors import ConfigurationError
 from bulkdel.providers.protocol import Answer, Lost, Request
 from bulkdel.wire.proxies import proxy_for
 from tests.wire.certificates import authority_file, server_context
-from tests.wire.conftest import Run
+from tests.wire.conftest import Run, run_on
 from tests.wire.places import DELETE, KEY, ask, wire_to
-from tests.wire.servers import OK, Script, ScriptedServer, answering, full
+from tests.wire.servers import OK, Script, ScriptedServer, answering, full, silence
 
 BASIC = "Basic " + base64.b64encode(b"someone:p@ss word").decode()
 
@@ -166,6 +167,39 @@ def test_proxy_is_not_there(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
         async with wire_to("http://service.test") as wire:
             reply = await ask(wire)
         assert reply == Lost("unreachable", False, f"the proxy 127.0.0.1:{port}: Connection refused")
+
+    run(main())
+
+
+def test_proxy_is_not_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A proxy whose name is unknown is named as the proxy, too."""
+
+    def unknown(*_args: object, **_options: object) -> None:
+        raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
+
+    async def main() -> None:
+        monkeypatch.setattr(socket, "getaddrinfo", unknown)
+        for scheme in ("http", "https"):
+            monkeypatch.setenv(f"{scheme.upper()}_PROXY", "http://someone:secret@proxy.test:3128")
+            async with wire_to(f"{scheme}://service.test") as wire:
+                reply = await ask(wire)
+            assert isinstance(reply, Lost)
+            assert (reply.kind, reply.sent) == ("unreachable", False)
+            assert reply.detail == "the proxy proxy.test:3128: no such host: Name or service not known"
+
+    run_on("asyncio", main())
+
+
+def test_proxy_that_says_nothing(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A proxy that never opens the tunnel is named with the time that it had."""
+
+    async def main() -> None:
+        async with ScriptedServer(silence) as proxy:
+            monkeypatch.setenv("HTTPS_PROXY", proxy.url)
+            async with wire_to("https://service.test") as wire:
+                reply = await ask(wire, connect_timeout=0.1)
+            detail = f"no connection within 0.1 s (through the proxy 127.0.0.1:{proxy.port})"
+            assert reply == Lost("unreachable", False, detail)
 
     run(main())
 
