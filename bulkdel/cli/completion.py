@@ -19,7 +19,7 @@ def files(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[C
 
 
 def runs(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
-    """The runs of the state folder by name, newest first, each with what became of it; where none begins so, files."""
+    """The runs of the state folder by name, newest first, each with what became of it; if none begins so, files."""
     return _runs(ctx, incomplete, only_unfinished=False)
 
 

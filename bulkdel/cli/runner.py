@@ -286,7 +286,7 @@ class LiveRun:
     def _unwritable(self, error: OSError) -> None:
         """The settled lines can no longer be kept, and going on would delete without the evidence that was asked for."""
         gone = isinstance(error, BrokenPipeError)
-        why = f"cannot write the settled lines: {'whoever read them went away' if gone else error.strerror or error}"
+        why = f"cannot write the settled lines: {'their reader went away' if gone else error.strerror or error}"
         if not gone:
             self._unwritten = why
         self._client.stop(reason=why, signal=int(signal.SIGPIPE) if gone else None)

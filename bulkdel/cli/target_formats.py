@@ -34,7 +34,7 @@ def short(value: object) -> str:
 class Lines:
     """The lines of a file with their numbers: UTF-8 with or without a byte-order mark, any line ending, some lines back.
 
-    ``since`` collects the lines that are read, for whoever clears it at the beginning of a record.
+    ``since`` has the lines of the record that is read: its reader clears it at the beginning of one.
     """
 
     def __init__(self, source: BinaryIO, name: str) -> None:
@@ -161,7 +161,7 @@ def _records(lines: Lines, delimiter: str) -> Iterator[tuple[int, list[str]]]:
 
 
 def _csv_fault(lines: Lines, start: int, delimiter: str) -> TargetFileError:
-    """What is wrong with the record that the reader gave up on, and where: its own message says neither."""
+    """What is wrong with the record that the reader gave up on, and its place: the reader's message says neither."""
     text = "".join(lines.since)
     quoted = re.compile('"(?:[^"]|"")*"')
     at = 0
@@ -192,7 +192,7 @@ def _csv_fault(lines: Lines, start: int, delimiter: str) -> TargetFileError:
 
 
 class _RepeatedKey(ValueError):
-    """An object has a key twice, so that nobody can say which one is meant."""
+    """An object has a key twice, so that it is not known which one is meant."""
 
 
 def _columns(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

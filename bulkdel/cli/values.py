@@ -102,7 +102,7 @@ def when(words: str, now: float) -> float:
     """
     if _DURATION.fullmatch(words):
         return now - duration(words)
-    # Checked first because fromisoformat also reads week dates and digits in a row, which nobody means.
+    # Checked first because fromisoformat also reads week dates and digits in a row, which a user does not mean.
     if _DATE.fullmatch(words):
         try:
             moment = datetime.fromisoformat(words)

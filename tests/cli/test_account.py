@@ -192,7 +192,7 @@ def test_a_reader_that_went_away_stops_the_run() -> None:
     """Going on would delete without the evidence that was asked for: the client is told to stop, with SIGPIPE's number."""
     client = FakeClient()
     seen = purge("--settled", "-", client=client, stdout=Closed())
-    assert client.stopped == [("cannot write the settled lines: whoever read them went away", 13)]
+    assert client.stopped == [("cannot write the settled lines: their reader went away", 13)]
     assert "Traceback" not in seen.stderr
 
 

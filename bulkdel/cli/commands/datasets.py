@@ -66,7 +66,7 @@ def datasets(app: AppContext, /, provider: str, as_json: bool, options: Options)
 
 
 def as_dict(dataset: Dataset) -> dict[str, Any]:
-    """A dataset as the JSON list has it: ``documents`` is null where the service does not say."""
+    """A dataset as the JSON list has it: ``documents`` is null if the service does not say."""
     out: dict[str, Any] = {"id": dataset.id, "name": sanitize(dataset.name), "documents": dataset.documents}
     if dataset.refusal:
         out["refusal"] = sanitize(dataset.refusal)

@@ -73,7 +73,7 @@ def report(app: AppContext, /, run: str, form: Format, output: Path | None) -> i
 
 
 def _print(app: AppContext, pieces: Iterable[str]) -> None:
-    """:raises OSError: where stdout cannot be written; a reader that went away has seen what they wanted"""
+    """:raises OSError: if stdout cannot be written; a reader that went away has seen what they wanted"""
     from bulkdel.cli.output import silence
 
     stream: Any = app.stdout

@@ -49,7 +49,7 @@ def runs(app: AppContext, /, as_json: bool) -> int:
 
 
 def as_dict(one: Overview, now: float) -> dict[str, Any]:
-    """A run as the JSON list has it; ``command`` is null where there is nothing to go on with."""
+    """A run as the JSON list has it; ``command`` is null if there is nothing to go on with."""
     out = one.as_dict()
     if one.created_at is not None:
         out["age_s"] = round(_age(one, now), 3)
@@ -57,7 +57,8 @@ def as_dict(one: Overview, now: float) -> dict[str, Any]:
 
 
 def lines(found: Sequence[Overview], now: float) -> list[str]:
-    """A table in plain columns, 80 of them where names are bulkdel's own; under a run that can go on the command that does it, under a refused or a broken one why."""
+    """A table in plain columns, 80 of them unless a name is longer. Under a run stands the command that goes on with it, or why it was
+    refused or cannot be read."""
     wide = max(4, *(len(sanitize(one.name)) for one in found))
     out = [f"{'name':<{wide}}  {'status':<11} {'age':>6} {'selected':>8} {'gone':>6} {'rejected':>8} {'to go':>6}"]
     for one in found:
@@ -68,7 +69,7 @@ def lines(found: Sequence[Overview], now: float) -> list[str]:
         age = format_age(_age(one, now))
         gone = c.deleted + c.already_gone
         over = one.state == "refused" and not one.resumable
-        left = "-" if over else str(c.not_attempted)  # nobody waits for what was refused
+        left = "-" if over else str(c.not_attempted)  # what was refused is not to go
         selected = f"{c.selected}+" if one.input_truncated else str(c.selected)
         out.append(
             f"{sanitize(one.name):<{wide}}  {one.state:<11} {age:>6} {selected:>8} {gone:>6} {c.rejected:>8} {left:>6}"
@@ -81,7 +82,7 @@ def lines(found: Sequence[Overview], now: float) -> list[str]:
 
 
 def command(one: Overview) -> str:
-    """What goes on with the run, by its name; empty where nothing does."""
+    """What goes on with the run, by its name; empty if nothing does."""
     return shlex.join(["bulkdel", "resume", one.name]) if one.resumable else ""
 
 
