@@ -68,7 +68,7 @@ def test_runs_are_offered_by_name(state: Path, two_runs: Seen) -> None:
     assert [name for name, _ in offered("report", unfinished[0][:-1])] == [unfinished[0]]
 
 
-def test_a_run_with_rejections_is_offered_where_they_are_to_be_asked_again(two_runs: Seen) -> None:
+def test_rejections_are_offered_behind_retry_rejected(two_runs: Seen) -> None:
     """$ bulkdel resume --retry-rejected TAB: a run that is finished has something to do again."""
     service = Service()
     service.fill(1, archived=True)

@@ -36,7 +36,7 @@ def test_the_plan_is_told_with_all_that_matters() -> None:
     ]
 
 
-def test_the_plan_says_what_the_options_make_of_special_documents() -> None:
+def test_the_plan_says_what_options_make_of_special_ones() -> None:
     """Un-archiving and deleting what is being indexed are said as they were asked for."""
     told = "\n".join(describe(Plan([FULL]), Policy(unarchive=True, indexing="delete")))
     assert "archived: 12, will be un-archived first" in told
@@ -67,7 +67,7 @@ def test_a_plan_of_many_datasets_is_cut_but_counted() -> None:
         ),
     ],
 )
-def test_one_dataset_is_confirmed_by_its_name_and_everything_else_by_its_number(
+def test_one_dataset_is_confirmed_by_name_others_by_number(
     datasets: list[PlannedDataset], by_name: bool, answer: str
 ) -> None:
     """What to type can be typed, and says what is about to go."""
@@ -87,7 +87,7 @@ def test_the_number_to_type_stands_in_the_question(unarchive: bool, answer: str)
     assert f"11 of 13 documents selected: {answer} to delete" in in_all
 
 
-def test_the_documents_to_delete_stand_under_a_heading_of_their_own() -> None:
+def test_the_documents_to_delete_have_a_heading() -> None:
     """Below "left alone" they would read as those that are left; where some will be rejected the heading says selected."""
     kept = {"created too late": 3}
     planned = PlannedDataset(
@@ -170,7 +170,7 @@ def test_nothing_selected_is_not_asked_about() -> None:
 
 
 @pytest.mark.parametrize("json", [(), ("--json",)])
-def test_without_a_terminal_and_without_yes_nothing_is_even_opened(json: tuple[str, ...]) -> None:
+def test_without_a_terminal_and_yes_nothing_is_opened(json: tuple[str, ...]) -> None:
     """No connection is opened for what nobody can confirm: exit 3, and how to go on."""
     client = FakeClient()
     seen = invoke("purge", "dify", DATASET, *json, client=client)

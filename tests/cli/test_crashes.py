@@ -47,7 +47,7 @@ def last(stderr: str) -> list[str]:
 
 
 @pytest.mark.parametrize("act", ["purge", "delete"])
-def test_killed_at_any_moment_a_run_goes_on_and_asks_for_nothing_twice(act: str, tmp_path: Path) -> None:
+def test_a_killed_run_goes_on_and_asks_for_nothing_twice(act: str, tmp_path: Path) -> None:
     """$ bulkdel purge …; kill -9; $ bulkdel resume RUN; kill -9; …: what was told was on disk, what was on disk is not
     asked again, and at the end the service holds nothing and the counts over all processes add up."""
     rng = random.Random(act)
@@ -95,7 +95,7 @@ def test_killed_at_any_moment_a_run_goes_on_and_asks_for_nothing_twice(act: str,
     with_dify(work, documents=[300, 200], faults=faults)
 
 
-def test_a_grace_period_that_is_too_short_leaves_a_run_that_goes_on(tmp_path: Path) -> None:
+def test_a_grace_period_too_short_leaves_a_run_that_goes_on(tmp_path: Path) -> None:
     """$ kill PID; kill -9 PID while answers are still under way (an evicted pod): what was in flight is asked again."""
 
     async def work(simulator: DifySimulator, beside: Beside) -> None:

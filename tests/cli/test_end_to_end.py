@@ -92,7 +92,7 @@ def test_archived_documents_are_exit_1_and_named(tmp_path: Path) -> None:
     assert held == {line["document"] for line in lines if line["status"] == "rejected"}
 
 
-def test_a_dataset_that_does_not_exist_is_named_and_the_others_go_on() -> None:
+def test_a_dataset_that_is_not_there_is_named_others_go_on() -> None:
     """$ bulkdel purge dify MISSING ID -y --json: exit 1."""
 
     async def work(simulator: DifySimulator, beside: Beside) -> None:
@@ -241,7 +241,7 @@ def test_a_second_signal_stops_at_once() -> None:
     with_dify(work, documents=2000)
 
 
-def test_a_reader_that_goes_away_ends_the_run_without_a_traceback() -> None:
+def test_a_reader_that_goes_away_leaves_no_traceback() -> None:
     """$ bulkdel purge dify ID -y --settled - | head -1: exit 141, and what is not told is not deleted for long."""
 
     async def work(simulator: DifySimulator, beside: Beside) -> None:
@@ -321,7 +321,7 @@ def test_the_datasets_that_the_key_sees() -> None:
     with_dify(work, documents=7, datasets=3)
 
 
-def test_simulate_serves_until_a_signal_and_its_own_command_works() -> None:
+def test_simulate_serves_until_a_signal_and_its_command_works() -> None:
     """$ bulkdel simulate langdock --documents 12; the command that it prints; ^C: exit 0."""
 
     async def main() -> None:

@@ -66,7 +66,7 @@ def test_a_plan_as_json_is_the_usual_object(state: Path) -> None:
     assert [(d["status"], d["selected"]) for d in told["datasets"]] == [("complete", 3)]
 
 
-def test_resume_deletes_what_was_planned_and_names_what_came_later(tmp_path: Path) -> None:
+def test_resume_deletes_the_planned_and_names_what_came_later(tmp_path: Path) -> None:
     """$ bulkdel plan …; documents come; $ bulkdel resume RUN -y: only the planned are gone, the late ones are named."""
     service = Service()
     service.fill(120)
@@ -159,7 +159,7 @@ ENDINGS = [
 
 @pytest.mark.parametrize("act", ["purge", "delete"])
 @pytest.mark.parametrize(("status", "options", "cls"), ENDINGS)
-def test_what_could_not_finish_ends_with_the_line_that_resumes_it(
+def test_what_did_not_finish_ends_with_the_resume_command(
     act: str, status: int, options: tuple[str, ...], cls: type[Client], state: Path
 ) -> None:
     """Whatever the ending, the last line is `bulkdel resume PATH`; pasted, it does the rest and asks for nothing twice."""
@@ -233,7 +233,7 @@ def test_a_second_signal_leaves_a_file_that_goes_on(state: Path) -> None:
     assert (again.status, json.loads(again.stdout)["deleted"], service.held) == (0, 60, {})
 
 
-def test_an_interruption_before_the_question_asks_it_at_the_next_try(state: Path) -> None:
+def test_interrupted_before_the_question_it_is_asked_again(state: Path) -> None:
     """$ bulkdel purge dify ID at a terminal; ^C while it lists: nobody has said yes, so resume asks."""
     service = Service(latency=0.05)
     service.fill(250)
@@ -388,7 +388,7 @@ def test_another_address_is_refused(by: str, tmp_path: Path) -> None:
     assert seen.stderr.splitlines()[-2] == f"error: the run was made at {URL} (dify), not at: {other} (dify)"
 
 
-def test_a_fresh_key_is_accepted_and_the_address_need_not_be_said(tmp_path: Path) -> None:
+def test_a_fresh_key_is_accepted_the_address_is_kept(tmp_path: Path) -> None:
     """$ DIFY_API_KEY=NEW bulkdel resume RUN -y: the run knows where; without any key exit 2."""
     service = Service()
     service.fill(3)

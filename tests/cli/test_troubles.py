@@ -134,7 +134,7 @@ def test_an_empty_address_is_an_error(command: str) -> None:
     with_dify(work, documents=2)
 
 
-def test_headers_of_a_gateway_go_with_every_request_and_into_no_file(tmp_path: Path) -> None:
+def test_gateway_headers_go_with_each_request_and_in_no_file(tmp_path: Path) -> None:
     """$ bulkdel plan … --header-file FILE; bulkdel resume RUN: every request has them, the second from the same file; the values
     are in no run file, log, report or message."""
     secret, token = "0123456789abcdef.access", "gateway-token-987654"

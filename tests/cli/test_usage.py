@@ -291,7 +291,7 @@ def test_datasets_are_a_json_list() -> None:
 
 
 @pytest.mark.parametrize(("status", "exit_status"), [("stopped", 4), ("incomplete", 1), ("complete", 1)])
-def test_datasets_that_could_not_be_listed_to_the_end_are_no_success(status: Any, exit_status: int) -> None:
+def test_datasets_not_listed_to_the_end_are_no_success(status: Any, exit_status: int) -> None:
     """What came is shown, and the exit status says that it is not all."""
     listing = DatasetListing(LISTING, status, "the service is unwell", "try later")
     seen = invoke("datasets", "dify", client=FakeClient(listing=listing))
