@@ -184,7 +184,8 @@ class LiveRun:
             # Around the client: when the workers are left, everything that they reported is in the run file.
             workers = self._task.workers
             remote = await stack.enter_async_context(workers.options()) if workers is not None else {}
-            client = app.client(*self._task.providers, ca_file=options.ca_file, state=run_files.state(), **remote)
+            state = run_files.state() if self._task.keeps_state else None
+            client = app.client(*self._task.providers, ca_file=options.ca_file, state=state, **remote)
             self._client = await stack.enter_async_context(client)
             stack.enter_context(handled(interrupts.on_signal))
             await stack.enter_async_context(metrics.written(self._client.progress, self._screen.warning))

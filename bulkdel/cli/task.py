@@ -22,7 +22,7 @@ class Task:
 
     ``purges`` are whole datasets and ``targets`` explicit documents; of a resumed run ``run`` holds both. ``label`` is what a new run file is called, ``more`` is kept in its header. ``resume_options`` stand in the
     command that goes on with it. ``agreed``: nothing has to be confirmed. ``workers`` make the deletes, None if this process does.
-    ``quiet_log``: only errors are logged, though progress is shown.
+    ``keeps_state``: learned rates are remembered, and limits shared with other processes. ``quiet_log``: only errors are logged, though progress is shown.
     """
 
     act: Literal["purge", "delete", "plan", "resume", "job"]
@@ -39,6 +39,7 @@ class Task:
     from_stdin: bool = False
     agreed: bool = False
     workers: RemoteWorkers | None = None
+    keeps_state: bool = True
     quiet_log: bool = False
 
     @property

@@ -397,9 +397,7 @@ def test_what_means_one_provider_is_refused_for_several(folder: Folder, option: 
          "delete[0].from: targets.csv, line 2: for a provider that the job does not have: north"),
     ],
 )  # fmt: skip
-def test_work_without_sense_is_refused_before_it_is_sent(
-    folder: Folder, work: str, targets: str, told: str
-) -> None:
+def test_work_without_sense_is_refused_before_it_is_sent(folder: Folder, work: str, targets: str, told: str) -> None:
     """Exit 2, the job file and the key's path first, nothing sent."""
     folder.write(PROVIDERS, work, targets=targets)
     seen = folder.job("-y")

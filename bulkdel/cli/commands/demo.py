@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import click
@@ -12,6 +13,7 @@ from bulkdel.cli.context import AppContext
 from bulkdel.cli.options import OUTPUT, Options, takes
 
 if TYPE_CHECKING:
+    from bulkdel.cli.task import Task
     from bulkdel.simulator import Simulator
 
 EPILOG = """\b
@@ -32,6 +34,13 @@ Two knowledge services are simulated on this machine; nothing else is touched:
   a Langdock with 200 documents that allows 20 requests a second
 bulkdel now purges both at once, as bulkdel purge does with real ones"""
 
+EMPTY = """
+All {} documents are gone: bulkdel listed every knowledge base again and found
+it empty, and the simulated services themselves say that they hold none
+
+Next, with your own: bulkdel purge --help
+The demo keeps no run file; your own runs are kept: bulkdel runs lists them"""
+
 
 @click.command(
     epilog=EPILOG, short_help="Simulate both providers and purge them: the main job, with nothing to set up."
@@ -43,14 +52,8 @@ def demo(app: AppContext, /, options: Options) -> int:
     Some of the 400 documents are still being indexed, some are archived, some deletes fail or lose their answer, and one
     service has a rate limit. It takes about 15 seconds, needs no key and touches nothing but itself.
     """
-    from dataclasses import replace
-
     from bulkdel.cli import output, runner
     from bulkdel.cli.screen import Screen
-    from bulkdel.cli.task import Task
-    from bulkdel.model import Limits, Policy, PurgeRequest, Rate
-    from bulkdel.providers.dify import Dify
-    from bulkdel.providers.langdock import Langdock
     from bulkdel.simulator import DifySimulator, Faults, LangdockSimulator
 
     screen = Screen(app)
@@ -65,39 +68,40 @@ def demo(app: AppContext, /, options: Options) -> int:
     langdock = LangdockSimulator(documents=[120, 80], faults=limited, seed=4)
     with _served(dify, langdock):
         before = dify.remaining + langdock.remaining
-        task = Task(
-            act="job",
-            options=replace(options, yes=True, no_run=True),
-            providers=(
-                Dify(api_key=dify.key, base_url=dify.base_url),
-                Langdock(api_key=langdock.key, base_url=langdock.base_url, limits=Limits(Rate(20, per=1), 4)),
-            ),
-            policy=Policy(unarchive=True, backoff=0.2, indexing_backoff=1.0),
-            purges=[
-                PurgeRequest(name, dataset)
-                for name, simulator in (("dify", dify), ("langdock", langdock))
-                for dataset in simulator.dataset_ids
-            ],
-            # Failures and pauses are what the demo is about, but its account explains them better than a log does.
-            quiet_log=not (options.verbose or options.log_json),
-        )
-        status = runner.run(task, app)
+        status = runner.run(_task(dify, langdock, options), app)
         left = dify.remaining + langdock.remaining
-        if left == 0 and status == 0 and dify.danger + langdock.danger == 0:
-            lines = [
-                "",
-                f"All {before} documents are gone: bulkdel listed every knowledge base again and found",
-                "it empty, and the simulated services themselves say that they hold none",
-                "",
-                "Next, with your own: bulkdel purge --help",
-                "The demo keeps no run file; your own runs are kept: bulkdel runs lists them",
-            ]
-        else:
-            screen.error("the demo did not end as it should: not everything is gone")
-            lines = ["", f"{left} of {before} documents are still there, say the simulated services themselves"]
-            status = status or 1
-        output.write(app, "\n".join(lines))
-    return status
+    if left == 0 and status == 0 and dify.danger + langdock.danger == 0:
+        output.write(app, EMPTY.format(before))
+        return 0
+    screen.error("the demo did not end as it should: not everything is gone")
+    output.write(app, f"\n{left} of {before} documents are still there, say the simulated services themselves")
+    return status or 1
+
+
+def _task(dify: Simulator, langdock: Simulator, options: Options) -> Task:
+    """What ``bulkdel job`` would make of a job file that purges both."""
+    from bulkdel.cli.task import Task
+    from bulkdel.model import Limits, Policy, PurgeRequest, Rate
+    from bulkdel.providers.dify import Dify
+    from bulkdel.providers.langdock import Langdock
+
+    return Task(
+        act="job",
+        options=replace(options, yes=True, no_run=True),
+        providers=(
+            Dify(api_key=dify.key, base_url=dify.base_url),
+            Langdock(api_key=langdock.key, base_url=langdock.base_url, limits=Limits(Rate(20, per=1), 4)),
+        ),
+        policy=Policy(unarchive=True, backoff=0.2, indexing_backoff=1.0),
+        purges=[
+            PurgeRequest(name, dataset)
+            for name, simulator in (("dify", dify), ("langdock", langdock))
+            for dataset in simulator.dataset_ids
+        ],
+        keeps_state=False,
+        # Failures and pauses are what the demo is about, but its account explains them better than a log does.
+        quiet_log=not (options.verbose or options.log_json),
+    )
 
 
 @contextmanager
