@@ -53,7 +53,11 @@ def way_on(report: Report, task: Task, argv: Sequence[str], path: Path | None) -
         shown = shlex.join(["bulkdel", "report", str(path)])
         return [f"hint: {shown} lists it for review; this carries it out:", resume]
     if resume and task.act != "plan":
-        if status == "refused":
+        # A dataset that is gone stays gone: what is to go in it alone is nothing to go on with.
+        lost = status == "incomplete" and all(
+            dataset.status == "stopped" for dataset in report.datasets if dataset.counts.not_attempted
+        )
+        if status == "refused" or (lost and report.counts.not_attempted):
             return []
         if not _must_fix(report):
             return [GO_ON, resume]
@@ -80,10 +84,9 @@ def _must_fix(report: Report) -> bool:
 
 def _retry(report: Report, task: Task, path: Path | None) -> list[str]:
     """How to ask again for what was rejected, which does not happen by itself; nothing if it cannot help."""
-    # Asking again changes nothing for an id that is never sent, for a document or a dataset that is not there.
-    helped = report.counts.rejected - sum(
-        report.reasons.get(reason, 0) for reason in ("invalid_id", "missing", "dataset_stopped")
-    )
+    # Asking again changes nothing for an id that is never sent, nor for what is not there: a document, or all of a dataset.
+    rejected = sum(dataset.counts.rejected for dataset in report.datasets if dataset.status != "stopped")
+    helped = rejected - report.reasons.get("invalid_id", 0) - report.reasons.get("missing", 0)
     if path is None or not task.deletes or helped <= 0:
         return []
     again = shlex.join(["bulkdel", "resume", os.path.realpath(path), "--retry-rejected"])

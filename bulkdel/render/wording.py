@@ -18,7 +18,7 @@ ADVICE: dict[Outcome, str] = {
     "invalid_id": "the id would reach another route, so nothing was sent; correct the id",
     "refused": "the service refuses them; its words say why",
     "gave_up": "no clear answer in --attempts tries; run again, what is gone stays gone",
-    "dataset_stopped": "their dataset does not exist, or the key may not touch it",
+    "dataset_stopped": "their dataset no longer exists, or the key may not touch it; there is nothing to resume",
     "not_attempted": "not reached, or no answer came before the end; resume the run to go on",
 }
 """What to do about each way of not being deleted, in one sentence each."""

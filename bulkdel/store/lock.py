@@ -46,6 +46,11 @@ class RunLock:
             try:
                 lock.acquire()
             except Timeout:
+                try:
+                    # filelock waits also for a file that can never be made, as below /proc.
+                    os.close(os.open(path + SUFFIX, os.O_RDWR | os.O_CREAT, 0o600))
+                except FileNotFoundError as error:
+                    raise unwritable(path, error) from error
                 return None
             except PermissionError as error:
                 raise unwritable(path, error) from error

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -14,7 +15,7 @@ from tests.cli.outside import invoke
 
 
 @pytest.mark.parametrize("times", [1, 2])
-def test_an_interrupted_demo_ends_as_an_interrupted_run(times: int) -> None:
+def test_an_interrupted_demo_ends_as_an_interrupted_run(times: int, state: Path) -> None:
     """$ bulkdel demo; ^C: what is in flight ends and the account is shown; ^C ^C: at once. Exit 130, and nothing is said to be
     gone that is there."""
 
@@ -37,6 +38,7 @@ def test_an_interrupted_demo_ends_as_an_interrupted_run(times: int) -> None:
     before = signal.getsignal(signal.SIGINT)
     seen = invoke("demo", client=Interrupted, environ={"NO_PROXY": "127.0.0.1"})
     assert (seen.status, signal.getsignal(signal.SIGINT)) == (130, before), seen.stderr
+    assert not state.exists()  # it touches nothing but itself
     assert "stopping: " in seen.stderr
     assert "Traceback" not in seen.stderr
     assert "documents are gone" not in seen.stdout

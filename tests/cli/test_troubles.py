@@ -222,6 +222,24 @@ def test_a_dataset_that_is_gone_is_nothing_to_resume(tmp_path: Path) -> None:
     with_dify(work, documents=4)
 
 
+def test_a_dataset_that_vanishes_leaves_nothing_to_resume(tmp_path: Path) -> None:
+    """$ bulkdel purge dify ID -y; the dataset is deleted meanwhile; resume --retry-rejected: no command that ends the same for ever,
+    and no advice about archived documents."""
+
+    async def work(simulator: DifySimulator, beside: Beside) -> None:
+        run = tmp_path / "a.run"
+        ended = await beside.run("purge", "dify", *simulator.dataset_ids, "-y", "--run", str(run), *FAST)
+        assert "dataset stopped: their dataset no longer exists, or the key may not touch it" in ended.stdout
+        again = await beside.run("resume", str(run), "-y", "--retry-rejected", *FAST)
+        for one in (ended, again):
+            assert one.status == 1
+            assert "bulkdel resume" not in one.stderr
+            assert "hint: archived" not in one.stderr
+        assert len(simulator.deleted) == 5
+
+    with_dify(work, documents=20, faults=Faults(vanish_after=5, archived=3))
+
+
 def test_a_full_disk_under_the_settled_lines_is_exit_1(tmp_path: Path) -> None:
     """$ bulkdel delete … --settled FILE on a full disk: exit 1 with the reason, the account is whole, resume does the rest."""
 
