@@ -251,7 +251,7 @@ class Purge:
                     jobs = [make_job(work, provider, policy) for work in page]
                 except Exception as error:
                     session.bug(error)  # what is added after that settles as not attempted
-                    jobs = [Job(work.row, work.target, also=list(work.also) or None) for work in page]
+                    jobs = [Job(w.row, w.target, also=list(w.also) or None, given=dict(w.given) or None) for w in page]
                 await session.add(jobs)
 
         return feed
@@ -341,9 +341,9 @@ class Purge:
 def make_job(work: ClaimedRow, provider: Provider, policy: Policy) -> Job:
     """How the engine is to go about a selected target."""
     document, indexing = work.document, policy.indexing or "wait"
-    also = list(work.also) if work.also else None
+    also, given = list(work.also) or None, dict(work.given) or None
     if document is None:
-        return Job(work.row, work.target, doubt=work.in_doubt, also=also)
+        return Job(work.row, work.target, doubt=work.in_doubt, also=also, given=given)
     job = Job(
         key=work.row,
         target=work.target,
@@ -352,6 +352,7 @@ def make_job(work: ClaimedRow, provider: Provider, policy: Policy) -> Job:
         doubt=work.in_doubt,
         listed=True,
         also=also,
+        given=given,
     )
     if document.archived and not policy.unarchive:
         job.ending, job.reason = "archived", "archived; un-archiving was not asked for (--unarchive)"

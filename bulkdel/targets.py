@@ -10,6 +10,7 @@ from typing import Any
 
 from bulkdel.engine.call import Call, dataset_status
 from bulkdel.engine.feeds import from_iterable, from_sequence
+from bulkdel.engine.job import spelled_by_service
 from bulkdel.errors import ConfigurationError, RunFileError
 from bulkdel.listing import Failed, list_documents
 from bulkdel.model import Document, Target
@@ -86,10 +87,12 @@ async def take_targets(
     :raises ConfigurationError: if one is no target, names a provider that is not the call's, or is in such a dataset
     """
     planned: dict[tuple[str, str], PlannedDataset] = {}
-    checks = {name: session.gate.provider.invalid for name, session in call.sessions.items()}
+    of_call = {name: session.gate.provider for name, session in call.sessions.items()}
     first = 1
     async for page in _pages(call, targets):
         check_targets(page, call.sessions, first)
+        as_given, page = page, [spelled_by_service(target, of_call[target.provider]) for target in page]
+        given = {n: target for n, target in enumerate(as_given) if target is not page[n]}
         if emptied:
             _check_apart(emptied, page, first)
         first += len(page)
@@ -102,7 +105,7 @@ async def take_targets(
         invalid: list[tuple[int, str]] = []
         for n, target in enumerate(page):
             try:
-                why = checks[target.provider](target.dataset, target.document)
+                why = of_call[target.provider].invalid(target.dataset, target.document)
             except Exception:
                 continue  # a bug of the provider's: the engine meets it again when the target's turn comes, and reports it
             if why:
@@ -110,7 +113,7 @@ async def take_targets(
                 of.invalid += 1
                 of.first_invalid = of.first_invalid or f"{target.document} ({why})"
                 invalid.append((n, why))
-        await store.add_targets(page, invalid)
+        await store.add_targets(page, invalid, given)
     await store.end_targets(complete=not call.account.input_truncated)
     for of in planned.values():
         call.account.dataset(of.provider, of.dataset).counts.select(of.listed, of.selected)

@@ -22,7 +22,7 @@ from bulkdel.store import database
 from bulkdel.store.database import Connect, trouble
 from bulkdel.store.lock import is_held
 from bulkdel.store.reading import read_account, read_header
-from bulkdel.store.records import PlannedRow, RunHeader, Session, State, unpack_id
+from bulkdel.store.records import PlannedRow, RunHeader, Session, State, given_target, unpack_id
 
 # A document's place: its dataset and provider. CROSS JOIN keeps the order of the tables: documents by row.
 _DOCUMENTS = "document d CROSS JOIN dataset s ON s.id = d.dataset CROSS JOIN provider p ON p.id = s.provider"
@@ -260,9 +260,9 @@ class Run:
 
     def settled(self, outcomes: Collection[Outcome] | None = None) -> Iterator[Settled]:
         """Every target that has settled, in input order, occurrences one by one; ``outcomes`` picks some of them."""
-        columns = "p.name, s.dataset, d.document, d.outcome, d.reason, d.attempts, d.name, d.settled_at"
+        columns = "p.name, s.dataset, d.document, d.given, d.outcome, d.reason, d.attempts, d.name, d.settled_at"
         for row in self._documents(columns, "d.outcome IS NOT NULL"):
-            if outcomes is None or row[3] in outcomes:
+            if outcomes is None or row[4] in outcomes:
                 yield _settled(row)
 
     def rejected(self) -> Iterator[Settled]:
@@ -273,13 +273,15 @@ class Run:
         """Every selected target that has not settled, in input order, as the endings they have so far; ``settled_at`` is
         the end of the last session that ended."""
         ended = self._all("SELECT COALESCE(MAX(ended_at), MAX(started_at)) FROM session")[0][0]
-        columns = "p.name, s.dataset, d.document, 'not_attempted', d.reason, d.attempts, d.name"
+        columns = "p.name, s.dataset, d.document, d.given, 'not_attempted', d.reason, d.attempts, d.name"
         for row in self._documents(columns, "d.outcome IS NULL AND d.skipped IS NULL"):
             yield _settled((*row, ended))
 
     def earlier_endings(self) -> Iterator[tuple[Settled, int]]:
         """Rejections that a user asked to try again, in input order, each with the number of the session that did."""
-        columns = "p.name, s.dataset, d.document, h.outcome, h.reason, h.attempts, d.name, h.settled_at, h.session"
+        columns = (
+            "p.name, s.dataset, d.document, d.given, h.outcome, h.reason, h.attempts, d.name, h.settled_at, h.session"
+        )
         for row in self._documents(
             columns, "d.occurrence = 1", joined="JOIN history h ON h.row = d.row", order="h.session"
         ):
@@ -372,6 +374,6 @@ class Run:
 
 
 def _settled(row: Sequence[Any]) -> Settled:
-    provider, dataset, document, outcome, reason, attempts, name, settled_at = row
-    target = Target(provider, unpack_id(dataset), unpack_id(document))
+    provider, dataset, document, given, outcome, reason, attempts, name, settled_at = row
+    target = given_target(Target(provider, unpack_id(dataset), unpack_id(document)), given)
     return Settled(target, cast(Outcome, outcome), reason, attempts, name, settled_at)

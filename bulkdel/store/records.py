@@ -89,7 +89,8 @@ class ClaimedRow(NamedTuple):
     ``row`` is its place in the input and its key for ``RunFile.settled``. ``document`` is its row in a listing, None if no
     listing showed it; its name is safe to show. ``in_doubt``: an attempt may have been carried out without our hearing of it
     (an earlier session crashed, or stopped before the answer came), so "not found" now means deleted. ``also`` are the rows
-    of further lines with the same id: they settle together (S4).
+    of further lines with the same id: they settle together (S4). ``given`` has the target of each of these rows that the caller
+    spelled otherwise than its service.
     """
 
     row: int
@@ -97,6 +98,7 @@ class ClaimedRow(NamedTuple):
     document: Document | None
     in_doubt: bool
     also: tuple[int, ...]
+    given: Mapping[int, Target] = {}
 
 
 class ClaimedPage(NamedTuple):
@@ -171,6 +173,11 @@ def pack_id(id: str) -> str | bytes:
     except UnicodeEncodeError:
         return id.encode("utf-8", "surrogatepass")
     return id
+
+
+def given_target(target: Target, given: str) -> Target:
+    """The target as the caller spelled it, from the column ``given``."""
+    return Target(target.provider, *json.loads(given)) if given else target
 
 
 def unpack_id(stored: str | bytes) -> str:

@@ -167,17 +167,22 @@ class RunFile:
         """The listing ended. If it is not complete its rows are dropped: nothing of it may be deleted (S15)."""
         await self._do(lambda db: statements.end_listing(db, provider, dataset, complete, reason))
 
-    async def add_targets(self, targets: Sequence[Target], invalid: Sequence[tuple[int, str]] = ()) -> None:
+    async def add_targets(
+        self,
+        targets: Sequence[Target],
+        invalid: Sequence[tuple[int, str]] = (),
+        given: Mapping[int, Target] | None = None,
+    ) -> None:
         """Keep explicit targets, every occurrence, before the first of them is claimed.
 
         One page is written while the caller reads the next; what was wrong with it is raised by the next call, and with the
         last one by ``end_targets``. ``invalid`` are those of this page that are never sent, each by its place in it, from
-        0, and with why.
+        0, and with why; ``given`` those that the caller spelled otherwise than their service, by their place, as they were.
 
         :raises ConfigurationError: if one names a provider that the run's header has not; nothing of its page is kept
         """
         await self._targets_added()
-        self._adding = self._writer.begin(lambda db: statements.add_targets(db, targets, invalid))
+        self._adding = self._writer.begin(lambda db: statements.add_targets(db, targets, invalid, given or {}))
         # A caller that gives up meanwhile does not await it; the next call to the file says the same.
         self._adding.add_done_callback(lambda done: done.cancelled() or done.exception())
 

@@ -75,7 +75,8 @@ CREATE TABLE verification (
 CREATE TABLE document (
     row         INTEGER PRIMARY KEY,        -- the place in the input
     dataset     INTEGER NOT NULL REFERENCES dataset,
-    document    TEXT NOT NULL,              -- its id; a blob if that is not Unicode
+    document    TEXT NOT NULL,              -- its id, in the spelling of its service; a blob if that is not Unicode
+    given       TEXT NOT NULL DEFAULT '',   -- JSON: dataset and document as the caller spelled them, if otherwise
     occurrence  INTEGER NOT NULL DEFAULT 1, -- the how many-th line with this id; the first stands for all and they end together
     -- What a listing said of it. No status: no listing showed it.
     name        TEXT NOT NULL DEFAULT '',

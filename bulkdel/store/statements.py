@@ -23,6 +23,7 @@ from bulkdel.store.records import (
     ListedRow,
     RunHeader,
     address,
+    given_target,
     pack_id,
     to_json,
     unpack_id,
@@ -139,15 +140,20 @@ def end_listing(db: sqlite3.Connection, provider: str, dataset: str, complete: b
     )
 
 
-def add_targets(db: sqlite3.Connection, targets: Sequence[Target], invalid: Sequence[tuple[int, str]]) -> None:
+def add_targets(
+    db: sqlite3.Connection, targets: Sequence[Target], invalid: Sequence[tuple[int, str]], given: Mapping[int, Target]
+) -> None:
     """Lines of explicit targets in their order; the second line of one document is its second occurrence."""
     # A dict and no set: datasets are accounted for in the order in which they were named.
     keys = {place: _dataset(db, *place) for place in dict.fromkeys(target[:2] for target in targets)}
     why = dict(invalid)
     db.executemany(
-        "INSERT INTO document (dataset, document, invalid, occurrence) VALUES (?1, ?2, ?3, 1 + COALESCE("
+        "INSERT INTO document (dataset, document, invalid, given, occurrence) VALUES (?1, ?2, ?3, ?4, 1 + COALESCE("
         "(SELECT MAX(occurrence) FROM document WHERE dataset = ?1 AND document = ?2), 0))",
-        [(keys[target[:2]], pack_id(target.document), why.get(n)) for n, target in enumerate(targets)],
+        [
+            (keys[target[:2]], pack_id(target.document), why.get(n), json.dumps(given[n][1:]) if n in given else "")
+            for n, target in enumerate(targets)
+        ],
     )
     counted = dict.fromkeys(keys.values(), 0)
     for target in targets:
@@ -223,7 +229,7 @@ def claim(db: sqlite3.Connection, session: int, provider: str, indexing: bool, a
     key = _provider(db, provider)
     found = db.execute(
         "SELECT d.row, s.dataset, d.document, d.name, d.created_at, d.status, d.indexing, d.ready, d.archived, d.enabled,"
-        " d.synced, d.in_doubt,"
+        " d.synced, d.in_doubt, d.given,"
         " (SELECT MAX(o.occurrence) FROM document o WHERE o.dataset = d.dataset AND o.document = d.document)"
         f" FROM document d CROSS JOIN dataset s ON s.id = d.dataset WHERE {_OPEN} ORDER BY d.row LIMIT ?",
         (after, until, key, indexing, session, size),
@@ -236,24 +242,25 @@ def claim(db: sqlite3.Connection, session: int, provider: str, indexing: bool, a
         (session, after, until, key, indexing, session),
     )
     rows = []
-    for row, dataset, id, name, created_at, status, *words, in_doubt, occurrences in found:
+    for row, dataset, id, name, created_at, status, *words, in_doubt, spelled, occurrences in found:
         target = Target(provider, unpack_id(dataset), unpack_id(id))
         document = None
         if status is not None:
             document = Document(target.document, name, created_at, status, *map(bool, words))
-        also = () if occurrences == 1 else _further(db, row)
-        rows.append(ClaimedRow(row, target, document, bool(in_doubt), also))
+        also = {} if occurrences == 1 else _further(db, row)
+        given = {n: given_target(target, one) for n, one in [(row, spelled), *also.items()] if one}
+        rows.append(ClaimedRow(row, target, document, bool(in_doubt), tuple(also), given))
     return ClaimedPage(rows, until, until == end)
 
 
-def _further(db: sqlite3.Connection, row: int) -> tuple[int, ...]:
-    """The rows of further lines with the id that stands in this one."""
+def _further(db: sqlite3.Connection, row: int) -> dict[int, str]:
+    """The rows of further lines with the id that stands in this one, and how they spell it."""
     found = db.execute(
-        "SELECT o.row FROM document d JOIN document o ON o.dataset = d.dataset AND o.document = d.document"
+        "SELECT o.row, o.given FROM document d JOIN document o ON o.dataset = d.dataset AND o.document = d.document"
         " WHERE d.row = ? AND o.row <> d.row ORDER BY o.row",
         (row,),
     )
-    return tuple(further for (further,) in found)
+    return dict(found)
 
 
 def settle(db: sqlite3.Connection, batch: Sequence[tuple[int, Settled]]) -> None:
@@ -270,7 +277,7 @@ def settle(db: sqlite3.Connection, batch: Sequence[tuple[int, Settled]]) -> None
     written = db.executemany(
         "UPDATE document SET outcome = ?, reason = ?, attempts = ?, settled_at = ?,"
         " name = CASE name WHEN '' THEN ? ELSE name END"
-        " WHERE row = ? AND document = ? AND skipped IS NULL AND outcome IS NULL",
+        " WHERE row = ? AND (document = ? OR given <> '') AND skipped IS NULL AND outcome IS NULL",
         ended,
     ).rowcount
     if written < len(batch):
@@ -283,7 +290,7 @@ def _check_endings(db: sqlite3.Connection, batch: Iterable[tuple[int, Settled]])
     """Make sure that each row says now what it was said to say."""
     for row, settled in batch:
         found = db.execute(
-            "SELECT outcome FROM document WHERE row = ? AND document = ? AND skipped IS NULL",
+            "SELECT outcome FROM document WHERE row = ? AND (document = ? OR given <> '') AND skipped IS NULL",
             (row, pack_id(settled.target.document)),
         ).fetchone()
         if found is None:

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
 
 import pytest
 
 from bulkdel import ConfigurationError, Policy
-from bulkdel.model import PurgeRequest, Target
+from bulkdel.model import PurgeRequest, Settled, Target
 from bulkdel.providers.protocol import Answer, Reply, Request
+from bulkdel.store import Run
 from tests import virtual
 from tests.engine.world import DATASET, Service, client, provider, targets
 
@@ -95,6 +96,54 @@ def test_one_document_is_one_request_in_any_spelling(kind: str) -> None:
     virtual.run(main())
     assert set(service.deletes.values()) == {1}
     assert len(service.deletes) == 30
+
+
+@pytest.mark.parametrize("file", [False, True])
+def test_a_kept_list_is_one_request_in_any_spelling(file: bool, tmp_path: Path) -> None:
+    """Read to its end before anything is sent, with a run file or without: reports and lines have the caller's spelling."""
+    service = Lettered()
+    ids = service.fill(30)
+    given = [Target("dify", LETTERS.upper(), document.upper()) for document in ids] + targets(ids, dataset=LETTERS)
+    said: list[Target] = []
+
+    async def note(page: Sequence[Settled]) -> None:
+        said.extend(settled.target for settled in page)
+
+    async def main() -> None:
+        run = tmp_path / "a.run" if file else None
+        async with client(service, policy=Policy(expect=60)) as c:
+            report = await c.delete(given, run=run, on_settled=note)
+            assert (report.ok, report.listed, report.deleted, report.already_gone) == (True, 60, 60, 0)
+            assert [settled.target for settled in report.settled] == given
+            assert sorted(said) == sorted(given)
+            assert [dataset.dataset for dataset in report.datasets] == [LETTERS]
+
+    virtual.run(main())
+    if file:
+        with Run.open(tmp_path / "a.run") as kept:
+            assert [settled.target for settled in kept.settled()] == given
+    assert set(service.deletes.values()) == {1}
+    assert len(service.deletes) == 30
+
+
+def test_a_run_that_goes_on_knows_every_spelling(tmp_path: Path) -> None:
+    """Stopped in between: what had settled is not asked for again in another spelling."""
+    service = Lettered()
+    ids = service.fill(40)
+    given = [*targets(ids, dataset=LETTERS), *(Target("dify", LETTERS, document.upper()) for document in ids)]
+    service.script(ids[20], ["401"])
+
+    async def main() -> None:
+        run = tmp_path / "a.run"
+        async with client(service, providers=[provider(concurrency=1)]) as c:
+            first = await c.delete(given, run=run)
+            assert (first.exit_status, first.deleted) == (4, 40)
+            second = await c.resume(run)
+            assert (second.ok, second.deleted, second.already_gone) == (True, 80, 0)
+            assert [settled.target for settled in second.settled] == given
+
+    virtual.run(main())
+    assert sum(service.deletes.values()) == 41
 
 
 def test_spellings_far_apart_are_one_request() -> None:
