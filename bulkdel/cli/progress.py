@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager, nullcontext
 from typing import TYPE_CHECKING, Literal, assert_never
@@ -78,9 +79,17 @@ def _speed(progress: Progress) -> str:
 
 def _time_left(progress: Progress) -> str:
     """The estimate of what is still to come; unknown is said as unknown."""
-    if progress.eta_s is None or progress.phase != "deleting" or progress.wait == "indexing":
+    if progress.gives_up_s is not None:
+        return f"time left unknown, gives up at {_clock(time.time() + progress.gives_up_s)}"
+    if progress.eta_s is None or progress.phase != "deleting":
         return "time left unknown"
     return f"about {format_duration(progress.eta_s)} left" if progress.eta_s >= 0.5 else "almost done"
+
+
+def _clock(moment: float) -> str:
+    """A moment in Unix seconds as a clock on the wall shows it, with the day if that is another: ``15:04``, ``2026-01-31 09:00``."""
+    local = time.localtime(moment)
+    return time.strftime("%H:%M" if local[:3] == time.localtime()[:3] else "%Y-%m-%d %H:%M", local)
 
 
 def _wait(progress: Progress) -> list[str]:

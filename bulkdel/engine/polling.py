@@ -26,6 +26,7 @@ def wait_for_service(
     now, policy = asyncio.get_running_loop().time(), session.policy
     if job.waiting_since is None:
         job.waiting_since = now
+        session.gives_up_at = now + policy.indexing_timeout
     if wait is None or exchange is None:
         seconds = min(policy.indexing_backoff, policy.indexing_timeout)
         session.requeued(job.target, "document_indexing", "still being indexed", seconds)

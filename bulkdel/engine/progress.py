@@ -40,6 +40,7 @@ class Progress:
     finish indexing, ``locked`` of those for a lock of the service's, which ends by itself. ``per_second`` is settled targets over the last seconds. ``wait`` says what it waits for, ``why`` in the
     service's words, for ``wait_s`` seconds more where that is known. ``eta_s`` is None where nothing can be said honestly.
     ``waited_s`` has the seconds so far by cause, as of the last second, as ``Report.waited_s`` has them in the end.
+    ``gives_up_s``: in so many seconds the last document that waits for the service is given up; None if none waits.
     ``rate_is_anothers``: another process with the same key wants the ``rate``, which is slower than this one's own.
     """
 
@@ -67,6 +68,7 @@ class Progress:
     waited_s: Mapping[str, float] = field(default_factory=dict)
     rate_is_anothers: bool = False
     locked: int = 0
+    gives_up_s: float | None = None
 
 
 class Meter:
@@ -89,8 +91,7 @@ class Meter:
         # What is left behind at a stop settles thousands a second, and is no speed.
         done = sums.settled - sums.not_attempted
         per_second = self._speed(now, done, allowed, paused=wait in ("pause", "confirm"))
-        # Only the service knows how long its indexing takes; a look at it is no progress.
-        unknowable = wait == "indexing" or 0 < left <= indexing
+        # Only the service knows how long its indexing takes, so that the end is not known either.
         return Progress(
             provider=session.name,
             phase="listing" if phase == "confirming" else phase,
@@ -111,11 +112,14 @@ class Meter:
             wait=wait,
             why=why,
             wait_s=wait_s,
-            eta_s=None if unknowable else estimate(left, self._unpaused, allowed, gate.limiter.paused_s),
+            eta_s=None
+            if session.schedule.needs_service
+            else estimate(left, self._unpaused, allowed, gate.limiter.paused_s),
             datasets=tuple(map(_dataset, datasets)),
             waited_s=dict(session.account.waited_s),
             rate_is_anothers=gate.limiter.rate_is_anothers,
             locked=session.schedule.looks.locked()[0],
+            gives_up_s=max(0.0, session.gives_up_at - now) if indexing else None,
         )
 
     def _speed(self, now: float, done: int, allowed: float | None, *, paused: bool) -> float:
@@ -179,7 +183,7 @@ def waits_for(session: ProviderSession, now: float, *, asking: bool = False) -> 
         return session.remote.waits_for
     if in_flight >= gate.slots.limit:
         return "service", f"{many(in_flight, 'answer')} in flight", None
-    if gate.slots.in_flight > in_flight:
+    if gate.slots.in_flight > in_flight and limiter.rate is not None:
         whose = ", as another process with this key wants" if limiter.rate_is_anothers else ""
         return "rate", f"pacing at {limiter.rate}{whose}", None
     if in_flight:

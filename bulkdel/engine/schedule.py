@@ -107,6 +107,11 @@ class Schedule:
         return len(self._due) + self.looks.waiting
 
     @property
+    def needs_service(self) -> bool:
+        """Whether a job waits for the service, or will when it is its turn: how long that takes is not known."""
+        return bool(self.looks.waiting) or any(job.awaiting_indexing for job in self.pending.values())
+
+    @property
     def next_due(self) -> float | None:
         """Loop time at which the next of them is asked again."""
         return min((due for due in (self._due.due, self.looks.due) if due is not None), default=None)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import io
 import os
+import re
+import time
 from dataclasses import replace
 from typing import Any
 
@@ -54,7 +56,7 @@ from tests.cli.outside import PROGRESS, Terminal
             "[2 s] dify: listing, 300 documents so far, 0/s, time left unknown",
         ),
         (
-            {"complete": False, "wait": "indexing", "indexing": 2, "eta_s": 1.0},
+            {"complete": False, "wait": "indexing", "indexing": 2, "eta_s": None},
             2.0,
             "[2 s] dify: 120 deleted of at least 1230, 1 rejected, 3 requeued, 1109 to go, 80/s, time left unknown, "
             "waiting for 2 documents to be indexed",
@@ -95,6 +97,7 @@ def test_a_line_says_rate_time_left_and_why_it_waits(changes: dict[str, Any], el
         why=st.text(max_size=300),
         wait_s=st.none() | st.floats(0, 1e6),
         eta_s=st.none() | st.floats(0, 1e9),
+        gives_up_s=st.none() | st.floats(0, 1e6),
     ),
     st.floats(0, 1e9),
 )
@@ -130,6 +133,17 @@ def test_the_live_display_fits_a_terminal_of_any_width(columns: int) -> None:
     assert all(len(row) <= columns for row in rows)
     assert "120 of 1230" in rows[0]
     assert "stops gently" in rows[-1]
+
+
+def test_what_waits_for_indexing_says_when_it_gives_up() -> None:
+    """The time left is not known while documents wait, but when the waiting ends at the latest is: as a clock on the wall shows it."""
+    waiting = replace(PROGRESS, indexing=150, eta_s=None, gives_up_s=60.0)
+    found = re.search(r", time left unknown, gives up at (\d\d):(\d\d)$", line(waiting, 12.0))
+    assert found is not None
+    hours, minutes = map(int, found.groups())
+    now = time.localtime()
+    assert (60 * hours + minutes - 60 * now.tm_hour - now.tm_min) % 1440 in (0, 1)
+    assert re.search(r"gives up at \d{4}-\d\d-\d\d \d\d:\d\d$", line(replace(waiting, gives_up_s=172_800.0), 12.0))
 
 
 def test_what_stops_has_no_time_left() -> None:

@@ -43,11 +43,12 @@ def test_a_pause_does_not_make_the_rest_look_slow() -> None:
     virtual.run(main())
 
 
-def test_nobody_knows_how_long_indexing_takes() -> None:
-    """While only documents being indexed are left there is no estimate, for a program as for the display."""
+def test_while_documents_are_indexed_only_the_latest_end_is_known() -> None:
+    """There is no estimate, for a program as for the display, also while others are deleted; but the waiting has an end."""
 
     async def main() -> None:
         service = Service()
+        service.fill(100)
         service.fill(3, display_status="indexing", indexing_status="indexing")
 
         def ready() -> None:
@@ -55,13 +56,17 @@ def test_nobody_knows_how_long_indexing_takes() -> None:
                 row["display_status"] = row["indexing_status"] = "completed"
 
         asyncio.get_running_loop().call_later(100.0, ready)
-        async with client(service) as c:
+        async with client(service, providers=[provider(rate=Rate(2))]) as c:
             work: asyncio.Task[object] = asyncio.ensure_future(c.purge("dify", DATASET))
             seen = await looks(c, work, 300.0)
             await work
-        waiting = [look.eta_s for look in seen if look.wait == "indexing"]
-        assert len(waiting) > 100
-        assert set(waiting) == {None}
+        deleting = [look for look in seen if look.phase == "deleting" and look.left > 3]
+        assert any(look.left > 50 for look in deleting)
+        assert {look.eta_s for look in deleting if look.complete} == {None}
+        ends = [look.gives_up_s for look in seen if look.indexing]
+        assert len(ends) > 100
+        assert all(end is not None and 700.0 < end <= 900.0 for end in ends)
+        assert {look.gives_up_s for look in seen if not look.indexing} == {None}
 
     virtual.run(main())
 
