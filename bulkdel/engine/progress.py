@@ -91,7 +91,10 @@ class Meter:
         # What is left behind at a stop settles thousands a second, and is no speed.
         done = sums.settled - sums.not_attempted
         per_second = self._speed(now, done, allowed, paused=wait in ("pause", "confirm"))
+        locked, lock_ends_at = session.schedule.looks.locked()
+        gives_up_at = lock_ends_at if locked == indexing else session.gives_up_at
         # Only the service knows how long its indexing takes, so that the end is not known either.
+        unknown = session.schedule.needs_service
         return Progress(
             provider=session.name,
             phase="listing" if phase == "confirming" else phase,
@@ -112,14 +115,12 @@ class Meter:
             wait=wait,
             why=why,
             wait_s=wait_s,
-            eta_s=None
-            if session.schedule.needs_service
-            else estimate(left, self._unpaused, allowed, gate.limiter.paused_s),
+            eta_s=None if unknown else estimate(left, self._unpaused, allowed, gate.limiter.paused_s),
             datasets=tuple(map(_dataset, datasets)),
             waited_s=dict(session.account.waited_s),
             rate_is_anothers=gate.limiter.rate_is_anothers,
-            locked=session.schedule.looks.locked()[0],
-            gives_up_s=max(0.0, session.gives_up_at - now) if indexing else None,
+            locked=locked,
+            gives_up_s=max(0.0, gives_up_at - now) if indexing else None,
         )
 
     def _speed(self, now: float, done: int, allowed: float | None, *, paused: bool) -> float:
