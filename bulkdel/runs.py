@@ -124,6 +124,7 @@ async def _run_on_file(
     from bulkdel.store.recorded import RecordedSettled
 
     collector = OutcomeCollector(options.on_settled, keep=options.keep and file.path is None)
+    before_s = 0.0 if account is None else account.elapsed_s
     with _call(gates, names, options, collector, journal=file, account=account) as call:
         end = await Purge(call, file, requests, options, listed=listed).run(targets)
         if file.path is None:
@@ -136,7 +137,13 @@ async def _run_on_file(
                 await file.add_samples(name, samples)
             # The session ends as the run does: it may have done all of its own, and an earlier one have rejected something.
             clean = not (call.sink.journal_lost or call.sink.remote_outcome_unknown)
-            await file.close(report.status, report.exit_status, reason=report.reason, clean=clean)
+            await file.close(
+                report.status,
+                report.exit_status,
+                reason=report.reason,
+                clean=clean,
+                elapsed_s=call.account.elapsed_s - before_s,
+            )
         except RunFileError as error:
             with suppress(RunFileError):
                 await file.close(None, None, clean=False)

@@ -27,6 +27,7 @@ MAY = (
     ("tests/limits/stores.py", "aclose"),
     ("tests/limits/stores.py", "run"),  # a test's own way to Redis, at once on a virtual clock
     ("tests/engine/test_recorded.py", "main"),  # what a test reads for itself
+    ("tests/proof/test_one_account.py", "main"),
     ("tests/engine/test_review.py", "main"),
     ("tests/engine/test_state.py", "main"),
     ("bulkdel/cli/output.py", "add"),  # the command's own lines: who cannot be written to is not to be outrun

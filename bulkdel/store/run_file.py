@@ -119,15 +119,23 @@ class RunFile:
         return cls(None if path is None else Path(path), header, session, writer, now)
 
     async def close(
-        self, status: RunStatus | None, exit_status: int | None, *, reason: str = "", clean: bool = True
+        self,
+        status: RunStatus | None,
+        exit_status: int | None,
+        *,
+        reason: str = "",
+        clean: bool = True,
+        elapsed_s: float | None = None,
     ) -> None:
         """End the session and let go of the file, which is one plain file then. The second time, nothing.
 
-        ``clean`` is whether everything that was claimed has settled or was not in flight any more.
+        ``clean`` is whether everything that was claimed has settled or was not in flight any more. ``elapsed_s`` is what the
+        session took in the caller's account; None for the time since the file was opened.
 
         :raises RunFileError: if the end could not be written; the file is let go all the same
         """
-        ended = (self._now(), time.monotonic() - self._began, status, exit_status, reason, clean)
+        took = time.monotonic() - self._began if elapsed_s is None else elapsed_s
+        ended = (self._now(), took, status, exit_status, reason, clean)
         with anyio.CancelScope(shield=True):  # the file must be let go, whatever is cancelled meanwhile
             await self._writer.stop(lambda db: statements.end_session(db, self.session, *ended))
 

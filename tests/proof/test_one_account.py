@@ -3,17 +3,24 @@
 from __future__ import annotations
 
 import asyncio
+import tempfile
 from contextlib import suppress
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from bulkdel import Policy, Report, Run
 from bulkdel.render.json import account
 from bulkdel.render.text import lines
+from bulkdel.store.recorded import recorded_report
 from tests import virtual
-from tests.engine.world import DATASET, Service, client, provider, targets
+from tests.engine.world import ACTS, DATASET, Service, client, provider, targets
+from tests.store.helpers import crashed_copy
 
 MEASURED = {"run", "elapsed_s", "waited_s"}
 """What may differ: where the file is, and how long it took."""
@@ -103,3 +110,88 @@ def test_what_a_killed_session_took_is_said_to_be_missing(tmp_path: Path) -> Non
         assert any("without what 1 session took that was killed or broken off" in line for line in lines(run))
     whole = virtual.run(lambda: call("complete", tmp_path / "b.run"))
     assert "uncounted_sessions" not in whole.as_dict()
+
+
+CUTS = st.lists(
+    st.tuples(st.integers(1, 25), st.floats(0.0, 0.4), st.sampled_from(["stop", "cancel", "kill"])), max_size=4
+)
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    st.lists(
+        st.lists(st.sampled_from([act for act in ACTS if act != "429 long"]), max_size=3), min_size=1, max_size=12
+    ),
+    CUTS,
+    st.booleans(),
+    st.booleans(),
+)
+def test_the_live_account_is_the_one_read_back(
+    script: list[list[str]], cuts: list[tuple[int, float, str]], explicit: bool, retry: bool
+) -> None:
+    """S9, S10, S21: whatever is answered, stopped, cancelled or killed: the report that a session counted on from the file
+    has the same words and numbers as the one that is counted from the file's rows afterwards.
+
+    A kill is a copy of the files as they lie on the disk at some moment: what was not committed by then is lost.
+    """
+
+    async def main(at: Path) -> None:
+        service = Service(latency=0.3)
+        ids = service.fill(len(script))
+        for document, acts in zip(ids, script, strict=True):
+            service.script(document, acts)
+        policy = Policy(attempts=3, indexing_timeout=60.0, backoff=0.5, timeout=30.0)
+        path = at / "0.run"
+        begun = False
+        for number, cut in enumerate([*cuts, None, None], 1):
+            if begun:
+                with Run.open(path) as run:
+                    rejected = run.counts().rejected
+                    if not (run.go_on() or (retry and rejected)):
+                        break
+            async with client(service, policy=policy, providers=[provider(concurrency=2)]) as c:
+                if begun:
+                    coming = c.resume(path, retry_rejected=retry)
+                elif explicit:
+                    coming = c.delete(targets([*ids, *ids[:2]]), run=path)
+                else:
+                    coming = c.purge("dify", DATASET, run=path)
+                begun = True
+                task = asyncio.ensure_future(coming)
+                killed: list[Path] = []
+
+                def kill(
+                    task: asyncio.Task[Report] = task, path: Path = path, into: Path = at / str(number),
+                    killed: list[Path] = killed,
+                ) -> None:  # fmt: skip
+                    killed.append(crashed_copy(path, into))
+                    task.cancel()
+
+                service.when.clear()
+                if cut is not None:
+                    requests, after, how = cut
+                    act = {"stop": c.stop, "cancel": task.cancel, "kill": kill}[how]
+                    later = partial(asyncio.get_running_loop().call_later, after, act)
+                    service.when[len(service.sent) + requests] = later
+                report = None
+                with suppress(asyncio.CancelledError):
+                    report = await task
+            if killed:
+                path = killed[0]
+            elif report is not None:
+                same(report, path)
+        assert report is not None
+        same(report, path)
+
+    with tempfile.TemporaryDirectory() as folder:
+        virtual.run(main(Path(folder)))
+
+
+def same(report: Report, path: Path) -> None:
+    """The report as it was counted live against the one that the file's rows give; a hint is not kept, nor which signal it was."""
+    with Run.open(path) as run:
+        read = recorded_report(run)
+    assert list(report.settled) == list(read.settled)
+    assert read.elapsed_s == pytest.approx(report.elapsed_s, abs=1e-6)
+    live = replace(report, settled=(), elapsed_s=0.0, hint="", signal=None)
+    assert live == replace(read, settled=(), elapsed_s=0.0, signal=None)

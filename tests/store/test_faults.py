@@ -10,8 +10,6 @@ import resource
 import shutil
 import socket
 import sqlite3
-import subprocess
-import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -20,7 +18,6 @@ from pathlib import Path
 import pytest
 
 from bulkdel.errors import BulkdelError, RunFileError
-from bulkdel.process import Process, this_process
 from bulkdel.report import Counts
 from bulkdel.store import ClaimedRow, Run, RunFile, database
 from bulkdel.store.lock import RunLock, is_held
@@ -307,33 +304,6 @@ def test_a_holder_that_is_not_known_is_another_process(tmp_path: Path) -> None:
         asyncio.run(RunFile.open(path))
     lock.release()
     assert [entry.name for entry in tmp_path.iterdir()] == ["a.run"]
-
-
-def test_who_is_alive() -> None:
-    """This process is; one of its number that was born at another time is not; of another machine's nothing is known."""
-    me = this_process()
-    assert me.alive()
-    assert (me.pid, me.host) == (os.getpid(), socket.gethostname())
-    assert not Process(me.pid, me.host, f"{me.born}0").alive()
-    assert Process(me.pid, f"not {me.host}", "0").alive()
-    ended = subprocess.Popen([sys.executable, "-c", ""])
-    ended.wait()
-    assert not Process(ended.pid, me.host, "").alive()
-
-
-def test_a_birth_is_told_whatever_the_program_is_called() -> None:
-    """A program's name may hold brackets, blanks and numbers: when it was born is read behind all of it."""
-    me, name = this_process(), Path("/proc/self/comm")
-    called = name.read_text() if name.exists() else None
-    if called is None:
-        assert me.born == ""
-        return
-    try:
-        name.write_text("a) Z (b) 1 2 3")
-        assert this_process() == me
-        assert me.alive()
-    finally:
-        name.write_text(called)
 
 
 # ------------------------------------------------------------------ disks

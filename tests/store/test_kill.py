@@ -12,13 +12,11 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from bulkdel.errors import RunFileError
-from bulkdel.process import this_process
 from bulkdel.report import Counts
 from bulkdel.store import AskedDataset, Run, RunFile
 from bulkdel.store.lock import RunLock
@@ -255,21 +253,6 @@ def test_a_lock_on_a_removed_file_is_none(tmp_path: Path, monkeypatch: pytest.Mo
     assert after is not None
     after.release()
     assert list(tmp_path.iterdir()) == []
-
-
-def test_who_is_believed_to_hold_a_run() -> None:
-    """A process that runs and was born when it says, and one of another machine; not one that ended, not a later one of the
-    same number, and not one that ended and that nobody has waited for."""
-    us = this_process()
-    assert us.alive()
-    assert not replace(us, born="1").alive()
-    assert replace(us, host="elsewhere", born="1").alive()
-    with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as ended:
-        assert ended.stdin is not None
-        ended.stdin.close()
-        os.waitid(os.P_PID, ended.pid, os.WEXITED | os.WNOWAIT)
-        assert not replace(us, pid=ended.pid, born=us.born).alive()
-    assert not replace(us, pid=ended.pid).alive()
 
 
 def test_a_file_system_without_locks_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
