@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from contextlib import suppress
 from typing import TYPE_CHECKING
@@ -40,6 +41,9 @@ class RunLock:
             with suppress(PermissionError):  # left behind by another user, whose file it is
                 os.fchmod(descriptor, 0o600)  # whatever the umask
 
+        folder = os.path.dirname(path) or "."
+        if not os.path.isdir(folder):  # filelock would make it: a slip in a path would be a new folder
+            raise unwritable(path, FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), folder))
         # Half a second of trying: a reader that looks whether the lock is held holds it for a moment itself.
         lock = FileLock(path + SUFFIX, timeout=0.5, thread_local=False, fallback_to_soft=False, on_acquired=on_acquired)
         while True:
@@ -55,8 +59,6 @@ class RunLock:
             except PermissionError as error:
                 raise unwritable(path, error) from error
             except (OSError, NotImplementedError) as error:
-                if not os.path.isdir(os.path.dirname(path)):
-                    raise unwritable(path, error) from error
                 raise RunFileError(
                     f"the run file cannot be locked ({getattr(error, 'strerror', None) or error}): {path}",
                     hint="put it into a folder of a local disk",
