@@ -6,14 +6,17 @@ import shutil
 import sys
 import tempfile
 from collections import Counter
-from collections.abc import Container, Iterator
+from collections.abc import Container, Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any, BinaryIO
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 from bulkdel.cli.target_formats import Lines, rows, short
 from bulkdel.errors import ConfigurationError
 from bulkdel.model import Target
 from bulkdel.text import has_invisible, sanitize, show_invisible
+
+if TYPE_CHECKING:
+    from bulkdel.providers.protocol import Provider
 
 
 @contextmanager
@@ -58,9 +61,12 @@ class TargetFile:
     ``counts`` are its targets by provider and dataset. ``source`` can be sought in; it is not closed here.
     """
 
-    def __init__(self, source: BinaryIO, name: str, provider: str, among: Container[str] = ()) -> None:
-        """:raises TargetFileError: naming the file and the line, at the first line that is wrong"""
-        self._source, self._name, self._provider, self._among = source, name, provider, among
+    def __init__(self, source: BinaryIO, name: str, provider: str, providers: Mapping[str, Provider]) -> None:
+        """
+        :param provider: the name of the provider that all targets are for; empty if each row names one of ``providers``
+        :raises TargetFileError: naming the file and the line, at the first line that is wrong
+        """
+        self._source, self._name, self._provider, self._providers = source, name, provider, providers
         self.counts = Counter((target.provider, target.dataset) for target in self)
 
     def __iter__(self) -> Iterator[Target]:
@@ -69,7 +75,9 @@ class TargetFile:
         :raises TargetFileError: if the file has changed for the worse since it was checked
         """
         self._source.seek(0)
-        return read(self._source, self._name, self._provider, self._among)
+        for target in read(self._source, self._name, self._provider, self._providers):
+            # A dataset has one spelling, so that it is one in listings and in the account; a document settles as it was named.
+            yield target._replace(dataset=self._providers[target.provider].canonical(target.dataset))
 
 
 def read(source: BinaryIO, name: str, provider: str, among: Container[str] = ()) -> Iterator[Target]:

@@ -48,7 +48,7 @@ def delete(app: AppContext, /, provider: str, file: str | None, options: Options
     from_stdin = file is None or file == "-"
     name = "stdin" if file is None or from_stdin else file
     with copied(app.stdin_bytes(), name) if from_stdin else opened(name) as source:
-        targets = TargetFile(source, name, service.name)
+        targets = TargetFile(source, name, service.name, {service.name: service})
         task = Task(
             act="delete",
             options=options,
