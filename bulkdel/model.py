@@ -24,7 +24,7 @@ Missing = Literal["ok", "fail"]
 RunStatus = Literal["complete", "incomplete", "refused", "stopped", "deadline", "interrupted"]
 
 FULFILLED: frozenset[Outcome] = frozenset({"deleted", "already_gone"})
-ANSWER_LOST = "gone after an attempt whose answer was lost"
+ANSWER_LOST = "answer lost"
 """How the reason of a ``deleted`` begins that no answer confirmed: what was asked for again was not there any more."""
 
 

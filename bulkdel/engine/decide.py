@@ -108,7 +108,7 @@ def decide(job: Job, verdict: Verdict, reply: Reply, policy: Policy, *, now: flo
 def gone(job: Job, reason: str) -> Settle:
     """The ending of a document that is not there: an earlier attempt in doubt has deleted it."""
     if job.doubt:
-        return Settle("deleted", f"{ANSWER_LOST}: {reason}")
+        return Settle("deleted", f"{ANSWER_LOST}; gone when asked again: {reason}")
     return Settle("already_gone", reason)
 
 

@@ -91,8 +91,15 @@ class _Health:
     probing: bool = False  # the question is being asked
     half_open: bool = False  # documents go one at a time until one of them is answered well
     no_recent_failures: bool = False  # the last answer was a good one: another one changes nothing
+    answers_lost: bool = False  # deletes are carried out, as the service showed, and their answers are lost
+    giving_up: StopProvider | None = None  # nothing has succeeded for too long: evidence is looked for, once
     blocks: int = 0  # pauses in a row that stop the provider after a few
     refusals: int = 0  # pauses in a row for the rate, or without a time
+
+    @property
+    def doubtful(self) -> bool:
+        """Whether answers are being lost, so that a document in doubt is looked at before it is asked for again."""
+        return self.half_open or self.answers_lost
 
 
 class Gate:
@@ -237,7 +244,7 @@ class Gate:
         """
         match verdict:
             case Requeue(cause="trouble"):
-                self._record_trouble(verdict.reason, exchange)
+                self._record_trouble(verdict, exchange)
             case Pause():
                 self._record_pause(verdict, exchange, policy)
             case StopProvider():
@@ -255,6 +262,8 @@ class Gate:
         if rate is not self.limiter.rate:  # hardly ever
             self._set_rate(rate)
         health = self.health
+        if health.answers_lost and exchange.deletes:
+            health.answers_lost = False
         if not health.no_recent_failures:
             health.no_recent_failures = True
             health.blocks = health.refusals = 0
@@ -277,10 +286,13 @@ class Gate:
         if self._memory is not None and rate is not None and self.rates.learned is not None:
             self._memory.note(rate, self.rates.found, unix_time())
 
-    def _record_trouble(self, reason: str, exchange: Exchange) -> None:
+    def _record_trouble(self, verdict: Requeue, exchange: Exchange) -> None:
         """The service or the network is unwell: pause after a few in a row, then one request at a time; give up in the end."""
         self._sample(exchange, "overload")
         health = self.health
+        doubt = verdict.doubt and exchange.deletes
+        if health.answers_lost and doubt:
+            return  # the service does what it is asked, and shows it
         health.no_recent_failures = False
         if self.limiter.paused_since(exchange.sent_at):
             return  # it was sent before a pause began: the pause has answered that complaint
@@ -290,16 +302,19 @@ class Gate:
             self.random.random(),
             sent_at=exchange.sent_at,
             kind="unreachable" if unreachable else "service",
-            why=reason,
+            why=verdict.reason,
         ):
             case Open(seconds):
-                self.slots.limit = 1
-                health.half_open = True
-                if not health.open:
-                    health.open, health.recovered = True, anyio.Event()
-                self._begin_pause(seconds, f"the service is failing ({reason})", exchange)
+                self._open_breaker()
+                self._begin_pause(seconds, f"the service is failing ({verdict.reason})", exchange)
             case GiveUp(why):
-                self.stop(StopProvider(why, "is the service up, and is the base URL right?"))
+                given_up = StopProvider(why, "is the service up, and is the base URL right?")
+                if doubt and health.giving_up is None:
+                    # The documents in doubt are looked at first: what is gone was deleted, and then the service does work.
+                    health.giving_up = given_up
+                    self._open_breaker()
+                else:
+                    self.stop(given_up)
             case None:
                 pass
 
@@ -354,6 +369,26 @@ class Gate:
                     health.recovered.set()
                     health.recovered = anyio.Event()
         return stop.reason is None
+
+    def _open_breaker(self) -> None:
+        health = self.health
+        self.slots.limit = 1
+        health.half_open = True
+        if not health.open:
+            health.open, health.recovered = True, anyio.Event()
+
+    def record_evidence(self, *, gone: int, still_there: int) -> None:
+        """The service showed how many documents are gone whose answers were lost, and how many are still there."""
+        health = self.health
+        if gone:
+            health.answers_lost, health.giving_up = still_there == 0, None
+            health.breaker.success(asyncio.get_running_loop().time())
+            self._close_breaker()
+        elif health.giving_up is not None:
+            self.stop(health.giving_up)
+        elif still_there:
+            health.answers_lost = False
+            self.recovered()
 
     def recovered(self) -> None:
         """The harmless question was answered: documents may try again, one at a time until one is answered well.

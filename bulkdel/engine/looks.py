@@ -75,8 +75,9 @@ class DueHeap(Generic[T]):
 class Look:
     """Jobs of one dataset that wait for the service and are asked about together.
 
-    ``asks`` says how: ``state`` by a listing or a question for each, because no DELETE may be sent before that; a step's name by
-    one request that asks this step for all of them. Empty: it is one job, and its own next step is the question.
+    ``asks`` says how: ``state`` by a listing or a question for each, because no DELETE may be sent before that; ``gone`` in the
+    same way, because the answers to their DELETEs were lost; a step's name by one request that asks this step for all of them.
+    Empty: it is one job, and its own next step is the question.
     ``since`` is when it began to wait, ``asked_at`` when it was asked about last, ``until`` when the wait is over at the latest,
     None if only the service knows.
     """
@@ -96,6 +97,7 @@ class Looks:
     def __init__(self) -> None:
         self.hastened = False  # all that were in it were made due sooner, because there is nothing else to do
         self._waiting = 0  # jobs in all looks of the heap
+        self._in_doubt = 0  # those of them whose answers were lost
         self._asked: Look | None = None  # the look at several jobs that was taken out last: its jobs wait, too
         self._heap: DueHeap[Look] = DueHeap()
         self._shared: dict[tuple[str, str], Look] = {}  # by dataset and ``asks``: the looks that are for several jobs
@@ -104,6 +106,12 @@ class Looks:
     def waiting(self) -> int:
         """Jobs that wait for the service, those that are being asked about included."""
         return self._waiting + (0 if self._asked is None else len(self._asked.jobs))
+
+    @property
+    def indexing(self) -> int:
+        """Those of them that wait until they are ready."""
+        asked = self._asked
+        return self.waiting - self._in_doubt - (len(asked.jobs) if asked is not None and asked.asks == "gone" else 0)
 
     @property
     def due(self) -> float | None:
@@ -115,6 +123,7 @@ class Looks:
         if look is self._asked:
             self._asked = None
         self._waiting += len(look.jobs)
+        self._in_doubt += len(look.jobs) if look.asks == "gone" else 0
         if look.asks:
             known = self._shared.setdefault((look.dataset, look.asks), look)
             if known is not look:
@@ -129,6 +138,15 @@ class Looks:
         if look is not None and look.asks:
             self._asked = look
         return look
+
+    def forget(self, look: Look) -> None:
+        """None of a look's jobs waits any more."""
+        if look is self._asked:
+            self._asked = None
+
+    def pop_doubtful(self) -> Look | None:
+        """Take out the next look at jobs whose answers were lost, due or not."""
+        return self._popped(self._heap.pop_next(lambda look: look.asks == "gone"))
 
     def locked(self) -> tuple[int, float]:
         """How many of the jobs wait for what ends by itself, and when the last of it has ended."""
@@ -155,6 +173,7 @@ class Looks:
     def _popped(self, look: Look | None) -> Look | None:
         if look is not None:
             self._waiting -= len(look.jobs)
+            self._in_doubt -= len(look.jobs) if look.asks == "gone" else 0
             if look.asks:
                 del self._shared[look.dataset, look.asks]
         return look

@@ -1,4 +1,8 @@
-"""What waits for the service (a document being indexed): asked about in as few requests as possible."""
+"""What waits for the service: asked about in as few requests as possible.
+
+Three conditions are waited for: a document is being indexed; the service holds a lock on it; the answer to its DELETE was lost,
+and the service has to show whether it is still there. A further one needs a provider's answer and a word in ``Look.asks``.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +15,7 @@ from bulkdel.engine.job import Job
 from bulkdel.engine.looks import Look
 from bulkdel.engine.questions import GaveUp, StillLocked, ask_document, ask_page, ask_together
 from bulkdel.engine.session import ProviderSession
-from bulkdel.model import Document
+from bulkdel.model import ANSWER_LOST, Document
 from bulkdel.providers.protocol import Ask, Gone, Page, StopDataset, StopProvider
 
 
@@ -47,6 +51,17 @@ def wait_for_service(
     session.requeued(job.target, wait.cause, wait.reason, seconds)
 
 
+def wait_for_evidence(session: ProviderSession, job: Job, seconds: float) -> None:
+    """Have a job whose answer was lost wait until the service shows whether its document is still there.
+
+    :param seconds: to the look at the latest; all of a dataset are looked at together
+    """
+    now = asyncio.get_running_loop().time()
+    # Looks take a tenth of the time here, too.
+    seconds = max(seconds, 10 * session.question_s)
+    session.schedule.look_later(_look_at(job, now, asks="gone"), now + seconds)
+
+
 def _look_at(job: Job, now: float, *, asks: str) -> Look:
     return Look(job.target.dataset, {job.target: job}, asks, now, now)
 
@@ -75,7 +90,9 @@ async def poll(session: ProviderSession) -> None:
     """Look at what waits, as each look is due, until there will be nothing more to wait for; holds no worker."""
     try:
         while (look := await session.schedule.next_look(session.policy.indexing_backoff_cap)) is not None:
-            if look.asks:
+            if look.asks == "gone":
+                await ask_whether_gone(session, look)
+            elif look.asks:
                 await _ask_about(session, look)
             else:
                 for job in look.jobs.values():
@@ -99,14 +116,20 @@ async def _ask_about(session: ProviderSession, look: Look) -> None:
 async def _ask(session: ProviderSession, look: Look) -> None:
     """One by one, or by a pass over the listing, whichever is fewer requests."""
     jobs = list(look.jobs.values())
-    size = session.sizes.get(look.dataset)
-    if size is not None:
-        rows = max(size - session.sink.counts(session.name, look.dataset).deleted, len(jobs))
-        if -(-rows // session.gate.provider.page_size) < len(jobs):
-            jobs = await _ask_listing(session, look)
+    if _listing_is_shorter(session, look):
+        jobs = await _ask_listing(session, look)
     for job in jobs:
         if not await _ask_one(session, look, job):
             return
+
+
+def _listing_is_shorter(session: ProviderSession, look: Look) -> bool:
+    """Whether a pass over the listing is fewer requests than one for each job."""
+    size = session.sizes.get(look.dataset)
+    if size is None:
+        return False
+    rows = max(size - session.sink.counts(session.name, look.dataset).deleted, len(look.jobs))
+    return -(-rows // session.gate.provider.page_size) < len(look.jobs)
 
 
 async def _ask_together(session: ProviderSession, look: Look) -> None:
@@ -239,3 +262,64 @@ def _seen(session: ProviderSession, look: Look, job: Job, document: Document) ->
     job.awaiting_indexing = False
     job.step = session.gate.provider.start(document, unarchive=unarchive)
     session.schedule.later(job)
+
+
+# ---------------------------------------------------------------------- documents whose answers were lost
+
+
+async def ask_whether_gone(session: ProviderSession, look: Look) -> None:
+    """Settle doubt by evidence: what is not there any more was deleted, what is still there is asked for again.
+
+    What cannot be found out is asked for again, too. The gate learns whether deletes are carried out whose answers are lost.
+    """
+    session.question_s = 0.0
+    gone = still_there = 0
+    jobs = list(look.jobs.values())
+    try:
+        listed = await _list_whole(session, look.dataset) if _listing_is_shorter(session, look) else None
+        for job in jobs:
+            shown = job.target.document in listed if listed is not None else await _is_there(session, job)
+            if shown is None:
+                break
+            if shown:
+                still_there += 1
+            else:
+                gone += 1
+                del look.jobs[job.target]
+                session.settle(job, "deleted", f"{ANSWER_LOST}; no longer listed")
+    finally:
+        for job in look.jobs.values():
+            session.schedule.later(job)
+        session.schedule.looks.forget(look)
+    session.gate.record_evidence(gone=gone, still_there=still_there)
+
+
+async def _is_there(session: ProviderSession, job: Job) -> bool | None:
+    """Whether the service shows the document; None if there is no answer of use."""
+    match await ask_document(session, job.target):
+        case Document():
+            return True
+        case Gone():
+            return False
+        case _:
+            return None
+
+
+async def _list_whole(session: ProviderSession, dataset: str) -> set[str] | None:
+    """The ids of all documents of a dataset; None if the listing is not whole.
+
+    It is whole if it shows as many rows as the service counts, and none of them twice.
+    """
+    ids: set[str] = set()
+    rows, cursor = 0, None
+    while True:
+        page = await ask_page(session, dataset, cursor)
+        if not isinstance(page, Page):
+            return None
+        rows += len(page.items)
+        ids.update(document.id for document in page.items)
+        if page.next is None:
+            return ids if rows == len(ids) == page.total else None
+        if rows > 2 * (page.total or rows):  # a listing that goes round in circles
+            return None
+        cursor = page.next

@@ -85,7 +85,7 @@ class Meter:
         sums = Counts()
         for dataset in datasets:
             sums.add(dataset.counts)
-        gate, indexing, left = session.gate, session.schedule.looks.waiting, sums.selected - sums.settled
+        gate, indexing, left = session.gate, session.schedule.looks.indexing, sums.selected - sums.settled
         allowed = gate.limiter.allowed_per_second
         wait, why, wait_s = waits_for(session, now, asking=phase == "confirming")
         # What is left behind at a stop settles thousands a second, and is no speed.
@@ -190,7 +190,7 @@ def waits_for(session: ProviderSession, now: float, *, asking: bool = False) -> 
     if in_flight:
         return "service", f"{many(in_flight, 'answer')} in flight", None
     if schedule.waiting:
-        if schedule.looks.waiting == schedule.waiting:
+        if schedule.looks.indexing == schedule.waiting:
             locked, until = schedule.looks.locked()
             if locked == schedule.waiting:
                 return "indexing", f"{many(locked, 'document')} locked by the service", max(0.0, until - now)

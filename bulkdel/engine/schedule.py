@@ -109,7 +109,7 @@ class Schedule:
     @property
     def needs_service(self) -> bool:
         """Whether a job waits for the service, or will when it is its turn: how long that takes is not known."""
-        return bool(self.looks.waiting) or any(job.awaiting_indexing for job in self.pending.values())
+        return bool(self.looks.indexing) or any(job.awaiting_indexing for job in self.pending.values())
 
     @property
     def next_due(self) -> float | None:
@@ -181,6 +181,10 @@ class Schedule:
     def drop(self, dataset: str) -> list[Job]:
         """Take out the jobs of a dataset that are not in the hands of a worker; they stay pending until they settle."""
         return self._take(lambda job: job.target.dataset == dataset)
+
+    def take_doubtful(self) -> list[Job]:
+        """Take out the jobs that wait for their due time and may have been carried out already."""
+        return self._due.take(lambda job: job.doubt)
 
     def drain(self) -> list[Job]:
         """Take out all jobs that are not in the hands of a worker; they stay pending until they settle."""

@@ -9,7 +9,7 @@ import anyio
 from bulkdel.engine.decide import Continue, LastCheck, Retry, Settle, Wait, decide
 from bulkdel.engine.gate import Exchange
 from bulkdel.engine.job import Job
-from bulkdel.engine.polling import poll, wait_for_service
+from bulkdel.engine.polling import ask_whether_gone, poll, wait_for_evidence, wait_for_service
 from bulkdel.engine.questions import probe
 from bulkdel.engine.session import ProviderSession
 from bulkdel.providers.protocol import Asked, Deleted, Gone, StopDataset, StopProvider, Verdict
@@ -84,7 +84,11 @@ def _apply(session: ProviderSession, job: Job, verdict: Verdict, exchange: Excha
         case Retry(seconds, step, cause, reason):
             job.step, job.reason = step, reason
             session.requeued(job.target, cause, reason, seconds)
-            session.schedule.later(job, seconds)
+            if job.doubt and session.gate.health.doubtful:
+                # Answers are being lost: whether it is gone is asked of the service before another DELETE.
+                wait_for_evidence(session, job, session.policy.backoff)
+            else:
+                session.schedule.later(job, seconds)
         case Wait() as wait:
             wait_for_service(session, job, wait, exchange)
         case StopDataset(reason):
@@ -107,6 +111,14 @@ def _stopped(session: ProviderSession, job: Job) -> bool:
 
 async def _wait_until_healthy(session: ProviderSession, job: Job) -> bool:
     async def ask() -> bool:
-        return await probe(session, job.target.dataset)
+        """The harmless question is whether documents in doubt are still there, if there are any."""
+        schedule = session.schedule
+        for doubtful in schedule.take_doubtful():
+            wait_for_evidence(session, doubtful, 0.0)
+        look = schedule.looks.pop_doubtful()
+        if look is None:
+            return await probe(session, job.target.dataset)
+        await ask_whether_gone(session, look)
+        return session.stop.reason is None
 
     return await session.gate.probe_until_healthy(ask, session.stop)

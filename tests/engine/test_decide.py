@@ -50,7 +50,7 @@ def job(**fields: object) -> Job:
             {"doubt": True},
             Gone("not there"),
             OK,
-            Settle("deleted", "gone after an attempt whose answer was lost: not there"),
+            Settle("deleted", "answer lost; gone when asked again: not there"),
         ),
         ({}, Reject("archived", "archived"), OK, Settle("archived", "archived")),
         ({}, Ask("check", "odd"), OK, Continue("check", "odd")),
@@ -68,7 +68,7 @@ def job(**fields: object) -> Job:
         ({"spent": 3, "attempts": 3}, TROUBLE, OK, LastCheck("gave up after 3 attempts: HTTP 503")),
         ({"spent": 4, "checking": True, "reason": "gave up"}, TROUBLE, OK, Settle("gave_up", "gave up")),
         ({"spent": 3, "checking": True, "reason": "gave up"}, TROUBLE, REFUSED, Settle("gave_up", "gave up")),
-        ({"checking": True, "doubt": True, "spent": 3}, Gone("no"), OK, Settle("deleted", "gone after an attempt whose answer was lost: no")),
+        ({"checking": True, "doubt": True, "spent": 3}, Gone("no"), OK, Settle("deleted", "answer lost; gone when asked again: no")),
         ({}, Requeue("indexing", "being indexed"), OK, Wait(900.0, "delete", None, "being indexed")),
         (
             {"waiting_since": NOW - 100},

@@ -42,7 +42,7 @@ def test_a_lost_answer_then_not_found_is_deleted() -> None:
             report = await c.delete(targets([one, two]))
         first, second = report.settled
         assert (first.outcome, first.attempts) == ("deleted", 2)
-        assert "answer was lost" in first.reason
+        assert "answer lost" in first.reason
         assert (second.outcome, second.attempts) == ("already_gone", 1)
 
     virtual.run(main())

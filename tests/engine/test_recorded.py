@@ -170,7 +170,7 @@ def test_a_crash_in_flight_is_deleted_in_doubt() -> None:
         first = report.settled[0]
         assert report.ok
         assert first.outcome == "deleted"
-        assert "answer was lost" in first.reason
+        assert "answer lost" in first.reason
 
     with folder() as at:
         virtual.run(main(at / "a.run"))

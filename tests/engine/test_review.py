@@ -240,7 +240,7 @@ def test_a_held_document_that_a_crash_may_have_deleted_is_deleted_in_doubt(tmp_p
             service.held.clear()  # it had arrived all the same
             report = await c.resume(tmp_path / "run")
         assert [settled.outcome for settled in report.settled] == ["deleted"]
-        assert "answer was lost" in report.settled[0].reason
+        assert "answer lost" in report.settled[0].reason
 
     virtual.run(main())
 

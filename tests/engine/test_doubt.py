@@ -1,0 +1,83 @@
+"""Row after row of lost answers: what was carried out is found by evidence, and the run goes on in a healthy run's time (S2, S14)."""
+
+from __future__ import annotations
+
+import asyncio
+from random import Random
+
+import pytest
+
+from bulkdel import Policy
+from bulkdel.providers.protocol import Reply
+from tests import virtual
+from tests.engine.world import DATASET, Service, client, provider, targets
+
+
+class Mute(Service):
+    """Carries every delete out, or none, and never says so."""
+
+    def __init__(self, how: str, *, does: bool = True) -> None:
+        super().__init__(latency=0.05)
+        self.how, self.does = how, does
+        self.answers_deletes = False
+
+    def delete(self, document: str) -> Reply:
+        if self.answers_deletes:
+            return super().delete(document)
+        self.script(document, [f"{self.how} done" if self.does else self.how])
+        return super().delete(document)
+
+
+@pytest.mark.parametrize("how", ["lost", "500"])
+@pytest.mark.parametrize("act", ["purge", "delete"])
+def test_deletes_whose_answers_are_all_lost_are_found_done(how: str, act: str) -> None:
+    """60 of 60 deleted, exit 0, in a few seconds, and hardly any document is asked for a second time."""
+
+    async def main() -> None:
+        service = Mute(how)
+        ids = service.fill(60)
+        began = asyncio.get_running_loop().time()
+        async with client(service, providers=[provider(concurrency=4)], rng=Random(3)) as c:
+            report = await (c.purge("dify", DATASET) if act == "purge" else c.delete(targets(ids)))
+        assert (report.exit_status, report.deleted, len(service.held)) == (0, 60, 0)
+        reasons = [settled.reason for settled in report.settled]
+        assert reasons.count("answer lost; no longer listed") >= 55
+        assert all(reason.startswith("answer lost") for reason in reasons)
+        assert sum(service.deletes.values()) <= 65  # a few were under way before it was known
+        assert asyncio.get_running_loop().time() - began <= 6.0
+
+    virtual.run(main())
+
+
+def test_documents_in_doubt_that_are_there_are_asked_for_again() -> None:
+    """A service that loses every answer and does nothing is not believed, and nothing is called deleted that is there."""
+
+    async def main() -> None:
+        service = Mute("lost", does=False)
+        service.fill(20)
+        asyncio.get_running_loop().call_later(60.0, setattr, service, "answers_deletes", True)
+        async with client(service, policy=Policy(attempts=50), providers=[provider(concurrency=4)]) as c:
+            report = await c.purge("dify", DATASET)
+        assert (report.exit_status, report.deleted) == (0, 20)
+        assert not service.held
+
+    virtual.run(main())
+
+
+def test_a_waiting_document_in_doubt_is_no_indexing() -> None:
+    """What waits for evidence is counted as requeued, and not as being indexed."""
+
+    async def main() -> None:
+        service = Mute("lost")
+        service.fill(60)
+        async with client(service, providers=[provider(concurrency=4)]) as c:
+            work = asyncio.ensure_future(c.purge("dify", DATASET))
+            seen = []
+            while not work.done():
+                await asyncio.sleep(0.05)
+                seen += c.progress()
+            await work
+        assert max(look.requeued for look in seen) > 10
+        assert {look.indexing for look in seen} == {0}
+
+    virtual.run(main())
