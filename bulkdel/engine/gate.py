@@ -184,7 +184,10 @@ class Gate:
     # ------------------------------------------------------------------ sending
 
     async def send(self, request: Request, caller: Caller) -> Exchange | None:
-        """Send one request as soon as a slot and a permit are there; None if a stop came first and nothing was sent."""
+        """Send one request as soon as a slot and a permit are there.
+
+        :returns: None if nothing was sent, because a stop came first, or because the breaker opened and it is no question
+        """
         slots, limiter, stop = self.slots, self.limiter, caller.stop
         if not slots.try_take() and not await self._take_slot(stop):
             return None
@@ -196,7 +199,7 @@ class Gate:
             except LimiterUnavailable as lost:
                 self.stop(StopProvider(lost.reason, lost.hint))
                 return None
-            if stop.reason is not None:
+            if stop.reason is not None or (self.health.open and request.method != "GET"):
                 return None
             caller.account.requests += 1
             return await self._exchange(request, caller.policy, at_once=at_once)

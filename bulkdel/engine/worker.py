@@ -49,11 +49,13 @@ async def _carry_out(session: ProviderSession, job: Job) -> None:
     """Ask, and apply what is decided; more than once only if the decision is to ask something else at once."""
     gate, provider, policy = session.gate, session.gate.provider, session.policy
     for _ in range(20):  # the longest real walk (un-archive) has four steps
-        if gate.health.open and not await _wait_until_healthy(session, job):
-            return  # a stop came: what is left settles when the workers have ended
-        exchange = await gate.send(provider.request(job.target, job.step), session)
-        if exchange is None:
-            return
+        exchange = None
+        while exchange is None:
+            if gate.health.open and not await _wait_until_healthy(session, job):
+                return  # a stop came: what is left settles when the workers have ended
+            exchange = await gate.send(provider.request(job.target, job.step), session)
+            if session.stop.reason is not None and exchange is None:
+                return
         session.latencies.append(exchange.took_s)
         listed = job.listed or job.target.dataset in session.found_datasets
         asked = Asked(job.target, job.step, job.doubt, policy.unarchive, listed)
@@ -86,7 +88,7 @@ def _apply(session: ProviderSession, job: Job, verdict: Verdict, exchange: Excha
             session.requeued(job.target, cause, reason, seconds)
             if job.doubt and session.gate.health.doubtful:
                 # Answers are being lost: whether it is gone is asked of the service before another DELETE.
-                wait_for_evidence(session, job, session.policy.backoff)
+                wait_for_evidence(session, job, min(0.25, session.policy.backoff))
             else:
                 session.schedule.later(job, seconds)
         case Wait() as wait:
