@@ -44,7 +44,9 @@ def test_deletes_whose_answers_are_all_lost_are_found_done(how: str, act: str) -
         assert reasons.count("answer lost; no longer listed") >= 55
         assert all(reason.startswith("answer lost") for reason in reasons)
         assert sum(service.deletes.values()) <= 65  # a few were under way before it was known
-        assert asyncio.get_running_loop().time() - began <= 3.0
+        assert asyncio.get_running_loop().time() - began <= (
+            3.0 if act == "purge" else 6.0
+        )  # explicit targets are looked at one by one
 
     virtual.run(main())
 
