@@ -265,7 +265,7 @@ class Dify(JsonApi):
         ended = state in ("completed", "error")
         indexing = not paused and not ended and (state in in_flight or shown in in_flight)
         return Document(
-            text(row, "id"),
+            self.canonical(text(row, "id")),
             text(row, "name"),
             timestamp(row, "created_at"),
             shown or state,
@@ -284,7 +284,8 @@ class Dify(JsonApi):
             refusal = "an external knowledge base: its documents are not in Dify"
         elif row.get("enable_api") is False:
             refusal = "Dataset api access is not enabled"
-        return Dataset(text(row, "id"), text(row, "name"), integer(row, "document_count", "total_documents"), refusal)
+        count = integer(row, "document_count", "total_documents")
+        return Dataset(self.canonical(text(row, "id")), text(row, "name"), count, refusal)
 
 
 def _is_success(answer: ParsedAnswer) -> bool:

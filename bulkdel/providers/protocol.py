@@ -298,7 +298,10 @@ class Provider(Protocol):
         """
 
     def canonical(self, id: str) -> str:
-        """The one spelling of an id: two ids of one thing are equal in it. What compares ids compares these."""
+        """The one spelling of an id: two ids of one thing are equal in it. What compares ids compares these.
+
+        Documents and datasets that the readers return are spelled so. Never raises for text.
+        """
 
     def lacks_mark(self, answer: Answer) -> bool:
         """Whether this is surely the service's own answer, and lacks the header that all of its answers carry.

@@ -322,6 +322,15 @@ def test_one_dify_document_is_read_or_gone() -> None:
         assert isinstance(DIFY.read_document(TARGET, odd), Requeue)
 
 
+def test_ids_are_read_in_their_one_spelling() -> None:
+    """Whatever a release writes: what was listed and what was named are compared by their ids."""
+    page = DIFY.read_listing(DS, None, dify_page({"id": DOC.upper()}))
+    assert isinstance(page, Page)
+    assert page.items[0].id == DOC
+    assert DIFY.read_document(TARGET, dify_answer(200, {"id": DOC.upper()})) == Document(DOC)
+    assert DIFY.read_preflight(DS, None, dify_answer(200, {"id": DS.upper()})) == Dataset(DS)
+
+
 def test_dify_datasets_are_read_page_by_page() -> None:
     """Id, name, count and refusal of each; the empty page is the last."""
     rows = ({"id": DS, "name": "a", "document_count": 3}, {"id": DOC, "provider": "external"})
