@@ -1,8 +1,7 @@
 """What services with a JSON API have alike: answers taken apart, what they usually mean, pages, and why there is no answer.
 
 A provider derives from ``JsonApi``, declares what is its own (ids, hints), words its requests, and says how its answers
-differ from the usual: which one means deleted, which one gone, where its rows stand. ``README.md`` beside this module has a
-complete one.
+differ from the usual: which one means deleted, which one gone, where its rows stand. ``README.md`` here has a complete one.
 """
 
 from __future__ import annotations
@@ -117,21 +116,9 @@ class JsonApi(Bearer, ABC):
     def document(self, target: Target) -> Request:
         """One document's state, at the path where it is deleted, too."""
 
-    @abstractmethod
-    def preflight(self, dataset: str, cursor: str | None) -> Request:
-        """Proves key, address and dataset before anything is deleted."""
-
-    @abstractmethod
-    def listing(self, dataset: str, cursor: str | None) -> Request:
-        """One page of the dataset's documents."""
-
     def pages_ahead(self, cursor: str | None, total: int) -> Iterable[str]:
         """None: most services name only the next page."""
         return ()
-
-    @abstractmethod
-    def datasets(self, cursor: str | None) -> Request:
-        """One page of the datasets that the key sees."""
 
     @abstractmethod
     def is_deleted(self, asked: Asked, answer: ParsedAnswer) -> bool:
@@ -191,13 +178,9 @@ class JsonApi(Bearer, ABC):
     def read_delete(self, asked: Asked, answer: ParsedAnswer) -> Verdict:
         if self.is_deleted(asked, answer):
             return Deleted()
-        if self.is_gone(asked, answer):
-            return Gone(answer.reason)
-        common = self.classify_common(answer, doubt=True)
-        if common is not None:
-            return common
-        if self.is_dataset_gone(answer):
-            return StopDataset(answer.reason)
+        known = self.gone_or_common(asked, answer, doubt=True)
+        if known is not None:
+            return known
         match answer.status:
             case 404:
                 return Ask(self.after_404, answer.reason)
@@ -212,16 +195,19 @@ class JsonApi(Bearer, ABC):
 
     def read_check(self, asked: Asked, answer: ParsedAnswer) -> Verdict:
         """Whether the document is still there: the last question before it is given up."""
-        if self.is_gone(asked, answer):
-            return Gone(answer.reason)
-        common = self.classify_common(answer, doubt=False)
-        if common is not None:
-            return common
-        if self.is_dataset_gone(answer):
-            return StopDataset(answer.reason)
+        known = self.gone_or_common(asked, answer, doubt=False)
+        if known is not None:
+            return known
         if answer.status == 404 and self.after_404 != "check":
             return Ask(self.after_404, answer.reason)
         return self.read_presence(answer, asked.target.document, "still there")
+
+    def gone_or_common(self, asked: Asked, answer: ParsedAnswer, *, doubt: bool) -> Gone | Failure | None:
+        """What the answer means at any step: the document or its dataset is gone, or it is a common failure."""
+        if self.is_gone(asked, answer):
+            return Gone(answer.reason)
+        common = self.classify_common(answer, doubt=doubt)
+        return StopDataset(answer.reason) if common is None and self.is_dataset_gone(answer) else common
 
     def read_presence(self, answer: ParsedAnswer, id: str, reason: str) -> Requeue | StopProvider:
         """The delete is asked again: for ``reason`` if what has this id was shown, else for what came instead."""
@@ -255,21 +241,18 @@ class JsonApi(Bearer, ABC):
 
     def read_datasets(self, cursor: str | None, reply: Reply) -> Page[Dataset] | Failure:
         what = "the list of datasets"
-        return self.datasets_page(
-            self.read_page(reply, what, lambda value: self.rows_of(value, cursor), self.dataset_from), reply
-        )
+        page = self.read_page(reply, what, lambda value: self.rows_of(value, cursor), self.dataset_from)
+        return self.datasets_page(page, reply)
 
     def read_document(self, target: Target, reply: Reply) -> Document | Gone | Failure:
         if isinstance(reply, Lost):
             return classify_lost(reply, doubt=False)
         answer = self.parse_answer(reply)
         # It is asked after a good listing of its dataset only.
-        if self.is_gone(Asked(target, "check", listed=True), answer):
-            return Gone(answer.reason)
-        common = self.classify_common(answer, doubt=False)
-        if common is not None:
-            return common
-        if self.is_dataset_gone(answer) or answer.status == 403:
+        known = self.gone_or_common(Asked(target, "check", listed=True), answer, doubt=False)
+        if known is not None:
+            return known
+        if answer.status == 403:
             return StopDataset(answer.reason)
         if answer.status == 200 and (found := self.match_id(answer.value, target.document)) is not None:
             return self.document_from(found)
@@ -374,12 +357,9 @@ class JsonApi(Bearer, ABC):
         after = retry_after(headers.get("retry-after"), date)
         if after is not None:
             return after
-        resets: dict[str, float] = {}
-        for name, value in headers.items():
-            seconds = reset_after(value, date) if name.lower().startswith("x-ratelimit-reset") else None
-            # One that says more than an hour was meant for another clock or unit.
-            if seconds is not None and seconds <= 3600:
-                resets[name.lower()] = seconds
+        said = {name.lower(): value for name, value in headers.items() if name.lower().startswith("x-ratelimit-reset")}
+        # One that says more than an hour was meant for another clock or unit.
+        resets = {name: s for name in said if (s := reset_after(said[name], date)) is not None and s <= 3600}
         # The limit on requests is the one that a delete meets; a limit on tokens beside it is not.
         for name in ("x-ratelimit-reset-requests", "x-ratelimit-reset"):
             if name in resets:

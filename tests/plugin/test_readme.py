@@ -72,7 +72,9 @@ def test_the_tables_of_json_api_name_its_members() -> None:
     """What is declared and what is written are members of the class, and nothing that must be written is left out."""
     declared, written, _ = tables("What `JsonApi` brings")
     named = [name for row in (*declared, *written) for name in re.findall(r"`(\w+)`", row[0])]
-    members = {name for cls in JsonApi.__mro__ for name in (*vars(cls), *getattr(cls, "__annotations__", ()))}
+    members = {
+        name for cls in (*JsonApi.__mro__, Provider) for name in (*vars(cls), *getattr(cls, "__annotations__", ()))
+    }
     assert set(named) <= members
     assert JsonApi.__abstractmethods__ <= set(named)
 
