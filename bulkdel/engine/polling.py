@@ -160,8 +160,8 @@ async def _asked_together(session: ProviderSession, look: Look, jobs: list[Job])
             locked = {job.target: job for job in jobs if job.name == name}
             look.left_out |= locked
             return bool(locked)
-        case StopDataset(reason):
-            session.stop_dataset(look.dataset, reason)
+        case StopDataset() as stop:
+            session.stop_dataset(look.dataset, stop.meanwhile)
         case StopProvider() | GaveUp() | None:
             pass
         case _:
@@ -214,7 +214,7 @@ async def _ask_one(session: ProviderSession, look: Look, job: Job) -> bool:
             ending = gone(job, found.reason)
             session.settle(job, ending.outcome, ending.reason)
         case StopDataset():
-            session.stop_dataset(look.dataset, found.reason)
+            session.stop_dataset(look.dataset, found.meanwhile)
             return False
         case StopProvider() | None:
             return False
@@ -243,7 +243,7 @@ async def _ask_listing(session: ProviderSession, look: Look) -> list[Job]:
                     break
                 cursors.add(cursor)
             case StopDataset():
-                session.stop_dataset(look.dataset, page.reason)
+                session.stop_dataset(look.dataset, page.meanwhile)
                 return []
             case GaveUp() | StopProvider() | None:
                 return []

@@ -93,8 +93,8 @@ def _apply(session: ProviderSession, job: Job, verdict: Verdict, exchange: Excha
                 session.schedule.later(job, seconds)
         case Wait() as wait:
             wait_for_service(session, job, wait, exchange)
-        case StopDataset(reason):
-            session.stop_dataset(job.target.dataset, reason)
+        case StopDataset() as stop:
+            session.stop_dataset(job.target.dataset, stop.meanwhile)
             session.settle(job, "dataset_stopped", session.stopped_datasets[job.target.dataset])
         case StopProvider():
             session.settle_not_attempted(job)

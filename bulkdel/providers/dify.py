@@ -152,7 +152,7 @@ class Dify(JsonApi):
         status, code, message = answer.status, answer.code, answer.message
         if status == 400 and code == "invalid_param":
             if message.startswith(("Dataset does not exist", "Dataset is not exist")):  # 5
-                return StopDataset(answer.reason)
+                return StopDataset(answer.reason, gone=True)
             if _is_about_other_service(answer):  # 6: asked before anything is deleted
                 return Requeue("trouble", answer.reason)
         elif status == 403:
@@ -193,7 +193,7 @@ class Dify(JsonApi):
         if common is not None:
             return common
         if self.is_dataset_gone(answer) or answer.status == 403:
-            return StopDataset(answer.reason)
+            return StopDataset(answer.reason, gone=answer.status != 403)
         return self.read_presence(answer, target.dataset, "the service said that the dataset is not there, but it is")
 
     def _read_status(self, step: str, answer: ParsedAnswer) -> Verdict:

@@ -207,7 +207,7 @@ class JsonApi(Bearer, ABC):
         if self.is_gone(asked, answer):
             return Gone(answer.reason)
         common = self.classify_common(answer, doubt=doubt)
-        return StopDataset(answer.reason) if common is None and self.is_dataset_gone(answer) else common
+        return StopDataset(answer.reason, gone=True) if common is None and self.is_dataset_gone(answer) else common
 
     def read_presence(self, answer: ParsedAnswer, id: str, reason: str) -> Requeue | StopProvider:
         """The delete is asked again: for ``reason`` if what has this id was shown, else for what came instead."""

@@ -137,7 +137,7 @@ class Langdock(JsonApi):
     def read_step(self, asked: Asked, answer: ParsedAnswer) -> Verdict:
         """``listing``: a 404 is confirmed by the folder's own list. Without it, there is no folder."""
         if answer.status == 404:
-            return StopDataset(answer.reason)
+            return StopDataset(answer.reason, gone=True)
         found = self.read_listing(asked.target.dataset, None, answer.answer)
         if not isinstance(found, Page):
             return found

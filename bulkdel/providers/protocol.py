@@ -147,9 +147,18 @@ class Ask:
 
 @dataclass(frozen=True, slots=True)
 class StopDataset:
-    """Nothing in this dataset can be deleted: its targets settle as ``dataset_stopped``."""
+    """Nothing in this dataset can be deleted: its targets settle as ``dataset_stopped``.
+
+    ``reason`` has the service's own words; ``gone``: it says that there is no such dataset.
+    """
 
     reason: str
+    gone: bool = field(default=False, compare=False)
+
+    @property
+    def meanwhile(self) -> str:
+        """The reason of a dataset that was there, and can no longer be deleted from."""
+        return f"the dataset no longer exists: {self.reason}" if self.gone else self.reason
 
 
 # ------------------------------------------------------------------ verdicts on a provider

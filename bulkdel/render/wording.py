@@ -132,11 +132,17 @@ def _named(names: tuple[str, ...], count: int) -> list[str]:
 
 
 def costs(report: Report, answers_lost: int = 0) -> list[str]:
-    """What it took: what no answer confirmed, what was not listed again, requests, time, pauses, and where the time went.
+    """What no answer confirmed, what was not there, what was not listed again, and what it took: requests, time, pauses.
 
     ``answers_lost`` is how many of the deleted were found gone when they were asked for again.
     """
-    return [*_without_answer(answers_lost), *unverified(report), requests(report), *time_spent(report)]
+    return [
+        *_without_answer(answers_lost),
+        *_not_there(report.already_gone),
+        *unverified(report),
+        requests(report),
+        *time_spent(report),
+    ]
 
 
 def requests(report: Report) -> str:
@@ -166,6 +172,11 @@ def _without_answer(n: int) -> list[str]:
         return []
     lost = "its answer was lost, and it was" if n == 1 else "their answers were lost, and they were"
     return [f"{n} of the deleted: {lost} found gone when asked for again"]
+
+
+def _not_there(n: int) -> list[str]:
+    """How many no request of this run deleted; nothing if there are none."""
+    return [f"{n} already gone: {'it was' if n == 1 else 'they were'} not there when first asked for"] if n else []
 
 
 def unverified(report: Report) -> list[str]:
