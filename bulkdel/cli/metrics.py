@@ -5,15 +5,16 @@ from __future__ import annotations
 import asyncio
 import os
 import time
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, cast, get_args
 
 from bulkdel import events
-from bulkdel.errors import ConfigurationError
+from bulkdel.errors import BulkdelError, ConfigurationError
 from bulkdel.model import Outcome
 from bulkdel.render.saving import is_run_file
+from bulkdel.report import ProviderAccount
 from bulkdel.text import sanitize
 
 if TYPE_CHECKING:
@@ -41,22 +42,25 @@ class Metrics:
         self._finished = False
         self._warned = False
 
-    def begin(self, providers: Sequence[str]) -> None:
+    def begin(self, providers: Sequence[str], resumes: Path | None = None) -> None:
         """Write the file for the first time.
 
+        :param resumes: the run file that this process goes on with; what it counted before is not counted again
         :raises ConfigurationError: if it cannot be written; nothing was sent
         """
         path = self._path
         if path is None:
             return
         try:
-            self._open(path, providers)
+            series = self._open(path, providers)
+            if resumes is not None:
+                series.earlier = _counted_before(resumes)
             self._write()
         except OSError as error:
             self._path = self._series = None
             raise ConfigurationError(f"cannot write the metrics to {path}: {error.strerror or error}") from None
 
-    def _open(self, path: Path, providers: Sequence[str]) -> None:
+    def _open(self, path: Path, providers: Sequence[str]) -> _Series:
         """:raises ConfigurationError: if ``path`` is no place for numbers"""
         problem = ""
         if str(path) == "-":
@@ -67,6 +71,7 @@ class Metrics:
             self._path = None
             raise ConfigurationError(problem, hint="give the metrics a file of their own")
         self._series = _Series(providers, self._began)
+        return self._series
 
     def on_event(self, event: events.Event) -> None:
         """Count an event of the run."""
@@ -134,6 +139,15 @@ class Metrics:
         os.chmod(where, 0o644)  # a collector is another user, and nothing in it is secret
 
 
+def _counted_before(path: Path) -> Mapping[str, ProviderAccount]:
+    """What the sessions of a run file cost so far; nothing if it cannot be read."""
+    from bulkdel.store import Run
+
+    with suppress(BulkdelError), Run.open(path, check=False) as run:
+        return run.account().providers
+    return {}
+
+
 class _Series:
     """The numbers of one process: counted by events, and as the last look at each provider shows them (``looks``)."""
 
@@ -145,6 +159,7 @@ class _Series:
         # What UTF-8 cannot hold, half a surrogate pair, becomes a question mark.
         self._providers = [name.encode("utf-8", "replace").decode("utf-8") for name in providers]
         self.looks: Sequence[Progress] = ()
+        self.earlier: Mapping[str, ProviderAccount] = {}
         self.registry = CollectorRegistry()
 
         def counter(name: str, about: str, *labels: str) -> Counter:
@@ -224,11 +239,14 @@ class _Series:
         )
         for name in self._providers:
             look = looks.get(name)
-            seconds = {} if look is None else look.waited_s
+            seconds, before = ({} if look is None else look.waited_s), self.earlier.get(name, ProviderAccount())
             for cause in ("rate", "pause", "indexing", "service", "backoff", "consumer", "confirm", "client", "done"):
                 # The label's word is older than the account's, and a rule of an alert may rest on it.
-                waited.add_metric((name, "us" if cause == "client" else cause), round(seconds.get(cause, 0.0), 3))
-            requests.add_metric((name,), 0 if look is None else look.requests)
+                waited.add_metric(
+                    (name, "us" if cause == "client" else cause),
+                    round(max(0.0, seconds.get(cause, 0.0) - before.waited_s.get(cause, 0.0)), 3),
+                )
+            requests.add_metric((name,), 0 if look is None else look.requests - before.requests)
             total.add_metric((name,), 0 if look is None else look.total)
             left.add_metric((name,), 0 if look is None else look.left)
             in_flight.add_metric((name,), 0 if look is None else look.in_flight)

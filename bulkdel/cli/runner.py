@@ -74,7 +74,7 @@ def run(task: Task, app: AppContext) -> int:
     """
     screen = Screen(app)
     metrics = app.metrics = Metrics(task.options.metrics_file)
-    metrics.begin([provider.name for provider in task.providers])
+    metrics.begin([provider.name for provider in task.providers], resumes=task.run)
     if task.options.yes or not task.deletes or task.agreed or app.can_ask():
         ending = _carried_out(task, app, screen)
     else:

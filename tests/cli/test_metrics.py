@@ -154,9 +154,15 @@ def test_a_resumed_run_counts_its_own_part(tmp_path: Path) -> None:
     first, second = tmp_path / "first.prom", tmp_path / "second.prom"
     stopped = purge(service, "--metrics-file", str(first), "--concurrency", "1")
     assert stopped.status == 4
+    sent = len(service.sent)
     assert command(service, *last(stopped), "--metrics-file", str(second)).status == 0
     done = 'bulkdel_documents_total{provider="dify",outcome="deleted"}'
     assert samples(first.read_text())[done] + samples(second.read_text())[done] == 6
+    requests = 'bulkdel_requests_total{provider="dify"}'
+    assert (samples(first.read_text())[requests], samples(second.read_text())[requests]) == (
+        sent,
+        len(service.sent) - sent,
+    )
 
 
 @pytest.mark.parametrize("wrong", [(), ("--attempts", "none"), ("--settled", "-", "--json"), ("--atempts", "3")])
