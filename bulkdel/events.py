@@ -80,11 +80,12 @@ class Verified:
 
 @dataclass(frozen=True, slots=True)
 class RateLearned:
-    """Pacing begins at ``rate``, which an earlier run learned ``ago_s`` seconds ago."""
+    """Pacing begins at ``rate``, which passed in an earlier run ``ago_s`` seconds ago; ``refused`` was refused then, None for nothing."""
 
     provider: str
     rate: model.Rate
     ago_s: float
+    refused: model.Rate | None = None
 
 
 Event = Listed | Settled | Requeued | Paused | Resumed | Stopped | Verified | RateLearned

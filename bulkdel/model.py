@@ -133,7 +133,10 @@ class Rate:
             return f"{self.n:g}/s"
         if self.per == 60:
             return f"{self.n:g}/min"
-        return f"{self.n:g} in {self.per:g} s"
+        if self.n == int(self.n) and self.per == int(self.per):
+            return f"{self.n:g} in {self.per:g} s"
+        # A rate that was found is known to some percent.
+        return f"{self.per_second:.3g}/s" if self.per_second >= 1 else f"{60 * self.per_second:.3g}/min"
 
 
 @dataclass(frozen=True, slots=True)

@@ -170,7 +170,7 @@ class Purge:
             if allowed is not None:
                 selected = sum(planned.selected for planned in plan.datasets if planned.provider == name)
                 plan.seconds = max(plan.seconds or 0.0, selected / allowed)
-            if (learned := session.gate.learned) is not None:
+            if (learned := session.gate.pace.learned) is not None:
                 plan.learned[name] = (learned.rate, learned.ago_s)
         for planned in plan.datasets:
             self._describe(planned)

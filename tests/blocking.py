@@ -17,9 +17,8 @@ MAY = (
     ("bulkdel/runs.py", "_version"),
     ("bulkdel/store/recorded.py", "__iter__"),  # a report's settled targets are read when its reader asks for them
     ("bulkdel/store/recorded.py", "__len__"),
-    ("bulkdel/limits/learned.py", "recall"),  # one small file, once a client
-    ("bulkdel/limits/learned.py", "note"),  # and once for each rate that was learned
-    ("bulkdel/limits/learned.py", "remember"),
+    ("bulkdel/limits/remembered.py", "recall"),  # one small file, once a client
+    ("bulkdel/limits/remembered.py", "remember"),  # and once for each rate that was found
     ("bulkdel/limits/file_store.py", "__init__"),  # the shared limit's file, once a client
     ("bulkdel/limits/file_store.py", "take"),  # one transaction of 10 to 100 µs a lease
     ("bulkdel/limits/file_store.py", "aclose"),

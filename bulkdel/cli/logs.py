@@ -179,9 +179,10 @@ def entry(event: events.Event) -> Entry:
             return _stopped(event)
         case events.RateLearned():
             rate, age = format_rate(event.rate), round(event.ago_s)
+            refused = "" if event.refused is None else format_rate(event.refused)
             return Entry(
-                logging.INFO, "rate learned", f"{event.provider}: {learned(rate, age)}",
-                {"provider": event.provider, "rate": rate, "ago_s": age},
+                logging.INFO, "rate learned", f"{event.provider}: {learned(rate, age, refused)}",
+                {"provider": event.provider, "rate": rate, "ago_s": age, "refused": refused},
             )  # fmt: skip
         case events.Verified():
             return _verified(event)

@@ -7,7 +7,6 @@ import random
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from time import time as unix_time
 from typing import Protocol
 
 import anyio
@@ -17,20 +16,16 @@ from bulkdel.backoff import full_jitter
 from bulkdel.engine.stop import Stop, StopReason
 from bulkdel.limits import (
     Breaker,
-    Concurrency,
+    ConcurrencySearch,
     GiveUp,
     Kind,
-    Limiter,
     LimiterUnavailable,
     MakeLimiter,
-    MemoryStore,
     Open,
-    RateControl,
+    Pace,
     Sample,
-    Slots,
 )
-from bulkdel.limits.learned import Learned, Memory
-from bulkdel.model import Policy, Rate
+from bulkdel.model import Policy
 from bulkdel.providers.protocol import (
     Answer,
     Lost,
@@ -60,15 +55,13 @@ class Caller(Protocol):
 class Exchange:
     """A request and its reply: when it left and when the reply came (loop time).
 
-    ``in_flight`` is how many requests were under way when it left, itself included; ``overtook`` how many that left before it
-    were still under way when its reply came; ``deletes`` whether it was a DELETE.
+    ``in_flight`` is how many requests were under way when it left, itself included; ``deletes`` whether it was a DELETE.
     """
 
     reply: Reply
     sent_at: float
     ended_at: float
     in_flight: int
-    overtook: int
     deletes: bool
 
     @property
@@ -90,11 +83,12 @@ class _Health:
     recovered: anyio.Event = field(default_factory=anyio.Event)  # set when it was answered; a new one for each opening
     probing: bool = False  # the question is being asked
     half_open: bool = False  # documents go one at a time until one of them is answered well
+    rate_refused: bool = False  # requests go one at a time until one passes: eight at once would be eight refusals
     no_recent_failures: bool = False  # the last answer was a good one: another one changes nothing
     answers_lost: bool = False  # deletes are carried out, as the service showed, and their answers are lost
     giving_up: StopProvider | None = None  # nothing has succeeded for too long: evidence is looked for, once
     blocks: int = 0  # pauses in a row that stop the provider after a few
-    refusals: int = 0  # pauses in a row for the rate, or without a time
+    refusals: int = 0  # pauses in a row that the service gave no time for, those for its rate aside
 
     @property
     def doubtful(self) -> bool:
@@ -122,33 +116,17 @@ class Gate:
         self.provider = provider
         self.wire = wire
         self.random = rng or random.Random()
-        # A limit that was given is neither overruled nor remembered, and one that is said not to exist neither.
-        unknown = provider.rate_is_guess or (provider.pace is None and provider.rate_is_default)
-        self._memory = Memory(state, provider.fingerprint) if state is not None and unknown else None
-        self.learned: Learned | None = None if self._memory is None else self._memory.recall(unix_time())
-        known = self.learned
-        self.rates = RateControl(
-            provider.pace,
-            guess=provider.rate_is_guess,
-            learned=None if known is None else known.rate,
-            found=known is None or known.found,
-        )
-        self.limiter = _limiter(provider, self.rates.rate, state, limiter)
-        self.slots = Slots(concurrency)
+        self.pace = Pace(provider, state, limiter)
+        self.limiter = self.pace.limiter
+        self.slots = anyio.CapacityLimiter(concurrency)
         most = provider.max_concurrency
-        self.search = Concurrency(concurrency, most) if most > concurrency else None
+        self.search = ConcurrencySearch(concurrency, most) if most > concurrency else None
         self.health = _Health()
         self.stopped: StopReason | None = None
         self.pause_reason = ""
-        self._under_way: dict[int, None] = {}  # requests by their number, in the order in which they left
-        self._sent = 0
+        self.in_flight = 0  # requests that left and have not come back
         self.peak = 0  # the most in flight since ``take_peak``
         self._callers: list[Caller] = []
-
-    @property
-    def in_flight(self) -> int:
-        """Requests that left and have not come back."""
-        return len(self._under_way)
 
     def take_peak(self) -> int:
         """The most requests that were in flight at once since the last call."""
@@ -162,8 +140,8 @@ class Gate:
         self._callers.append(caller)
         if self.stopped is not None:
             caller.stop.set(self.stopped)
-        if self.learned is not None:
-            caller.hear(events.RateLearned(self.provider.name, self.learned.rate, self.learned.ago_s))
+        if (known := self.pace.learned) is not None:
+            caller.hear(events.RateLearned(self.provider.name, known.rate, known.ago_s, known.refused))
 
     def detach(self, caller: Caller) -> None:
         self._callers.remove(caller)
@@ -175,11 +153,7 @@ class Gate:
 
     async def aclose(self) -> None:
         """No call comes any more: what was learned is kept, and the limit is left to other processes."""
-        if self._memory is not None and (rate := self.rates.learned) is not None:
-            known = self.learned
-            if known is None or (known.rate, known.found) != (rate, self.rates.found):
-                self._memory.remember(rate, self.rates.found, unix_time())
-        await self.limiter.aclose()
+        await self.pace.aclose()
 
     # ------------------------------------------------------------------ sending
 
@@ -189,8 +163,12 @@ class Gate:
         :returns: None if nothing was sent, because a stop came first, or because the breaker opened and it is no question
         """
         slots, limiter, stop = self.slots, self.limiter, caller.stop
-        if not slots.try_take() and not await self._take_slot(stop):
-            return None
+        slot = object()
+        try:
+            slots.acquire_on_behalf_of_nowait(slot)
+        except anyio.WouldBlock:
+            if not await self._take_slot(slot, stop):
+                return None
         try:
             at_once = limiter.try_acquire()
             try:
@@ -204,38 +182,35 @@ class Gate:
             caller.account.requests += 1
             return await self._exchange(request, caller.policy, at_once=at_once)
         finally:
-            slots.release()
+            slots.release_on_behalf_of(slot)
 
     async def _exchange(self, request: Request, policy: Policy, *, at_once: bool) -> Exchange:
-        time, under_way = asyncio.get_running_loop().time, self._under_way
-        self._sent = number = self._sent + 1
-        under_way[number] = None
-        if len(under_way) > self.peak:
-            self.peak = len(under_way)
+        time = asyncio.get_running_loop().time
+        self.in_flight += 1
+        self.peak = max(self.peak, self.in_flight)
         # A slot that is handed on is never seen free; but if slots wait for a permit, the wire is what counts.
-        in_flight = self.slots.in_flight if at_once else len(under_way)
+        in_flight = self.slots.borrowed_tokens if at_once else self.in_flight
         sent_at = time()
         try:
             reply = await self.wire.send(request, timeout=policy.timeout, connect_timeout=policy.connect_timeout)
         finally:
-            overtook = 0 if self.search is None else _place(under_way, number)
-            del under_way[number]
-        return Exchange(reply, sent_at, time(), in_flight, overtook, request.method == "DELETE")
+            self.in_flight -= 1
+        return Exchange(reply, sent_at, time(), in_flight, request.method == "DELETE")
 
-    async def _take_slot(self, stop: Stop) -> bool:
+    async def _take_slot(self, slot: object, stop: Stop) -> bool:
         """Wait for a slot; one that comes in the very moment of a stop or of a cancellation is given back."""
         taken = kept = False
 
         async def take() -> None:
             nonlocal taken
-            await self.slots.take()
+            await self.slots.acquire_on_behalf_of(slot)
             taken = True
 
         try:
             kept = await stop.run_until_stopped(take)
         finally:
             if taken and not kept:
-                self.slots.release()
+                self.slots.release_on_behalf_of(slot)
         return kept
 
     # ------------------------------------------------------------------ learning
@@ -260,10 +235,7 @@ class Gate:
         if self.search is not None:
             done = exchange.deletes and isinstance(exchange.reply, Answer) and 200 <= exchange.reply.status < 300
             self._sample(exchange, "ok" if done else "neutral")
-        # What the others let through counts, too; their shares are about ours.
-        rate = self.rates.passed(exchange.sent_at, exchange.ended_at, self.limiter.processes)
-        if rate is not self.limiter.rate:  # hardly ever
-            self._set_rate(rate)
+        self.pace.passed(exchange.sent_at, exchange.ended_at)
         health = self.health
         if health.answers_lost and exchange.deletes:
             health.answers_lost = False
@@ -271,23 +243,17 @@ class Gate:
             health.no_recent_failures = True
             health.blocks = health.refusals = 0
             health.breaker.success(exchange.ended_at)
-            if health.half_open:
+            if health.half_open or health.rate_refused:
                 self._close_breaker()
 
     def _sample(self, exchange: Exchange, kind: Kind) -> None:
         """The search for the best concurrency learns of a request that ended; while the breaker is open it is not obeyed."""
         if self.search is None:
             return
-        limit = self.search.add(
-            Sample(exchange.sent_at, exchange.ended_at, exchange.in_flight, kind, exchange.overtook)
-        )
-        if not self.health.half_open and self.slots.limit != limit:
-            self.slots.limit = limit
-
-    def _set_rate(self, rate: Rate | None) -> None:
-        self.limiter.set_rate(rate)
-        if self._memory is not None and rate is not None and self.rates.learned is not None:
-            self._memory.note(rate, self.rates.found, unix_time())
+        limit = self.search.add(Sample(exchange.sent_at, exchange.ended_at, exchange.in_flight, kind))
+        one_by_one = self.health.half_open or self.health.rate_refused
+        if not one_by_one and self.slots.total_tokens != limit:
+            self.slots.total_tokens = limit
 
     def _record_trouble(self, verdict: Requeue, exchange: Exchange) -> None:
         """The service or the network is unwell: pause after a few in a row, then one request at a time; give up in the end."""
@@ -328,18 +294,21 @@ class Gate:
         health.no_recent_failures = False
         counted = self.limiter.paused_since(exchange.sent_at)
         if not counted:
-            health.refusals += verdict.slower or verdict.after is None
-        seconds = pause_seconds(verdict, health.refusals, policy, self.random.random())
+            health.refusals += verdict.after is None and not verdict.slower
+        u = self.random.random()
         if verdict.slower:
             # A service that counts requests is a service that lives.
             health.breaker.success(exchange.ended_at)
+            after = None if verdict.after is None else min(verdict.after, policy.max_pause)
+            seconds = self.pace.refused(exchange.sent_at, exchange.ended_at, after, u)
+            health.rate_refused, self.slots.total_tokens = True, 1
+        else:
+            seconds = pause_seconds(verdict, health.refusals, policy, u)
         if not counted and verdict.stop_after is not None:
             health.blocks += 1
             if health.blocks >= verdict.stop_after:
                 self.stop(StopProvider(f"{verdict.reason}, {health.blocks} times in a row"))
                 return
-        if not counted and verdict.slower:
-            self._set_rate(self.rates.refused(exchange.sent_at, verdict.after))
         self._begin_pause(seconds, verdict.reason, exchange)
 
     def _begin_pause(self, seconds: float, reason: str, exchange: Exchange) -> None:
@@ -375,7 +344,7 @@ class Gate:
 
     def _open_breaker(self) -> None:
         health = self.health
-        self.slots.limit = 1
+        self.slots.total_tokens = 1
         health.half_open = True
         if not health.open:
             health.open, health.recovered = True, anyio.Event()
@@ -402,9 +371,9 @@ class Gate:
         self.health.recovered.set()
 
     def _close_breaker(self) -> None:
-        self.health.half_open = False
+        self.health.half_open = self.health.rate_refused = False
         self.recovered()
-        self.slots.limit = self.concurrency
+        self.slots.total_tokens = self.concurrency
 
     @property
     def concurrency(self) -> int:
@@ -434,26 +403,4 @@ def pause_seconds(verdict: Pause, refusals: int, policy: Policy, u: float) -> fl
     if verdict.after is None:
         return own
     # Up to a tenth more, so that all who were given the same second do not come back in it.
-    asked = min(verdict.after, policy.max_pause) + min(5.0, 0.1 * verdict.after) * u
-    # Some services say one second always, and refuse again and again: then ours is the longer one.
-    return max(asked, own) if refusals > 1 else asked
-
-
-def _limiter(provider: Provider, rate: Rate | None, state: Path | None, make: MakeLimiter | None) -> Limiter:
-    if make is not None:
-        return make(provider, rate)
-    if state is None:
-        return Limiter(MemoryStore(), rate)
-    from bulkdel.limits.file_store import FileStore  # brings SQLite along, which few programs need
-
-    return Limiter(FileStore(state, provider.fingerprint), rate)
-
-
-def _place(under_way: dict[int, None], number: int) -> int:
-    """How many come before ``number``."""
-    place = 0
-    for earlier in under_way:
-        if earlier == number:
-            break
-        place += 1
-    return place
+    return min(verdict.after, policy.max_pause) + min(5.0, 0.1 * verdict.after) * u

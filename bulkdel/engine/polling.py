@@ -72,7 +72,7 @@ def _cost_of_one(session: ProviderSession, exchange: Exchange) -> float:
     if allowed is not None:
         return 1 / allowed
     # At least 25 ms: a service that refuses in no time would be asked for 334 documents 300 times a second.
-    took = exchange.took_s / session.gate.slots.limit if session.schedule.busy else 0.0
+    took = exchange.took_s / session.gate.slots.total_tokens if session.schedule.busy else 0.0
     return max(took, 0.025)
 
 

@@ -109,7 +109,7 @@ class Meter:
             requeued=session.schedule.waiting,
             indexing=indexing,
             requests=session.account.requests,
-            concurrency=gate.slots.limit,
+            concurrency=int(gate.slots.total_tokens),
             rate=gate.limiter.rate,
             per_second=per_second,
             wait=wait,
@@ -182,9 +182,9 @@ def waits_for(session: ProviderSession, now: float, *, asking: bool = False) -> 
         return "pause", limiter.trouble, None
     if session.remote.waits_for is not None:
         return session.remote.waits_for
-    if in_flight >= gate.slots.limit:
+    if in_flight >= gate.slots.total_tokens:
         return "service", f"{many(in_flight, 'answer')} in flight", None
-    if gate.slots.in_flight > in_flight and limiter.rate is not None:
+    if gate.slots.borrowed_tokens > in_flight and limiter.rate is not None:
         whose = ", as another process with this key wants" if limiter.rate_is_anothers else ""
         return "rate", f"pacing at {limiter.rate}{whose}", None
     if in_flight:

@@ -45,7 +45,7 @@ class _Watch:
                 p50_s=p50,
                 p95_s=p95,
                 in_flight=gate.take_peak() + session.remote.in_flight,
-                concurrency=gate.slots.limit,
+                concurrency=int(gate.slots.total_tokens),
                 rate=gate.limiter.allowed_per_second,
                 waited={cause: span},
             )

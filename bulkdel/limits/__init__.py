@@ -9,7 +9,7 @@ What a caller does with it, for one provider (all times are the event loop's, in
     ``set_rate(rate)``; ``await aclose()``.
 ``MemoryStore()``, ``file_store.FileStore(folder, fingerprint)``, ``redis_store.redis_limiter(url)``
     where the tokens are: in this process, between the processes of a machine, between machines.
-``RateControl``
+``RateSearch``
     what rate to keep when the service refuses one: ``passed``, ``refused``, ``rate``.
 ``Concurrency``, ``Slots``, ``Breaker``
     how many requests may be in flight, the slots themselves, and when to leave a failing service alone.
@@ -17,28 +17,31 @@ What a caller does with it, for one provider (all times are the event loop's, in
 
 from bulkdel.limits.breaker import Breaker, GiveUp, Open
 from bulkdel.limits.bucket import Bucket, SharedBucket, bucket, shared_bucket
-from bulkdel.limits.concurrency import Concurrency
+from bulkdel.limits.concurrency import ConcurrencySearch, Kind, Sample
 from bulkdel.limits.limiter import Limiter, LimiterUnavailable, MakeLimiter, TokenStore
 from bulkdel.limits.memory_store import MemoryStore
-from bulkdel.limits.rate import RateControl
-from bulkdel.limits.slots import Slots
-from bulkdel.limits.window import Kind, Sample
+from bulkdel.limits.pace import Pace
+from bulkdel.limits.rate import Known, RateSearch
+from bulkdel.limits.remembered import RateMemory, Remembered
 
 __all__ = [
     "Breaker",
     "Bucket",
-    "Concurrency",
+    "ConcurrencySearch",
     "GiveUp",
     "Kind",
+    "Known",
     "Limiter",
     "LimiterUnavailable",
     "MakeLimiter",
     "MemoryStore",
     "Open",
-    "RateControl",
+    "Pace",
+    "RateMemory",
+    "RateSearch",
+    "Remembered",
     "Sample",
     "SharedBucket",
-    "Slots",
     "TokenStore",
     "bucket",
     "shared_bucket",

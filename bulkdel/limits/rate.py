@@ -1,179 +1,262 @@
-"""What rate to keep when the service refuses one: derived from what it let through, raised slowly; no clock of its own."""
+"""Which rate to keep if nobody knows the service's limit: found by bisection from refusals; pure, no clock and no I/O.
+
+A refusal alone says little: three requests, then "wait a minute", may be another program's doing. So the first one is obeyed
+and nothing is concluded. What passes behind it until the next refusal, under demand all the time, is what the service allows in
+the time over which it counts. Around this estimate rates are tried, each for as long as the service counts: what passed is the
+lower bound, what was refused the upper one, and the middle is tried next, until the two are within a tenth of each other.
+"""
 
 from __future__ import annotations
 
 import math
-from collections import deque
+from dataclasses import dataclass, replace
 
 from bulkdel.model import Rate
 
-WINDOWS = (1.0, 10.0, 60.0)
-"""Seconds over which services count. A longer quota (an hour, a day) is kept by the pauses that the service asks for."""
-REMEMBERED = 4_096
-"""Requests let through that are remembered: a minute at 68/s, a second at 4,096/s, 130 KB."""
-SHARE, SHARE_OF_GUESS = 0.9, 0.8
-"""How much of what was let through is used from then on; less where the customer's own apps live on the same limit."""
-STEP, EVERY_S, EVERY_MOST_S = 0.01, 60.0, 960.0
-"""A derived rate is raised by this share of itself, each time after so many seconds without a refusal; the seconds double with
-each refusal, up to the last number. To find a limit costs a refusal and a pause: 60 s in 15 minutes, then in hours."""
-BACK = 0.05
-"""A rate that was given and refused comes back by this share of itself a minute: from its half in ten minutes."""
-GUESS_S, GROWTH = 300.0, 1.25
-"""A rate that nobody knew and nobody refused for five minutes is raised by a quarter a minute: from 8 a minute to 1,000 in
-half an hour, and at no time far above what was let through a minute ago."""
-DEMAND = 0.7
-"""Share of the rate that must have been used before it is raised: what was not tried was not allowed either."""
+CLOSE = 1.1
+"""The search ends if the refused rate is no more than this times the one that passed."""
+MINUTE_S = 60.0
+"""The longest window that is searched for. Longer quotas (an hour, a day) are kept by the pauses that the service asks for."""
 
 
-class RateControl:
-    """Answers in, ``rate`` out: what pacing keeps.
+@dataclass(frozen=True, slots=True)
+class Known:
+    """What is known of a service's limit, in requests a second.
 
-    Times are any monotonic clock in seconds. ``given`` is the limit as it is known before anything was sent, None for none;
-    it is never exceeded, unless it is a ``guess``. ``learned`` is what an earlier run learned, and ``found`` whether that was by
-    a refusal; a limit that is known and not a guess overrides it.
+    :param passed: what was let through, under demand, for as long as the service counts; 0 if nothing is known
+    :param refused: the lowest rate that was refused; infinite if none was
+    :param window_s: seconds over which the service counts, as far as it showed
     """
 
-    def __init__(
-        self, given: Rate | None, *, guess: bool = False, learned: Rate | None = None, found: bool = True
-    ) -> None:
-        self._given = given
-        self._firm = given is not None and not guess
-        self._share = SHARE_OF_GUESS if guess else SHARE
-        start = given if learned is None or self._firm else learned
-        self.rate = start
-        """What to keep; None for no limit."""
-        self.found = start is not given and found
-        """Whether a refusal showed the limit, now or in the run that learned the rate."""
-        self._passed: deque[float] = deque(maxlen=REMEMBERED)  # when what was let through was sent, as it ended
-        self._last = float("-inf")  # when the last of them was sent
-        self._window = 0.0  # seconds over which the service is known to count, at least
-        self._refused_at: float | None = None  # when the last request that was complained of was sent
-        self._struck_at = float("-inf")
-        self._clean_since: float | None = None
-        self._every = EVERY_S
+    passed: float = 0.0
+    refused: float = math.inf
+    window_s: float = 1.0
+
+
+@dataclass(slots=True)
+class _Run:
+    """What was let through since the last pause, under demand all the time. ``at`` are times at which requests were sent."""
+
+    first_at: float
+    last_at: float
+    count: int = 0
+    behind_refusal: bool = False  # it began with the first request that passed behind a refusal
+    rested: bool = False  # and the pause before it was as long as the service counts: its window was empty
+    short: int = 0  # runs before it in a row that ended at once
+    trial_at: float = 0.0  # since when the present rate is tried, and how many had passed by then
+    trial_count: int = 0
+
+
+@dataclass(slots=True)
+class _Refusals:
+    """Refusals in a row, with nothing let through between them."""
+
+    first_at: float
+    told: bool = False  # whether the service said how long to wait
+    count: int = 0
+
+
+class RateSearch:
+    """Answers in, ``rate`` out: what the limiter is to keep; None for no limit.
+
+    Times are any monotonic clock in seconds.
+
+    :param given: the limit as it is known before anything was sent, None for none; it is never exceeded, unless it is a guess
+    :param guess: whether ``given`` is only where to begin, because nobody knows the plan and others live on the limit too
+    :param known: what an earlier run found; a limit that is given and no guess overrides it
+    """
+
+    def __init__(self, given: Rate | None, *, guess: bool = False, known: Known | None = None) -> None:
+        self._given, self._guess = given, guess
+        self._trial = math.inf if given is None else given.per_second  # requests a second that are tried now
+        self.known = known if given is None or guess else None
+        self._bounds = Known(window_s=MINUTE_S if guess else 1.0)
+        self.rate = given
+        if self.known is not None:
+            self._bounds = self.known
+            self._hold(self.known.passed)
+            self.rate = to_rate(self._trial)
+        self._above_at = math.inf  # since when more is tried than an earlier run found
+        self._step = 1.25  # the next step up, while nothing is refused
+        self._probe_s = 30.0  # seconds for which a found rate is kept before more is tried
+        self._run: _Run | None = None
+        self._refusals: _Refusals | None = None
+        self._resumes_at = -math.inf  # when the last pause ends
 
     @property
-    def learned(self) -> Rate | None:
-        """What to remember of this key: the rate where answers made it another than it was given; None where not."""
-        return None if self.rate == self._given else self.rate
+    def found(self) -> Known | None:
+        """What to remember: None if answers showed nothing, or if the limit was given."""
+        bounds = self._bounds
+        if self._given is not None and not self._guess:
+            return None
+        # More than an earlier run found may pass for a while: it is forgotten after a minute of that.
+        return bounds if bounds.passed and (bounds.refused < math.inf or self._guess) else self.known
+
+    @property
+    def probing(self) -> bool:
+        """Whether requests go one at a time, until one passes behind a refusal: eight at once would be eight refusals."""
+        return self._refusals is not None
+
+    # ------------------------------------------------------------------ answers
 
     def passed(self, sent_at: float, now: float, times: int = 1) -> Rate | None:
-        """A request was not refused, or several were that left at about the same time; returns ``rate``."""
-        self._passed.append(sent_at)
-        if times > 1:
-            self._passed.extend([sent_at] * (times - 1))
-        if sent_at > self._last:
-            self._last = sent_at
-        if self._clean_since is None:
-            self._clean_since = now
-        elif self.rate is not None and now - self._clean_since >= self._wait():
-            self._clean_since = now
-            if self._in_demand(now):
-                self.rate = self._higher(self.rate)
+        """A request was not refused, or several that left at about the same time; returns ``rate``."""
+        run = self._run
+        if sent_at < self._resumes_at:
+            # It left before the last refusal was known, and counts with those that passed before.
+            if run is not None:
+                run.count += times
+            return self.rate
+        if self._refusals is not None:
+            run = self._conclude(sent_at, self._refusals)
+        # A gap that neither the answer's time nor the rate explains: there was no demand, so what comes is a new run.
+        elif run is None or sent_at - run.last_at > 2.0 + 3 * (now - sent_at) + 2 / self._trial:
+            run = self._run = _Run(sent_at, sent_at, trial_at=sent_at)
+        run.count += times
+        run.last_at = max(run.last_at, sent_at)
+        lasted = run.last_at - run.trial_at
+        if self._trial < math.inf and lasted >= max(1.1 * self._bounds.window_s, 1.5, 10 / self._trial):
+            # What was not asked for was not allowed either: a trial counts only if it was used.
+            if run.count - run.trial_count >= 0.85 * self._trial * lasted:
+                self._succeed(run)
+            run.trial_at, run.trial_count = sent_at, run.count
         return self.rate
 
-    def refused(self, sent_at: float, after: float | None) -> Rate | None:
-        """The rate was refused, once for all that were refused together; returns ``rate``.
+    def refused(self, sent_at: float, now: float, after: float | None, u: float = 0.0) -> float:
+        """The rate was refused; what that means shows when the first request passes again.
 
-        ``after`` is how many seconds the service wants nothing, None where it does not say.
+        :param after: seconds for which the service wants nothing, None if it does not say
+        :param u: uniform in [0, 1): machines that were told the same second do not come back together
+        :returns: seconds from now in which nothing may leave
         """
-        again = self._refused_at is not None and self._last <= self._refused_at
-        self._refused_at = sent_at
-        self._clean_since = None
-        if again:
-            # Nothing was let through since the last complaint, so it is the same one. It tells one thing: what was let
-            # through before is still counted, so the window is no shorter than that is ago.
-            if self._passed and self.found and self._widen(sent_at - self._last):
-                self.rate = self._slower(self.rate, self._observed(self._struck_at))
-            return self.rate
-        self._widen(after or 0.0)
-        soon = sent_at - self._struck_at < 2 * max(WINDOWS)
-        self._struck_at = sent_at
-        if self.found:
-            self._every = min(EVERY_MOST_S, 2 * self._every)
-        if self.rate is not None and self._firm:
-            self.rate = lower(self.rate)
-            return self.rate
-        observed = self._observed(sent_at)
-        if observed is None:
-            return self.rate if self.rate is None else self._take(lower(self.rate))
-        if self.rate is None:
-            return self._take(observed)
-        # A second complaint soon after the first: what was seen before the first one was seen under another limit.
-        return self._take(self._slower(observed, lower(self.rate) if soon else self.rate) or observed)
+        if sent_at < self._resumes_at:
+            return max(0.0, after or 0.0)  # it left before the last refusal was known: both are one complaint
+        if self._refusals is None:
+            self._refusals = _Refusals(sent_at)
+        row = self._refusals
+        row.count += 1
+        row.told = after is not None
+        pause_s = self._own_pause(now, row)
+        if after is not None:
+            # What it waits for is the first of those that passed since its window was empty, and what it says is rounded up.
+            run = self._run
+            began = 0.0 if run is None or (run.behind_refusal and not run.rested) else sent_at - run.first_at
+            self._widen(after + (max(0.0, began - 1.0) if began <= 2 * after else 0.0))
+            told = after + min(0.25, 0.1 * after) * u
+            # Some services always say one second, and refuse again and again: then ours is the longer one.
+            pause_s = told if row.count == 1 else max(told, pause_s)
+        self._resumes_at = now + pause_s
+        return pause_s
 
-    @staticmethod
-    def _slower(one: Rate | None, other: Rate | None) -> Rate | None:
-        if one is None or other is None:
-            return one or other
-        return one if one.per_second <= other.per_second else other
+    def _own_pause(self, now: float, row: _Refusals) -> float:
+        """Seconds to wait if the service does not say."""
+        run = self._run
+        if row.count == 1 and run is not None and run.rested:
+            # The service counts all that passed since the last pause, until the first of it is as old as its window.
+            return max(1.0, run.first_at + self._bounds.window_s - now)
+        # Half as long again each time; the windows that services usually have are not jumped over.
+        elapsed = now - row.first_at
+        wait = max(1.0, elapsed / 2, self._bounds.window_s / 15)
+        ends = [window for window in (6.0, 10.0, 30.0, 60.0) if elapsed < window < elapsed + wait]
+        return ends[0] - elapsed if ends else min(60.0, wait)
 
-    def _take(self, rate: Rate) -> Rate:
-        self.rate, self.found = rate, True
-        return rate
+    # ------------------------------------------------------------------ what they mean
 
-    # ------------------------------------------------------------------ down
+    def _conclude(self, sent_at: float, row: _Refusals) -> _Run:
+        """The first request passes behind refusals: narrow the bounds, and begin the next trial."""
+        waited = sent_at - row.first_at
+        if row.count > 1 or not row.told:
+            self._widen(waited)  # the service counts over the time that this took, at least
+        run, trial, bounds = self._run, self._trial, self._bounds
+        # A rate that had passed and is refused now passes no more.
+        passed = bounds.passed if bounds.passed < 0.999 * trial else 0.0
+        short = 0
+        lasted = 0.0 if run is None else row.first_at - run.first_at
+        if run is None or not run.behind_refusal:
+            if passed and trial < math.inf:
+                self._narrow(waited, passed, trial)  # more was tried than had passed, and it was too much
+        elif (run.rested and run.count >= 3 and lasted < 1.2 * bounds.window_s) or (
+            trial == math.inf and lasted >= bounds.window_s
+        ):
+            # The window was empty when this began, so what passed is what the service allows in a window, and one more was refused.
+            # If it says how long it counts, that is the limit; else the window was measured by probing, and may be half too long.
+            estimate = run.count / max(bounds.window_s, lasted)
+            refused = min(trial, bounds.refused, CLOSE * estimate if row.told else math.inf)
+            self._narrow(waited, passed if passed < refused else 0.0, refused, estimate)
+        elif trial < math.inf and (passed or lasted >= bounds.window_s / 4 or run.short >= 3):
+            # What passed before the last pause, or at other rates, is counted still: how much passed since then says nothing.
+            self._narrow(waited, passed, trial, trial / 1.5)
+            short = 0
+        else:
+            short = run.short + 1  # it had passed, and is refused for what was sent before
+        self._refusals = None
+        self._above_at = math.inf
+        # Many services count refused requests, too: then those of this row are in the window. Half of them is the middle.
+        half = row.count // 2
+        rested = waited >= 0.9 * bounds.window_s
+        self._run = run = _Run(sent_at, sent_at, half, True, rested, short, sent_at, half)
+        self._keep(self._trial)
+        return run
 
-    def _widen(self, seconds: float) -> bool:
-        """The service counts over ``seconds`` at least; True where that is news."""
-        # A tenth less: what is told or waited is never exact, and never far above the window.
-        window = next((window for window in WINDOWS if window >= 0.9 * seconds), WINDOWS[-1])
-        if window <= self._window:
-            return False
-        self._window = window
-        return True
+    def _narrow(self, waited: float, passed: float, refused: float, estimate: float = 0.0) -> None:
+        """New bounds; the next trial is at the estimate, or in the middle."""
+        self._bounds = Known(passed, refused, self._bounds.window_s)
+        self._step = min(1.25, 1 + 1.5 / self._bounds.window_s)
+        low = max(passed, min(estimate, refused / CLOSE))
+        if refused == math.inf:
+            self._try(low)
+        elif refused > CLOSE * low * 1.001:
+            self._try(math.sqrt(low * refused))
+        else:
+            self._hold(low)
+            # Each probe that is refused costs a pause: the next one comes ten of them later.
+            self._probe_s = min(960.0, max(2 * self._probe_s, 10 * waited))
 
-    def _observed(self, until: float) -> Rate | None:
-        """What was let through in the window before ``until``, less a margin; None where that was nothing."""
-        count = sum(until - self._window < sent_at <= until for sent_at in self._passed)
-        if not count:
-            return None
-        window = self._window
-        if count == REMEMBERED:
-            window = max(until - min(self._passed), 1e-3)  # more was let through than is remembered
-        return Rate(count * self._share, per=window)
+    def _succeed(self, run: _Run) -> None:
+        """The trial passed for as long as the service counts, and was used."""
+        passed = max(self._bounds.passed, self._trial)
+        refused = self._bounds.refused if self._bounds.refused > passed else math.inf
+        if self.known is not None and self._trial > self.known.passed:
+            self._above_at = min(self._above_at, run.trial_at)
+            if run.last_at - self._above_at >= MINUTE_S:
+                self.known = None  # a clean minute above it: what the earlier run found holds no more
+                if not self._guess:
+                    self._bounds, self._trial = Known(window_s=self._bounds.window_s), math.inf
+                    self._keep(self._trial)
+                    return
+        self._bounds = replace(self._bounds, passed=passed, refused=refused)
+        if refused == math.inf:
+            self._try(passed * self._step)
+            self._step = min(1.25 if self._guess else 2.0, self._step**2)
+        elif refused > CLOSE * passed * 1.001:
+            self._try(math.sqrt(passed * refused))
+        elif run.last_at - run.first_at >= self._probe_s:
+            self._try(1.08 * passed)
+        else:
+            self._hold(passed)
+        self._keep(self._trial)
 
-    # ------------------------------------------------------------------ up
+    def _widen(self, seconds: float) -> None:
+        self._bounds = replace(self._bounds, window_s=max(self._bounds.window_s, min(MINUTE_S, seconds)))
 
-    def _wait(self) -> float:
-        """Seconds without a refusal before the rate is raised."""
-        if self.found:
-            return self._every
-        return EVERY_S if self._firm or self.rate != self._given else GUESS_S
+    def _try(self, per_second: float) -> None:
+        limited = self._given is not None and not self._guess
+        self._trial = min(self._given.per_second, per_second) if limited and self._given else per_second
 
-    def _in_demand(self, now: float) -> bool:
-        """Whether the rate was used, and not just allowed."""
-        assert self.rate is not None
-        span = max(WINDOWS[-1], self.rate.per)
-        if self._passed and len(self._passed) == REMEMBERED:
-            span = min(span, now - self._passed[0])
-        count = sum(sent_at >= now - span for sent_at in self._passed)
-        return count >= DEMAND * self.rate.per_second * span
+    def _hold(self, per_second: float) -> None:
+        # The bucket keeps 3 % below. If the customer's own apps live on the limit, they get a fifth of it.
+        self._try(0.8 * per_second if self._guess and self._bounds.refused < math.inf else per_second)
 
-    def _higher(self, rate: Rate) -> Rate:
-        if self._firm:
-            assert self._given is not None
-            step = BACK * self._given.per_second
-            return self._given if rate.per_second + step >= self._given.per_second else _faster(rate, step)
-        if self.found:
-            return _faster(rate, STEP * rate.per_second)
-        return _faster(rate, (GROWTH - 1.0) * rate.per_second)
+    def _keep(self, per_second: float) -> None:
+        if per_second == math.inf:
+            self.rate = None
+        elif self._given is not None and per_second == self._given.per_second:
+            self.rate = self._given
+        else:
+            self.rate = to_rate(per_second)
 
 
-def _faster(rate: Rate, per_second: float) -> Rate:
-    """``rate`` and so much more, over the same window."""
-    return Rate(rate.n + per_second * rate.per, per=rate.per)
-
-
-def lower(rate: Rate) -> Rate:
-    """Half of ``rate``, not below one request a minute; a rate that is as slow as that already stays.
-
-    In whole requests over the same window while there are at least 4 of them (so that rounding costs little), then over
-    twice the window.
-    """
-    slowest = 1 / 60
-    if rate.per_second <= slowest:
-        return rate
-    half = math.floor(rate.n / 2)
-    slower = Rate(half, rate.per) if half >= 4 else Rate(rate.n, 2 * rate.per)
-    return slower if slower.per_second > slowest else Rate(1, 1 / slowest)
+def to_rate(per_second: float) -> Rate:
+    """So many requests a second, as whole requests over a window that is short enough to allow no burst worth the name."""
+    n = max(20, round(per_second / 4))
+    return Rate(n, per=n / per_second)

@@ -191,9 +191,16 @@ def unverified(report: Report) -> list[str]:
 
 def format_rate(rate: Rate) -> str:
     """A rate as people read it: ``80/min``, ``50.2/s``; never more exact than it is known."""
+    if rate.per not in (1, 60):
+        rate = Rate(rate.per_second) if rate.per_second >= 1 else Rate(60 * rate.per_second, per=60)
     return str(Rate(float(format_measured(rate.n)), per=rate.per))
 
 
-def learned(rate: str, age_s: float) -> str:
-    """``pacing at 80/min, learned 2 h ago; --rate overrides``; ``rate`` as ``format_rate`` gives it, ``age_s`` in seconds."""
-    return f"pacing at {rate}, learned {format_duration(age_s)} ago; --rate overrides"
+def learned(rate: str, age_s: float, refused: str = "") -> str:
+    """``pacing at 80/min, learned 2 h ago (90/min was refused); --rate overrides``.
+
+    :param rate: as ``format_rate`` gives it; ``refused`` too, empty if nothing was
+    :param age_s: seconds
+    """
+    known = f" ({refused} was refused)" if refused else ""
+    return f"pacing at {rate}, learned {format_duration(age_s)} ago{known}; --rate overrides"

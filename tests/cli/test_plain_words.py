@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from bulkdel.limits.learned import Memory
-from bulkdel.model import Policy, PurgeRequest, Rate
+from bulkdel.limits import Known, RateMemory
+from bulkdel.model import Policy, PurgeRequest
 from bulkdel.providers.dify import Dify
 from bulkdel.providers.protocol import Answer, Request
 from bulkdel.purging import refusal
@@ -98,7 +98,7 @@ def test_a_plans_report_says_where_its_rate_is_from(tmp_path: Path) -> None:
     service = Service()
     ids = service.fill(6)
     dify = Dify(api_key=KEY, base_url=URL)
-    Memory(tmp_path, dify.fingerprint).remember(Rate(100), True, time.time() - 7200)
+    RateMemory(tmp_path, dify.fingerprint).remember(Known(100.0, 110.0, 1.0), time.time() - 7200)
     run = tmp_path / "a.run"
     said = "  dify: pacing at 100/s, learned 2 h ago; --rate overrides"
 

@@ -28,7 +28,7 @@ async def watched(c: Client, call: Coroutine[Any, Any, Report]) -> tuple[list[tu
     return said, clock()
 
 
-@pytest.mark.parametrize("rate", [None, Rate(10)])
+@pytest.mark.parametrize("rate", [None, Rate(5)])
 def test_a_pause_counts_as_itself(rate: Rate | None) -> None:
     """During a pause of ten minutes and ever after, what is said to be left is left, to a tenth and three seconds."""
 

@@ -8,8 +8,7 @@ from pathlib import Path
 import pytest
 
 from bulkdel import Dify, Rate
-from bulkdel.limits import Limiter, LimiterUnavailable, MemoryStore
-from bulkdel.limits.learned import Memory
+from bulkdel.limits import Known, Limiter, LimiterUnavailable, MemoryStore, RateMemory
 from bulkdel.providers.protocol import Provider
 from tests import virtual
 from tests.engine.world import Service, client, provider, targets
@@ -68,7 +67,7 @@ def test_a_limiter_begins_with_what_was_learned(tmp_path: Path) -> None:
     """With a state folder and a limiter of its own, the folder remembers the rate and the limiter keeps it; no limit is shared in the folder."""
     service = Service()
     dify = Dify("dataset-0123456789abcdef", "http://dify.localhost/v1")
-    Memory(tmp_path, dify.fingerprint).remember(Rate(40), True, time.time())
+    RateMemory(tmp_path, dify.fingerprint).remember(Known(40.0, 44.0, 1.0), time.time())
     before = sorted(path.name for path in tmp_path.rglob("*"))
     rates: list[Rate | None] = []
 
@@ -81,5 +80,5 @@ def test_a_limiter_begins_with_what_was_learned(tmp_path: Path) -> None:
             assert (await opened.delete(targets(service.fill(20)))).ok
 
     virtual.run(main())
-    assert rates == [Rate(40)]
+    assert rates == [Rate(20, per=0.5)]
     assert sorted(path.name for path in tmp_path.rglob("*")) == before

@@ -12,8 +12,9 @@ import pytest
 
 from bulkdel import events
 from bulkdel.client import Client
+from bulkdel.limits import Known, RateMemory
 from bulkdel.limits.file_store import NAME
-from bulkdel.limits.learned import FOLDER, Memory
+from bulkdel.limits.remembered import FOLDER
 from bulkdel.model import Limits, Rate
 from bulkdel.providers.dify import Dify
 
@@ -36,7 +37,9 @@ def _nowhere(_: Any) -> Any:
 
 def learned_before(folder: Path, dify: Dify, rate: Rate, ago: float = 0.0) -> Path:
     """What an earlier run left in ``folder``."""
-    Memory(folder, dify.fingerprint).remember(rate, True, time.time() - ago)
+    RateMemory(folder, dify.fingerprint).remember(
+        Known(rate.per_second, 1.1 * rate.per_second, 60.0), time.time() - ago
+    )
     return folder / FOLDER / f"{dify.fingerprint}.json"
 
 
@@ -61,11 +64,13 @@ def test_a_learned_rate_is_said_and_a_given_one_wins(limits: Limits | None, tmp_
     heard = begin(dify, tmp_path)
     told = [event for event in heard if isinstance(event, events.RateLearned)]
     if limits is None or limits.concurrency is not None:
-        assert [(event.provider, event.rate, event.ago_s // 60) for event in told] == [("dify", Rate(80, 60), 120)]
+        assert [(event.provider, event.rate, event.ago_s // 60) for event in told] == [
+            ("dify", Rate(20, per=15.0), 120)
+        ]
     else:
         assert told == []
     assert path.read_text() == before
-    assert json.loads(before)["n"] == 80
+    assert json.loads(before)["passed"] == pytest.approx(80 / 60)
 
 
 def test_without_a_state_folder_nothing_is_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

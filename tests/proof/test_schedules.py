@@ -144,7 +144,7 @@ async def run(
     for name, gate in gates.items():
         service = services[name]
         assert not service.doubled  # S4
-        assert gate.slots.in_flight == gate.in_flight == gate.limiter.waiting == 0, name
+        assert gate.slots.borrowed_tokens == gate.in_flight == gate.limiter.waiting == 0, name
         assert not +service.in_flight
         if not any(happening.what in ("rate", "slots") for happening in scheduled):
             assert service.most_in_flight <= values[name].limits.concurrency  # type: ignore[operator]  # S5
@@ -192,7 +192,7 @@ def happen(
         case "rate":
             gates[name].limiter.set_rate((Rate(2), Rate(50), None)[what.which % 3])
         case "slots":
-            gates[name].slots.limit = 1 + what.which
+            gates[name].slots.total_tokens = 1 + what.which
         case "down" | "up":
             services[name].down = what.what == "down"
         case "stop" | "deadline" if one.call is not None and not task.done():
