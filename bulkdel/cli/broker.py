@@ -57,15 +57,17 @@ class RemoteWorkers:
 
 
 def begin(
-    options: Options, places: Mapping[str, Any], app: AppContext, *, plan: bool
+    options: Options, places: Mapping[str, Any], app: AppContext, *, plan: bool, header_files: bool
 ) -> tuple[RemoteWorkers | None, dict[str, Any]]:
     """The workers of a new job, None if it is done here, and what of them its header keeps: no password.
 
+    :param header_files: whether a provider has extra headers
     :raises ConfigurationError: if the address is wrong, or the extra is not installed
     """
     url = options.broker
     if url is None or url == "none":
         return None, {}
+    _check_headers(header_files)
     if options.no_run and not options.dry_run:
         usage_error("--broker needs a run file, where the workers' results are kept, and --no-run keeps none")
     job = uuid.uuid4().hex
@@ -83,6 +85,7 @@ def again(header: RunHeader, options: Options, app: AppContext) -> RemoteWorkers
     url = options.broker or kept.get("broker")
     if url is None or url == "none":
         return None
+    _check_headers(bool(header.more.get("header_files")) or options.header_file is not None)
     checked(url, app)
     places = {}
     for provider in header.providers:
@@ -90,6 +93,14 @@ def again(header: RunHeader, options: Options, app: AppContext) -> RemoteWorkers
         file = None if options.api_key_file is None else options.api_key_file.absolute()
         places[provider.name] = (place or KeyPlace.usual(provider.kind, file)).as_dict()
     return RemoteWorkers(url, str(kept.get("job") or _name(header)), places, options.retry_rejected)
+
+
+def _check_headers(header_files: bool) -> None:
+    """:raises ConfigurationError: if there are headers that the workers would not send"""
+    if header_files:
+        raise ConfigurationError(
+            "workers do not send the headers of a header file", hint="make the deletes here: --broker none"
+        )
 
 
 def checked(url: str, app: AppContext) -> str:

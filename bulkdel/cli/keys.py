@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import os
 import re
 import stat
@@ -145,6 +146,8 @@ def _secret_in(file: Path, what: str, app: AppContext) -> str:
     if len(raw) > longest:
         raise ConfigurationError(f"the {what} is longer than {'any key' if what == 'key file' else '64 KiB'}: {file}")
     try:
-        return raw.decode("utf-8-sig")
+        # What PowerShell writes with > is UTF-16.
+        wide = raw.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
+        return raw.decode("utf-16" if wide else "utf-8-sig")
     except UnicodeDecodeError:
         raise ConfigurationError(f"the {what} is not text: {file}") from None

@@ -123,6 +123,8 @@ def _csv_rows(lines: Lines) -> Iterator[Row]:
             raise lines.wrong(f"the header has {found} {wanted!r} column: {short(delimiter.join(header))}", number)
     places = {name: columns.index(name) for name in ("dataset", "document", "provider") if name in columns}
     for number, cells in _records(lines, delimiter):
+        if cells == header:  # of the second of two files that were joined
+            continue
         if any(cell.strip() for cell in cells[len(columns) :]):
             shown = short(delimiter.join(cells))
             raise lines.wrong(f"{len(cells)} columns, and the header has {len(columns)}: {shown}", number)
@@ -250,7 +252,7 @@ def _json_rows(lines: Lines) -> Iterator[Row]:
             return
         number = text.number
         yield number, _object(lines, text.value(), number)
-        if in_array and not text.skip(",") and text.peek() != "]":
+        if not text.skip(",") and in_array and text.peek() != "]":
             raise text.wrong("not JSON: a comma or ] is missing")
     if in_array:
         raise text.wrong("not JSON: the list is never closed")

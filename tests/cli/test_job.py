@@ -385,7 +385,7 @@ def test_what_means_one_provider_is_refused_for_several(folder: Folder, option: 
         (IN_LETTERS + IN_LETTERS.replace(LETTERS, LETTERS.upper()), "",
          f"purge[1].datasets: names a dataset that purge[0].datasets names already: {LETTERS}"),
         (IN_LETTERS + LIST_EAST, csv([document_id(0)], LETTERS.upper()),
-         f"delete[0].from: has targets in a dataset that a [[purge]] empties: {LETTERS.upper()}"),
+         f"delete[0].from: has targets in a dataset that a [[purge]] empties: {LETTERS}"),
         ('[[purge]]\nprovider = "east"\ndatasets = ["a/b"]', "", "purge[0].datasets: cannot be a dataset of dify"),
         (EMPTY_EAST + LIST_WEST.replace("west", "east"), csv(["d"], DATASET),
          f"delete[0].from: has targets in a dataset that a [[purge]] empties: {DATASET}"),

@@ -44,7 +44,14 @@ def test_a_missing_key_says_where_it_would_be_looked_for(environ: dict[str, str]
 
 
 @pytest.mark.parametrize(
-    "content", [KEY.encode(), f"{KEY}\n".encode(), f"\ufeff{KEY}\r\n".encode(), f"\n{KEY}\n\n".encode()]
+    "content",
+    [
+        KEY.encode(),
+        f"{KEY}\n".encode(),
+        f"\ufeff{KEY}\r\n".encode(),
+        f"\n{KEY}\n\n".encode(),
+        f"{KEY}\r\n".encode("utf-16"),
+    ],
 )
 def test_a_key_file_goes_before_the_environment(tmp_path: Path, content: bytes) -> None:
     """What is asked for by name is what is used, without its line end."""

@@ -50,6 +50,8 @@ def reading(content: bytes | str) -> list[Target]:
         "dataset,document,name,size\nds1,d1\nds2,d2,b\n",
         "document,dataset,provider\nd1,ds1\nd2,ds2,\n",
         "dataset,document\nds1,d1,,\nds2,d2,\n",
+        "dataset,document\nds1,d1\ndataset,document\nds2,d2\n",
+        '{"dataset":"ds1","document":"d1"},\n{"dataset":"ds2","document":"d2"},\n',
         ";;;\n,,\ndataset,document\nds1,d1\nds2,d2\n",
         '[{"dataset":"ds1","document":"d1"},{"dataset":"ds2","document":"d2"}]',
         '[\n  {\n    "dataset": "ds1",\n    "document": "d1"\n  },\n  {\n    "dataset": "ds2",\n    "document": "d2"\n  }\n]\n',

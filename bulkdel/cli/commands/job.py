@@ -82,7 +82,8 @@ def job(app: AppContext, /, file: str, plan: bool, options: Options) -> int:
     reading = JobReader(file, _read(file), app)
     places = {name: place.as_dict() for name, place in reading.places.items()}
     purges = reading.purges()
-    workers, distributed = broker.begin(options, places, app, plan=plan)
+    headers = header_files(reading.specs)
+    workers, distributed = broker.begin(options, places, app, plan=plan, header_files=bool(headers))
     with ExitStack() as stack:
         lists = reading.targets(stack)
         used = {purge.provider for purge in purges} | {provider for listed in lists for provider, _ in listed.counts}
@@ -94,7 +95,7 @@ def job(app: AppContext, /, file: str, plan: bool, options: Options) -> int:
             label=os.path.splitext(os.path.basename(file))[0],
             purges=purges,
             targets=_Chained(lists) if lists else None,
-            more={KEYS: places} | header_files(reading.specs) | distributed,
+            more={KEYS: places} | headers | distributed,
             resume_options=run_files.carried_options(options),
             confirm_by_name=not lists,
             workers=workers,
