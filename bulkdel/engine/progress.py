@@ -37,8 +37,9 @@ class Progress:
 
     ``phase``: ``preflight``, ``listing``, ``deleting``, ``verifying``, ``done``. ``total`` is how many targets are known so
     far, ``complete`` whether that is all of them. ``requeued`` wait for a due time, ``indexing`` of them for the service to
-    finish indexing, ``locked`` of those for a lock of the service's, which ends by itself. ``per_second`` is settled targets over the last seconds. ``wait`` says what it waits for, ``why`` in the
-    service's words, for ``wait_s`` seconds more where that is known. ``eta_s`` is None where nothing can be said honestly.
+    finish indexing, ``locked`` of those for a lock of the service's, which ends by itself. ``per_second`` is settled targets
+    over the last seconds. ``wait`` says what it waits for, ``why`` in the service's words, for ``wait_s`` seconds more if that is
+    known. ``eta_s`` is None if nothing can be said honestly.
     ``waited_s`` has the seconds so far by cause, as of the last second, as ``Report.waited_s`` has them in the end.
     ``gives_up_s``: in so many seconds the last document that waits for the service is given up; None if none waits.
     ``rate_is_anothers``: another process with the same key wants the ``rate``, which is slower than this one's own.

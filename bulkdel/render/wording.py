@@ -28,7 +28,7 @@ CAUSES = {
     "service": "waiting for answers",
     "rate": "waiting for the rate limit",
     "pause": "pausing",
-    "indexing": "waiting for indexing",
+    "indexing": "waiting for indexing or a lock",
     "backoff": "waiting to ask again",
     "consumer": "waiting for the reader of the outcomes",
     "done": "done, while another provider went on",

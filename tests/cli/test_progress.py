@@ -62,6 +62,12 @@ from tests.cli.outside import PROGRESS, Terminal
             "waiting for 2 documents to be indexed",
         ),
         (
+            {"wait": "indexing", "indexing": 2, "locked": 2, "wait_s": 590.0, "eta_s": None},
+            12.0,
+            "[12 s] dify: 120 of 1230 deleted (9 %), 1 rejected, 3 requeued, 1109 to go, 80/s, time left unknown, "
+            "waiting for the service's lock on 2 documents (9 min 50 s at most)",
+        ),
+        (
             {"phase": "verifying", "deleted": 1229, "left": 0, "requeued": 0, "per_second": 0.5, "eta_s": 0.0},
             20.0,
             "[20 s] dify: listing again to verify, 1229 of 1230 deleted, 1 rejected, 30/min, time left unknown",
