@@ -97,7 +97,9 @@ class DatasetReport:
     ``status`` is one of the run's words; a dataset that does not exist or that the key may not touch is ``stopped``, and
     ``reason`` says why. ``remaining`` is how many documents the verification still listed, None if none was made.
     ``new`` names up to 20 documents that came after the listing (``id name``), ``still_there`` up to 20 that the service
-    called deleted and still lists; ``new_count`` and ``still_there_count`` say how many in all.
+    called deleted and still lists; ``new_count`` and ``still_there_count`` say how many in all. ``repeated`` of the listed
+    targets name a document that another names, too. ``in_doubt`` documents have not settled and may be gone all the same: they
+    were asked for, and no answer came.
     """
 
     provider: str
@@ -112,6 +114,8 @@ class DatasetReport:
     new_count: int = 0
     still_there: tuple[str, ...] = ()
     still_there_count: int = 0
+    repeated: int = 0
+    in_doubt: int = 0
 
     def as_dict(self) -> dict[str, Any]:
         out: dict[str, Any] = {
@@ -124,6 +128,10 @@ class DatasetReport:
         out["remaining"] = self.remaining
         if self.reason:
             out["reason"] = self.reason
+        if self.repeated:
+            out["documents"] = self.counts.listed - self.repeated
+        if self.in_doubt:
+            out["in_doubt"] = self.in_doubt
         if self.new_count:
             out["new"] = self.new_count
         if self.still_there_count:
@@ -246,6 +254,16 @@ class Report:
         return sum(dataset.remaining is None for dataset in self.datasets)
 
     @property
+    def documents(self) -> int:
+        """How many documents the listed targets are: fewer, if some name the same one."""
+        return self.counts.listed - sum(dataset.repeated for dataset in self.datasets)
+
+    @property
+    def in_doubt(self) -> int:
+        """Documents that have not settled and may be gone all the same: they were asked for, and no answer came."""
+        return sum(dataset.in_doubt for dataset in self.datasets)
+
+    @property
     def listed(self) -> int:
         return self.counts.listed
 
@@ -312,6 +330,10 @@ class Report:
             "requests": self.requests,
         }
         out |= {f.name: getattr(c, f.name) for f in fields(c)}
+        if self.documents < self.listed:
+            out["documents"] = self.documents
+        if self.in_doubt:
+            out["in_doubt"] = self.in_doubt
         out["remaining"] = self.remaining
         if self.remaining is not None and self.unverified:
             out["unverified"] = self.unverified

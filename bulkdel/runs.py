@@ -127,23 +127,17 @@ async def _run_on_file(
     before_s = 0.0 if account is None else account.elapsed_s
     with _call(gates, names, options, collector, journal=file, account=account) as call:
         end = await Purge(call, file, requests, options, listed=listed).run(targets)
+        clean = not (call.sink.journal_lost or call.sink.remote_outcome_unknown)
+        with suppress(RunFileError):  # a lost file has been reported already
+            in_doubt = await file.count_in_doubt(clean=clean)
+            for place, report_of in call.account.datasets.items():
+                report_of.in_doubt = in_doubt.get(place, 0)
         if file.path is None:
             report = make_report(call.account, end, settled=collector.in_order())
         else:
             report = make_report(call.account, end, settled=RecordedSettled(file.path), run=str(file.path))
         try:
-            await file.record_costs(call.account.providers)
-            for name, samples in call.time.samples().items():
-                await file.add_samples(name, samples)
-            # The session ends as the run does: it may have done all of its own, and an earlier one have rejected something.
-            clean = not (call.sink.journal_lost or call.sink.remote_outcome_unknown)
-            await file.close(
-                report.status,
-                report.exit_status,
-                reason=report.reason,
-                clean=clean,
-                elapsed_s=call.account.elapsed_s - before_s,
-            )
+            await _close(file, call, report, clean=clean, elapsed_s=call.account.elapsed_s - before_s)
         except RunFileError as error:
             with suppress(RunFileError):
                 await file.close(None, None, clean=False)
@@ -151,6 +145,14 @@ async def _run_on_file(
             if report.status == "complete":
                 report.status = "incomplete"
         return report
+
+
+async def _close(file: RunFile, call: Call, report: Report, *, clean: bool, elapsed_s: float) -> None:
+    """Write down what the session cost, and end it as the run ends: an earlier session may have rejected something."""
+    await file.record_costs(call.account.providers)
+    for name, samples in call.time.samples().items():
+        await file.add_samples(name, samples)
+    await file.close(report.status, report.exit_status, reason=report.reason, clean=clean, elapsed_s=elapsed_s)
 
 
 def checked_dataset(provider: Provider, dataset: object) -> str:

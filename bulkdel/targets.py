@@ -115,7 +115,8 @@ async def take_targets(
                 of.first_invalid = of.first_invalid or f"{target.document} ({why})"
                 invalid.append((n, why))
         await store.add_targets(page, invalid, given)
-    await store.end_targets(complete=not call.account.input_truncated)
+    for place, repeated in (await store.end_targets(complete=not call.account.input_truncated)).items():
+        call.account.dataset(*place).repeated = repeated
     for of in planned.values():
         call.account.dataset(of.provider, of.dataset).counts.select(of.listed, of.selected)
     return list(planned.values())

@@ -51,6 +51,7 @@ class OutcomeSink:
             False  # requests may be in flight elsewhere for targets that are not attempted here
         )
         self._journal = journal
+        self._streamed = journal is None  # what is kept was counted as it was read
         self._consumer = consumer
         self._on_event = on_event
         self._on_journal_lost = on_journal_lost
@@ -67,6 +68,8 @@ class OutcomeSink:
         at = self._wall_ahead + time.monotonic()
         keys, settled = job.keys, Settled(target, outcome, reason, job.attempts, job.name, at)
         self.account.settle(self.counts(target.provider, target.dataset), outcome, len(keys))
+        if self._streamed and len(keys) > 1:
+            self.account.dataset(target.provider, target.dataset).repeated += len(keys) - 1
         if job.given is None:
             self.pages.add(keys, settled)
             return

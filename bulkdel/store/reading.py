@@ -10,6 +10,7 @@ from bulkdel.model import Limits, Outcome, Policy, RunStatus, Selection
 from bulkdel.report import Account, DatasetReport
 from bulkdel.store.database import damaged
 from bulkdel.store.records import AskedDataset, ProviderHeader, RunHeader, from_json, unpack_id
+from bulkdel.store.statements import count_in_doubt
 
 
 def read_header(db: sqlite3.Connection, path: str) -> RunHeader:
@@ -70,10 +71,15 @@ def read_account(db: sqlite3.Connection, path: str, *, running: bool) -> Account
         report.name, report.status, report.reason = name, status or "incomplete", reason
         by_key[key], expected[key] = (report, listing), listed
     # NOT INDEXED: by the index of ids a million documents take 4 s (each is looked up), by row 0.6 s.
-    for key, skipped, outcome, n in db.execute(
-        "SELECT dataset, skipped, outcome, COUNT(*) FROM document NOT INDEXED GROUP BY dataset, skipped, outcome"
+    for key, skipped, outcome, n, repeated in db.execute(
+        "SELECT dataset, skipped, outcome, COUNT(*), SUM(occurrence > 1) FROM document NOT INDEXED"
+        " GROUP BY dataset, skipped, outcome"
     ):
         _count(account, by_key[key][0], skipped, outcome, n)
+        by_key[key][0].repeated += repeated
+    (last,) = db.execute("SELECT MAX(id) FROM session").fetchone()
+    for place, n in count_in_doubt(db, but=last if running else None).items():
+        account.datasets[place].in_doubt = n
     for key, remaining, new_count, new, still_there_count, still_there in db.execute(
         "SELECT dataset, remaining, new_count, new, still_there_count, still_there FROM verification ORDER BY id"
     ):

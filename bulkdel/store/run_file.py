@@ -194,11 +194,13 @@ class RunFile:
         # A caller that gives up meanwhile does not await it; the next call to the file says the same.
         self._adding.add_done_callback(lambda done: done.cancelled() or done.exception())
 
-    async def end_targets(self, *, complete: bool) -> None:
-        """Explicit targets were given as far as they were read; ``complete``: there are no more."""
+    async def end_targets(self, *, complete: bool) -> dict[tuple[str, str], int]:
+        """Explicit targets were given as far as they were read; ``complete``: there are no more.
+
+        Returns how many of each dataset's repeat a document, by provider and dataset.
+        """
         await self._targets_added()
-        if complete:
-            await self._do(statements.end_targets)
+        return await self._do(lambda db: statements.end_targets(db, complete))
 
     async def _targets_added(self) -> None:
         adding, self._adding = self._adding, None
@@ -267,6 +269,11 @@ class RunFile:
         that was asked to try again, and what comes now is a second ending of a second ask. Fulfilled ones are never opened.
         """
         return await self._do(lambda db: statements.retry_rejected(db, self.session))
+
+    async def count_in_doubt(self, *, clean: bool) -> dict[tuple[str, str], int]:
+        """How many documents of each dataset have not settled and may be gone all the same, by provider and dataset;
+        ``clean`` as for ``close``."""
+        return await self._do(lambda db: statements.count_in_doubt(db, self.session if clean else None))
 
     async def end_dataset(self, report: DatasetReport) -> None:
         """How a dataset came out, its verification included."""

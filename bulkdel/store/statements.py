@@ -161,8 +161,15 @@ def add_targets(
     db.executemany("UPDATE dataset SET listed = listed + ? WHERE id = ?", [(n, key) for key, n in counted.items()])
 
 
-def end_targets(db: sqlite3.Connection) -> None:
-    db.execute("UPDATE run SET targets = 'complete'")
+def end_targets(db: sqlite3.Connection, complete: bool) -> dict[tuple[str, str], int]:
+    """How many lines of each dataset repeat a document; ``complete``: there are no more lines."""
+    if complete:
+        db.execute("UPDATE run SET targets = 'complete'")
+    repeated = db.execute(
+        "SELECT p.name, s.dataset, COUNT(*) FROM document d JOIN dataset s ON s.id = d.dataset"
+        " JOIN provider p ON p.id = s.provider WHERE d.occurrence > 1 GROUP BY s.id"
+    )
+    return {(provider, unpack_id(dataset)): n for provider, dataset, n in repeated}
 
 
 def describe(db: sqlite3.Connection, provider: str, dataset: str, documents: Sequence[Document]) -> int:
@@ -300,6 +307,23 @@ def _check_endings(db: sqlite3.Connection, batch: Iterable[tuple[int, Settled]])
             raise BrokenPromise(
                 f"a document that has settled as {before} cannot settle again as {settled.outcome}: row {row}"
             )
+
+
+IN_DOUBT = (
+    "d.outcome IS NULL AND d.skipped IS NULL"
+    " AND (d.in_doubt OR d.claimed IN (SELECT id FROM session WHERE clean = 0 AND id IS NOT ?))"
+)
+"""Whether a document may be gone all the same; the value is a session that goes on, or ends cleanly."""
+
+
+def count_in_doubt(db: sqlite3.Connection, but: int | None) -> dict[tuple[str, str], int]:
+    """How many documents of each dataset may be gone without our knowing; ``but`` is a session that left no doubt."""
+    found = db.execute(
+        "SELECT p.name, s.dataset, COUNT(*) FROM document d JOIN dataset s ON s.id = d.dataset"
+        f" JOIN provider p ON p.id = s.provider WHERE {IN_DOUBT} GROUP BY s.id",
+        (but,),
+    )
+    return {(provider, unpack_id(dataset)): n for provider, dataset, n in found}
 
 
 def retry_rejected(db: sqlite3.Connection, session: int) -> int:
