@@ -259,7 +259,7 @@ class Client:
         """The datasets that the key sees."""
         self._gates.provider(provider)  # raises if there is none
         with self._gates.call([provider], policy or self._policy, on_event=self._on_event) as call:
-            return await list_datasets(call, provider)
+            return await list_datasets(call.sessions[provider])
 
     # ------------------------------------------------------------------ while they run
 

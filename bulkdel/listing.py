@@ -8,12 +8,10 @@ from itertools import cycle, islice
 
 import anyio
 
-from bulkdel.engine.call import Call
 from bulkdel.engine.questions import Found, GaveUp, ask_datasets, ask_page, ask_preflight
-from bulkdel.model import Dataset, Document, Indexing, PurgeRequest, RunStatus
+from bulkdel.engine.session import ProviderSession
+from bulkdel.model import Dataset, Document, RunStatus
 from bulkdel.providers.protocol import Next, Page, StopDataset, StopProvider
-from bulkdel.report import Counts, PlannedDataset
-from bulkdel.store import ListedRow, RunFile
 
 MAX_PASSES = 5
 """Passes over one listing: two show that it holds still; a listing that is short after five is not going to be whole."""
@@ -21,9 +19,21 @@ MAX_PASSES = 5
 
 @dataclass(frozen=True, slots=True)
 class Failed:
-    """The question has no answer: ``reason`` for people."""
+    """The question has no answer: ``reason`` for people.
+
+    ``outage``: the service gave no answer of use, which says nothing about the dataset; asked later, it may answer.
+    """
 
     reason: str
+    outage: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class NotWhole(Failed):
+    """The listing never shows as many documents as the service counts: ``seen`` of ``counted``."""
+
+    seen: int = 0
+    counted: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,9 +49,8 @@ class DatasetListing:
     hint: str = ""
 
 
-async def preflight(call: Call, provider: str, dataset: str) -> Dataset | Failed | None:
+async def preflight(session: ProviderSession, dataset: str) -> Dataset | Failed | None:
     """Ask what the service knows of the dataset; None if a stop came first."""
-    session = call.sessions[provider]
     if why := session.gate.provider.invalid(dataset):
         return Failed(why)
     cursor: str | None = None
@@ -56,14 +65,16 @@ async def preflight(call: Call, provider: str, dataset: str) -> Dataset | Failed
                     return Failed("the service's list of datasets has no end: it repeats a cursor")
                 seen.add(found.cursor)
                 cursor = found.cursor
-            case StopDataset() | GaveUp():
+            case StopDataset():
                 return Failed(found.reason)
+            case GaveUp():
+                return Failed(found.reason, outage=found.outage)
             case StopProvider() | None:
                 return None
 
 
 async def list_documents(
-    call: Call, provider: str, dataset: str, add: Callable[[Sequence[Document]], Awaitable[int]]
+    session: ProviderSession, dataset: str, add: Callable[[Sequence[Document]], Awaitable[int]]
 ) -> int | Failed | None:
     """List the dataset until nothing is missing; ``add`` keeps documents and returns how many were new.
 
@@ -73,8 +84,8 @@ async def list_documents(
     one adds nothing and the count is reached.
     """
     unique = 0
-    total: int | Failed | None = -1
-    starts = cycle(call.sessions[provider].gate.provider.listing_starts)
+    total = -1
+    starts = cycle(session.gate.provider.listing_starts)
     for _ in range(MAX_PASSES):
         new = rows = 0
 
@@ -83,32 +94,37 @@ async def list_documents(
             rows += len(documents)
             new += await add(documents)
 
-        total = await list_once(call, provider, dataset, take, next(starts))
-        if not isinstance(total, int):
-            return total
+        counted = await list_once(session, dataset, take, next(starts))
+        if not isinstance(counted, int):
+            return counted
+        total = counted
         first = unique == 0
         unique += new
         whole = unique >= total
         if whole and ((first and rows == unique) or new == 0):
             return unique
-    return Failed(
-        f"the listing is not complete: {unique} documents seen in {MAX_PASSES} passes, the service counts {total}"
+    return NotWhole(
+        f"the listing is not complete: {unique} documents seen in {MAX_PASSES} passes, the service counts {total}",
+        seen=unique,
+        counted=total,
     )
 
 
 async def list_once(
-    call: Call,
-    provider: str,
+    session: ProviderSession,
     dataset: str,
     take: Callable[[Sequence[Document]], Awaitable[None]],
     start: str | None = None,
+    *,
+    at_most: int | None = None,
 ) -> int | Failed | None:
     """One pass over the listing from the cursor ``start``; gives each page to ``take``, in order.
 
     Once the first page has said how many documents there are, the others are asked for side by side if the provider knows
-    their cursors. Returns how many the service says there are (-1: unsaid), None if a stop came first.
+    their cursors. Returns how many the service says there are (-1: unsaid), None if a stop came first. If it says more than ``at_most``, only
+    the first page is read.
     """
-    of = call.sessions[provider].gate.provider
+    of = session.gate.provider
     asked: set[str | None] = set()
     total = -1
     before: tuple[str, ...] = ()
@@ -117,7 +133,7 @@ async def list_once(
     while True:
         asked.update(cursors)
         following: str | None = None
-        for page in await _ask_pages(call, provider, dataset, cursors):
+        for page in await _ask_pages(session, dataset, cursors):
             match page:
                 case Page():
                     ids = tuple(document.id for document in page.items)
@@ -129,10 +145,14 @@ async def list_once(
                     following = page.next
                     if following is None:
                         return total
-                case StopDataset() | GaveUp():
+                case StopDataset():
                     return Failed(page.reason)
+                case GaveUp():
+                    return Failed(page.reason, outage=page.outage)
                 case StopProvider() | None:
                     return None
+        if at_most is not None and total > at_most:
+            return total
         if cursors == [start] and total > 0:
             ahead = iter(of.pages_ahead(start, total))
         cursors = list(islice(ahead, of.limits.concurrency)) or [following]
@@ -141,10 +161,9 @@ async def list_once(
 
 
 async def _ask_pages(
-    call: Call, provider: str, dataset: str, cursors: Sequence[str | None]
+    session: ProviderSession, dataset: str, cursors: Sequence[str | None]
 ) -> Sequence[Found[Page[Document]]]:
     """Ask for pages side by side; the answers in the order of ``cursors``."""
-    session = call.sessions[provider]
     found: list[Found[Page[Document]]] = [None] * len(cursors)
     raised: list[Exception] = []
 
@@ -162,9 +181,8 @@ async def _ask_pages(
     return found
 
 
-async def list_datasets(call: Call, provider: str) -> DatasetListing:
+async def list_datasets(session: ProviderSession) -> DatasetListing:
     """The datasets that the key sees: the list read to its end, or why it has none."""
-    session = call.sessions[provider]
     found: dict[str, Dataset] = {}
 
     def broken_off(status: RunStatus, why: str, hint: str = "") -> DatasetListing:
@@ -190,38 +208,3 @@ async def list_datasets(call: Call, provider: str) -> DatasetListing:
                 return (
                     broken_off("incomplete", "stopped") if end is None else broken_off(end.status, end.reason, end.hint)
                 )
-
-
-class ListingRecorder:
-    """Keeps listed documents in the store, and counts them into the plan and the account."""
-
-    def __init__(
-        self,
-        request: PurgeRequest,
-        planned: PlannedDataset,
-        store: RunFile,
-        indexing: Indexing,
-        counts: Counts,
-    ) -> None:
-        self._request = request
-        self._planned = planned
-        self._store = store
-        self._indexing = indexing
-        self._counts = counts
-
-    async def add(self, documents: Sequence[Document]) -> int:
-        """Keep the documents that are not known yet; how many those were."""
-        provider, dataset = self._request.provider, self._request.dataset
-        rows = [ListedRow(document, self._why_skipped(document)) for document in documents]
-        new = await self._store.add_listed(provider, dataset, rows)
-        for row in new:
-            self._planned.add(row.document, row.skipped)
-        self._counts.select(len(new), sum(not row.skipped for row in new))
-        return len(new)
-
-    def _why_skipped(self, document: Document) -> str:
-        """Why a listed document is left, in a few words; empty if it is selected."""
-        why = self._request.select.why_not(document)
-        if not why and self._indexing == "skip" and document.indexing:
-            return "still being indexed"
-        return why

@@ -14,7 +14,7 @@ from bulkdel.errors import ConfigurationError
 
 Outcome = Literal[
     "deleted", "already_gone",
-    "archived", "stuck_indexing", "invalid_id", "refused", "gave_up", "dataset_stopped", "not_attempted",
+    "archived", "stuck_indexing", "invalid_id", "missing", "refused", "gave_up", "dataset_stopped", "not_attempted",
 ]  # fmt: skip
 """How a target ended: the first two are fulfilled, the others rejected."""
 

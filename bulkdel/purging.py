@@ -3,23 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import anyio
 
 from bulkdel import events
-from bulkdel.engine.call import Call, Feed, dataset_status
-from bulkdel.engine.job import Job
+from bulkdel.engine.call import Call, dataset_status
 from bulkdel.errors import RunFileError
-from bulkdel.listing import Failed, ListingRecorder, list_documents, preflight
-from bulkdel.model import Dataset, Policy, PurgeRequest, Settled
-from bulkdel.providers.protocol import Provider
+from bulkdel.feeding import StoreFeed, is_everything, refusal
+from bulkdel.model import Policy, PurgeRequest, Settled, Target
+from bulkdel.planning import drop_dataset, plan_dataset
 from bulkdel.report import DatasetReport, Plan, PlannedDataset, RunEnd
-from bulkdel.store import ClaimedRow, RunFile
+from bulkdel.store import RunFile
 from bulkdel.targets import Targets, look_up_targets, take_targets
-from bulkdel.text import pluralize, sanitize
-from bulkdel.verification import Verified, verify
+from bulkdel.text import title
+from bulkdel.verification import verify_dataset
 
 Confirm = Callable[[Plan], Awaitable[bool]]
 OnPlan = Callable[[Plan], None]
@@ -43,9 +42,8 @@ class CallOptions:
     def streams(self) -> bool:
         """Whether explicit targets can be settled as they are read, because nothing needs to know all of them before the first delete."""
         guarded = self.policy.max_delete is not None or self.policy.expect is not None
-        looked_up = self.policy.indexing in ("wait", "skip")
         shown = self.confirm is not None or self.on_plan is not None or self.dry_run
-        return self.run is None and not (guarded or looked_up or shown)
+        return self.run is None and not (guarded or shown)
 
 
 class Purge:
@@ -84,7 +82,7 @@ class Purge:
         await self._complete_plan()
         refused = refusal(self._selected, self._call.policy)
         if refused is None and not self._options.dry_run:
-            refused = await self._confirm()
+            refused = self._unseen() or await self._confirm()
         if refused is not None or self._options.dry_run:
             return await self._leave(refused)
         await self._delete()
@@ -99,15 +97,16 @@ class Purge:
         failed: list[RunFileError] = []
 
         async def one(request: PurgeRequest, planned: PlannedDataset) -> None:
+            known = self._listed.get((request.provider, request.dataset))
             async with limit:
                 try:
-                    await self._preflight_and_list_one(request, planned)
+                    await plan_dataset(self._call, self._store, request, planned, known)
                 except RunFileError as error:
                     failed.append(error)
                     group.cancel_scope.cancel()
                 except Exception as error:
                     self._call.sessions[request.provider].bug(error)
-                    await self._drop(planned)
+                    await drop_dataset(self._call, self._store, planned, known)
 
         async with anyio.create_task_group() as group:
             for request, planned in zip(self._requests, self._plan.datasets, strict=True):
@@ -115,52 +114,15 @@ class Purge:
         if failed:
             raise failed[0]  # nothing was deleted yet, and nothing will be
 
-    async def _preflight_and_list_one(self, request: PurgeRequest, planned: PlannedDataset) -> None:
-        """Write what is found of one dataset into ``planned``. One that an earlier session listed is not listed again."""
-        call, store, provider, dataset = self._call, self._store, request.provider, request.dataset
-        known = self._listed.get((provider, dataset))
-        found: Dataset | Failed | int | None = await preflight(call, provider, dataset)
-        if isinstance(found, Dataset):
-            planned.name = sanitize(found.name)
-        if known is None:
-            await store.begin_listing(provider, dataset, planned.name)
-        if isinstance(found, Dataset):
-            if known is not None:
-                for field in fields(known):
-                    if field.name not in ("name", "stopped"):
-                        setattr(planned, field.name, getattr(known, field.name))
-                return
-            call.phase = "listing"
-            recorder = ListingRecorder(
-                request, planned, store, call.policy.indexing or "wait", self._account(planned).counts
-            )
-            found = await list_documents(call, provider, dataset, recorder.add)
-            if isinstance(found, int):
-                await store.end_listing(provider, dataset, complete=True)
-                call.sink.emit(events.Listed(provider, dataset, planned.name, planned.listed, planned.selected))
-                return
-        if isinstance(found, Failed):
-            planned.stopped = sanitize(found.reason)
-            call.sink.emit(events.Stopped(provider, dataset, planned.stopped))
-        await self._drop(planned)
-
-    async def _drop(self, planned: PlannedDataset) -> None:
-        """The dataset was not listed whole: nothing of it is deleted (S15)."""
-        planned.cut = not planned.stopped
-        if (planned.provider, planned.dataset) not in self._listed:
-            self._account(planned).counts.select(-planned.listed, -planned.selected)
-            planned.listed = planned.selected = planned.archived = planned.indexing = planned.synced = 0
-            planned.skipped.clear()
-            planned.first.clear()
-            await self._store.end_listing(planned.provider, planned.dataset, complete=False, reason=planned.stopped)
-
     async def _add_targets(self, targets: Targets | None) -> None:
         self._plan.datasets += [planned for planned in self._listed.values() if planned.explicit]
+        few: list[Target] = []
         if targets is not None:
             emptied = {(request.provider, request.dataset) for request in self._requests}
-            self._plan.datasets += await take_targets(self._call, targets, self._store, emptied)
-        if self._call.policy.indexing in ("wait", "skip"):
-            await look_up_targets(self._call, self._plan, self._store)
+            planned, few = await take_targets(self._call, targets, self._store, emptied)
+            self._plan.datasets += planned
+        if self._call.policy.indexing != "delete":
+            await look_up_targets(self._call, self._plan, self._store, few)
 
     async def _complete_plan(self) -> None:
         """Add how long the deletes will take, and show the plan."""
@@ -186,6 +148,20 @@ class Purge:
     def _selected(self) -> int:
         """Documents that the whole run has selected: the guards count those that earlier sessions deleted."""
         return sum(report.counts.selected for report in self._call.account.datasets.values())
+
+    def _unseen(self) -> RunEnd | None:
+        """How the run ends if a listing did not show all, and what it did not show would be left without a word."""
+        if self._call.policy.accept_incomplete:
+            return None
+        for planned in self._plan.datasets:
+            if planned.counted is not None and not self._in_rounds(planned):
+                hint = "accept_incomplete (--accept-incomplete) deletes what was seen"
+                return RunEnd("refused", f"the listing is not whole: {_seen(planned)}", hint)
+        return None
+
+    def _in_rounds(self, planned: PlannedDataset) -> bool:
+        asked = {(request.provider, request.dataset): request for request in self._requests}
+        return is_everything(asked.get((planned.provider, planned.dataset)), self._call.policy, self._store)
 
     async def _confirm(self) -> RunEnd | None:
         """Ask whether to delete, and write down that the user agreed; how the run ends if not."""
@@ -232,29 +208,10 @@ class Purge:
                     report.counts, call.sessions[planned.provider].stop.reason, planned.stopped
                 )
 
-    def _feed(self, name: str) -> Feed:
-        """A provider's selected documents, from the store to its session."""
-        provider, policy = self._call.sessions[name].gate.provider, self._call.policy
-        mine = [planned for planned in self._plan.datasets if planned.provider == name]
-        out_of_reach = {planned.dataset for planned in mine if planned.out_of_reach}
-
-        async def feed(call: Call) -> None:
-            session = call.sessions[name]
-            session.sizes.update((planned.dataset, planned.listed) for planned in mine if not planned.explicit)
-            for planned in mine:
-                if planned.explicit and planned.stopped:
-                    session.stop_dataset(planned.dataset, planned.stopped)
-            async for page in self._store.pages(name):
-                if out_of_reach:
-                    page = [work for work in page if work.target.dataset not in out_of_reach]
-                try:
-                    jobs = [make_job(work, provider, policy) for work in page]
-                except Exception as error:
-                    session.bug(error)  # what is added after that settles as not attempted
-                    jobs = [Job(w.row, w.target, also=list(w.also) or None, given=dict(w.given) or None) for w in page]
-                await session.add(jobs)
-
-        return feed
+    def _feed(self, name: str) -> StoreFeed:
+        planned = [planned for planned in self._plan.datasets if planned.provider == name]
+        requests = [request for request in self._requests if request.provider == name]
+        return StoreFeed(self._store, name, planned, requests)
 
     # ------------------------------------------------------------------ verify
 
@@ -263,56 +220,23 @@ class Purge:
         call.phase = "verifying"
         limit = anyio.CapacityLimiter(4)  # as many as are listed side by side
 
-        async def one(report: DatasetReport) -> None:
-            found: Verified | Failed | None
+        async def one(planned: PlannedDataset) -> None:
             async with limit:
-                try:
-                    found = await verify(call, report.provider, report.dataset, self._store)
-                except RunFileError as error:
-                    call.sink.lose_journal(error)
-                    found = Failed(str(error))
-                except Exception as error:
-                    call.sessions[report.provider].bug(error)
-                    found = None
-            self._add_verified(report, found)
+                report, in_rounds = self._account(planned), planned.counted is not None and self._in_rounds(planned)
+                await verify_dataset(call, self._store, report, in_rounds=in_rounds)
+                if planned.counted is not None and not in_rounds and report.status == "complete":
+                    report.status, report.reason = "incomplete", f"the listing was not whole: {_seen(planned)}"
 
         async with anyio.create_task_group() as group:
             for planned in self._plan.datasets:
-                report = self._account(planned)
-                if report.status != "stopped" and not planned.explicit and not planned.cut:
-                    group.start_soon(one, report)
+                if self._account(planned).status != "stopped" and not planned.explicit and not planned.cut:
+                    group.start_soon(one, planned)
         for planned in self._plan.datasets:
             if not call.sink.journal_lost:
                 try:
                     await self._store.end_dataset(self._account(planned))
                 except RunFileError as error:
                     call.sink.lose_journal(error)
-
-    def _add_verified(self, report: DatasetReport, found: Verified | Failed | None) -> None:
-        """Write what the verification found into the dataset's account."""
-        match found:
-            case None:
-                stop = self._call.sessions[report.provider].stop.reason
-                if report.status == "complete":
-                    report.status = stop.status if stop is not None else "incomplete"
-                report.reason = report.reason or "not verified: the run ended before it was listed again"
-            case Failed():
-                if report.status == "complete":
-                    report.status = "incomplete"
-                report.reason = report.reason or f"could not be verified: {found.reason}"
-            case Verified():
-                report.remaining = found.remaining
-                report.new, report.new_count = tuple(found.new), found.new_count
-                report.still_there, report.still_there_count = tuple(found.still_there), found.still_there_count
-                if found.still_there_count and report.status == "complete":
-                    report.status = "incomplete"
-                    still = pluralize(found.still_there_count, "document")
-                    report.reason = f"still listed, though the service called them deleted: {still}"
-                self._call.sink.emit(
-                    events.Verified(
-                        report.provider, report.dataset, found.remaining, found.new_count, found.skipped, report.name
-                    )
-                )
 
     # ------------------------------------------------------------------ the account
 
@@ -328,51 +252,24 @@ class Purge:
         if planned.stopped:
             report.status, report.reason = "stopped", planned.stopped
         elif planned.cut:
-            report.status = stop.status if stop is not None else "incomplete"
-            report.reason = "not listed: the run ended before that"
+            report.status = stop.status if stop is not None else "stopped" if planned.outage else "incomplete"
+            report.reason = planned.outage or "not listed: the run ended before that"
+        elif planned.counted is not None and self._options.dry_run:
+            report.status, report.reason = "incomplete", f"the listing is not whole: {_seen(planned)}"
 
     def _end(self, refused: RunEnd | None = None) -> RunEnd:
         self._call.phase = "done"
         end = self._call.close_account()
+        outages = [planned.outage for planned in self._plan.datasets if planned.outage]
+        if end.status == "complete" and outages:
+            end = replace(
+                end, status="stopped", reason=outages[0], hint="is the service up, and is the base URL right?"
+            )
         # What stopped the run before the guards were asked says more than their answer.
         return refused if refused is not None and end.status == "complete" else end
 
 
-def make_job(work: ClaimedRow, provider: Provider, policy: Policy) -> Job:
-    """How the engine is to go about a selected target."""
-    document, indexing = work.document, policy.indexing or "wait"
-    also, given = list(work.also) or None, dict(work.given) or None
-    if document is None:
-        return Job(work.row, work.target, doubt=work.in_doubt, also=also, given=given)
-    job = Job(
-        key=work.row,
-        target=work.target,
-        name=sanitize(document.name),
-        step=provider.start(document, unarchive=policy.unarchive),
-        doubt=work.in_doubt,
-        listed=True,
-        also=also,
-        given=given,
-    )
-    if document.archived and not policy.unarchive:
-        job.ending, job.reason = "archived", "archived; un-archiving was not asked for (--unarchive)"
-    elif document.indexing and indexing == "skip":
-        job.ending, job.reason = "stuck_indexing", "left alone, because indexing is 'skip': still being indexed"
-    elif document.indexing and indexing == "wait":
-        job.awaiting_indexing = True
-    return job
-
-
-def refusal(selected: int, policy: Policy) -> RunEnd | None:
-    """How the run ends if the guards refuse to delete this many; None if they do not."""
-    documents = pluralize(selected, "document")
-    if policy.max_delete is not None and selected > policy.max_delete:
-        why = f"the selection has {documents}, more than max_delete allows: {policy.max_delete}"
-        return RunEnd("refused", why, "raise max_delete or select fewer")
-    if policy.expect is not None and selected != policy.expect:
-        return RunEnd(
-            "refused",
-            f"the selection has {documents}, but expect says: {policy.expect}",
-            "a dry run shows the selection",
-        )
-    return None
+def _seen(planned: PlannedDataset) -> str:
+    """How much of a dataset was seen, in words."""
+    name = title(planned.provider, planned.dataset, planned.name)
+    return f"{planned.listed} of {planned.counted} documents of {name} seen"

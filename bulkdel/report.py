@@ -422,7 +422,8 @@ class PlannedDataset:
     that need more than a DELETE, ``synced`` those that their source may bring back. ``oldest`` and ``newest`` are the
     selected documents' creation times in Unix seconds. ``stopped`` says why nothing in it can be deleted, empty if it can.
     ``explicit``: its documents were named one by one; the dataset is not emptied, and not listed again afterwards.
-    ``cut``: the run was stopped before it was listed whole. ``first`` has the ids and names of the first ``FIRST`` selected, as the
+    ``cut``: the run was stopped before it was listed whole; ``outage`` says why, if that was the service alone. ``counted`` is
+    the service's own count, if its listing never shows as many: what was not seen may be there all the same. ``first`` has the ids and names of the first ``FIRST`` selected, as the
     service has them; empty if they were named one by one, and in a plan that is read from a run file. ``invalid`` counts the explicit targets whose ids
     are never sent, ``first_invalid`` has the first of them and why. ``statuses`` counts every listed document by the service's word for
     its status (the first twenty words).
@@ -442,6 +443,8 @@ class PlannedDataset:
     stopped: str = ""
     explicit: bool = False
     cut: bool = False
+    outage: str = ""
+    counted: int | None = None
     first: list[tuple[str, str]] = field(default_factory=list)
     invalid: int = 0
     first_invalid: str = ""

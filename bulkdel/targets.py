@@ -1,22 +1,23 @@
-"""Explicit targets: checked, kept in the store, looked up if asked for; or streamed straight through."""
+"""Explicit targets: checked, and kept in the store or streamed straight through."""
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import AsyncIterable, AsyncIterator, Collection, Iterable, Sequence
+from functools import partial
 from itertools import islice
 from operator import itemgetter
 from typing import Any
 
 from bulkdel.engine.call import Call, dataset_status
 from bulkdel.engine.feeds import from_iterable, from_sequence
-from bulkdel.engine.job import spelled_by_service
+from bulkdel.engine.job import Job, spelled_by_service
+from bulkdel.engine.session import ProviderSession
 from bulkdel.errors import ConfigurationError, RunFileError
-from bulkdel.listing import Failed, list_documents
-from bulkdel.model import Document, Target
+from bulkdel.lookup import Lookup
+from bulkdel.model import Target
 from bulkdel.report import Plan, PlannedDataset
 from bulkdel.store import RunFile
-from bulkdel.text import sanitize
 
 Targets = Iterable[Target] | AsyncIterable[Target]
 
@@ -57,12 +58,22 @@ async def stream_targets(call: Call, targets: Targets) -> None:
     :raises ConfigurationError: if an item of a sequence is no target, or names no provider of the call
     :raises Exception: what the iterable itself raised, after everything that it had given was settled
     """
+    lookups = {name: Lookup(session) for name, session in call.sessions.items()}
+
+    async def look_up(session: ProviderSession, jobs: list[Job]) -> None:
+        try:
+            await lookups[session.name].look_up(jobs)
+        except Exception as error:
+            session.bug(error)  # what is added after that settles as not attempted
+
     if isinstance(targets, Sequence):
         check_targets(targets, call.sessions)
         call.total_known = True
-        feeds = from_sequence(targets)
+        for (provider, dataset), n in Counter(map(_dataset_of, targets)).items():
+            lookups[provider].expect(call.sessions[provider].gate.provider.canonical(dataset), n)
+        feeds = from_sequence(targets, look_up)
     else:
-        feeds = [from_iterable(targets)]
+        feeds = [from_iterable(targets, look_up)]
     try:
         await call.settle(feeds)
     finally:
@@ -80,16 +91,18 @@ def end_streamed(call: Call) -> None:
 
 async def take_targets(
     call: Call, targets: Targets, store: RunFile, emptied: Collection[tuple[str, str]] = ()
-) -> list[PlannedDataset]:
-    """Keep explicit targets in the store, all of them before anything is sent; what they come to, by dataset.
+) -> tuple[list[PlannedDataset], list[Target]]:
+    """Keep explicit targets in the store, all of them before anything is sent.
 
-    ``emptied`` are the datasets that the same call empties whole: a target in one of them would be counted twice.
+    Returns what they come to, by dataset, and the targets themselves if they are few. ``emptied`` are the datasets that the
+    same call empties whole: a target in one of them would be counted twice.
 
     :raises ConfigurationError: if one is no target, names a provider that is not the call's, or is in such a dataset
     """
     planned: dict[tuple[str, str], PlannedDataset] = {}
     of_call = {name: session.gate.provider for name, session in call.sessions.items()}
     first = 1
+    few: list[Target] = []
     async for page in _pages(call, targets):
         check_targets(page, call.sessions, first)
         as_given, page = page, [spelled_by_service(target, of_call[target.provider]) for target in page]
@@ -97,6 +110,7 @@ async def take_targets(
         if emptied:
             _check_apart(emptied, page, first)
         first += len(page)
+        few = [*few, *page] if first <= 10_000 else []
         for (provider, dataset), n in Counter(map(_dataset_of, page)).items():
             of = planned.get((provider, dataset))
             if of is None:
@@ -119,7 +133,7 @@ async def take_targets(
         call.account.dataset(*place).repeated = repeated
     for of in planned.values():
         call.account.dataset(of.provider, of.dataset).counts.select(of.listed, of.selected)
-    return list(planned.values())
+    return list(planned.values()), few
 
 
 def _check_apart(emptied: Collection[tuple[str, str]], targets: Iterable[Target], first: int) -> None:
@@ -162,29 +176,26 @@ async def _pages(call: Call, targets: Targets) -> AsyncIterator[list[Target]]:
             return
 
 
-async def look_up_targets(call: Call, plan: Plan, store: RunFile) -> None:
-    """List the datasets of explicit targets: only a listing shows which of them are still being indexed."""
-    for planned in plan.datasets:
-        if planned.explicit:
-            try:
-                await _look_up(call, planned, store)
-            except RunFileError:
-                raise
-            except Exception as error:
-                call.sessions[planned.provider].bug(error)
+async def look_up_targets(call: Call, plan: Plan, store: RunFile, few: Sequence[Target]) -> None:
+    """Find out which explicit targets of a plan are being indexed, and keep what is shown of them in the store.
 
-
-async def _look_up(call: Call, planned: PlannedDataset, store: RunFile) -> None:
-    if call.sessions[planned.provider].gate.provider.invalid(planned.dataset):
-        return  # its targets settle as invalid_id on their way in
-    seen: set[str] = set()
-
-    async def add(documents: Sequence[Document]) -> int:
-        before = len(seen)
-        seen.update(document.id for document in documents)
-        await store.describe(planned.provider, planned.dataset, documents)
-        return len(seen) - before
-
-    listed = await list_documents(call, planned.provider, planned.dataset, add)
-    if isinstance(listed, Failed):
-        planned.stopped = sanitize(listed.reason)
+    ``few`` are the targets themselves, unless they are so many that only listings come into question.
+    """
+    for name, session in call.sessions.items():
+        lookup = Lookup(session, partial(store.describe, name))
+        mine = [planned for planned in plan.datasets if planned.explicit and planned.provider == name]
+        try:
+            for planned in mine:
+                lookup.expect(planned.dataset, planned.selected if few else 2**40)
+            if few:
+                await lookup.look_up([Job(0, target) for target in few if target.provider == name])
+            else:
+                for planned in mine:
+                    if not session.gate.provider.invalid(planned.dataset):
+                        await lookup.list_if_shorter(planned.dataset)
+        except RunFileError:
+            raise
+        except Exception as error:
+            session.bug(error)
+        for planned in mine:
+            planned.stopped = session.stopped_datasets.get(planned.dataset, "")

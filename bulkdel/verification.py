@@ -5,15 +5,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from bulkdel.backoff import ceiling
+from bulkdel import events
 from bulkdel.engine.call import Call
-from bulkdel.listing import Failed, list_once
-from bulkdel.model import FULFILLED, Document
+from bulkdel.engine.session import ProviderSession
+from bulkdel.errors import RunFileError
+from bulkdel.listing import Failed, NotWhole, list_documents, preflight
+from bulkdel.model import FULFILLED, Dataset, Document
+from bulkdel.report import DatasetReport
 from bulkdel.store import RunFile
-from bulkdel.text import sanitize
-
-LOOKS = 4
-"""Looks at a listing that still shows documents which the service called deleted: after 0, 1, 2 and 4 s."""
+from bulkdel.text import pluralize, sanitize
 
 
 @dataclass(slots=True)
@@ -32,43 +32,111 @@ class Verified:
     still_there_count: int = 0
 
 
-async def verify(call: Call, provider: str, dataset: str, store: RunFile) -> Verified | Failed | None:
-    """List until what is left is only what was refused, skipped or newly came; a few looks, then what is there is said.
+async def verify_dataset(
+    call: Call, store: RunFile, report: DatasetReport, *, explicit: bool = False, in_rounds: bool = False
+) -> None:
+    """List the dataset again, and write what is found into its account.
 
-    None if a stop came first.
+    :param explicit: its documents were named one by one, and the others are no part of the run
+    :param in_rounds: it was emptied in rounds, because its listing does not show all that the service counts
     """
-    stop = call.sessions[provider].stop
-    found, seen = Verified(), set[str]()
-    total: int | Failed | None = -1
-    for look in range(LOOKS):
-        if look and not await stop.sleep(ceiling(look, 1.0, 4.0)):
-            return None
-        found, seen = Verified(), set[str]()
+    session = call.sessions[report.provider]
+    found: Verified | Failed | None
+    try:
+        found = await _verify(session, store, report.dataset, explicit=explicit, in_rounds=in_rounds)
+    except RunFileError as error:
+        call.sink.lose_journal(error)
+        found = Failed(str(error))
+    except Exception as error:
+        session.bug(error)
+        found = None
+    match found:
+        case None:
+            stop = session.stop.reason
+            if report.status == "complete":
+                report.status = stop.status if stop is not None else "incomplete"
+            report.reason = report.reason or "not verified: the run ended before it was listed again"
+        case Failed():
+            if report.status == "complete":
+                report.status = "incomplete"
+            report.reason = report.reason or f"could not be verified: {found.reason}"
+        case Verified():
+            _take(report, found)
+            call.sink.emit(
+                events.Verified(
+                    report.provider, report.dataset, found.remaining, found.new_count, found.skipped, report.name
+                )
+            )
 
-        async def take(documents: Sequence[Document], found: Verified = found, seen: set[str] = seen) -> None:
-            fresh = [document for document in documents if document.id not in seen]
-            seen.update(document.id for document in fresh)
-            found.remaining += len(fresh)
-            states = await store.states(provider, dataset, [document.id for document in fresh])
-            for document, state in zip(fresh, states, strict=True):
-                words = f"{sanitize(document.id)} {sanitize(document.name)}".strip()
-                if state is None:
-                    found.new_count += 1
-                    found.new += [words] if found.new_count <= 20 else []
-                elif state == "skipped":
-                    found.skipped += 1
-                elif state in FULFILLED:
-                    found.still_there_count += 1
-                    found.still_there += [words] if found.still_there_count <= 20 else []
 
-        total = await list_once(call, provider, dataset, take)
-        if not isinstance(total, int):
-            return total
-        if not found.still_there_count and len(seen) >= total:
+def _take(report: DatasetReport, found: Verified) -> None:
+    report.remaining = found.remaining
+    report.new, report.new_count = tuple(found.new), found.new_count
+    report.still_there, report.still_there_count = tuple(found.still_there), found.still_there_count
+    if found.still_there_count and report.status == "complete":
+        report.status = "incomplete"
+        still = pluralize(found.still_there_count, "document")
+        report.reason = f"still listed, though the service called them deleted: {still}"
+
+
+async def _verify(
+    session: ProviderSession, store: RunFile, dataset: str, *, explicit: bool, in_rounds: bool
+) -> Verified | Failed | None:
+    """List until what is left is only what was refused, skipped or newly came, for up to a minute; None if a stop came first.
+
+    A listing may lag behind the deletes. One that stays short is looked at for 7 s only, because nothing suggests that it
+    becomes whole.
+    """
+    found, listed = Verified(), None
+    for wait in (1.0, 2.0, 4.0, 8.0, 16.0, 29.0, 0.0):
+        found = Verified()
+        listed = await _look(session, store, dataset, found, explicit=explicit)
+        if listed is None or (isinstance(listed, Failed) and not isinstance(listed, NotWhole)):
+            return listed
+        if isinstance(listed, NotWhole) and in_rounds and not listed.seen and await _counts_none(session, dataset):
             return found
-    if not found.still_there_count:
-        # What is missing from the listing may be anything: an incomplete listing is not an empty one (S15).
-        return Failed(
-            f"the listing is not complete: {len(seen)} documents seen in {LOOKS} looks, the service counts {total}"
-        )
-    return found
+        if not found.still_there_count and isinstance(listed, int):
+            return found
+        if not wait or (not found.still_there_count and wait > 4.0):
+            break
+        still = pluralize(found.still_there_count, "deleted document")
+        session.note = f"the listing still shows {still}" if found.still_there_count else "the listing is not whole yet"
+        if not await session.stop.sleep(wait):
+            return None
+    session.note = ""
+    # What is missing from the listing may be anything: an incomplete listing is not an empty one (S15).
+    return found if found.still_there_count or isinstance(listed, int) else listed
+
+
+async def _look(
+    session: ProviderSession, store: RunFile, dataset: str, found: Verified, *, explicit: bool
+) -> int | Failed | None:
+    """List it once more, whole, and write what shows into ``found``."""
+    seen: set[str] = set()
+
+    async def add(documents: Sequence[Document]) -> int:
+        fresh = [document for document in documents if document.id not in seen]
+        seen.update(document.id for document in fresh)
+        states = await store.states(session.name, dataset, [document.id for document in fresh])
+        for document, state in zip(fresh, states, strict=True):
+            if state is None and explicit:
+                continue
+            words = f"{sanitize(document.id)} {sanitize(document.name)}".strip()
+            found.remaining += 1
+            if state is None:
+                found.new_count += 1
+                found.new += [words] if found.new_count <= 20 else []
+            elif state == "skipped":
+                found.skipped += 1
+            elif state in FULFILLED:
+                found.still_there_count += 1
+                found.still_there += [words] if found.still_there_count <= 20 else []
+        return len(fresh)
+
+    return await list_documents(session, dataset, add)
+
+
+async def _counts_none(session: ProviderSession, dataset: str) -> bool:
+    """Whether the dataset itself says that it holds no document; its listing, which shows none, counts some."""
+    found = await preflight(session, dataset)
+    return isinstance(found, Dataset) and found.documents == 0

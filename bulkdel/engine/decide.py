@@ -87,7 +87,7 @@ def decide(job: Job, verdict: Verdict, reply: Reply, policy: Policy, *, now: flo
         case Deleted():
             return Settle("deleted", verdict.reason)
         case Gone():
-            return gone(job, verdict.reason)
+            return gone(job, verdict.reason, policy)
         case Reject():
             return Settle(verdict.outcome, verdict.reason)
         case Ask():
@@ -105,10 +105,13 @@ def decide(job: Job, verdict: Verdict, reply: Reply, policy: Policy, *, now: flo
             assert_never(verdict)
 
 
-def gone(job: Job, reason: str) -> Settle:
+def gone(job: Job, reason: str, policy: Policy) -> Settle:
     """The ending of a document that is not there: an earlier attempt in doubt has deleted it."""
     if job.doubt:
         return Settle("deleted", f"{ANSWER_LOST}; gone when asked again: {reason}")
+    # One that a listing of this run held was there; what was never seen may be a wrong id.
+    if policy.missing == "fail" and not job.listed:
+        return Settle("missing", f"not there when first asked for: {reason}")
     return Settle("already_gone", reason)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter, deque
-from collections.abc import AsyncIterable, Iterable, Iterator, Sequence
+from collections.abc import AsyncIterable, Awaitable, Callable, Iterable, Iterator, Sequence
 from itertools import islice
 from typing import Any
 
@@ -23,6 +23,14 @@ PAGE = 64
 young at once: with 256 the garbage collector ran 28 times for 10,000 targets, so 18 times."""
 
 
+Prepare = Callable[[ProviderSession, list[Job]], Awaitable[None]]
+"""Completes what is known of jobs before they are added to their session."""
+
+
+async def _as_they_are(session: ProviderSession, jobs: list[Job]) -> None:
+    """Nothing more is known of them."""
+
+
 def count_in(account: Account, targets: Iterable[Target]) -> None:
     """Count targets that come in, every occurrence, in their service's spelling; the engine counts how they end."""
     for (provider, dataset), n in Counter((target.provider, target.dataset) for target in targets).items():
@@ -31,7 +39,7 @@ def count_in(account: Account, targets: Iterable[Target]) -> None:
         counts.selected += n
 
 
-def from_sequence(targets: Sequence[Target]) -> list[Feed]:
+def from_sequence(targets: Sequence[Target], prepare: Prepare = _as_they_are) -> list[Feed]:
     """A feed per provider over the same sequence: each reads on at its own pace, and none waits for another.
 
     All occurrences of a target go in with its first one, however far apart they are (S4).
@@ -56,9 +64,11 @@ def from_sequence(targets: Sequence[Target]) -> list[Feed]:
                         job.join(Job.of(other, targets[other], provider))
                 page.append(job)
                 if len(page) == PAGE:
+                    await prepare(session, page)
                     await session.add(page)
                     page = []
                     await asyncio.sleep(0)
+            await prepare(session, page)
             await session.add(page)
 
         return feed
@@ -96,7 +106,7 @@ def from_jobs(jobs: Sequence[Job], name: str) -> Feed:
     return feed
 
 
-def from_iterable(targets: Iterable[Target] | AsyncIterable[Target]) -> Feed:
+def from_iterable(targets: Iterable[Target] | AsyncIterable[Target], prepare: Prepare = _as_they_are) -> Feed:
     """A feed over any iterable, read once. Occurrences of a target coalesce while the first of them has not settled.
 
     After a stop a synchronous iterable is read to its end, so that every target settles (as not attempted); an
@@ -107,7 +117,7 @@ def from_iterable(targets: Iterable[Target] | AsyncIterable[Target]) -> Feed:
     async def feed(call: Call) -> None:
         raised: Exception | None = None
         async with anyio.create_task_group() as group:
-            reader = _Reader(call)
+            reader = _Reader(call, prepare)
             for ahead in reader.ahead.values():
                 group.start_soon(ahead.run)
             try:
@@ -131,10 +141,10 @@ def from_iterable(targets: Iterable[Target] | AsyncIterable[Target]) -> Feed:
 class _Reader:
     """Reads targets and gives each to its session."""
 
-    def __init__(self, call: Call) -> None:
+    def __init__(self, call: Call, prepare: Prepare) -> None:
         # Read ahead of a slow provider, so that it does not slow another one: about 20 MB. With one provider a few pages do.
         most = 100_000 if len(call.sessions) > 1 else 4 * PAGE
-        self.ahead = {name: _Ahead(session, most) for name, session in call.sessions.items()}
+        self.ahead = {name: _Ahead(session, most, prepare) for name, session in call.sessions.items()}
         self._call = call
         self._key = 0
 
@@ -190,10 +200,11 @@ class _Reader:
 class _Ahead:
     """Jobs read ahead for one session."""
 
-    def __init__(self, session: ProviderSession, most: int) -> None:
+    def __init__(self, session: ProviderSession, most: int, prepare: Prepare) -> None:
         self.provider = session.gate.provider
         self._session = session
         self._most = most
+        self._prepare = prepare
         self.jobs: deque[Job] = deque()
         self.changed = anyio.Event()
         self._closed = False
@@ -213,6 +224,7 @@ class _Ahead:
                 continue
             page = [self.jobs.popleft() for _ in range(min(PAGE, len(self.jobs)))]
             count_in(self._session.sink.account, (job.target for job in page))
+            await self._prepare(self._session, page)
             await self._session.add(page)
             self.changed.set()
             await asyncio.sleep(0)

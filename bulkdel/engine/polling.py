@@ -211,7 +211,7 @@ async def _ask_one(session: ProviderSession, look: Look, job: Job) -> bool:
             _seen(session, look, job, found)
         case Gone():
             del look.jobs[job.target]
-            ending = gone(job, found.reason)
+            ending = gone(job, found.reason, session.policy)
             session.settle(job, ending.outcome, ending.reason)
         case StopDataset():
             session.stop_dataset(look.dataset, found.meanwhile)

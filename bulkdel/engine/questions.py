@@ -32,9 +32,10 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True)
 class GaveUp:
-    """A question got no answer of use in ``Policy.attempts`` attempts."""
+    """A question got no answer of use in ``Policy.attempts`` attempts; ``outage``: the service or the network was unwell."""
 
     reason: str
+    outage: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,7 +138,9 @@ async def _ask(session: ProviderSession, request: Request, read: Callable[[Reply
                 # What never left costs nothing; the breaker ends it if nothing leaves for long.
                 spent += exchange.sent
                 if spent >= policy.attempts:
-                    return GaveUp(f"gave up after {many(spent, 'attempt')}: {found.reason}")
+                    return GaveUp(
+                        f"gave up after {many(spent, 'attempt')}: {found.reason}", outage=found.cause == "trouble"
+                    )
                 wait = full_jitter(max(spent, 1), policy.backoff, policy.backoff_cap, gate.random.random())
                 if not await stop.sleep(max(min(found.after or 0.0, policy.max_pause), wait)):
                     return None if gate.stopped is None else StopProvider(gate.stopped.reason, gate.stopped.hint)

@@ -43,6 +43,7 @@ class Schedule:
         self._workers = _IdleWorkers()
         self._room = asyncio.Event()  # it has room for another page
         self._look_changed = asyncio.Event()
+        self._empty = asyncio.Event()  # everything that was taken in has settled
         self._stop = stop
         self._time = asyncio.get_running_loop().time
         stop.listen(self._wake_all)
@@ -79,7 +80,14 @@ class Schedule:
         if len(self._fresh) < FRESH // 2 and len(self.pending) + self._joined < self.window:
             self._room.set()
 
+    async def wait_until_empty(self) -> None:
+        """Wait until everything that was taken in has settled, or until a stop."""
+        while self.pending and self._stop.reason is None:
+            self._empty.clear()
+            await self._empty.wait()
+
     def _wake_all(self) -> None:
+        self._empty.set()
         self._workers.wake()
         self._look_changed.set()
         self._room.set()
@@ -175,8 +183,10 @@ class Schedule:
             self._joined -= len(job.also)
         if not self._room.is_set():
             self._make_room()
-        if not self.pending and self.closed:
-            self._wake_all()
+        if not self.pending:
+            self._empty.set()
+            if self.closed:
+                self._wake_all()
 
     def drop(self, dataset: str) -> list[Job]:
         """Take out the jobs of a dataset that are not in the hands of a worker; they stay pending until they settle."""

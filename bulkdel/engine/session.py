@@ -69,6 +69,7 @@ class ProviderSession:
         self.found_datasets: set[str] = set()  # datasets that a listing in this call showed to be there
         self.stopped_datasets: dict[str, str] = {}  # and why
         self.gives_up_at = 0.0  # loop time at which the last document that waits for the service is given up
+        self.note = ""  # what a question that is to be asked again waits for, in words
         self.question_s = 0.0  # seconds that the answers to the questions of a look took
         self._resumes: asyncio.TimerHandle | None = None  # at the end of the pause
 

@@ -16,6 +16,7 @@ ADVICE: dict[Outcome, str] = {
         " with --indexing delete, which an old Dify refuses, too"
     ),
     "invalid_id": "the id would reach another route, so nothing was sent; correct the id",
+    "missing": "not there when first asked for; check the ids and the dataset, or count them as gone with --missing ok",
     "refused": "the service refuses them; its words say why",
     "gave_up": "no clear answer in --attempts tries; run again, what is gone stays gone",
     "dataset_stopped": "their dataset no longer exists, or the key may not touch it; there is nothing to resume",

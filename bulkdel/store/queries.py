@@ -240,6 +240,12 @@ class Run:
             if first is not None:
                 ((id, why),) = self._all("SELECT document, invalid FROM document WHERE row = ?", (first,))
                 one.first_invalid = f"{unpack_id(id)} ({why})"
+        for provider, dataset, counted, newest in self._all(
+            "SELECT p.name, s.dataset, s.counted, (SELECT MAX(d.created_at) FROM document d WHERE d.dataset = s.id)"
+            " FROM dataset s JOIN provider p ON p.id = s.provider WHERE s.counted IS NOT NULL"
+        ):
+            one = planned[provider, unpack_id(dataset)]
+            one.counted, one.newest = counted, newest  # what is newer than all that was seen came later
         plan = Plan(list(planned.values()))
         if all(d.counts.not_attempted == d.counts.selected for d in account.datasets.values()):
             plan.seconds = self._all("SELECT estimated_s FROM run")[0][0]

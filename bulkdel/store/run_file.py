@@ -171,9 +171,14 @@ class RunFile:
         """Keep rows that are not known yet, and return those; the same id again is the same document."""
         return await self._do(lambda db: statements.add_listed(db, provider, dataset, rows))
 
-    async def end_listing(self, provider: str, dataset: str, *, complete: bool, reason: str = "") -> None:
-        """The listing ended. If it is not complete its rows are dropped: nothing of it may be deleted (S15)."""
-        await self._do(lambda db: statements.end_listing(db, provider, dataset, complete, reason))
+    async def end_listing(
+        self, provider: str, dataset: str, *, complete: bool, reason: str = "", counted: int | None = None
+    ) -> None:
+        """The listing ended. If it is not complete its rows are dropped: nothing of it may be deleted (S15).
+
+        ``counted`` is the service's own count, if the listing never shows as many.
+        """
+        await self._do(lambda db: statements.end_listing(db, provider, dataset, complete, reason, counted))
 
     async def add_targets(
         self,

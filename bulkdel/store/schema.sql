@@ -54,6 +54,7 @@ CREATE TABLE dataset (
     selection  TEXT,                        -- JSON; null: the run's
     listing    TEXT NOT NULL CHECK (listing IN ('none', 'open', 'complete', 'incomplete')),  -- none: explicit targets
     listed     INTEGER NOT NULL DEFAULT 0,  -- rows of document; fewer there means that the file lost some
+    counted    INTEGER,                     -- the service's own count, if its listing never shows as many; else null
     status     TEXT NOT NULL DEFAULT '',    -- a report's word; empty: it has not come to its end
     reason     TEXT NOT NULL DEFAULT '',
     UNIQUE (provider, dataset)

@@ -128,15 +128,17 @@ def add_listed(db: sqlite3.Connection, provider: str, dataset: str, rows: Sequen
     return new
 
 
-def end_listing(db: sqlite3.Connection, provider: str, dataset: str, complete: bool, reason: str) -> None:
+def end_listing(
+    db: sqlite3.Connection, provider: str, dataset: str, complete: bool, reason: str, counted: int | None
+) -> None:
     """The listing came to its end, or to an end: then its rows are forgotten, for nothing of it may be deleted (S15)."""
     key = _dataset(db, provider, dataset)
     if not complete:
         db.execute("DELETE FROM document WHERE dataset = ?", (key,))
         db.execute("UPDATE dataset SET listed = 0 WHERE id = ?", (key,))
     db.execute(
-        "UPDATE dataset SET listing = ?, reason = ? WHERE id = ?",
-        ("complete" if complete else "incomplete", safe(reason), key),
+        "UPDATE dataset SET listing = ?, reason = ?, counted = ? WHERE id = ?",
+        ("complete" if complete else "incomplete", safe(reason), counted, key),
     )
 
 

@@ -21,7 +21,7 @@ def test_a_duplicate_is_asked_once_and_settles_each_time() -> None:
     async def main() -> None:
         service = Service()
         ids = service.fill(3)
-        async with client(service) as c:
+        async with client(service, policy=Policy(indexing="delete")) as c:
             report = await c.delete(targets([ids[0], ids[1], ids[0], ids[2], ids[0]]))
         assert len(service.sent) == 3
         assert report.deleted == 5
@@ -77,7 +77,9 @@ def test_pauses_cost_no_attempt_and_strike_once() -> None:
         loop = asyncio.get_running_loop()
         began = loop.time()
         heard: list[events.Event] = []
-        async with client(service, policy=Policy(attempts=1), providers=[provider(concurrency=8)]) as c:
+        async with client(
+            service, policy=Policy(attempts=1, indexing="delete"), providers=[provider(concurrency=8)]
+        ) as c:
             report = await c.delete(targets(ids), on_event=heard.append)
         assert report.ok
         assert report.pauses == 1
@@ -132,7 +134,7 @@ def test_a_pause_is_cut_at_the_users_maximum() -> None:
         service = Service()
         ids = service.fill(1)
         service.script(ids[0], ["429 long"])
-        async with client(service, policy=Policy(max_pause=30.0)) as c:
+        async with client(service, policy=Policy(max_pause=30.0, indexing="delete")) as c:
             report = await c.delete(targets(ids))
         assert report.ok
         assert 30.0 <= report.elapsed_s <= 36.0
@@ -163,7 +165,9 @@ def test_a_document_being_indexed_holds_no_worker_and_spends_no_attempt() -> Non
         service = Service()
         ids = service.fill(20)
         service.script(ids[0], ["indexing"] * 8)
-        async with client(service, policy=Policy(attempts=1), providers=[provider(concurrency=1)]) as c:
+        async with client(
+            service, policy=Policy(attempts=1, indexing="delete"), providers=[provider(concurrency=1)]
+        ) as c:
             report = await c.delete(targets(ids))
         assert report.ok
         assert report.settled[0].attempts == 9

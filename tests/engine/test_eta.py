@@ -56,7 +56,7 @@ def test_at_a_slow_rate_the_time_left_does_not_jump() -> None:
         service = Service(latency=0.1)
         ids = service.fill(200)
         async with client(service, providers=[provider(rate=Rate(8, per=60), concurrency=2)]) as c:
-            said, ended = await watched(c, c.delete(targets(ids)))
+            said, ended = await watched(c, c.delete(targets(ids), policy=Policy(indexing="delete")))
         for at, progress in said[120:-1]:
             assert progress.eta_s is not None
             assert abs(at + progress.eta_s - ended) <= 10.0 + 0.1 * (ended - at), (at, ended, progress)

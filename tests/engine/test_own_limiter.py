@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from bulkdel import Dify, Rate
+from bulkdel import Dify, Policy, Rate
 from bulkdel.limits import Known, Limiter, LimiterUnavailable, MemoryStore, RateMemory
 from bulkdel.providers.protocol import Provider
 from tests import virtual
@@ -51,7 +51,7 @@ def test_a_lost_limiter_stops_the_provider(rate: Rate | None) -> None:
 
     async def main() -> None:
         async with client(service, providers=[provider(rate=rate)], limiter=make) as opened:
-            report = await opened.delete(asked)
+            report = await opened.delete(asked, policy=Policy(indexing="delete"))
             assert (report.status, report.exit_status) == ("stopped", 4)
             assert (report.counts.deleted, report.counts.not_attempted) == (12, 18)
             assert {settled.reason for settled in report.settled if settled.outcome == "not_attempted"} == {

@@ -77,7 +77,7 @@ def test_a_listing_is_counted_while_it_goes() -> None:
     async def main() -> None:
         service = Service(latency=1.0)
         service.fill(250)
-        async with client(service) as c:
+        async with client(service, providers=[provider(concurrency=1)]) as c:  # so that pages come one by one
             work: asyncio.Task[object] = asyncio.ensure_future(c.purge("dify", DATASET, dry_run=True))
             seen = await looks(c, work, 60.0)
             await work

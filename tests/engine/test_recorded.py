@@ -163,7 +163,7 @@ def test_a_crash_in_flight_is_deleted_in_doubt() -> None:
     async def main(path: Path) -> None:
         service = Service(latency=1.0)
         ids = service.fill(3)
-        async with client(service, providers=[provider(concurrency=1)]) as c:
+        async with client(service, providers=[provider(concurrency=1)], policy=Policy(indexing="delete")) as c:
             await cancelled(service, 1, c.delete(targets(ids), run=path))
             del service.held[ids[0]]  # the service went on with what it had been sent
             report = await c.resume(path)

@@ -1,0 +1,90 @@
+"""An outage is no verdict on a dataset: what could not be asked is stopped, and can be resumed."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from bulkdel import Policy
+from bulkdel.providers.protocol import Answer, Lost, Reply, Request
+from tests import virtual
+from tests.engine.world import DATASET, HTML, Service, client, error
+
+OUTAGES: dict[str, Reply] = {
+    "503": Answer(503, HTML, b"<html>503</html>"),
+    "500": error(500, "unknown", "Internal Server Error"),
+    "502": Answer(502, HTML, b"<html>Bad Gateway</html>"),
+    "hangs": Lost("timeout", sent=True, detail="no answer in 60 s"),
+    "refused": Lost("unreachable", sent=False, detail="connection refused"),
+}
+
+
+class Down(Service):
+    """Answers every question with ``reply`` while it has one; ``what`` is a part of the paths that it is for."""
+
+    reply: Reply | None = None
+    what: str = ""
+
+    def read(self, request: Request, document: str) -> Reply:
+        if self.reply is not None and self.what in request.path:
+            return self.reply
+        return super().read(request, document)
+
+
+@pytest.mark.parametrize("what", ["", "/documents?"])
+@pytest.mark.parametrize("kind", OUTAGES)
+def test_an_outage_at_the_start_stops_and_can_be_resumed(kind: str, what: str, tmp_path: Path) -> None:
+    """Preflight and listing: exit 4, nothing deleted; the same run goes on when the service is back."""
+    service, path = Down(), tmp_path / "a.run"
+    service.fill(150)
+    service.reply, service.what = OUTAGES[kind], what
+
+    async def main() -> None:
+        async with client(service, policy=Policy(attempts=3, backoff=0.1)) as c:
+            stopped = await c.purge("dify", DATASET, run=path)
+            assert (stopped.status, stopped.exit_status) == ("stopped", 4)
+            assert stopped.reason
+            assert stopped.hint
+            assert len(service.held) == 150
+            service.reply = None
+            done = await c.resume(path)
+            assert (done.status, done.deleted, done.remaining) == ("complete", 150, 0)
+
+    virtual.run(main())
+
+
+def test_one_dataset_in_trouble_leaves_the_others_alone() -> None:
+    """Of two datasets one answers 500 for ever: the other one is emptied, and the run is stopped, not complete."""
+    service = Down()
+    service.fill(20)
+    other = DATASET.replace("1", "2")
+    service.reply, service.what = OUTAGES["500"], other
+
+    async def main() -> None:
+        async with client(service, policy=Policy(attempts=2, backoff=0.1)) as c:
+            report = await c.purge("dify", DATASET, other)
+        assert report.exit_status == 4
+        assert [dataset.status for dataset in report.datasets] == ["complete", "stopped"]
+        assert not service.held
+
+    virtual.run(main())
+
+
+@pytest.mark.parametrize("missing", ["ok", "fail"])
+def test_what_was_never_there(missing: str) -> None:
+    """A wrong id is already gone, or with ``missing="fail"`` rejected; one whose first answer was lost is deleted."""
+    from tests.engine.world import document_id, targets
+
+    service = Service()
+    ids = service.fill(2)
+    service.script(ids[1], ["lost done"])
+
+    async def main() -> None:
+        async with client(service) as c:
+            report = await c.delete(targets([*ids, document_id(99)]), policy=Policy(missing=missing))  # type: ignore[arg-type]
+        outcomes = [settled.outcome for settled in report.settled]
+        assert outcomes == ["deleted", "deleted", "already_gone" if missing == "ok" else "missing"]
+        assert report.exit_status == (0 if missing == "ok" else 1)
+
+    virtual.run(main())

@@ -1,0 +1,139 @@
+"""A base whose listing never shows all is emptied in rounds; with a selection or a plan one more word is needed."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from bulkdel import Policy, Run, Selection
+from bulkdel.providers.protocol import Answer, Reply, Request
+from bulkdel.report import Plan, Report
+from tests import virtual
+from tests.engine.world import DATASET, JSON, Service, client
+
+
+class Hiding(Service):
+    """A listing that leaves out every ``nth`` document of those that it holds, in every pass, and counts them."""
+
+    nth: int = 10
+    off: int = 0  # what the listing's count says too many; the dataset's own count is right
+
+    def read(self, request: Request, document: str) -> Reply:
+        path, _, query = request.path.partition("?")
+        if not path.endswith("/documents"):
+            return super().read(request, document)
+        parameters = dict(pair.split("=") for pair in query.split("&"))
+        page, size = int(parameters["page"]), int(parameters["limit"])
+        rows = sorted(self.held.values(), key=lambda row: str(row["created_at"]))
+        shown = [row for place, row in enumerate(rows, 1) if place % self.nth]
+        part = shown[(page - 1) * size : page * size]
+        body = {"data": part, "has_more": False, "limit": size, "total": len(rows) + self.off, "page": page}
+        return Answer(200, JSON, json.dumps(body).encode())
+
+
+def purge(service: Service, **how: Any) -> Report:
+    async def main() -> Report:
+        async with client(service) as c:
+            return await c.purge("dify", DATASET, **how)
+
+    return virtual.run(main)
+
+
+@pytest.mark.parametrize("n", [101, 250])
+def test_a_purge_of_everything_goes_on_in_rounds(n: int) -> None:
+    """What was seen is deleted, then what shows then, until the listing is empty: every document is gone, exit 0."""
+    service = Hiding()
+    service.fill(n)
+    report = purge(service)
+    assert (report.status, report.listed, report.deleted, report.remaining) == ("complete", n, n, 0)
+    assert not service.held
+    assert set(service.deletes.values()) == {1}
+
+
+def test_a_count_that_is_off_for_good_keeps_nothing() -> None:
+    """The listing counts one too many and is empty in the end, and the dataset itself says so: exit 0."""
+    service = Hiding()
+    service.nth, service.off = 1_000, 1
+    service.fill(101)
+    report = purge(service)
+    assert (report.status, report.deleted, report.remaining) == ("complete", 101, 0)
+
+
+def test_what_came_newly_is_left_alone_in_rounds() -> None:
+    """S16: a document created after all that was seen first is not deleted by a later round, and it is named."""
+    service = Hiding()
+    service.fill(100)
+    newer = {"created_at": 1_800_000_000, "name": "new.md"}
+    service.when[40] = lambda: service.fill(1, **newer)
+    report = purge(service)
+    assert [row["name"] for row in service.held.values()] == ["new.md"]
+    assert (report.deleted, report.remaining, report.datasets[0].new_count) == (100, 1, 1)
+    assert report.status == "complete"
+
+
+@pytest.mark.parametrize("guard", [Policy(max_delete=95), Policy(expect=90)])
+def test_guards_hold_in_every_round(guard: Policy) -> None:
+    """A round that would delete more than was allowed ends the rounds; the rest is there, and it is no success."""
+    service = Hiding()
+    service.fill(100)
+    report = purge(service, policy=guard)
+    assert report.exit_status == 1
+    assert report.deleted == 90
+    assert len(service.held) == 10
+
+
+@pytest.mark.parametrize("how", [{"select": Selection(names=("doc-*",))}, {"policy": Policy(indexing="skip")}])
+def test_a_selection_of_what_was_seen_needs_one_more_word(how: dict[str, Any]) -> None:
+    """Refused, exit 3, with how much was seen; with ``accept_incomplete`` what was seen is deleted, and it is not exit 0."""
+    service = Hiding()
+    service.fill(100)
+    refused = purge(service, **how)
+    assert (refused.exit_status, refused.deleted) == (3, 0)
+    assert "90 of 100 documents" in refused.reason
+    assert "accept_incomplete" in refused.hint
+    policy = Policy(indexing="skip" if "policy" in how else None, accept_incomplete=True)
+    accepted = purge(service, **how | {"policy": policy})
+    assert (accepted.exit_status, accepted.deleted, len(service.held)) == (1, 90, 10)
+
+
+def test_a_plan_of_what_was_seen_says_so(tmp_path: Path) -> None:
+    """The plan says "N of M seen" and is not complete; carrying it out is refused without one more word, and so is exit 0."""
+    service, path = Hiding(), tmp_path / "a.run"
+    service.fill(100)
+    plans: list[Plan] = []
+
+    async def main() -> None:
+        async with client(service) as c:
+            planned = await c.plan("dify", DATASET, run=path, on_plan=plans.append)
+            assert (planned.status, planned.exit_status, planned.listed) == ("incomplete", 1, 90)
+            assert "90 of 100 documents" in planned.reason
+            refused = await c.resume(path)
+            assert (refused.exit_status, len(service.held)) == (3, 100)
+            accepted = await c.resume(path, policy=Policy(accept_incomplete=True))
+            assert (accepted.exit_status, accepted.deleted, len(service.held)) == (1, 90, 10)
+
+    virtual.run(main)
+    assert (plans[0].datasets[0].listed, plans[0].datasets[0].counted) == (90, 100)
+    assert {sent.method for sent in service.sent[:4]} == {"GET"}
+
+
+def test_rounds_go_on_after_an_interruption(tmp_path: Path) -> None:
+    """A run that was stopped in its first round deletes what its listing did not show when it is resumed."""
+    service, path = Hiding(), tmp_path / "a.run"
+    service.fill(100)
+
+    async def main() -> None:
+        async with client(service) as c:
+            service.when[40] = c.stop
+            stopped = await c.purge("dify", DATASET, run=path)
+            assert stopped.status == "interrupted"
+            done = await c.resume(path)
+            assert (done.status, done.deleted, done.remaining) == ("complete", 100, 0)
+
+    virtual.run(main)
+    assert not service.held
+    with Run.open(path) as run:
+        assert (run.state, run.counts().deleted) == ("complete", 100)
