@@ -21,6 +21,10 @@ It prints its base URL, its key, its datasets, and the command for another termi
 \b
 A service with a limit that answers as Dify Cloud does:
   bulkdel simulate dify --documents 200 --rate 100/min --signal 403
+\b
+A database that hides rows from a listing, and one whose listing lags:
+  bulkdel simulate dify --documents 101 --ties
+  bulkdel simulate dify --stale 30s
 """
 
 _COUNT = click.IntRange(min=0)
