@@ -7,7 +7,7 @@ import json
 import math
 import ssl
 from collections.abc import Mapping
-from functools import cache
+from functools import cache, lru_cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from types import TracebackType
@@ -101,35 +101,34 @@ class HttpWire:
             headers = self._headers | {"Content-Type": "application/json"}
             options = options | {"data": json.dumps(request.json).encode(), "headers": headers}
         attempt = Attempt()
-        head: Answer | None = None
+        response: aiohttp.ClientResponse | None = None
         try:
             async with asyncio.timeout(timeout):
                 response = await self._session.request(
                     request.method,
                     self._url(request.path),
                     middlewares=(attempt,),
-                    # Without a total: asyncio.timeout keeps that. aiohttp would round what is over 5 s up to a full second.
-                    timeout=aiohttp.ClientTimeout(total=None, connect=connect_timeout, ceil_threshold=math.inf),
+                    timeout=_connecting_within(connect_timeout),
                     **options,
                 )
-                head = Answer(response.status, response.headers, proxy=self._in_clear)
                 try:
                     body, cut = await read_body(response.content, request.max_body)
                 finally:
                     response.close()  # if anything is left to read, this closes the connection
         except FAILURES as error:
             # What a 2xx says was done, whatever became of its body.
-            if head is not None and 200 <= head.status < 300 and not isinstance(error, TimeoutError):
-                return head._replace(broken=True)
+            if response is not None and 200 <= response.status < 300 and not isinstance(error, TimeoutError):
+                return Answer(response.status, response.headers, broken=True, proxy=self._in_clear)
             if is_for_another_name(error) and (certificate := await self._certificate(connect_timeout)):
                 return for_another_name(self._base.host or "", certificate)
             return lost(error, sent=attempt.sent, timeout=timeout, connect_timeout=connect_timeout, proxy=self._proxy)
-        if head.status < 200:
+        if response.status < 200:
             return Lost("garbled", True, "an answer that only announces another one")
-        if head.status == 407 and self._in_clear:
+        if response.status == 407 and self._in_clear:
             detail = f"the proxy {self._proxy} wants a user name and a password, it answers 407"
             return Lost("unreachable", False, detail)
-        return unpacked(head._replace(body=body, cut=cut), request.max_body)
+        answer = Answer(response.status, response.headers, body, cut, proxy=self._in_clear)
+        return unpacked(answer, request.max_body)
 
     async def _certificate(self, seconds: float) -> Mapping[str, Any] | None:
         """The service's certificate, whatever name a trusted authority signed it for; nothing is sent."""
@@ -151,6 +150,12 @@ class HttpWire:
         if "?" in path:
             return URL(f"{self._base.origin()}{self._prefix}{path}", encoded=True)
         return self._base.with_path(self._prefix + path, encoded=True)  # parsing the whole text is 3 % of a delete
+
+
+@lru_cache(maxsize=64)
+def _connecting_within(seconds: float) -> aiohttp.ClientTimeout:
+    """A limit on connecting alone: ``send`` keeps the whole one. aiohttp would round what is over 5 s up to a full second."""
+    return aiohttp.ClientTimeout(total=None, connect=seconds, ceil_threshold=math.inf)
 
 
 def _base_url(given: str) -> URL:

@@ -55,10 +55,11 @@ def proxy_for(base: URL) -> Proxy | None:
 
 
 def excludes(no_proxy: str, host: str, port: int | None) -> bool:
-    """Whether the text of NO_PROXY names this host. If curl, requests and Go read an entry differently, the widest counts.
+    """Whether the text of NO_PROXY names this host, as curl, requests or Go read it.
 
     Entries stand between commas or blanks, each with a port or without: ``*``; a host, which stands for its subdomains too,
-    with ``.`` or ``*.`` before it or without; a pattern (``127.*``); an address; a network (``10.0.0.0/8``).
+    with ``.`` or ``*.`` before it or without (but not for a name that only ends in the same letters); a pattern (``127.*``); an
+    address; a network (``10.0.0.0/8``).
     """
     host = host.lower().rstrip(".")
     addresses = _addresses(host)
