@@ -24,7 +24,7 @@ from bulkdel.outcomes import OnSettled, Outcomes
 from bulkdel.providers.protocol import Provider
 from bulkdel.purging import CallOptions, Confirm, OnPlan
 from bulkdel.report import Account, Report, RunEnd, make_report
-from bulkdel.runs import checked_dataset, run_again, run_new, run_streamed
+from bulkdel.runs import checked_dataset, run_again, run_new, run_streamed, verify_later
 from bulkdel.targets import Targets, check_targets, end_streamed
 
 if TYPE_CHECKING:
@@ -234,6 +234,22 @@ class Client:
             policy or self._policy, on_event or self._on_event, on_plan, confirm, on_settled=on_settled
         )
         return await run_again(self._gates, run, options, own_policy=policy is None, retry_rejected=retry_rejected)
+
+    async def verify(
+        self, run: str | Path, *, policy: Policy | None = None, on_event: events.OnEvent | None = None
+    ) -> Report:
+        """List again, at any later time, what a run has deleted from, and add what is found to its file; only GET is sent.
+
+        The report is the run's: ``remaining``, ``new`` and ``still_there`` are what was found now. Its status is that of this
+        verification: ``complete`` if everything that was deleted is still gone, ``incomplete`` if something of it is listed
+        again or could not be listed.
+
+        :param policy: None for the run's own
+        :raises RunFileError: if the file cannot be used, or nothing was deleted in it
+        :raises ConfigurationError: if the run's providers are not this client's, or are at another address
+        """
+        options = CallOptions(policy or self._policy, on_event or self._on_event)
+        return await verify_later(self._gates, run, options, own_policy=policy is None)
 
     async def settle_jobs(
         self,

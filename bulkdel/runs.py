@@ -18,8 +18,9 @@ from bulkdel.model import PurgeRequest, Selection
 from bulkdel.outcomes import OutcomeCollector
 from bulkdel.providers.protocol import Provider
 from bulkdel.purging import CallOptions, Purge
-from bulkdel.report import Account, PlannedDataset, Report, make_report
+from bulkdel.report import Account, PlannedDataset, Report, RunEnd, make_report
 from bulkdel.targets import Targets, stream_targets
+from bulkdel.verification import verify_again
 
 if TYPE_CHECKING:
     from bulkdel.store import Act, RunFile
@@ -107,6 +108,40 @@ async def run_again(
         return await _run_on_file(
             gates, file, names, state.requests, options, listed=state.listed, account=state.account
         )
+
+
+async def verify_later(gates: Gates, path: str | Path, options: CallOptions, *, own_policy: bool) -> Report:
+    """List again what the run at ``path`` has deleted from, and add what is found to the run; nothing but GET is sent.
+
+    The report is the run's, with what was found; its status is that of the verification alone.
+
+    :raises RunFileError: if the file cannot be used, or nothing was deleted in it
+    :raises ConfigurationError: if a provider of the run is missing or is at another address
+    """
+    from bulkdel.store import RunFile
+    from bulkdel.store.recorded import RecordedSettled
+    from bulkdel.store.resume import read_verify_state
+
+    gates.check_open()
+    state = await anyio.to_thread.run_sync(read_verify_state, path, gates.providers)
+    if own_policy:
+        options = replace(options, policy=state.header.policy)
+    names = list(dict.fromkeys(planned.provider for planned in state.datasets))
+    before_s = state.account.elapsed_s
+    async with await RunFile.open(path, act="verify", version=_version()) as file:
+        with _call(gates, names, options, OutcomeCollector(None, keep=False), account=state.account) as call:
+            found = await verify_again(call, file, state.datasets)
+            end = call.close_account()
+            report = make_report(call.account, end, settled=RecordedSettled(file.path or Path()), run=str(file.path))
+            # What stopped the verification stops no run: the run is what it was, but for what was found.
+            whole = make_report(call.account, RunEnd("complete" if state.status == "incomplete" else state.status))
+            await file.record_costs(call.account.providers)
+            await file.close(
+                whole.status, whole.exit_status, reason=whole.reason, elapsed_s=call.account.elapsed_s - before_s
+            )
+    if end.status == "complete":
+        report.status, report.reason = ("incomplete", found) if found else ("complete", "")
+    return report
 
 
 async def _run_on_file(

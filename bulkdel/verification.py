@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+
+import anyio
 
 from bulkdel import events
 from bulkdel.engine.call import Call
@@ -11,7 +13,7 @@ from bulkdel.engine.session import ProviderSession
 from bulkdel.errors import RunFileError
 from bulkdel.listing import Failed, NotWhole, list_documents, preflight
 from bulkdel.model import FULFILLED, Dataset, Document
-from bulkdel.report import DatasetReport
+from bulkdel.report import DatasetReport, PlannedDataset
 from bulkdel.store import RunFile
 from bulkdel.text import pluralize, sanitize
 
@@ -67,6 +69,34 @@ async def verify_dataset(
                     report.provider, report.dataset, found.remaining, found.new_count, found.skipped, report.name
                 )
             )
+
+
+async def verify_again(call: Call, store: RunFile, datasets: Sequence[PlannedDataset]) -> str:
+    """List the datasets of a run again, at any later time; why the first of them is not as it should be, empty if all are.
+
+    A dataset that did not come to its end keeps its own word and reason.
+    """
+    call.phase = "verifying"
+    limit = anyio.CapacityLimiter(4)
+    why: dict[tuple[str, str], str] = {}
+
+    async def one(planned: PlannedDataset) -> None:
+        place = (planned.provider, planned.dataset)
+        before = call.account.datasets[place]
+        report = call.account.datasets[place] = replace(before, status="complete", reason="")
+        async with limit:
+            await verify_dataset(call, store, report, explicit=planned.explicit, in_rounds=planned.counted is not None)
+        if report.status != "complete":
+            why[place] = report.reason
+        unfinished = report.counts.rejected or report.counts.not_attempted
+        if unfinished or before.status not in ("complete", "incomplete"):
+            report.status, report.reason = before.status, before.reason
+        await store.end_dataset(report)
+
+    async with anyio.create_task_group() as group:
+        for planned in datasets:
+            group.start_soon(one, planned)
+    return next((why[place] for place in call.account.datasets if place in why), "")
 
 
 def _take(report: DatasetReport, found: Verified) -> None:

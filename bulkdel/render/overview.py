@@ -56,7 +56,7 @@ def overview(path: Path) -> Overview:
     """The run file at ``path``; whatever is wrong with it stands in the answer and is never raised."""
     try:
         with Run.open(path, check=False) as run:
-            header, reason = run.header, run.sessions()[-1].reason
+            header, reason = run.header, run.last_session.reason
             return Overview(
                 path, run.state, header.act, header.created_at, run.counts(), worth_resuming(run), reason, unread(run)
             )

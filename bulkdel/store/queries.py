@@ -102,11 +102,16 @@ class Run:
         return [Session._make(row)._replace(clean=bool(row[11])) for row in rows]
 
     @property
+    def last_session(self) -> Session:
+        """The session that says how the run ended; a later verification that was broken off changes nothing of that."""
+        return next(one for one in reversed(self.sessions()) if one.act != "verify" or one.status is not None)
+
+    @property
     def state(self) -> State:
         """What became of it; ``running`` while its last session goes on and a process holds the file."""
-        last = self.sessions()[-1]
-        if last.ended_at is None:
-            return "running" if is_held(str(self._path)) else "crashed"
+        if self.sessions()[-1].ended_at is None and is_held(str(self._path)):
+            return "running"
+        last = self.last_session
         if last.status is None:
             return "crashed"
         if last.act == "plan" and last.status == "complete":

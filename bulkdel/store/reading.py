@@ -86,7 +86,9 @@ def read_account(db: sqlite3.Connection, path: str, *, running: bool) -> Account
         report, _ = by_key[key]
         report.remaining, report.new_count, report.still_there_count = remaining, new_count, still_there_count
         report.new, report.still_there = tuple(json.loads(new)), tuple(json.loads(still_there))
-    act, ended = db.execute("SELECT act, status FROM session ORDER BY id DESC LIMIT 1").fetchone()
+    act, ended = db.execute(
+        "SELECT act, status FROM session WHERE act <> 'verify' OR status IS NOT NULL ORDER BY id DESC LIMIT 1"
+    ).fetchone()
     account.input_truncated = bool(db.execute("SELECT 1 FROM run WHERE targets = 'open'").fetchall())
     for key, (report, listing) in by_key.items():
         if report.counts.listed != expected[key]:

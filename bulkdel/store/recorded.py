@@ -43,7 +43,7 @@ class RecordedSettled(Sequence[Settled]):
 
 def recorded_report(run: Run) -> Report:
     """The report of a run over all its sessions, counted from its rows."""
-    last = run.sessions()[-1]
+    last = run.last_session
     status = last.status or "interrupted"
     end = RunEnd(status, last.reason, signal=_signal(last.exit_status))
     return make_report(run.account(), end, settled=RecordedSettled(run.path), run=str(run.path))

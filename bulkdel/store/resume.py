@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from bulkdel.errors import ConfigurationError, RunFileError
-from bulkdel.model import PurgeRequest
+from bulkdel.model import PurgeRequest, RunStatus
 from bulkdel.providers.protocol import Provider
 from bulkdel.report import Account, Counts, PlannedDataset
 from bulkdel.store.queries import Run
@@ -28,6 +28,16 @@ class ResumeState:
     listed: Sequence[PlannedDataset]
     agreed: bool
     account: Account
+
+
+@dataclass(frozen=True, slots=True)
+class VerifyState:
+    """What a run has deleted: ``datasets`` are those to list again, ``status`` is the run's own word so far."""
+
+    header: RunHeader
+    datasets: Sequence[PlannedDataset]
+    account: Account
+    status: RunStatus
 
 
 def read_resume_state(path: str | Path, providers: Mapping[str, Provider]) -> ResumeState:
@@ -73,6 +83,30 @@ def read_resume_state(path: str | Path, providers: Mapping[str, Provider]) -> Re
             if not planned.explicit:
                 requests.append(PurgeRequest(provider, dataset, run.selection_of(provider, dataset)))
         return ResumeState(run.header, requests, listed, run.agreed, account)
+
+
+def read_verify_state(path: str | Path, providers: Mapping[str, Provider]) -> VerifyState:
+    """What can be listed again of the run at ``path``; it blocks, as ``read_resume_state`` does.
+
+    :raises RunFileError: if it cannot be read, or nothing was deleted in it
+    :raises ConfigurationError: if a provider of the run is missing or is at another address
+    """
+    with Run.open(path) as run:
+        for asked in run.header.providers:
+            _check_same(asked, providers)
+        account, listings = run.account(), run.listings()
+        planned = {(one.provider, one.dataset): one for one in run.plan().datasets}
+        for place, listing in listings.items():
+            planned[place].explicit = listing == "none"
+        emptied = [
+            planned[place]
+            for place, report in account.datasets.items()
+            if report.counts.deleted + report.counts.already_gone
+        ]
+        if not emptied:
+            raise RunFileError(f"nothing was deleted in this run, so there is nothing to verify: {run.path}")
+        status = run.last_session.status or "interrupted"
+        return VerifyState(run.header, emptied, account, status)
 
 
 def _check_same(asked: ProviderHeader, providers: Mapping[str, Provider]) -> None:

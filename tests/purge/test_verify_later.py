@@ -1,0 +1,158 @@
+"""A run's datasets are listed again, later: what came back is named, the run file keeps it, and nothing but GET is sent."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+
+import pytest
+
+from bulkdel import Run
+from bulkdel.errors import ConfigurationError, RunFileError
+from bulkdel.render.json import account
+from bulkdel.report import Report
+from tests import virtual
+from tests.engine.world import DATASET, Service, client, provider, targets
+
+
+def verified(service: Service, path: Path, change: Callable[[], object] = lambda: None) -> Report:
+    """Verify the run at ``path``, after ``change``; whatever is found, only GET was sent."""
+
+    async def main() -> Report:
+        change()
+        sent = len(service.sent)
+        async with client(service) as c:
+            report = await c.verify(path)
+        assert {one.method for one in service.sent[sent:]} <= {"GET"}
+        return report
+
+    return virtual.run(main)
+
+
+def purged(service: Service, path: Path, *, explicit: bool = False) -> list[str]:
+    """Five documents, emptied or deleted one by one; two more stand beside the latter."""
+
+    async def main() -> list[str]:
+        ids = service.fill(5)
+        async with client(service) as c:
+            if explicit:
+                service.fill(2)
+                await c.delete(targets(ids), run=path)
+            else:
+                await c.purge("dify", DATASET, run=path)
+        return ids
+
+    return virtual.run(main)
+
+
+def recorded(path: Path) -> dict[str, object]:
+    with Run.open(path) as run:
+        return account(run)
+
+
+@pytest.mark.parametrize("explicit", [False, True], ids=["emptied", "named one by one"])
+def test_what_came_back_is_named(explicit: bool, tmp_path: Path) -> None:
+    """A deleted document that is listed again: exit 1, in the report and in the file; once it is gone, exit 0 again."""
+    path, service = tmp_path / "a.run", Service()
+    ids = purged(service, path, explicit=explicit)
+    before = dict(service.held)
+    assert verified(service, path).exit_status == 0
+
+    def come_back() -> None:
+        row = {"id": ids[2], "name": "back", "created_at": 1.0, "display_status": "available", "enabled": True}
+        service.held[ids[2]] = {**row, "archived": False, "indexing_status": "completed"}
+
+    found = verified(service, path, come_back)
+    (dataset,) = found.datasets
+    assert (found.status, found.exit_status) == ("incomplete", 1)
+    assert (dataset.still_there, dataset.still_there_count, dataset.status) == ((f"{ids[2]} back",), 1, "incomplete")
+    assert "still listed" in found.reason
+    read = recorded(path)
+    assert (read["state"], read["status"], read["exit_status"], read["remaining"]) == ("incomplete", "incomplete", 1, 1)
+    service.held.clear()
+    service.held.update(before)
+    assert verified(service, path).exit_status == 0
+    read = recorded(path)
+    assert (read["state"], read["status"], read["remaining"]) == ("complete", "complete", 0)
+    assert read["deleted"] == 5
+
+
+def test_what_came_newly_is_named(tmp_path: Path) -> None:
+    """Documents that were never in the run are named and make no exit 1: nothing that was deleted is there."""
+    path, service = tmp_path / "a.run", Service()
+    purged(service, path)
+    found = verified(service, path, lambda: service.fill(3))
+    assert (found.exit_status, found.remaining, found.datasets[0].new_count) == (0, 3, 3)
+    assert recorded(path)["remaining"] == 3
+
+
+def test_what_cannot_be_listed_is_not_verified(tmp_path: Path) -> None:
+    """S15: a dataset that the service does not list makes exit 1, and the reason says so."""
+    path, service = tmp_path / "a.run", Service()
+    purged(service, path)
+
+    def refuse() -> None:
+        service.dataset_gone = True
+
+    found = verified(service, path, refuse)
+    assert found.exit_status == 1
+    assert found.reason.startswith("could not be verified")
+
+
+def test_a_run_stays_what_it_was(tmp_path: Path) -> None:
+    """An interrupted run is verified as far as it got, and goes on afterwards; a verification that is broken off is no end."""
+    path, service = tmp_path / "a.run", Service(latency=0.3)
+    service.fill(8)
+
+    async def begin() -> None:
+        async with client(service, providers=[provider(concurrency=1)]) as c:
+            service.when[5] = c.stop
+            assert (await c.purge("dify", DATASET, run=path)).exit_status == 130
+            assert (await c.verify(path)).status == "complete"
+            task = asyncio.ensure_future(c.verify(path))
+            service.when[len(service.sent) + 1] = lambda: asyncio.get_running_loop().call_soon(task.cancel)
+            with suppress(asyncio.CancelledError):
+                await task
+
+    async def go_on() -> Report:
+        async with client(service) as c:
+            return await c.resume(path)
+
+    virtual.run(begin)
+    broken_off = recorded(path)
+    assert (broken_off["state"], broken_off["status"]) == ("interrupted", "interrupted")
+    assert virtual.run(go_on).deleted == 8
+    assert recorded(path)["state"] == "complete"
+
+
+def test_a_rejection_is_not_the_verifications(tmp_path: Path) -> None:
+    """A run in which a document was refused stays incomplete; what it deleted is still gone, so the verification exits 0."""
+    path, service = tmp_path / "a.run", Service()
+
+    async def main() -> None:
+        service.script(service.fill(4)[1], ["400"])
+        async with client(service) as c:
+            assert (await c.purge("dify", DATASET, run=path)).exit_status == 1
+
+    virtual.run(main())
+    assert verified(service, path).exit_status == 0
+    assert (recorded(path)["state"], recorded(path)["exit_status"]) == ("incomplete", 1)
+
+
+def test_there_is_nothing_to_verify(tmp_path: Path) -> None:
+    """A plan has deleted nothing; a run is verified at its own address alone."""
+    path, service, other = tmp_path / "a.run", Service(), Service(name="other")
+    service.fill(3)
+
+    async def main() -> None:
+        async with client(service) as c:
+            await c.plan("dify", DATASET, run=path)
+            with pytest.raises(RunFileError, match="nothing was deleted in this run"):
+                await c.verify(path)
+        async with client(other) as c:
+            with pytest.raises(ConfigurationError, match="needs a provider that was not given"):
+                await c.verify(path)
+
+    virtual.run(main())
