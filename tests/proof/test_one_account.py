@@ -225,7 +225,7 @@ def test_documents_in_doubt_are_counted(tmp_path: Path) -> None:
         ids = service.fill(4)
         service.script(ids[0], ["lost done"] * 9)
         async with client(service, policy=Policy(backoff=30.0), providers=[provider(concurrency=1)]) as c:
-            service.when[1] = lambda: asyncio.get_running_loop().call_later(0.5, c.stop)
+            service.when[3] = lambda: asyncio.get_running_loop().call_later(0.2, c.stop)  # in the first DELETE
             return await c.delete(targets(ids), run=path)
 
     report = virtual.run(main)
