@@ -143,7 +143,8 @@ class Dify(JsonApi):
         return _is_404_of(answer, "Document")  # 13
 
     def is_own_error(self, answer: ParsedAnswer) -> bool:
-        return bool(answer.code)
+        # Dify's router has a code, too; it says so of an address that is wrong, and of no document (16).
+        return bool(answer.code) and not answer.message.startswith("The requested URL was not found")
 
     def is_dataset_gone(self, answer: ParsedAnswer) -> bool:
         return _is_404_of(answer, "Dataset")
@@ -202,7 +203,7 @@ class Dify(JsonApi):
         following = Ask("un_archive" if step == "disable" else "delete")
         if _is_success(answer):
             return following
-        if status == 404 and not answer.code and _is_marked(answer):
+        if status == 404 and not self.is_own_error(answer) and _is_marked(answer):
             # Dify's own router: releases before 1.5 have no such route. The base URL is right.
             return Reject("archived", f"this Dify cannot un-archive: {answer.reason}")
         common = self.classify_common(answer, doubt=False)
@@ -305,11 +306,9 @@ def _is_marked(answer: ParsedAnswer) -> bool:
 
 def _is_about_other_service(answer: ParsedAnswer) -> bool:
     """Whether Dify fails to ask its billing or its plugin daemon, which a question about a dataset needs and a delete does not."""
-    return (
-        answer.status == 400
-        and answer.code == "invalid_param"
-        and answer.message.startswith(("Unable to retrieve billing information", "Failed to request plugin daemon"))
-    )
+    said = answer.message.casefold()
+    asks_other = said.startswith("unable to retrieve billing information") or "plugin daemon" in said
+    return bool(answer.code) and asks_other and (answer.status == 400 or answer.status >= 500)
 
 
 def _is_404_of(answer: ParsedAnswer, what: str) -> bool:

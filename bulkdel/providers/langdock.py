@@ -47,6 +47,8 @@ _ID = re.compile(
     re.IGNORECASE,
 )
 
+_UUID = re.compile("[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
+
 
 @dataclass(frozen=True, init=False)
 class Langdock(JsonApi):
@@ -76,6 +78,10 @@ class Langdock(JsonApi):
         return Limits(rate=Rate(45, per=60))
 
     # ------------------------------------------------------------------ requests
+
+    def canonical(self, id: str) -> str:
+        """Langdock writes UUIDs in small letters; other ids tell capitals apart."""
+        return id.lower() if _UUID.fullmatch(id) else id
 
     def request(self, target: Target, step: str) -> Request:
         return self.listing(target.dataset, None) if step == "listing" else super().request(target, step)
@@ -141,7 +147,7 @@ class Langdock(JsonApi):
         found = self.read_listing(asked.target.dataset, None, answer.answer)
         if not isinstance(found, Page):
             return found
-        if any(document.id == asked.target.document for document in found.items):
+        if any(document.id == self.canonical(asked.target.document) for document in found.items):
             return Requeue("unclear", "the service said that it is not there, but lists it", step="delete")
         return Gone("the folder's list does not hold it", listed=True)
 
@@ -153,7 +159,7 @@ class Langdock(JsonApi):
         if not isinstance(page, Page):
             return page
         for found in page.items:
-            if found.id == dataset:
+            if found.id == self.canonical(dataset):
                 return found
         if page.next is not None:
             return Next(page.next)
@@ -177,7 +183,7 @@ class Langdock(JsonApi):
     def document_from(self, row: Row) -> Document:
         status = text(row, "syncStatus")
         return Document(
-            text(row, "id"),
+            self.canonical(text(row, "id")),
             text(row, "name"),
             timestamp(row, "createdAt"),
             status,
@@ -189,7 +195,7 @@ class Langdock(JsonApi):
     def dataset_from(self, row: Row) -> Dataset:
         is_user = text(row, "role").upper() == "USER"
         refusal = "the key is only a User of this knowledge folder: make it an Editor" if is_user else ""
-        return Dataset(text(row, "id"), text(row, "name"), integer(row, "fileCount"), refusal)
+        return Dataset(self.canonical(text(row, "id")), text(row, "name"), integer(row, "fileCount"), refusal)
 
 
 def _message(value: object) -> str:

@@ -122,6 +122,12 @@ ROWS: list[tuple[str, Reply, type, dict[str, Any]]] = [
     ("16: code is no text", dify_answer(404, {"code": 404, "message": "Document not found."}), StopProvider, {}),
     ("16: JSON, but no object", dify_answer(404, ["not_found"]), StopProvider, {}),
     ("16: empty", dify_answer(404), StopProvider, {}),
+    (
+        "16: the router, in JSON",
+        error(404, "not_found", "The requested URL was not found on the server."),
+        StopProvider,
+        {},
+    ),
     ("16: broken off", dify_answer(404, b'{"code":"not_found","message":"Document'), StopProvider, {}),
     ("17: seconds", dify_answer(429, HTML, own=False, retry_after="7"), Pause, {"after": 7.0, "slower": True}),
     (
@@ -415,9 +421,10 @@ def test_an_id_with_a_hidden_character_is_refused_and_shown(hidden: str) -> None
 
 
 def test_an_ids_one_spelling_is_the_services() -> None:
-    """Dify takes a UUID in capitals for the same; Langdock does not."""
+    """Dify takes a UUID in capitals for the same; Langdock tells capitals apart in ids of other kinds."""
     assert DIFY.canonical(DOC.upper()) == DIFY.canonical(DOC) == DOC
     assert LANGDOCK.canonical("att_A") == "att_A" != LANGDOCK.canonical("att_a")
+    assert LANGDOCK.canonical(DOC.upper()) == DOC
 
 
 def test_a_key_that_the_service_repeats_is_not_shown() -> None:

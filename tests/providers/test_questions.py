@@ -250,11 +250,17 @@ def test_dify_preflight_tells_what_cannot_be_purged() -> None:
 
 
 @pytest.mark.parametrize(
-    "words", ["Failed to request plugin daemon, url: x", "Unable to retrieve billing information."]
+    ("status", "code", "words"),
+    [
+        (400, "invalid_param", "Failed to request plugin daemon, url: x"),
+        (400, "invalid_param", "Unable to retrieve billing information."),
+        (400, "plugin_error", "Plugin Daemon Inner Error"),
+        (500, "internal_server_error", "Failed to request plugin daemon"),
+    ],
 )
-def test_the_documents_prove_a_dataset_that_cannot_be_asked(words: str) -> None:
+def test_the_documents_prove_a_dataset_that_cannot_be_asked(status: int, code: str, words: str) -> None:
     """Row 6: what a question about a dataset needs may be down while its documents can be listed and deleted."""
-    down = error(400, "invalid_param", words)
+    down = error(status, code, words)
     following = DIFY.read_preflight(DS, None, down)
     assert isinstance(following, Next)
     assert DIFY.preflight(DS, following.cursor) == DIFY.listing(DS, None)
@@ -262,7 +268,8 @@ def test_the_documents_prove_a_dataset_that_cannot_be_asked(words: str) -> None:
     gone = error(404, "not_found", "Dataset not found.")
     assert isinstance(DIFY.read_preflight(DS, following.cursor, gone), StopDataset)
     assert isinstance(DIFY.read_preflight(DS, following.cursor, Answer(503)), Requeue)
-    assert isinstance(DIFY.read_datasets(None, down), Requeue)
+    if code != "plugin_error":
+        assert isinstance(DIFY.read_datasets(None, down), Requeue)
 
 
 @pytest.mark.parametrize("reply", [Answer(503), Answer(500), Answer(502, {}, HTML), Answer(503, {"retry-after": "5"}),
@@ -419,6 +426,13 @@ def test_the_next_page_is_found_in_any_usual_envelope(body: Any) -> None:
     assert isinstance(found, Page)
     assert found.next is not None
     assert LANGDOCK.datasets(found.next).path.endswith("cursor=c1")
+
+
+def test_a_langdock_folder_is_found_in_any_spelling() -> None:
+    """A UUID in capitals is the folder that the list writes in small letters, and so are its files."""
+    assert LANGDOCK.read_preflight(DS.upper(), None, folders({"id": DS})) == Dataset(DS)
+    page = LANGDOCK.read_listing(DS, None, langdock_answer(200, {"result": [{"id": DOC.upper()}]}))
+    assert page == Page((Document(DOC),), None, 1)
 
 
 def test_a_key_without_the_scope_stops_the_provider() -> None:
