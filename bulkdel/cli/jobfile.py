@@ -119,8 +119,7 @@ class PolicyTable(_Table):
     unarchive: Annotated[bool, BeforeValidator(_bool)] = False
 
     def policy(self) -> Policy:
-        # Documents that a list names are waited for as those of a whole dataset are.
-        return Options(**self.model_dump()).policy(Policy(indexing="wait"))
+        return Options(**self.model_dump()).policy()
 
 
 class ProviderTable(_Table):

@@ -126,7 +126,9 @@ class Bearer:
     def sanitize(self, message: str) -> str:
         """A service's words made safe to show. Some services repeat the key that they refuse, so it is taken out, and so are the
         values of extra headers."""
-        for secret in (self.api_key, *(value for _, value in self.extra_headers)):
+        # Of "Bearer TOKEN" the token alone is as secret as the whole.
+        words = [word for _, value in self.extra_headers for word in (value, *value.split())]
+        for secret in (self.api_key, *words):
             # Keys this short are only met in tests, and hiding every "k" would make the service's words unreadable.
             if len(secret) >= 8:
                 message = message.replace(secret, "(key)")

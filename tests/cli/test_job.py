@@ -126,7 +126,7 @@ def test_what_is_left_out_is_the_default() -> None:
     job = read(
         ONE + '[[purge]]\nprovider = "dify"\ndatasets = "a"\ncreated_before = "90d"\n[[delete]]\nfrom = "t"', NOW
     )
-    assert (job.policy.policy(), job.provider) == (Policy(indexing="wait"), [ProviderTable(kind="dify")])
+    assert (job.policy.policy(), job.provider) == (Policy(), [ProviderTable(kind="dify")])
     assert job.provider[0].called == "dify"
     assert job.purge[0].selection() == Selection(created_before=NOW - 90 * 86_400)
     assert job.delete == [DeleteTable(provider="dify", source="t")]

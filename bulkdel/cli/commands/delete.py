@@ -39,7 +39,6 @@ def delete(app: AppContext, /, provider: str, file: str | None, options: Options
     from bulkdel.cli import providers, run_files, runner
     from bulkdel.cli.targets import TargetFile, copied, opened
     from bulkdel.cli.task import Task
-    from bulkdel.model import Policy
 
     spec = providers.from_options(provider, options, app)
     service = providers.open_provider(spec, app)
@@ -53,7 +52,7 @@ def delete(app: AppContext, /, provider: str, file: str | None, options: Options
             act="delete",
             options=options,
             providers=(service,),
-            policy=options.policy(Policy(indexing="wait")),
+            policy=options.policy(),
             label=service.name,
             targets=targets,
             more=providers.header_files([spec]),
