@@ -20,6 +20,8 @@ RateStyle = Literal["429", "429-retry-after", "429-date", "429-reset", "403", "5
 ``429`` bare; with ``Retry-After`` in seconds, or as an HTTP date; with ``x-ratelimit-reset-requests`` in seconds; Dify
 Cloud's JSON ``403``; an overloaded ``529``; Cloudflare's HTML page ``1015``, which the service itself never saw.
 """
+RateShape = Literal["sliding", "fixed", "bucket"]
+"""How requests are counted against a rate: in any window, in each window from a multiple of its length on, or in a leaky bucket."""
 Intercept = Literal["login", "redirect", "forbidden", "stand-in"]
 """What a proxy in front answers instead of the service: a login page with 200, a 302 to it, an HTML 403, or ``{"data":[]}``."""
 Preflight = Literal["500", "502", "503", "hang", "plugin-daemon"]
@@ -94,12 +96,15 @@ class Faults:
     suffix_404: bool = False
     """The messages of 404 carry the router's "You have requested this URI" suffix."""
 
-    # A sliding window
+    # A rate limit
     rate_limit: int | None = None
     rate_window: float = 60.0
+    rate_shape: RateShape = "sliding"
+    rate_burst: int = 20
+    """How many requests a leaky bucket lets pass at once; ``rate_limit`` leak from it in each ``rate_window``."""
     rate_style: RateStyle = "429"
     count_refused: bool = True
-    """Refused requests fill the window too, as at Dify Cloud, where the window is written before it is checked."""
+    """Refused requests fill a sliding window too, as at Dify Cloud, where the window is written before it is checked."""
     clock_skew: float = 0.0
     """How far the server's wall clock (its Date) is ahead of ours; may be negative."""
     pause_once: float | None = None
@@ -173,9 +178,10 @@ class Faults:
                 and (value < 0 or math.isnan(value))
             ):
                 raise ConfigurationError(f"{each.name} cannot be negative: {value}")
-        if 0 in (self.rate_limit, self.slots, self.strip_version):
-            raise ConfigurationError("rate_limit, slots and strip_version are at least 1, or None")
+        if 0 in (self.rate_limit, self.rate_burst, self.slots, self.strip_version):
+            raise ConfigurationError("rate_limit, rate_burst, slots and strip_version are at least 1, or None")
         _known("rate_style", self.rate_style, get_args(RateStyle))
+        _known("rate_shape", self.rate_shape, get_args(RateShape))
         _known("error_shape", self.error_shape, get_args(ErrorShape))
         _known("intercept", self.intercept, (None, *get_args(Intercept)))
         _known("outage_status", self.outage_status, (502, 503, 504))

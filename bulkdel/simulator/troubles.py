@@ -10,7 +10,7 @@ from dataclasses import replace
 
 from bulkdel.simulator.answers import Reply
 from bulkdel.simulator.faults import Faults, Mishap, mishap_of
-from bulkdel.simulator.window import SlidingWindow
+from bulkdel.simulator.window import FixedWindow, LeakyBucket, RateLimit, SlidingWindow
 
 
 class Troubles:
@@ -34,9 +34,7 @@ class Troubles:
         self._outage_began: float | None = None
         self._paused_once = False
         self._slots = None if faults.slots is None else asyncio.Semaphore(faults.slots)
-        self._window = None
-        if faults.rate_limit is not None:
-            self._window = SlidingWindow(faults.rate_limit, faults.rate_window, count_refused=faults.count_refused)
+        self._rate = _rate_limit(faults)
         self.faults = faults
 
     def is_away(self, deleted: int) -> bool:
@@ -54,7 +52,7 @@ class Troubles:
 
     def over_limit(self) -> float | None:
         """Count a request against the rate limit; the seconds after which one would pass if it is over the limit."""
-        return None if self._window is None else self._window.refuse(self._clock())
+        return None if self._rate is None else self._rate.refuse(self._clock())
 
     def pauses(self) -> bool:
         """Whether this delete is the one that is refused without any limit."""
@@ -107,3 +105,16 @@ class Troubles:
         elif faults.behind_204 == "garbage" and reply.status == 204:
             reply = replace(reply, behind=b"\x00garbage\r\n\r\n")
         return reply
+
+
+def _rate_limit(faults: Faults) -> RateLimit | None:
+    limit, per = faults.rate_limit, faults.rate_window
+    if limit is None:
+        return None
+    match faults.rate_shape:
+        case "sliding":
+            return SlidingWindow(limit, per, count_refused=faults.count_refused)
+        case "fixed":
+            return FixedWindow(limit, per)
+        case "bucket":
+            return LeakyBucket(limit / per, faults.rate_burst)

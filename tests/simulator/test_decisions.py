@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import random
 from typing import Any
 
@@ -13,7 +14,9 @@ from bulkdel.errors import ConfigurationError
 from bulkdel.simulator import DifySimulator, Faults, LangdockSimulator, Mishap
 from bulkdel.simulator.faults import mishap_of
 from bulkdel.simulator.names import NASTY, document_names
-from bulkdel.simulator.window import SlidingWindow
+from bulkdel.simulator.window import FixedWindow, LeakyBucket, SlidingWindow
+from tests import virtual
+from tests.simulator.helpers import Client
 
 # Eighths of a second are exact as floats, so the edges of the window are exact too.
 gaps = st.lists(st.integers(min_value=0, max_value=40).map(lambda eighths: eighths / 8), max_size=60)
@@ -61,6 +64,67 @@ def test_the_wait_it_names_is_enough_and_no_more(gaps: list[float], limit: int, 
     assert next_one is None
     if wait:
         assert after(-1 / 8)[1] is not None
+
+
+@given(gaps=gaps, limit=st.integers(1, 7), per=st.integers(1, 9))
+def test_fixed_windows_pass_their_limit_each(gaps: list[float], limit: int, per: int) -> None:
+    """In each window from a multiple of its length on, the first so many pass and the others do not."""
+    window = FixedWindow(limit, per)
+    passed: dict[float, int] = {}
+    now = 100.0
+    for gap in gaps:
+        now += gap
+        number = now // per
+        wait = window.refuse(now)
+        assert (wait is None) == (passed.get(number, 0) < limit)
+        passed[number] = passed.get(number, 0) + (wait is None)
+        if wait is not None:
+            assert (now + wait) // per == number + 1
+
+
+@given(gaps=gaps, rate=st.integers(1, 7), burst=st.integers(1, 9))
+def test_a_bucket_passes_its_burst_and_rate(gaps: list[float], rate: int, burst: int) -> None:
+    """Between any two times no more pass than the burst and what leaks meanwhile, and one passes after the wait."""
+    bucket = LeakyBucket(rate, burst)
+    passed: list[float] = []
+    now = 100.0
+    for gap in gaps:
+        now += gap
+        wait = bucket.refuse(now)
+        if wait is None:
+            passed.append(now)
+        else:
+            now += wait
+            assert bucket.refuse(now) is None
+            passed.append(now)
+    for first, begin in enumerate(passed):
+        for last in range(first, len(passed)):
+            assert last - first + 1 <= burst + (passed[last] - begin) * rate + 1e-6
+
+
+@pytest.mark.parametrize(("shape", "at_once", "in_all"), [("sliding", 60, 62), ("fixed", 60, 62), ("bucket", 20, 79)])
+def test_shapes_of_a_rate_limit(shape: Any, at_once: int, in_all: int) -> None:
+    """Of 60 per 6 s, so many pass at once, and so many in all of two every tenth of a second for 6 s."""
+
+    async def main() -> tuple[int, int]:
+        faults = Faults(rate_limit=60, rate_window=6, rate_shape=shape, count_refused=False)
+        async with DifySimulator(documents=1, faults=faults) as simulator:
+            client = Client(simulator)
+
+            async def ask(count: int) -> int:
+                answers = [await client.ask("GET", "/datasets") for _ in range(count)]
+                return sum(answer.status == 200 for answer in answers)
+
+            first = await ask(70)
+            more = 0
+            for _ in range(60):
+                await asyncio.sleep(0.1)
+                more += await ask(2)
+            return first, first + more
+
+    first, both = virtual.run(main)
+    assert first == at_once
+    assert both == pytest.approx(in_all, abs=2)
 
 
 def test_asking_on_when_refused_locks_out() -> None:

@@ -59,6 +59,10 @@ def _faults(function: F) -> F:
         click.option("--signal", "rate_style", default="429", show_default=True,
                      type=click.Choice(["429", "429-retry-after", "429-date", "429-reset", "403", "529", "1015"]),
                      help="How it says that the rate is too high."),
+        click.option("--shape", "rate_shape", type=click.Choice(["sliding", "fixed", "bucket"]),
+                     help="How it counts against the rate: in any window, in fixed ones, in a leaky bucket."),
+        click.option("--burst", "rate_burst", type=click.IntRange(min=1), metavar="N",
+                     help="How many requests the leaky bucket holds. Default: 20."),
         click.option("--pause-once", type=DURATION, metavar="DURATION",
                      help="The first delete is answered 429 with this Retry-After, though there is no limit."),
         click.option("--errors", "error_500", type=_SHARE, metavar="5%", help="Share of deletes answered 500."),
@@ -96,6 +100,12 @@ def _faults(function: F) -> F:
 @click.option("--datasets", type=_COUNT, default=1, show_default=True, help="Datasets.")
 @click.option("--seed", type=int, default=0, show_default=True, help="The same seed holds the same and fails the same.")
 @click.option("--rate", type=RATE, metavar="N/s|N/min|N/h", help="Refuse more than so many requests.")
+@click.option(
+    "--window",
+    type=DURATION,
+    metavar="DURATION",
+    help="Count them in windows of this length. Default: the unit of --rate.",
+)
 @_faults
 @click.pass_obj
 def simulate(
@@ -107,6 +117,7 @@ def simulate(
     datasets: int,
     seed: int,
     rate: Rate | Literal["none"] | None,
+    window: float | None,
     **faults: Any,
 ) -> int:
     """Serve a service that behaves like the real one, faults included, on 127.0.0.1 until Ctrl-C."""
@@ -119,9 +130,11 @@ def simulate(
 
     given = {name: value for name, value in faults.items() if value is not None}
     if isinstance(rate, Rate):
-        if not float(rate.n).is_integer():
+        window = window or rate.per
+        limit = rate.n * window / rate.per
+        if not limit.is_integer():
             usage_error(f"--rate must be a whole number of requests: {rate}")
-        given |= {"rate_limit": int(rate.n), "rate_window": rate.per}
+        given |= {"rate_limit": int(limit), "rate_window": window}
     build = DifySimulator if service == "dify" else LangdockSimulator
     simulator = build(documents=documents, datasets=datasets, faults=Faults(**given), seed=seed, port=port)
 
