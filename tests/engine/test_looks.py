@@ -10,9 +10,9 @@ from dataclasses import replace
 import pytest
 
 from bulkdel import Dify, Limits, Policy, Rate
-from bulkdel.providers.protocol import Asked, Reply, Requeue, Verdict
+from bulkdel.providers.protocol import Answer, Asked, Lost, Reply, Request, Requeue, Verdict
 from tests import virtual
-from tests.engine.world import Service, client, document_id, error, provider, targets
+from tests.engine.world import DATASET, Service, client, document_id, error, provider, targets
 
 
 class Late(Service):
@@ -118,5 +118,55 @@ def test_good_news_does_not_overrule_what_the_service_asked_for() -> None:
         assert report.ok
         first, second = [sent.at for sent in service.sent if sent.document == ids[0]]
         assert second - first >= 60.0
+
+    virtual.run(main())
+
+
+class Stalls(Service):
+    """Does not answer for a while, or answers 500, or is not reachable; twenty of its documents are being indexed."""
+
+    def __init__(self, trouble: str, begins: float, lasts: float) -> None:
+        super().__init__(latency=0.05)
+        self.trouble = trouble
+        self.began = asyncio.get_running_loop().time()
+        self.stalled = (self.began + begins, self.began + begins + lasts)
+        self.gone_at: dict[str, float] = {}
+
+    async def send(self, request: Request, *, timeout: float, connect_timeout: float) -> Reply:
+        now = asyncio.get_running_loop().time()
+        if self.stalled[0] <= now < self.stalled[1]:
+            if self.trouble == "stall":
+                await asyncio.sleep(self.stalled[1] - now)
+            else:
+                return error(500, "unknown", "no") if self.trouble == "500" else Lost("unreachable", False, "refused")
+        reply = await super().send(request, timeout=timeout, connect_timeout=connect_timeout)
+        if request.method == "DELETE" and isinstance(reply, Answer) and reply.status == 204:
+            self.gone_at[request.path.rpartition("/")[2]] = asyncio.get_running_loop().time()
+        return reply
+
+
+@pytest.mark.parametrize("trouble", ["stall", "500", "restart"])
+@pytest.mark.parametrize(("begins", "lasts"), [(2.0, 12.0), (5.0, 12.0), (8.0, 30.0)])
+def test_what_is_ready_is_deleted_within_the_cap(trouble: str, begins: float, lasts: float) -> None:
+    """580 ready and 20 indexing documents: each of the 20 is gone within 1.1 times the cap of when it was ready and all else was done."""
+
+    async def main() -> None:
+        service = Stalls(trouble, begins, lasts)
+        service.fill(580)
+        late = service.fill(20, display_status="indexing", indexing_status="indexing")
+        loop = asyncio.get_running_loop()
+        ready_at = service.began + begins + lasts + 20.0
+
+        def ready() -> None:
+            for document in late:
+                service.held[document]["display_status"] = service.held[document]["indexing_status"] = "completed"
+
+        loop.call_at(ready_at, ready)
+        policy = Policy(indexing_backoff_cap=30.0)
+        async with client(service, policy=policy, providers=[provider(concurrency=4)]) as c:
+            report = await c.purge("dify", DATASET)
+        assert report.ok
+        others = max(at for document, at in service.gone_at.items() if document not in late)
+        assert max(service.gone_at[document] for document in late) <= max(others, ready_at) + 33.0
 
     virtual.run(main())
