@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter, deque
-from collections.abc import AsyncIterable, Awaitable, Callable, Iterable, Iterator, Sequence
+from collections.abc import AsyncIterable, Awaitable, Callable, Iterable, Sequence
 from itertools import islice
 from typing import Any
 
@@ -34,9 +34,7 @@ async def _as_they_are(session: ProviderSession, jobs: list[Job]) -> None:
 def count_in(account: Account, targets: Iterable[Target]) -> None:
     """Count targets that come in, every occurrence, in their service's spelling; the engine counts how they end."""
     for (provider, dataset), n in Counter((target.provider, target.dataset) for target in targets).items():
-        counts = account.dataset(provider, dataset).counts
-        counts.listed += n
-        counts.selected += n
+        account.dataset(provider, dataset).counts.select(n, n)
 
 
 def from_sequence(targets: Sequence[Target], prepare: Prepare = _as_they_are) -> list[Feed]:
@@ -49,18 +47,15 @@ def from_sequence(targets: Sequence[Target], prepare: Prepare = _as_they_are) ->
         async def feed(call: Call) -> None:
             session, page = call.sessions[name], list[Job]()
             provider = session.gate.provider
-            count_in(
-                call.account, (spelled_by_service(target, provider) for target in targets if target.provider == name)
-            )
-            further = _further(targets, provider)
+            further = _count_in_own(call.account, targets, provider)
             for key, target in enumerate(targets):
                 if target.provider != name:
                     continue
                 job = Job.of(key, target, provider)
-                if further and (keys := further.get(job.target)) is not None:
-                    if key != keys[0]:
-                        continue
-                    for other in keys[1:]:
+                if further and job.target in further:
+                    if key in further[job.target]:
+                        continue  # it went in with the first one
+                    for other in further[job.target]:
                         job.join(Job.of(other, targets[other], provider))
                 page.append(job)
                 if len(page) == PAGE:
@@ -76,23 +71,21 @@ def from_sequence(targets: Sequence[Target], prepare: Prepare = _as_they_are) ->
     return [feed_for(name) for name in dict.fromkeys(target.provider for target in targets)]
 
 
-def _own(targets: Sequence[Target], provider: Provider) -> Iterator[tuple[int, Target]]:
-    """The provider's targets with their places, in its spelling."""
+def _count_in_own(account: Account, targets: Sequence[Target], provider: Provider) -> dict[Target, dict[int, None]]:
+    """Count the provider's targets in; returns the further places of those that stand more than once, in whichever spelling."""
+    seen: set[Target] = set()
+    further: dict[Target, dict[int, None]] = {}
+    datasets: Counter[str] = Counter()
     for key, target in enumerate(targets):
         if target.provider == provider.name:
-            yield key, spelled_by_service(target, provider)
-
-
-def _further(targets: Sequence[Target], provider: Provider) -> dict[Target, list[int]]:
-    """The places of each target of the provider that stands more than once, in whichever spelling."""
-    if len({target for _, target in _own(targets, provider)}) == sum(
-        target.provider == provider.name for target in targets
-    ):
-        return {}
-    places: dict[Target, list[int]] = {}
-    for key, target in _own(targets, provider):
-        places.setdefault(target, []).append(key)
-    return {target: keys for target, keys in places.items() if len(keys) > 1}
+            spelled = spelled_by_service(target, provider)
+            datasets[spelled.dataset] += 1
+            if spelled in seen:
+                further.setdefault(spelled, {})[key] = None
+            seen.add(spelled)
+    for dataset, n in datasets.items():
+        account.dataset(provider.name, dataset).counts.select(n, n)
+    return further
 
 
 def from_jobs(jobs: Sequence[Job], name: str) -> Feed:

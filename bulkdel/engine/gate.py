@@ -126,6 +126,7 @@ class Gate:
         self.pause_reason = ""
         self.in_flight = 0  # requests that left and have not come back
         self.peak = 0  # the most in flight since ``take_peak``
+        self._mark_stripped = False
         self._callers: list[Caller] = []
 
     def take_peak(self) -> int:
@@ -180,22 +181,26 @@ class Gate:
             if stop.reason is not None or (self.health.open and request.method != "GET"):
                 return None
             caller.account.requests += 1
-            return await self._exchange(request, caller.policy, at_once=at_once)
+            self.in_flight += 1
+            self.peak = max(self.peak, self.in_flight)
+            # A slot that is handed on is never seen free; but if slots wait for a permit, the wire is what counts.
+            in_flight = slots.borrowed_tokens if at_once else self.in_flight
+            time, policy = asyncio.get_running_loop().time, caller.policy
+            sent_at = time()
+            try:
+                reply = await self.wire.send(request, timeout=policy.timeout, connect_timeout=policy.connect_timeout)
+            finally:
+                self.in_flight -= 1
+            return Exchange(self._marked(reply), sent_at, time(), in_flight, request.method == "DELETE")
         finally:
             slots.release_on_behalf_of(slot)
 
-    async def _exchange(self, request: Request, policy: Policy, *, at_once: bool) -> Exchange:
-        time = asyncio.get_running_loop().time
-        self.in_flight += 1
-        self.peak = max(self.peak, self.in_flight)
-        # A slot that is handed on is never seen free; but if slots wait for a permit, the wire is what counts.
-        in_flight = self.slots.borrowed_tokens if at_once else self.in_flight
-        sent_at = time()
-        try:
-            reply = await self.wire.send(request, timeout=policy.timeout, connect_timeout=policy.connect_timeout)
-        finally:
-            self.in_flight -= 1
-        return Exchange(reply, sent_at, time(), in_flight, request.method == "DELETE")
+    def _marked(self, reply: Reply) -> Reply:
+        """Notice a proxy that takes away the header by which the service's own answers are known, and say so with each answer."""
+        if not isinstance(reply, Answer):
+            return reply
+        self._mark_stripped = self._mark_stripped or self.provider.lacks_mark(reply)
+        return reply._replace(mark_stripped=True) if self._mark_stripped else reply
 
     async def _take_slot(self, slot: object, stop: Stop) -> bool:
         """Wait for a slot; one that comes in the very moment of a stop or of a cancellation is given back."""

@@ -12,7 +12,6 @@ from types import TracebackType
 from bulkdel import events
 from bulkdel.engine.call import Call
 from bulkdel.engine.gate import Gate
-from bulkdel.engine.marks import MarkAwareWire
 from bulkdel.engine.progress import Progress
 from bulkdel.engine.session import Workers
 from bulkdel.engine.sink import Consumer, Journal
@@ -67,7 +66,7 @@ class Gates:
         try:
             for name, provider in self.providers.items():
                 wire = await self._stack.enter_async_context(self._connect(provider))
-                gate = self._gates[name] = self._make(provider, MarkAwareWire(wire, provider))
+                gate = self._gates[name] = self._make(provider, wire)
                 self._stack.push_async_callback(gate.aclose)
         except BaseException:
             await self._stack.aclose()

@@ -52,7 +52,9 @@ class Job:
 
     def join(self, later: Job) -> None:
         """Another occurrence of the same target settles with this one."""
-        self.also = [*(self.also or ()), *later.keys]
+        if self.also is None:
+            self.also = []
+        self.also += later.keys
         if later.given is not None:
             self.given = {**(self.given or {}), **later.given}
 

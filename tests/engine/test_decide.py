@@ -69,12 +69,12 @@ def job(**fields: object) -> Job:
         ({"spent": 4, "checking": True, "reason": "gave up"}, TROUBLE, OK, Settle("gave_up", "gave up")),
         ({"spent": 3, "checking": True, "reason": "gave up"}, TROUBLE, REFUSED, Settle("gave_up", "gave up")),
         ({"checking": True, "doubt": True, "spent": 3}, Gone("no"), OK, Settle("deleted", "answer lost; gone when asked again: no")),
-        ({}, Requeue("indexing", "being indexed"), OK, Wait(900.0, "delete", None, "being indexed")),
+        ({}, Requeue("indexing", "being indexed"), OK, Wait(900.0, "delete", None, None, "document_indexing", "being indexed")),
         (
             {"waiting_since": NOW - 100},
-            Requeue("indexing", "locked", after=7.0, step="un_archive"),
+            Requeue("locked", "held", after=7.0, step="un_archive", at_most=600.0),
             OK,
-            Wait(800.0, "un_archive", 7.0, "locked"),
+            Wait(800.0, "un_archive", 7.0, 600.0, "document_locked", "held"),
         ),
         (
             {"waiting_since": NOW - 900},
@@ -82,7 +82,7 @@ def job(**fields: object) -> Job:
             OK,
             Settle("stuck_indexing", "still being indexed after 900 s: being indexed"),
         ),
-        ({"spent": 3, "checking": False}, Requeue("indexing", "busy"), OK, Wait(900.0, "delete", None, "busy")),
+        ({"spent": 3, "checking": False}, Requeue("indexing", "busy"), OK, Wait(900.0, "delete", None, None, "document_indexing", "busy")),
     ],
 )  # fmt: skip
 def test_each_verdict_has_its_decision(
@@ -102,8 +102,8 @@ def test_indexing_is_left_alone_if_it_is_to_be_skipped() -> None:
 words = st.text(max_size=5)
 seconds = st.one_of(st.none(), st.floats(0, 1e5))
 steps = st.sampled_from(["delete", "check", "un_archive"])
-causes: st.SearchStrategy[Literal["indexing", "trouble", "unclear"]] = st.sampled_from(
-    ["indexing", "trouble", "unclear"]
+causes: st.SearchStrategy[Literal["indexing", "locked", "trouble", "unclear"]] = st.sampled_from(
+    ["indexing", "locked", "trouble", "unclear"]
 )
 verdicts: st.SearchStrategy[Verdict] = st.one_of(
     st.builds(Deleted, words),
@@ -137,7 +137,7 @@ def test_a_decision_keeps_the_promises(one: Job, verdict: Verdict, reply: Reply,
     one.note(verdict, sent=sent, deletes=one.step == "delete")
     assert one.attempts == before[1] + (sent and one.step == "delete")
     assert one.doubt or not before[2]
-    costs = isinstance(verdict, Requeue) and verdict.cause != "indexing" and sent
+    costs = isinstance(verdict, Requeue) and verdict.cause not in ("indexing", "locked") and sent
     assert one.spent == before[0] + costs
     decision = decide(one, verdict, reply, policy, now=NOW, u=u)
     assert decision == decide(one, verdict, reply, policy, now=NOW, u=u)  # pure
