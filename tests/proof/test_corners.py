@@ -56,7 +56,7 @@ def test_a_duplicate_that_comes_while_the_first_is_in_flight_joins_it() -> None:
                 yield target
                 await asyncio.sleep(0.2)
 
-        async with client(service) as c:
+        async with client(service, policy=Policy(indexing="delete")) as c:
             report = await c.delete(stream())
         assert [settled.outcome for settled in report.settled] == ["deleted"] * 3
         assert service.deletes[document] == 1

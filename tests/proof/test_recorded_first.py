@@ -64,7 +64,7 @@ def test_every_occurrence_is_told(tmp_path: Path, resumed: bool) -> None:
         async def read(page: Sequence[Settled]) -> None:
             told.extend(settled.target.document for settled in page)
 
-        async with client(service) as c:
+        async with client(service, policy=Policy(indexing="delete")) as c:
             if resumed:
                 service.when[1] = c.stop
                 await c.delete(targets([*ids, *ids, ids[0]]), run=path)
