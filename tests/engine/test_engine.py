@@ -201,7 +201,7 @@ def test_due_retries_go_before_fresh_targets() -> None:
         service = Service(latency=0.1)
         ids = service.fill(300)
         service.script(ids[0], ["500"])
-        policy = Policy(backoff=1.0)
+        policy = Policy(backoff=1.0, indexing="delete")
         async with client(service, policy=policy, providers=[provider(concurrency=1)]) as c:
             report = await c.delete(targets(ids))
         assert report.ok
