@@ -38,21 +38,15 @@ class RemoteWorkers:
 
         :raises ConfigurationError: if the broker cannot be reached, or another process submits the job
         """
-        from bulkdel.distributed.app import LEASE_S, redis_url, seconds
+        from bulkdel.distributed.app import redis_url, seconds
         from bulkdel.distributed.shard import KeyPlace
-        from bulkdel.distributed.submit import PATIENCE_S, Submitter
+        from bulkdel.distributed.submit import PATIENCE_S
+        from bulkdel.distributed.submit import RemoteWorkers as Submitter
         from bulkdel.limits.redis_store import redis_limiter
 
         places = {name: KeyPlace(place.get("env", ""), place.get("file", "")) for name, place in self.places.items()}
         patience_s = seconds("BULKDEL_PATIENCE_S", PATIENCE_S)
-        async with Submitter(
-            self.url,
-            self.job,
-            places,
-            lease_s=seconds("BULKDEL_LEASE_S", LEASE_S),
-            patience_s=patience_s,
-            retries=self.retries,
-        ) as submitter:
+        async with Submitter(self.url, self.job, places, patience_s=patience_s, retries=self.retries) as submitter:
             yield {"workers": submitter, "limiter": redis_limiter(redis_url(self.url), patience=patience_s)}
 
 

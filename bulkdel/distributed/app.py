@@ -1,4 +1,4 @@
-"""The Celery application: one task, redelivered until it has ended, with settings under which nothing is lost."""
+"""The Celery application: one task, delivered again until it has ended, with settings under which nothing is lost."""
 
 from __future__ import annotations
 
@@ -6,16 +6,20 @@ import asyncio
 import logging
 import multiprocessing
 import os
+import sys
+import time
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
+from dataclasses import asdict
 from typing import Any, Final
 from urllib.parse import quote
 
 from celery import Celery
+from celery.exceptions import Reject
 from celery.platforms import SecurityWarning
-from celery.signals import setup_logging, worker_init, worker_shutting_down
+from celery.signals import setup_logging, worker_init, worker_ready, worker_shutting_down
 
-from bulkdel.distributed.shard import Shard
+from bulkdel.distributed.shard import Shard, ShardResult
 from bulkdel.errors import ConfigurationError
 
 QUEUE: Final = "bulkdel"
@@ -27,18 +31,31 @@ VARIABLE: Final = "BULKDEL_BROKER_URL"
 PASSWORD: Final = "BULKDEL_BROKER_PASSWORD"
 """The variable with its password, for addresses that do not hold it: a command line can be read by others."""
 
-REDELIVER_S: Final = 3600
-"""Seconds after which Redis gives a message that nobody acknowledged to another worker: longer than the longest shard. The
-submitter sees a lost worker after a lease; this is for shards whose submitter is away, too."""
+REDELIVER_S: Final = 100.0
+"""Seconds after which Redis gives a message that nobody acknowledged to another worker: a time box of 30 s, the 60 s that the last
+request may take, and 10 s to store the result."""
 
-LEASE_S: Final = 15.0
-"""Seconds for which a worker's word holds that it works on a shard: several missed words, and short beside a shard."""
+MAX_WORKER_LOSSES: Final = 3
+"""Workers that may be lost over one shard; then what is left of it is rejected, or it would take one after the other."""
+
+SENT, BEGUN, RECALLED, DONE = "SENT", "BEGUN", "RECALLED", "SUCCESS"
+"""What the result backend says of a shard. What it does not know is ``PENDING`` to Celery. A result is never overwritten."""
+
+
+def redeliver_s(environ: Mapping[str, str] | None = None) -> float:
+    """Seconds until a lost worker's message is delivered again: ``BULKDEL_REDELIVER_S``, the same for all of a broker."""
+    return seconds("BULKDEL_REDELIVER_S", REDELIVER_S, environ)
+
+
+def box_s(environ: Mapping[str, str] | None = None) -> float:
+    """Seconds that a shard may take: a third of what a message may stay unacknowledged, 30 s at most."""
+    return min(30.0, redeliver_s(environ) / 3)
 
 
 def seconds(name: str, default: float, environ: Mapping[str, str] | None = None) -> float:
     """A duration from the environment.
 
-    :raises ConfigurationError: where it is no number of seconds above 0
+    :raises ConfigurationError: if it is no number of seconds above 0
     """
     found = (os.environ if environ is None else environ).get(name, "").strip()
     try:
@@ -53,7 +70,7 @@ def seconds(name: str, default: float, environ: Mapping[str, str] | None = None)
 def redis_url(broker: str, environ: Mapping[str, str] | None = None) -> str:
     """The address as Redis' client takes it: ``celery://`` is ``redis://``, and a password that it lacks is the environment's.
 
-    :raises ConfigurationError: where it is no address of a Redis; the message does not repeat it, it may hold a password
+    :raises ConfigurationError: if it is no address of a Redis; the message does not repeat it, it may hold a password
     """
     scheme, mark, rest = broker.partition("://")
     if scheme == "celery":
@@ -78,84 +95,143 @@ def without_password(broker: str) -> str:
 def create_app(broker_url: str) -> Celery:
     """The application with its task, for workers and for those who submit.
 
-    :raises ConfigurationError: where ``broker_url`` is no address of a Redis
+    :raises ConfigurationError: if ``broker_url`` is no address of a Redis
     """
     url = redis_url(broker_url)
-    app = Celery("bulkdel", broker=url, set_as_current=False)
+    app = Celery("bulkdel", broker=url, backend=url, set_as_current=False)
     app.conf.update(
         task_default_queue=QUEUE,
         task_serializer="json",
+        result_serializer="json",
         accept_content=["json"],
-        task_ignore_result=True,  # endings come home through the board
+        result_expires=86_400,  # a job that was killed is resumed within a day, or asks again
         task_acks_late=True,
         task_reject_on_worker_lost=True,
         worker_prefetch_multiplier=1,
         broker_transport_options={
-            "visibility_timeout": seconds("BULKDEL_REDELIVER_S", REDELIVER_S),
+            "visibility_timeout": redeliver_s(),
             "socket_timeout": 30,
             "socket_connect_timeout": 5,
         },
+        # Who waits for a Redis that is away is the caller; Celery's own 20 tries would hold up its end.
+        result_backend_transport_options={"retry_policy": {"max_retries": 1, "interval_start": 0.2}},
+        redis_socket_timeout=30,
+        redis_socket_connect_timeout=5,
         broker_connection_retry_on_startup=True,
         broker_connection_max_retries=None,
-        worker_cancel_long_running_tasks_on_connection_loss=False,  # the board notices; work in flight is not undone
+        worker_cancel_long_running_tasks_on_connection_loss=False,  # its requests in flight cannot be undone
         worker_hijack_root_logger=False,
         worker_redirect_stdouts=False,
-        worker_send_task_events=False,
         task_publish_retry_policy={"max_retries": 3, "interval_start": 0.2, "interval_step": 0.5, "interval_max": 1},
     )
 
-    def purge_shard(message: dict[str, Any]) -> str:
-        """Delete what a shard holds, and send each ending home. May run any number of times: what has an ending stays."""
-        return _purge_shard(url, message, lambda again: submit(app, again))
+    def purge_shard(task: Any, message: dict[str, Any]) -> None:
+        """Carry out a shard and store its result. May be delivered any number of times: a result stays as it is."""
+        try:
+            _purge_shard(task, url, message)
+        except Reject:
+            raise
+        except Exception as error:
+            # Celery would acknowledge a task that raised, and its documents would wait for ever.
+            _store(task, ShardResult(bug=type(error).__name__))
 
-    app.task(name=TASK, shared=False)(purge_shard)  # else every app of the process would have it, with this broker
+    # Not shared: else every application of the process would have it, with this broker.
+    app.task(name=TASK, shared=False, bind=True, ignore_result=True)(purge_shard)
     return app
 
 
-def run_worker(broker_url: str, concurrency: int) -> int:
-    """Work until told to end; the worker's exit status. What it logs goes to the loggers as they are set up.
+def submit(app: Celery, id: str, shard: Shard) -> None:
+    """Queue a shard; what it is known by is stored first, so that a Redis that has forgotten it is noticed."""
+    app.backend.store_result(id, {"begun": 0}, SENT)
+    app.send_task(
+        TASK,
+        args=[shard.as_message()],
+        task_id=id,
+        queue=QUEUE,
+        argsrepr=f"({id!r},)",  # logs and monitors need no list of documents
+        ignore_result=True,  # the task stores it itself, before the message is acknowledged
+    )
 
-    :raises ConfigurationError: where ``broker_url`` is no address of a Redis
+
+def _purge_shard(task: Any, url: str, message: dict[str, Any]) -> None:
+    from bulkdel.distributed.work import carry_out, given_up, not_begun
+
+    id, backend = task.request.id, task.app.backend
+    known = backend.get_task_meta(id)
+    if known["status"] == DONE:
+        return
+    try:
+        shard = Shard.from_message(message)
+    except (ValueError, KeyError, TypeError) as error:
+        hint = "install the same bulkdel on every machine"
+        _store(task, ShardResult(stopped=f"a worker does not understand the message: {error}", hint=hint))
+        return
+    # A message that the backend has forgotten may have been begun any number of times.
+    losses = known["result"]["begun"] if known["status"] in (SENT, BEGUN) else 1
+    if known["status"] == RECALLED:
+        _store(task, not_begun(shard))
+        return
+    if losses >= MAX_WORKER_LOSSES:
+        _store(task, given_up(shard, losses))
+        return
+    task.update_state(state=BEGUN, meta={"begun": losses + 1, "beat": 0})
+
+    beat = 0
+
+    def report(now: dict[str, object]) -> bool:
+        nonlocal beat
+        beat += 1
+        if backend.get_task_meta(id)["status"] == RECALLED:
+            return True
+        task.update_state(state=BEGUN, meta={"begun": losses + 1, "beat": beat, **now})
+        return False
+
+    async def report_aside(now: dict[str, object]) -> bool:
+        try:
+            recalled = await asyncio.to_thread(report, now)
+        except Exception:  # a Redis that is away stops the limiter, too, and that stops the sends
+            recalled = False
+        return recalled or _ending.is_set()
+
+    _store(task, asyncio.run(carry_out(shard, url, report_aside, doubt=losses > 0)))
+
+
+def _store(task: Any, result: ShardResult) -> None:
+    """Store the result before the message is acknowledged.
+
+    :raises Reject: if Redis cannot be reached: the message is delivered again
+    """
+    try:
+        task.update_state(state=DONE, meta=asdict(result))
+    except Exception as error:
+        raise Reject(type(error).__name__, requeue=True) from error
+
+
+def run_worker(broker_url: str, concurrency: int) -> int:
+    """Work until a signal ends it; the worker's exit status. What it logs goes to the loggers as they are set up.
+
+    :raises ConfigurationError: if ``broker_url`` is no address of a Redis
     """
     app = create_app(broker_url)
-    setup_logging.connect(_as_it_is)
+    setup_logging.connect(_leave_logging_alone)
     # It warns root of messages that run code as they are read; these are JSON, and nothing else is taken.
     warnings.simplefilter("ignore", SecurityWarning)
     worker = app.Worker(
         concurrency=concurrency, loglevel=logging.INFO, without_gossip=True, without_mingle=True, quiet=True
     )
+    began: list[object] = []
+    worker_ready.connect(lambda **_: began.append(worker), weak=False)
     worker.start()
+    if worker.exitcode and began and not _ending.is_set():
+        # Kombu 5.7 cannot give a message back whose connection is gone (Channel.close, AttributeError), and Celery takes that
+        # for the end. A broker that comes back finds its workers: begin again in this process' place.
+        time.sleep(1.0)
+        os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])
     return int(worker.exitcode or 0)
 
 
-def _as_it_is(**_: Any) -> None:
-    """Celery sets up no logging where somebody listens who could have done it."""
-
-
-def submit(app: Celery, shard: Shard) -> None:
-    """Queue a shard."""
-    app.send_task(
-        TASK,
-        args=[shard.as_message()],
-        queue=QUEUE,
-        argsrepr=f"({shard.id!r},)",  # logs and monitors need no list of documents
-        ignore_result=True,
-    )
-
-
-def _purge_shard(url: str, message: dict[str, Any], send: Callable[[Shard], None]) -> str:
-    from bulkdel.distributed.delivery import refuse, work
-
-    lease_s = seconds("BULKDEL_LEASE_S", LEASE_S)
-    try:
-        shard = Shard.from_message(message)
-    except (ValueError, KeyError, TypeError) as error:
-        asyncio.run(refuse(message, str(error), url, lease_s=lease_s))
-        return "gone"
-    result = asyncio.run(work(shard, url, lease_s=lease_s, told_to_end=_ending.is_set))
-    if result.again is not None:
-        send(result.again)
-    return result.became
+def _leave_logging_alone(**_: Any) -> None:
+    """Celery sets up no logging if a receiver of this signal could have done it."""
 
 
 # A worker's children learn from it that the worker ends; made before they are forked.

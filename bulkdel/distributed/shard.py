@@ -1,92 +1,60 @@
-"""A shard: so many documents of a plan as one message to a worker holds, never a key; and how many that should be; pure."""
+"""A shard: some documents of a plan as one message to a worker, never a key; what comes home of it; and how many it holds. Pure."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field, fields, replace
+from dataclasses import asdict, dataclass, field, fields
 from typing import Any
 
 from bulkdel.engine.job import Job
 from bulkdel.model import Limits, Policy, Rate, Target
 from bulkdel.providers.protocol import Provider
 
-VERSION = 1
-"""Of the message: a worker that does not know it says so, and touches nothing."""
+VERSION = 2
+"""Of the message: a worker that does not know it says so, and asks the service for nothing."""
 
-MOST = 1_000
-"""Documents in a shard at most: a message of about 60 KB, and what a killed worker makes another ask again."""
+MAX_OUT = 32
+"""Shards of one provider that are queued or at work at most: more workers than that have nothing to add to one key's rate."""
 
-FEWEST = 100
-"""Documents in a shard at least, where the rate does not say fewer: a shard costs a worker about 50 ms beside its requests."""
-
-WORTH_S = 4.0
-"""Seconds of the provider's whole rate that a shard holds at least, for the same reason: one worker alone keeps a limit then."""
-
-SHARD_S = 120.0
-"""Seconds that a shard should last at most, with all that may be out sharing the provider's rate."""
-
-OUT = 32
-"""Shards of one provider that are queued or at work: more workers than that have nothing to add to one key's rate."""
-
-EACH = 10.0
-"""Requests a second that one shard keeps up, with four in flight, even where an answer takes 0.4 s: a slow key needs few workers,
-and the others are free for other keys."""
-
-SPLIT = 4
-"""Shards among which a concurrency that is given is split, at most: more would leave each worker one request at a time, and a few
-workers most of it unused."""
-
-_HELD, _DOUBT, _LISTED = 1, 2, 4
+MAX_DOCUMENTS = 1_000
+"""Documents in a shard at most: a message of about 70 KB, and what a killed worker makes another ask again."""
 
 
-@dataclass(frozen=True, slots=True)
-class Item:
-    """A document as a message tells it: the words of ``Job`` that matter elsewhere."""
+def shard_size(total: int | None, per_second: float | None, out: int, box_s: float) -> int:
+    """How many documents to put into a shard, so that it ends within its time box and a small job has a shard for each worker.
 
-    key: int
-    target: Target
-    step: str = "delete"
-    held: bool = False
-    doubt: bool = False
-    listed: bool = False
-
-    def job(self) -> Job:
-        """What an engine remembers of it, from here on."""
-        return Job(self.key, self.target, "", self.step, self.held, self.doubt, self.listed)
-
-
-def size(total: int | None, per_second: float | None, out: int = OUT) -> int:
-    """How many documents to put into a shard.
-
-    :param total: documents of the provider in all, None where that is not known
-    :param per_second: the provider's rate, None where none is known
-    :param out: shards that may share that rate
+    :param total: documents of the provider in all, None if that is not known
+    :param per_second: the provider's rate, None if none is known
+    :param out: shards that share that rate
+    :param box_s: seconds that a shard may take
     """
-    most = MOST
+    most = MAX_DOCUMENTS
     if per_second is not None:
-        most = min(most, max(1, math.floor(per_second * SHARD_S / out)))
-    if total is not None:  # so that a small job has something for each worker
-        most = min(most, max(FEWEST, math.ceil((per_second or 0.0) * WORTH_S), math.ceil(total / out)))
+        most = min(most, max(1, math.floor(per_second * box_s / out)))
+    if total is not None:
+        # A shard costs a worker about 50 ms beside its requests: 100 documents at least, and 4 s of a fast rate.
+        most = min(most, max(100, math.ceil((per_second or 0.0) * 4.0), math.ceil(total / out)))
     return most
 
 
-def worth(per_second: float | None, most: int) -> int:
-    """How many shards of a provider are worth being out at once: enough for its rate, and one more to begin at once."""
-    if per_second is None:
-        return most
-    return min(most, 1 + math.ceil(per_second / EACH))
+def shards_out(provider: Provider, per_second: float | None) -> int:
+    """How many shards of a provider are worth being out: enough for its rate, and one more to begin at once."""
+    most, _ = split_concurrency(provider)
+    # A shard keeps up 10 requests a second with four in flight, even if an answer takes 0.4 s.
+    return most if per_second is None else min(most, 1 + math.ceil(per_second / 10.0))
 
 
-def spread(provider: Provider) -> tuple[int, int | None]:
+def split_concurrency(provider: Provider) -> tuple[int, int | None]:
     """How many shards of a provider may be out, and how many requests of each may be in flight (None: as the worker finds).
 
-    A concurrency that is given is the sum over all workers: it is split among the shards.
+    A concurrency that the user gave is the sum over all workers. It is split among four shards at most: more would leave a few
+    workers with most of it unused.
     """
     if provider.concurrency_is_default:
-        return OUT, None
+        return MAX_OUT, None
     concurrency = provider.limits.concurrency or 1
-    out = min(concurrency, SPLIT)
+    out = min(concurrency, 4)
     return out, concurrency // out
 
 
@@ -102,7 +70,8 @@ class KeyPlace:
 class Service:
     """A provider without its key.
 
-    ``limits`` are None where nobody said anything of its rate. ``concurrency`` is each shard's, None for what the worker finds.
+    :param limits: the user's, None if nothing was said of its rate
+    :param concurrency: requests in flight of each shard, None for what the worker finds
     """
 
     name: str
@@ -114,93 +83,110 @@ class Service:
 
     @classmethod
     def of(cls, provider: Provider, key: KeyPlace) -> Service:
-        # A provider may adapt a rate of its own choice, and not one that was given.
-        each = spread(provider)[1]
+        _, each = split_concurrency(provider)
+        # A provider may adapt a rate of its own choice, but not one that was given.
         limits = None if provider.rate_is_default else Limits(provider.limits.rate, each)
         return cls(provider.name, provider.kind, provider.base_url, key, limits, each)
 
 
 @dataclass(frozen=True, slots=True)
-class Shard:
-    """What one message asks of a worker.
+class Item:
+    """A document in a message: what of its ``Job`` matters on another machine.
 
-    ``begun`` is how often this shard was begun when the message was made: where it was begun more often since, a request of
-    that delivery may have been carried out, and every document without an ending is in doubt.
+    :param attempts: DELETEs that were sent for it before
+    :param waited_s: seconds that it has waited for the service to finish indexing
     """
 
-    job: str
-    id: str
+    key: int
+    document: str
+    step: str = "delete"
+    awaiting_indexing: bool = False
+    doubt: bool = False
+    listed: bool = False
+    attempts: int = 0
+    waited_s: float = 0.0
+
+    def job(self, provider: str, dataset: str, *, now: float, doubt: bool) -> Job:
+        """The job that a worker carries out; ``now`` is its loop's time, ``doubt`` whether all of the shard is in doubt."""
+        return Job(
+            self.key,
+            Target(provider, dataset, self.document),
+            step=self.step,
+            awaiting_indexing=self.awaiting_indexing,
+            doubt=self.doubt or doubt,
+            listed=self.listed,
+            attempts=self.attempts,
+            spent=self.attempts,
+            waiting_since=now - self.waited_s if self.awaiting_indexing else None,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Shard:
+    """What one message asks of a worker: the documents by their dataset's id, to be carried out within ``box_s`` seconds."""
+
     service: Service
     policy: Policy
-    items: tuple[Item, ...] = field(repr=False)
-    begun: int = 0
+    box_s: float
+    items: Mapping[str, Sequence[Item]] = field(repr=False)
 
     def as_message(self) -> dict[str, Any]:
-        """Plain JSON values; a dataset's id is told once."""
-        datasets = list(dict.fromkeys(item.target.dataset for item in self.items))
-        places = {dataset: place for place, dataset in enumerate(datasets)}
+        """Plain JSON values."""
         return {
             "version": VERSION,
-            "job": self.job,
-            "id": self.id,
             "service": asdict(self.service),
             "policy": asdict(self.policy),
-            "begun": self.begun,
-            "datasets": datasets,
-            "items": [
-                (
-                    item.key,
-                    places[item.target.dataset],
-                    item.target.document,
-                    item.step,
-                    item.held * _HELD | item.doubt * _DOUBT | item.listed * _LISTED,
-                )
-                for item in self.items
-            ],
+            "box_s": self.box_s,
+            "items": {
+                dataset: [[getattr(item, one.name) for one in fields(Item)] for item in items]
+                for dataset, items in self.items.items()
+            },
         }
 
     @classmethod
     def from_message(cls, message: Mapping[str, Any]) -> Shard:
-        """:raises ValueError: where another bulkdel made the message, in words that this one does not know"""
+        """:raises ValueError, KeyError, TypeError: if another bulkdel made the message, in words that this one does not know"""
         if message.get("version") != VERSION:
             raise ValueError(f"the shard is of another version of bulkdel: {message.get('version')!r}")
-        service, datasets = message["service"], message["datasets"]
-        name = service["name"]
+        service = message["service"]
+        limits = service["limits"]
+        if limits is not None:
+            rate = limits["rate"]
+            limits = Limits(None if rate is None else Rate(**rate), limits["concurrency"])
         return cls(
-            job=message["job"],
-            id=message["id"],
-            service=Service(
-                name,
-                service["kind"],
-                service["base_url"],
-                KeyPlace(**service["key"]),
-                _limits(service["limits"]),
-                service["concurrency"],
-            ),
-            policy=Policy(**{f.name: message["policy"][f.name] for f in fields(Policy) if f.name in message["policy"]}),
-            items=tuple(
-                Item(
-                    key,
-                    Target(name, datasets[place], document),
-                    step=step,
-                    held=bool(flags & _HELD),
-                    doubt=bool(flags & _DOUBT),
-                    listed=bool(flags & _LISTED),
-                )
-                for key, place, document, step, flags in message["items"]
-            ),
-            begun=message["begun"],
+            Service(**{**service, "key": KeyPlace(**service["key"]), "limits": limits}),
+            Policy(**message["policy"]),
+            float(message["box_s"]),
+            {dataset: [Item(*values) for values in items] for dataset, items in message["items"].items()},
         )
 
-    def rest(self, done: Sequence[int] | set[int], begun: int) -> tuple[Item, ...]:
-        """What has no ending yet; in doubt where a delivery that this message does not know of may have asked for it."""
-        gone = set(done)
-        left = [item for item in self.items if item.key not in gone]
-        return tuple(replace(item, doubt=True) for item in left) if begun > self.begun else tuple(left)
+    def jobs(self, *, now: float, doubt: bool) -> list[Job]:
+        """What the worker's engine carries out."""
+        return [
+            item.job(self.service.name, dataset, now=now, doubt=doubt)
+            for dataset, items in self.items.items()
+            for item in items
+        ]
 
 
-def _limits(stored: Mapping[str, Any] | None) -> Limits | None:
-    if stored is None:
-        return None
-    rate = stored["rate"]
-    return Limits(None if rate is None else Rate(**rate), stored["concurrency"])
+@dataclass(slots=True)
+class ShardResult:
+    """What comes home of a shard.
+
+    :param endings: key, outcome, reason and attempts of each document that has settled
+    :param left: key and attempts of each one that has not: it is carried out anew, in doubt if it was attempted
+    :param events: what happened, for the submitter's account and listeners: ``["requeued", dataset, document, cause, reason,
+        seconds]``, ``["paused", reason, seconds]`` and ``["stopped", dataset, reason]``
+    :param stopped: why nothing more can be done at the provider, empty if that is not so; ``hint`` says what to do
+    :param trouble: what failed last, if the service or the network did
+    :param bug: what raised that never should
+    """
+
+    endings: list[tuple[int, str, str, int]] = field(default_factory=list)
+    left: list[tuple[int, int]] = field(default_factory=list)
+    requests: int = 0
+    events: list[list[Any]] = field(default_factory=list)
+    stopped: str = ""
+    hint: str = ""
+    trouble: str = ""
+    bug: str = ""

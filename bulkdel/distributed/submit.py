@@ -1,67 +1,83 @@
-"""A submitter's part: shards out to the workers, their endings home, and what became of those who work on them."""
+"""A submitter's part: a session's jobs packed into shards for the workers behind a broker, and their endings taken home."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
-import math
 import os
-import re
 import secrets
 import socket
-from collections.abc import Awaitable, Callable, Mapping, Sequence
-from contextlib import suppress
+from collections import Counter
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from types import TracebackType
-from typing import Self, TypeVar
+from typing import Any, Self, TypeVar, cast
 
-import anyio.to_thread
-from kombu.exceptions import OperationalError
+import anyio
+from kombu.exceptions import KombuError
+from redis.exceptions import RedisError
 
-from bulkdel.distributed.app import create_app, redis_url, submit
-from bulkdel.distributed.board import Board, Gone, Heard, Row
-from bulkdel.distributed.lane import Out, RemoteLane
-from bulkdel.distributed.shard import KeyPlace, Service, Shard
+from bulkdel.distributed.app import BEGUN, DONE, RECALLED, SENT, box_s, create_app, submit
+from bulkdel.distributed.shard import (
+    MAX_DOCUMENTS,
+    MAX_OUT,
+    Item,
+    KeyPlace,
+    Service,
+    Shard,
+    ShardResult,
+    shard_size,
+    shards_out,
+)
 from bulkdel.engine.job import Job
 from bulkdel.engine.session import ProviderSession
 from bulkdel.engine.stop import StopReason
 from bulkdel.errors import ConfigurationError
-from bulkdel.model import FULFILLED
+from bulkdel.model import FULFILLED, Outcome, Target
+from bulkdel.providers.protocol import StopProvider
 
 T = TypeVar("T")
-
-LOOK_S = 2.0
-"""Seconds between looks at shards whose worker may be lost, at most; never longer than half a lease."""
 
 PATIENCE_S = 60.0
 """Seconds that the submitter waits for a Redis that is away before it stops, to be resumed."""
 
-CANCEL_S = 1.0
-"""Seconds until what does not end is told to end once more."""
+POLL_S = 0.25
+"""Seconds between looks at what became of the shards: one small request to Redis for each."""
 
-AGAIN_S = 0.5
-"""Seconds between tries to reach it."""
-
-KEPT_S = 30.0
-"""Seconds that what came home is kept after it was taken: by then it is in the run file. What is lost all the same is asked
-again, in doubt."""
-
-
-ALONE_S = 10.0
-"""Seconds without a word from any worker after which that is said."""
+SILENCE_S = 10.0
+"""Seconds without a sign of life, which comes twice a second, after which a worker or another submitter is taken for dead."""
 
 _log = logging.getLogger("bulkdel")
+_AWAY = (
+    KombuError,
+    RedisError,
+    OSError,
+    RuntimeError,
+)  # Celery's backend raises the last one when its retries are used up
 
 
-class Submitter:
-    """One job's submitter. An async context manager around the client that it makes the lanes for.
+class WorkerBug(Exception):
+    """Raised nowhere: stands for what a worker's engine raised, which is a bug."""
 
-    :param broker: the broker's address, with its password where it has one
-    :param job: the job's name on the board, the same when it is resumed
+
+@dataclass(slots=True)
+class Out:
+    """A shard that is out: its jobs, what its worker last reported, and when that was news."""
+
+    jobs: dict[int, Job]
+    heard_at: float
+    report: Mapping[str, Any] = field(default_factory=dict)
+
+
+class RemoteWorkers:
+    """Carries out the jobs of a client's sessions on other machines. An async context manager around that client.
+
+    :param broker: the broker's address, with its password if it has one
+    :param job: the job's name, the same when it is resumed
     :param keys: where each provider's key is, on every worker
-    :param lease_s: seconds for which a word holds that somebody works on something
     :param patience_s: seconds that a Redis is waited for that is away
-    :param retries: what was rejected is asked again, so that what is still told of a rejection is old
-    :raises ConfigurationError: from ``async with``, where the broker cannot be reached, or another process submits the job
+    :param retries: what was rejected is asked again, so that a rejection which an earlier submitter did not take home is old
+    :raises ConfigurationError: from ``async with``, if the broker cannot be reached, or another process submits the job
     """
 
     def __init__(
@@ -70,277 +86,301 @@ class Submitter:
         job: str,
         keys: Mapping[str, KeyPlace],
         *,
-        lease_s: float,
         patience_s: float = PATIENCE_S,
         retries: bool = False,
     ) -> None:
-        self.job = job
-        self.down = False  # Redis was away for longer than the patience: nothing can be told or heard any more
+        self._app = create_app(broker)
+        self._job = f"{job}-submitter"  # what the submitter is known by in the result backend
         self._keys = keys
         self._patience_s = patience_s
         self._retries = retries
-        self._url = redis_url(broker)
-        self._board = Board(self._url, job, lease_s=lease_s)
-        self._app = create_app(broker)
-        self._who = f"process {os.getpid()} on {socket.gethostname()} ({secrets.token_hex(4)})"
-        self._session = secrets.token_hex(4)
-        self._made = 0
-        self._lanes: dict[str, RemoteLane] = {}
-        self._out: dict[str, Out] = {}
-        self._found: set[str] = set()  # shards that an earlier submitter left behind
-        self._places: dict[int, str] = {}  # and where each of their documents is
-        self._early: dict[int, Row] = {}  # endings of documents that were not handed over yet
-        self._last = "0-0"
-        self._task: asyncio.Task[None] | None = None
-        self._leaving = False
-        self._alone_since: float | None = (
-            None  # shards are out, and no worker ever told anything; inf once that was said
-        )
+        self._who = f"process {os.getpid()} on {socket.gethostname()}"
+        self._beat = 0
+        self._out: dict[str, dict[str, Out]] = {}  # by provider, by the shard's id
+        self._known: dict[int, tuple[str, str, int]] = {}  # endings that an earlier submitter did not take home
+        self._away: StopReason | None = None
+        self._beating: asyncio.Task[None] | None = None
 
     async def __aenter__(self) -> Self:
         try:
-            await self._attach()
-        except Gone as error:
-            await self._board.__aexit__(None, None, None)
+            await self._register()
+        except _AWAY as error:
+            await asyncio.to_thread(self._app.close)
             raise ConfigurationError(
                 f"the broker cannot be reached: {_words(error)}", hint="is Redis up, and is --broker its address?"
             ) from None
         except BaseException:
-            await self._board.__aexit__(None, None, None)
+            await asyncio.to_thread(self._app.close)
             raise
-        self._task = asyncio.ensure_future(self._listen())
+        self._beating = asyncio.create_task(self._beat_on())
         return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._leaving = True
-        while self._task is not None and not self._task.done():
-            # Redis' client may take a cancellation that comes as an answer does for a lost connection.
-            self._task.cancel()
-            await asyncio.wait([self._task], timeout=CANCEL_S)
-        with suppress(Gone):
-            if error is None and not self.down:
-                await self._board.forget(self._last, itself=True)  # all of it is in the run file by now
-            await self._board.leave(self._who)
-        await self._board.__aexit__(kind, error, trace)
-        await anyio.to_thread.run_sync(self._app.close)
+        if self._beating is not None:
+            self._beating.cancel()
+            await asyncio.wait([self._beating])
+        if error is None and self._away is None:
+            with anyio.CancelScope(shield=True):
+                await self._ask(lambda: self._app.backend.forget(self._job))
+        await asyncio.to_thread(self._app.close)
 
-    async def _attach(self) -> None:
-        """Be the job's one submitter, and learn what an earlier one left behind."""
-        other = await self._board.claim(self._who)
-        if other and _no_more(other):
-            other = await self._board.claim(self._who, after=other)
-        if other:
-            raise ConfigurationError(
-                f"another process submits this job: {other}",
-                hint=f"wait for it, or stop it; one that was killed is forgotten after {self._board.lease_s:g} s",
-            )
-        await self._board.go_on()
-        for live in await self._board.live():
-            self._found.add(live.id)
-            self._places.update((key, live.id) for key in live.keys)
-        # The endings after the list of shards: one of a shard that ends in between is not missed so.
-        while heard := await self._board.hear(self._last, wait_s=0):
-            for one in heard:
-                self._last = one.at
-                self._early.update((row.key, row) for row in one.words.rows)
-                if one.ending is not None:
-                    self._found.discard(one.shard)
-        if self._retries:
-            self._early = {key: row for key, row in self._early.items() if row.outcome in FULFILLED}
+    # ------------------------------------------------------------------ one submitter at a time
 
-    # ------------------------------------------------------------------ what the lanes ask for
+    async def _register(self) -> None:
+        """Be the job's one submitter, and take home what an earlier one left behind."""
+        before = await self._meta(self._job)
+        if before["status"] == BEGUN:
+            # A live one counts on twice a second, whatever any clock says.
+            await asyncio.sleep(2.0)
+            if (await self._meta(self._job))["result"]["beat"] != before["result"]["beat"]:
+                raise ConfigurationError(
+                    f"another process submits this job: {before['result']['who']}", hint="wait for it, or stop it"
+                )
+        await self._sign()
+        for id in (before["result"] or {}).get("out", ()):
+            await self._take_over(id)
 
-    async def run(self, session: ProviderSession) -> None:
-        """Carry out the jobs of one provider: for ``Client(workers=…)``."""
-        await RemoteLane(session, self).run()
+    async def _sign(self) -> None:
+        self._beat += 1
+        out = [id for shards in self._out.values() for id in shards]
+        words = {"who": self._who, "beat": f"{self._who} {self._beat}", "out": out}
+        await asyncio.to_thread(lambda: self._app.backend.store_result(self._job, words, BEGUN))
 
-    def join(self, lane: RemoteLane) -> None:
-        self._lanes[lane.session.name] = lane
+    async def _beat_on(self) -> None:
+        while self._away is None:
+            await asyncio.sleep(2 * POLL_S)
+            await self._ask_async(self._sign)
 
-    def part(self, lane: RemoteLane) -> None:
-        """The lane has come to its end; what it still has out is nobody's here."""
-        for id in list(lane.out):
-            self._out.pop(id, None)
-            lane.session.sink.remote_outcome_unknown = True
-        lane.out.clear()
-        lane.session.remote.in_flight = 0
+    async def _take_over(self, id: str) -> None:
+        """Recall a shard of an earlier submitter, and keep the endings that it has."""
+        result = await self._recall(id)
+        for key, outcome, reason, attempts in result.endings if result is not None else ():
+            if outcome in FULFILLED or not self._retries:
+                self._known[key] = (outcome, reason, attempts)
+        await asyncio.to_thread(lambda: self._app.backend.forget(id))
 
-    def knows(self, lane: RemoteLane, job: Job) -> bool:
-        """Whether a document has its ending already, or is in a shard that an earlier submitter queued."""
-        row = self._early.pop(job.key, None)
-        id = self._places.pop(job.key, None)
-        if row is not None:
-            lane.came_home(job, row)
-            return True
-        if id is None or id not in self._found:
-            return False
-        out = self._out.get(id)
-        if out is None:
-            out = self._out[id] = lane.out[id] = Out(id, lane, {}, found=True)
-        out.jobs[job.key] = job
-        return True
-
-    async def send(self, lane: RemoteLane, jobs: Sequence[Job]) -> None:
-        """Make a shard of these documents and queue it."""
-        self._made += 1
-        await self._queue(Out(f"{self._session}-{self._made}", lane, {job.key: job for job in jobs}), new=True)
-
-    async def send_found(self, lane: RemoteLane) -> None:
-        """Everything was handed over: queue again what an earlier submitter may not have come to queue.
-
-        A worker that gets it twice finds that it has ended, or that another works on it.
-        """
-        for out in [out for out in lane.out.values() if out.found]:
-            await self._queue(out, new=False)
-
-    async def recall(self, lane: RemoteLane) -> None:
-        """Have nothing more leave; what nobody has begun is over now."""
-        back = await self._patiently(lambda: self._board.recall(lane.session.name))
-        for id in back or ():
-            out = lane.out.get(id)
-            if out is not None:
-                self._out.pop(id, None)
-                lane.called_back(out)
-
-    async def _queue(self, out: Out, *, new: bool, begun: int = 0) -> None:
-        lane = out.lane
-        provider = lane.session.gate.provider
-        items = tuple(lane.item(job) for job in out.jobs.values())
-        service = Service.of(provider, self._keys[provider.name])
-        shard = Shard(self.job, out.id, service, lane.session.policy, items)
-
-        if new:
-            # On the board first: a worker takes only what is there, and a submitter that comes later finds it.
-            await self._patiently(lambda: self._board.put(out.id, provider.name, out.jobs, begun))
-        if not self.down:
-            self._out[out.id] = lane.out[out.id] = out
-            await self._patiently(lambda: anyio.to_thread.run_sync(submit, self._app, shard))
-
-    # ------------------------------------------------------------------ what comes home
-
-    async def _listen(self) -> None:
-        try:
-            await self._listen_on()
-        except Exception as error:  # a bug: whoever waits for endings would wait for ever
-            self.down = True
-            for lane in self._lanes.values():
-                lane.session.bug(error)
-                lane.stir()
-
-    async def _listen_on(self) -> None:
-        loop = asyncio.get_running_loop()
-        every = min(LOOK_S, self._board.lease_s / 2)
-        next_look = loop.time() + every
-        kept: list[tuple[float, str]] = []
-        while not self._leaving:
-            wait = max(0.0, next_look - loop.time())
-            heard = await self._patiently(lambda wait=wait: self._board.hear(self._last, wait_s=wait))  # type: ignore[misc]
-            if self.down:
-                return
-            for one in heard or ():
-                self._take(one)
-            if heard:
-                kept.append((loop.time(), heard[-1].at))
-            if loop.time() >= next_look:
-                await self._look()
-                while len(kept) > 1 and kept[0][0] < loop.time() - KEPT_S:
-                    _, before = kept.pop(0)
-                    await self._patiently(lambda before=before: self._board.forget(before))  # type: ignore[misc]
-                next_look = loop.time() + every
-
-    def _take(self, one: Heard) -> None:
-        self._last = one.at
-        self._alone_since = math.inf
-        out = self._out.get(one.shard)
-        if one.shard in self._found:  # its documents are not all handed over yet, perhaps
-            jobs = out.jobs if out is not None else {}
-            self._early.update((row.key, row) for row in one.words.rows if row.key not in jobs)
-        if out is not None:
-            out.lane.heard(out, one.words)
-        if one.ending is not None:
-            self._found.discard(one.shard)
-            if out is not None:
-                del self._out[one.shard]
-                out.lane.ended(out, one.ending)
-
-    async def _look(self) -> None:
-        """Say that one is there, and queue again what a lost worker had, or what nobody knows of any more."""
-        other = await self._patiently(lambda: self._board.claim(self._who))
-        if other:
-            self._stop_all(StopReason("stopped", f"another process submits this job: {other}"))
-        self._wonder()
-        ids = list(self._out)
-        orphans = await self._patiently(lambda: self._board.orphans(ids)) if ids else None
-        if not orphans:
-            return
-        while heard := await self._patiently(lambda: self._board.hear(self._last, wait_s=0)):
-            for one in heard:  # its last words may have come since
-                self._take(one)
-        for id, word in orphans.items():
-            out = self._out.get(id)
-            if out is None or out.word == word:
-                continue
-            if out.lane.session.stop.reason is not None or not out.jobs:
-                del self._out[id]
-                out.lane.lost(out)
-                continue
-            out.word = word if word else None
-            # Nobody knows of it: Redis lost what it held, and its documents may have been asked for.
-            await self._queue(out, new=not word, begun=0 if word else 1)
-
-    def _wonder(self) -> None:
-        """Say so once where nobody takes the shards: most often, no worker was started."""
-        now = asyncio.get_running_loop().time()
-        if self._out and self._alone_since is None:
-            self._alone_since = now
-        if self._alone_since is not None and now >= self._alone_since + ALONE_S:
-            self._alone_since = math.inf
-            _log.warning("no worker has begun yet: is one running, with this broker? bulkdel worker starts one")
-
-    # ------------------------------------------------------------------ a Redis that is away
-
-    async def _patiently(self, ask: Callable[[], Awaitable[T]]) -> T | None:
-        """Ask until Redis answers; None where it was away for too long, and then everything is stopped."""
-        time = asyncio.get_running_loop().time
-        until = time() + self._patience_s
-        while not (self.down or (self._leaving and asyncio.current_task() is self._task)):
-            try:
-                return await ask()
-            except (Gone, OperationalError, OSError) as error:
-                if time() >= until:
-                    self.down = True
-                    self._stop_all(
-                        StopReason(
-                            "stopped", f"the broker is away: {_words(error)}", "is Redis up? bulkdel resume goes on"
-                        )
-                    )
+    async def _recall(self, id: str) -> ShardResult | None:
+        """Have nothing more leave for a shard; its result, or None if its worker is not there or nobody had begun it."""
+        clock = asyncio.get_running_loop().time
+        seen, heard_at, looks = None, clock(), 0
+        while clock() < heard_at + SILENCE_S:
+            meta = await self._meta(id)
+            if meta["status"] == DONE:
+                return ShardResult(**meta["result"])
+            if meta["status"] == RECALLED:
+                # A worker that began it in the very moment of the recall has said so by the second look.
+                looks += 1
+                if looks > 2 and seen is None:
                     return None
-            await asyncio.sleep(AGAIN_S)
+            else:
+                if meta["status"] == BEGUN and meta["result"] != seen:
+                    seen, heard_at = meta["result"], clock()
+                await asyncio.to_thread(lambda: self._app.backend.store_result(id, {}, RECALLED))
+            await asyncio.sleep(POLL_S)
         return None
 
-    def _stop_all(self, reason: StopReason) -> None:
-        for lane in self._lanes.values():
-            lane.session.stop.set(reason)
-            lane.stir()
+    # ------------------------------------------------------------------ carrying out a session's jobs
+
+    async def run(self, session: ProviderSession) -> None:
+        """Pack and send until everything has come home, or until a stop."""
+        out = self._out[session.name] = {}
+        session.schedule.window = (MAX_OUT + 2) * MAX_DOCUMENTS
+        failing = _Failing()
+        began_at, heard = asyncio.get_running_loop().time(), False
+        try:
+            while session.stop.reason is None and (out or not session.schedule.over):
+                for id in list(out):
+                    heard = await self._look(session, id, failing) or heard
+                if not heard and out and asyncio.get_running_loop().time() > began_at + SILENCE_S:
+                    heard = True
+                    await self._warn_if_no_worker()
+                if not await self._send_next(session):
+                    await session.stop.run_until_stopped(lambda: asyncio.sleep(POLL_S))
+                if self._away is not None:
+                    session.stop.set(self._away)
+            if out and self._away is None:
+                async with anyio.create_task_group() as group:
+                    for id in list(out):
+                        group.start_soon(self._stop_shard, session, id)
+        finally:
+            if out:  # requests for them may be in flight
+                session.sink.remote_outcome_unknown = True
+                for shard in out.values():
+                    for job in shard.jobs.values():
+                        job.doubt = True
+            del self._out[session.name]
+            _summarize(session, {})
+
+    async def _send_next(self, session: ProviderSession) -> bool:
+        """Queue another shard if one is worth being out and there are documents for it; whether it was queued."""
+        out, gate = self._out[session.name], session.gate
+        per_second = None if gate.limiter.rate is None else gate.limiter.rate.per_second
+        worth = shards_out(gate.provider, per_second)
+        if len(out) >= worth:
+            return False
+        size = shard_size(sum(session.sizes.values()) or None, per_second, worth, box_s())
+        page: list[Job] = []
+        with anyio.move_on_after(POLL_S):
+            page = await session.next_page(size, size)
+        jobs = [job for job in page if not self._settle_known(session, job)]
+        if jobs:
+            id, shard = secrets.token_hex(12), self._shard(session, jobs)
+            out[id] = Out({job.key: job for job in jobs}, asyncio.get_running_loop().time())
+            await self._ask_async(self._sign)  # before it is queued: a submitter that comes later finds it
+            await self._ask(submit, self._app, id, shard)
+        return bool(page)
+
+    def _shard(self, session: ProviderSession, jobs: list[Job]) -> Shard:
+        provider, now = session.gate.provider, asyncio.get_running_loop().time()
+        items: dict[str, list[Item]] = {}
+        for job in jobs:
+            if job.awaiting_indexing and job.waiting_since is None:
+                job.waiting_since = now
+            waited_s = 0.0 if job.waiting_since is None else now - job.waiting_since
+            item = Item(
+                job.key,
+                job.target.document,
+                job.step,
+                job.awaiting_indexing,
+                job.doubt,
+                job.listed,
+                job.attempts,
+                waited_s,
+            )
+            items.setdefault(job.target.dataset, []).append(item)
+        return Shard(Service.of(provider, self._keys[provider.name]), session.policy, box_s(), items)
+
+    def _settle_known(self, session: ProviderSession, job: Job) -> bool:
+        """Settle a job whose ending an earlier submitter did not take home."""
+        known = self._known.pop(job.key, None)
+        if known is not None:
+            outcome, reason, job.attempts = known
+            session.settle(job, cast("Outcome", outcome), reason)
+        return known is not None
+
+    # ------------------------------------------------------------------ what became of a shard
+
+    async def _look(self, session: ProviderSession, id: str, failing: _Failing) -> bool:
+        """Take a shard's result home if it is there; whether a worker was ever heard of."""
+        out = self._out[session.name]
+        meta = await self._ask_async(lambda: self._meta(id))
+        if meta is None:
+            return True
+        shard = out[id]
+        if meta["status"] == DONE:
+            del out[id]
+            result = ShardResult(**meta["result"])
+            self._on_result(session, shard, result)
+            if words := failing.after(result, asyncio.get_running_loop().time()):
+                session.gate.stop(StopProvider(words, "is the service up, and is the base URL right?"))
+            await self._ask(lambda: self._app.backend.forget(id))
+        elif meta["status"] == BEGUN:
+            if meta["result"] != shard.report:
+                shard.report, shard.heard_at = meta["result"], asyncio.get_running_loop().time()
+            _summarize(session, out)
+        elif meta["status"] != SENT:
+            # Redis has forgotten the shard, and with it the message: its documents may have been asked for.
+            del out[id]
+            self._put_back(session, shard, dict.fromkeys(shard.jobs, 1))
+        return bool(meta["status"] != SENT)
+
+    async def _stop_shard(self, session: ProviderSession, id: str) -> None:
+        """Recall a shard and take home what it has; what is not known any more stays out, in doubt."""
+        out = self._out[session.name]
+        shard = out[id]
+        result = await self._ask_async(lambda: self._recall(id))
+        if result is not None:
+            del out[id]
+            self._on_result(session, shard, result)
+        elif not shard.report and self._away is None:
+            del out[id]  # nobody had begun it
+        _summarize(session, out)
+
+    def _on_result(self, session: ProviderSession, shard: Out, result: ShardResult) -> None:
+        """Settle what has an ending, count what it cost, and have the rest carried out anew."""
+        session.account.requests += result.requests
+        for event in result.events:
+            match event:
+                case ["requeued", dataset, document, cause, reason, wait]:
+                    session.requeued(Target(session.name, dataset, document), cause, reason, wait)
+                case ["paused", reason, wait]:
+                    session.paused(wait, reason)
+                case ["stopped", dataset, reason]:
+                    session.stop_dataset(dataset, reason)
+                case _:
+                    pass  # of a worker that knows more
+        for key, outcome, reason, attempts in result.endings:
+            job = shard.jobs.pop(key, None)
+            if job is not None and job in session:  # else its dataset was stopped meanwhile
+                job.attempts = attempts
+                session.settle(job, cast("Outcome", outcome), reason)
+        if result.bug:
+            session.bug(WorkerBug(result.bug))
+        if result.stopped:
+            session.gate.stop(StopProvider(result.stopped, result.hint))
+        self._put_back(session, shard, dict(result.left))
+
+    def _put_back(self, session: ProviderSession, shard: Out, attempts: Mapping[int, int]) -> None:
+        for key, job in shard.jobs.items():
+            if job in session:
+                tried = attempts.get(key, job.attempts)
+                doubt, job.attempts = tried > job.attempts, tried
+                session.put_back(job, doubt=doubt)
+
+    # ------------------------------------------------------------------ the broker
+
+    async def _warn_if_no_worker(self) -> None:
+        if not await self._ask(lambda: self._app.control.ping(timeout=1.0)):
+            _log.warning("no worker answers: is one running, with this broker? bulkdel worker starts one")
+
+    async def _meta(self, id: str) -> dict[str, Any]:
+        return cast("dict[str, Any]", await asyncio.to_thread(lambda: self._app.backend.get_task_meta(id)))
+
+    async def _ask(self, call: Callable[..., T], *args: object) -> T | None:
+        """Call the broker in a thread, until it answers; None if it was away for too long, and then everything stops."""
+        return cast("T | None", await self._ask_async(lambda: asyncio.to_thread(call, *args)))
+
+    async def _ask_async(self, call: Callable[[], Any]) -> Any:
+        clock = asyncio.get_running_loop().time
+        until = clock() + self._patience_s
+        while self._away is None:
+            try:
+                return await call()
+            except _AWAY as error:
+                if clock() >= until:
+                    words = f"the broker is away: {_words(error)}"
+                    self._away = StopReason("stopped", words, "is Redis up? bulkdel resume continues")
+                    return None
+            await asyncio.sleep(2 * POLL_S)
+        return None
 
 
-def _no_more(who: str) -> bool:
-    """Whether a submitter was on this host and has ended; the run file's lock has let us in."""
-    found = re.fullmatch(r"process (\d+) on (.*) \(\w+\)", who)
-    if found is None or found[2] != socket.gethostname():
-        return False
-    pid = int(found[1])
-    if pid == os.getpid():
-        return True  # in a container that was started again, each is the first process
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return True
-    except OSError:
-        return False
-    return False
+class _Failing:
+    """How long shards have come home with nothing but trouble: a time box is too short for a worker to give a service up."""
+
+    def __init__(self) -> None:
+        self._since: float | None = None
+        self._patience_s = 60.0  # as long as nothing was ever deleted; then as long as an upgrade takes
+
+    def after(self, result: ShardResult, now: float) -> str:
+        """Why the service is given up, empty if it is not."""
+        if result.endings:
+            self._since, self._patience_s = None, 600.0
+        elif result.trouble:
+            self._since = now if self._since is None else self._since
+            if now - self._since >= self._patience_s:
+                return f"no request has succeeded for {now - self._since:.0f} s: {result.trouble}"
+        return ""
+
+
+def _summarize(session: ProviderSession, out: Mapping[str, Out]) -> None:
+    """What the workers do: how many requests are in flight, and what most of them wait for."""
+    session.remote.in_flight = sum(int(shard.report.get("in_flight", 0)) for shard in out.values())
+    waits = [tuple(shard.report["waits_for"]) for shard in out.values() if shard.report.get("waits_for")]
+    most = Counter(cause for cause, _, _ in waits).most_common(1)
+    session.remote.waits_for = next(wait for wait in waits if wait[0] == most[0][0]) if most else None
 
 
 def _words(error: BaseException) -> str:

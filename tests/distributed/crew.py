@@ -22,8 +22,8 @@ from tests.cli.forked import Running, fork
 from tests.cli.service import Ended, clean, until
 
 KEY_NAME = "PROD_KEY"
-LEASE_S = 1.0
-"""Seconds for which a worker's word holds in these tests."""
+REDELIVER_S = 6.0
+"""Seconds until a lost worker's message is delivered again in these tests; a shard's time box is a third of it."""
 
 
 @dataclass
@@ -46,6 +46,13 @@ class Worker:
         with suppress(ProcessLookupError):
             os.killpg(self.process.pid, signal.SIGKILL)
         self.process.wait()
+
+    def kill_children(self) -> None:
+        """SIGKILL for the processes that carry out shards, as when they run out of memory."""
+        children = Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children").read_text().split()
+        for child in children:
+            with suppress(ProcessLookupError):
+                os.kill(int(child), signal.SIGKILL)
 
     def terminate(self) -> None:
         self.process.terminate()
@@ -71,7 +78,7 @@ class Crew:
             KEY_NAME: self.simulator.key,
             "NO_PROXY": "127.0.0.1",
             "XDG_STATE_HOME": str(self.folder / "state"),
-            "BULKDEL_LEASE_S": str(LEASE_S),
+            "BULKDEL_REDELIVER_S": str(REDELIVER_S),
             "PYTHONPATH": os.getcwd(),
         }
         return clean() | own | self.more

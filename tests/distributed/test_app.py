@@ -55,7 +55,7 @@ def test_the_settings_under_which_nothing_is_lost() -> None:
             1,
         )
         assert (conf.task_serializer, conf.accept_content, conf.worker_hijack_root_logger) == ("json", ["json"], False)
-        assert conf.broker_transport_options["visibility_timeout"] == 3600
+        assert conf.broker_transport_options["visibility_timeout"] == 100
         assert "bulkdel.purge_shard" in app.tasks
 
 

@@ -13,9 +13,8 @@ from celery.contrib.testing.worker import start_worker
 from bulkdel import Client, Dify, Limits, Policy, Rate, events
 from bulkdel.distributed import redis_limiter
 from bulkdel.distributed.app import create_app, submit
-from bulkdel.distributed.board import Board
-from bulkdel.distributed.shard import KeyPlace, Service, Shard
-from bulkdel.distributed.submit import Submitter
+from bulkdel.distributed.shard import Item, KeyPlace, Service, Shard
+from bulkdel.distributed.submit import RemoteWorkers
 from bulkdel.errors import ConfigurationError
 from bulkdel.model import PurgeRequest
 from bulkdel.report import Report
@@ -46,7 +45,7 @@ async def purge(
     dify = Dify(simulator.key, simulator.base_url, name="prod", limits=limits)
     places = {"prod": KeyPlace(env="PROD_KEY")}
     async with (
-        Submitter(server.url, "inside", places, lease_s=5.0) as submitter,
+        RemoteWorkers(server.url, "inside", places) as submitter,
         Client(dify, policy=POLICY, workers=submitter, limiter=redis_limiter(server.url)) as client,
     ):
         wishes = [PurgeRequest("prod", dataset) for dataset in simulator.dataset_ids]
@@ -112,7 +111,7 @@ def test_a_submitter_that_is_cancelled_is_followed(
             await asyncio.wait([first])
             dify = Dify(simulator.key, simulator.base_url, name="prod")
             async with (
-                Submitter(redis_server.url, "inside", {"prod": KeyPlace(env="PROD_KEY")}, lease_s=5.0) as submitter,
+                RemoteWorkers(redis_server.url, "inside", {"prod": KeyPlace(env="PROD_KEY")}) as submitter,
                 Client(dify, policy=POLICY, workers=submitter, limiter=redis_limiter(redis_server.url)) as client,
             ):
                 report = await client.resume(tmp_path / "a.run")
@@ -139,32 +138,26 @@ def test_a_worker_without_the_key(redis_server: RedisServer, tmp_path: Path, mon
 
 
 def test_a_message_of_another_version(redis_server: RedisServer) -> None:
-    """The worker ends the shard with what is wrong, and touches nothing."""
+    """The worker says what is wrong, and asks the service for nothing."""
+    with a_worker(redis_server), create_app(redis_server.url) as app:
+        app.backend.store_result("s", {"begun": 0}, "SENT")
+        app.send_task("bulkdel.purge_shard", [{"version": 99}], task_id="s", queue="bulkdel", ignore_result=True)
+        asyncio.run(until(lambda: app.backend.get_task_meta("s")["status"] == "SUCCESS"))
+        assert "another version" in app.backend.get_task_meta("s")["result"]["stopped"]
+
+
+@pytest.mark.parametrize("known", ["SUCCESS", "RECALLED"])
+def test_a_shard_that_is_over_is_not_begun(redis_server: RedisServer, known: str) -> None:
+    """A redelivered message finds its result, or that it was recalled, and asks the service for nothing."""
     service = Service("prod", "dify", "http://127.0.0.1:9/v1", KeyPlace(env="PROD_KEY"))
-
-    async def main() -> None:
-        async with Board(redis_server.url, "job", lease_s=5.0) as board:
-            await board.put("s", "prod", [1], 0)
-            monkey = Shard("job", "s", service, Policy(), ())
-            app = create_app(redis_server.url)
-            message = monkey.as_message() | {"version": 99}
-            await asyncio.to_thread(app.send_task, "bulkdel.purge_shard", [message], queue="bulkdel")
-            (heard,) = await board.hear("0-0", wait_s=9)
-            assert heard.ending is not None
-            assert "another version" in heard.ending.stopped
-            await asyncio.to_thread(app.close)
-
-    with a_worker(redis_server):
-        asyncio.run(main())
-
-
-def test_a_shard_that_is_over_is_not_begun(redis_server: RedisServer) -> None:
-    """A redelivered message finds nothing on the board and leaves it at that."""
-    service = Service("prod", "dify", "http://127.0.0.1:9/v1", KeyPlace(env="PROD_KEY"))
-    with a_worker(redis_server), create_app(redis_server.url) as app, redis_server.client() as client:
-        submit(app, Shard("job", "s", service, Policy(), ()))
-        asyncio.run(until(lambda: client.llen("bulkdel") == 0 and not client.hlen("unacked")))
-        assert not client.keys("bulkdel:{job}:*")
+    shard = Shard(service, Policy(), 5.0, {"a": [Item(1, "b")]})
+    with create_app(redis_server.url) as app, redis_server.client() as client:
+        submit(app, "s", shard)
+        app.backend.store_result("s", {"left": "as it was"}, known)
+        with a_worker(redis_server):
+            asyncio.run(until(lambda: client.llen("bulkdel") == 0 and not client.hlen("unacked")))
+        found = app.backend.get_task_meta("s")["result"]
+        assert found["left"] == ("as it was" if known == "SUCCESS" else [[1, 0]])
 
 
 def test_a_broker_that_is_not_there(tmp_path: Path) -> None:
@@ -172,7 +165,7 @@ def test_a_broker_that_is_not_there(tmp_path: Path) -> None:
 
     async def main() -> None:
         with pytest.raises(ConfigurationError, match="the broker cannot be reached"):
-            async with Submitter("redis://127.0.0.1:1/0", "inside", {}, lease_s=5.0):
+            async with RemoteWorkers("redis://127.0.0.1:1/0", "inside", {}):
                 raise AssertionError
 
     asyncio.run(main())

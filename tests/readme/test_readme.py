@@ -20,7 +20,6 @@ PAGE = Page("README.md")
 of = PAGE.of
 TESTED = {
     ("Quick start", "sh"), ("From a program", "python"), ("Architecture", ""),
-    ("Several machines", "toml"), ("Several machines", "sh"),  # with a real Redis: tests/distributed/test_readme.py
 }  # fmt: skip
 
 

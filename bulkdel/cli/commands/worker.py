@@ -31,8 +31,8 @@ Exit status: 0 ended by a signal, 1 it could not work, 2 wrong command.
 @click.option("--concurrency", type=click.IntRange(1, 1000), default=4, show_default=True, metavar="N",
               help="Processes; each works on one shard (up to 1,000 documents) at a time.")  # fmt: skip
 @click.option("--redeliver-after", type=DURATION, metavar="DURATION",
-              help="How long a lost worker keeps its shard if the job that submitted it is lost, too; the same for all workers "
-                   "of a broker. Default: 1h.")  # fmt: skip
+              help="How long a lost worker keeps its shard before another gets it; the same for all workers and jobs of a broker. "
+                   "Default: 100s.")  # fmt: skip
 @takes("ca_file", *OUTPUT)
 def worker(
     app: AppContext, /, broker: str | None, concurrency: int, redeliver_after: float | None, options: Options
