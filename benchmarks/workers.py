@@ -18,7 +18,7 @@ from benchmarks.report import Options, Part
 from bulkdel.simulator import DifySimulator
 from tests.cli.service import until
 from tests.distributed.crew import Crew, account
-from tests.distributed.redis_server import RedisServer, there
+from tests.distributed.redis_server import RedisServer
 from tests.limits.departures import worst
 
 DATASETS = 8
@@ -43,8 +43,8 @@ def beside(server: RedisServer, work: Callable[[Crew], Awaitable[Any]], **simula
         server.flush()
         with tempfile.TemporaryDirectory() as folder:
             async with DifySimulator(**simulated) as simulator:
-                # The lease is the command's own default, not the tests' short one.
-                crew = Crew(simulator, server.url, Path(folder), {"BULKDEL_LEASE_S": "15"})
+                # The redelivery is the command's own default, not the tests' short one.
+                crew = Crew(simulator, server.url, Path(folder), {"BULKDEL_REDELIVER_S": "100"})
                 try:
                     return await work(crew)
                 finally:
@@ -92,7 +92,7 @@ def redelivery(server: RedisServer) -> float:
         await victim.ready()
         started = crew.submit()
         with server.client() as client:
-            await until(lambda: client.keys("*:shards"))
+            await until(lambda: client.keys("bulkdel"))
         crew.simulator.set_faults(latency=600.0)
         await until(lambda: crew.asked)
         await crew.worker().ready()
@@ -115,9 +115,6 @@ def measure(options: Options) -> Part:
         f"Workers: {DATASETS} datasets of one key",
         ("workers", "limit", "documents", "deleting", "of ideal", "a second", "most in any second", "whole job", "Redis commands a document", "Redis CPU a document"),
     )  # fmt: skip
-    if not there():
-        part.notes.append("not measured: redis-server is not installed")
-        return part
     each = 1_000 if options.full else 250
     with tempfile.TemporaryDirectory() as folder, RedisServer(Path(folder)) as server:
         for limited in (True, False):
@@ -138,8 +135,8 @@ def measure(options: Options) -> Part:
                     part.want(f"of the limit, {workers} workers", "≥ 0.95", f"{share:.2f}", share >= 0.95)
         took = redelivery(server)
         part.numbers["redelivery_s"] = took
-        part.want("redelivery after kill -9", "≤ 20 s", f"{took:.1f} s", took <= 20)
+        part.want("redelivery after kill -9", "≤ 200 s", f"{took:.0f} s", took <= 200)
         part.notes.append(
-            f"a killed worker's shard is asked for by another after {took:.1f} s, with the default lease of 15 s"
+            f"a killed worker's shard is asked for by another after {took:.0f} s, with the default redelivery of 100 s"
         )
     return part

@@ -153,7 +153,7 @@ def test_one_submitter_at_a_time(redis_server: RedisServer, tmp_path: Path) -> N
         job = crew.submit()  # nobody works: it waits
         await until(
             lambda: (
-                (crew.folder / "job.run").exists() and keys(redis_server, "unacked*") or keys(redis_server, "bulkdel")
+                ((crew.folder / "job.run").exists() and keys(redis_server, "unacked*")) or keys(redis_server, "bulkdel")
             )
         )
         (crew.folder / "copy.run").write_bytes((crew.folder / "job.run").read_bytes())
