@@ -57,8 +57,8 @@ async def _carry_out(session: ProviderSession, job: Job) -> None:
             if session.stop.reason is not None and exchange is None:
                 return
         session.latencies.append(exchange.took_s)
-        listed = job.listed or job.target.dataset in session.found_datasets
-        asked = Asked(job.target, job.step, job.doubt, policy.unarchive, listed)
+        found = job.target.dataset in session.found_datasets
+        asked = Asked(job.target, job.step, job.doubt, policy.unarchive, job.listed, found)
         verdict = provider.read(asked, exchange.reply)
         gate.observe(exchange, verdict, policy)
         if not _apply(session, job, verdict, exchange):

@@ -79,13 +79,16 @@ class JsonApi(Bearer, ABC):
 
     def invalid(self, dataset: str, document: str | None = None) -> str:
         """Why these ids may not be sent, in a few words; empty if they may."""
-        try:
-            if self.dataset_id.fullmatch(dataset) is None or has_invisible(dataset):
-                return _what_is_wrong(self.dataset_word, dataset, self.wrong_id)
-            if document is not None and (self.document_id.fullmatch(document) is None or has_invisible(document)):
-                return _what_is_wrong(self.document_word, document, self.wrong_id)
-        except TypeError:
-            return "an id must be text"
+        ids = [(self.dataset_word, self.dataset_id, dataset)]
+        if document is not None:
+            ids.append((self.document_word, self.document_id, document))
+        for word, pattern, id in ids:
+            if type(id) is not str:
+                return "an id must be text"
+            if has_invisible(id):
+                return f"the {word}'s id holds characters that cannot be seen: {show_invisible(id)}"
+            if pattern.fullmatch(id) is None:
+                return f"the {word}'s id {self.wrong_id}"
         return ""
 
     def lacks_mark(self, answer: Answer) -> bool:
@@ -395,9 +398,3 @@ def classify_lost(reply: Lost, *, doubt: bool) -> Requeue | StopProvider:
 def get(path: str) -> Request:
     """A question whose answer may be as long as a listing."""
     return Request("GET", path, max_body=LISTING_BYTES)
-
-
-def _what_is_wrong(word: str, id: str, wrong_id: str) -> str:
-    if has_invisible(id):
-        return f"the {word}'s id holds characters that cannot be seen: {show_invisible(id)}"
-    return f"the {word}'s id {wrong_id}"

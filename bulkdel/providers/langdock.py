@@ -120,7 +120,7 @@ class Langdock(JsonApi):
         A gateway says "Not Found" in JSON for a route that it does not have, which is no document that is gone (S12).
         """
         if answer.status == 404:
-            return asked.listed and _is_about_attachment(answer)
+            return (asked.listed or asked.dataset_found) and _is_about_attachment(answer)
         # The one server error that is a plain 404.
         if answer.status != 500:
             return False

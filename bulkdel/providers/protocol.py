@@ -198,7 +198,8 @@ class Asked(NamedTuple):
 
     ``step``: ``delete``, ``check`` (is the document still there?), or a step of the provider's own. ``doubt``: an earlier
     attempt may have been carried out. ``unarchive``: the user wants archived documents un-archived first. ``listed``: a good
-    listing of the dataset held this document in this run.
+    listing of the dataset held this document in this run. ``dataset_found``: a good listing of the dataset was made in this run,
+    which proves that it is there, and says nothing of this document.
     """
 
     target: Target
@@ -206,6 +207,7 @@ class Asked(NamedTuple):
     doubt: bool = False
     unarchive: bool = False
     listed: bool = False
+    dataset_found: bool = False
 
 
 @dataclass(frozen=True, slots=True)

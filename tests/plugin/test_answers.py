@@ -141,7 +141,10 @@ def test_an_answer_means(step: str, reply: Reply, verdict: Verdict) -> None:
     assert OPENAI.read(Asked(TARGET, step, listed=True), reply) == verdict
 
 
-@pytest.mark.parametrize("asked", [Asked(TARGET), Asked(TARGET, doubt=True), Asked(TARGET, listed=True)])
+@pytest.mark.parametrize(
+    "asked",
+    [Asked(TARGET), Asked(TARGET, dataset_found=True), Asked(TARGET, doubt=True), Asked(TARGET, listed=True)],
+)
 def test_a_file_of_the_store_goes_on_to_its_second_step(asked: Asked) -> None:
     """Listed there, or perhaps taken out by an attempt whose answer was lost; else the file is left to its other stores."""
     verdict = OPENAI.read(asked, refusal(404, NOT_IN_STORE))

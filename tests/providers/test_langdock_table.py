@@ -136,6 +136,7 @@ def test_a_404_is_gone_only_in_words_about_the_attachment(reply: Reply, kind: ty
     verdict = LANGDOCK.read(asked(ATTACHMENT, listed=True), reply)
     is_like(verdict, kind, **({"step": "listing"} if kind is Ask else {}))
     is_like(LANGDOCK.read(asked(ATTACHMENT, "check", listed=True), reply), kind)
+    is_like(LANGDOCK.read(asked(ATTACHMENT, dataset_found=True), reply), kind)
 
 
 STEPS: list[tuple[str, str, Reply, type, dict[str, Any]]] = [
