@@ -49,7 +49,7 @@ class Call:
             journal=journal,
             consumer=consumer,
             on_event=on_event,
-            on_journal_lost=lambda why: self.stop(StopReason("stopped", why)),
+            on_journal_lost=lambda why: self.stop(StopReason("stopped", str(why), why.hint)),
         )
         self.sessions = {name: ProviderSession(gate, policy, self.sink) for name, gate in gates.items()}
         self.time = TimeAccount(self)

@@ -40,7 +40,7 @@ class OutcomeSink:
         journal: Journal | None = None,
         consumer: Consumer | None = None,
         on_event: events.OnEvent | None = None,
-        on_journal_lost: Callable[[str], None] | None = None,
+        on_journal_lost: Callable[[RunFileError], None] | None = None,
     ) -> None:
         self.account = account
         # Around each commit two threads wait for each other: larger pages then, which no screen is too slow for.
@@ -123,4 +123,4 @@ class OutcomeSink:
         if not self.journal_lost:
             self._journal, self.journal_lost = None, True
             if self._on_journal_lost is not None:
-                self._on_journal_lost(str(error))
+                self._on_journal_lost(error)

@@ -110,7 +110,10 @@ def trouble(path: str, error: Exception) -> RunFileError:
         return RunFileError(str(error), hint=error.hint)
     match error_code(error):
         case sqlite3.SQLITE_FULL:
-            return RunFileError(f"the disk is full, so the run file cannot be written: {path}", hint="free some space")
+            return RunFileError(
+                f"the disk is full, so the run file cannot be written: {path}",
+                hint="free some space; what the file holds is right, and what it could not take is asked for again",
+            )
         case sqlite3.SQLITE_READONLY:
             return RunFileError(f"the run file cannot be written, because it or its folder is read-only: {path}")
         case sqlite3.SQLITE_IOERR:
