@@ -36,6 +36,15 @@ def test_the_plan_is_told_with_all_that_matters() -> None:
     ]
 
 
+def test_a_plan_says_how_much_was_seen() -> None:
+    """Of a dataset whose listing never shows all, both numbers are named, the service's own count last."""
+    part = PlannedDataset("dify", "ds", listed=248, selected=248, counted=250)
+    assert "    seen: 248 of 250, because the listing never shows all that the service counts" in describe(
+        Plan([part]), Policy()
+    )
+    assert not any("seen" in line for line in describe(Plan([FULL]), Policy()))
+
+
 def test_the_plan_says_what_options_make_of_special_ones() -> None:
     """Un-archiving and deleting what is being indexed are said as they were asked for."""
     told = "\n".join(describe(Plan([FULL]), Policy(unarchive=True, indexing="delete")))
