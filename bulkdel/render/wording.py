@@ -62,7 +62,15 @@ def headline(report: Report) -> str:
             if c.listed
             else f"{head}: nothing to delete"
         )
-    return f"{head}: {counted(report)} of {c.selected}" + (f" ({why})" if why else "")
+    return f"{head}: {counted(report)} of {_selected(report)}" + (f" ({why})" if why else "")
+
+
+def _selected(report: Report) -> str:
+    """How many were selected: targets and documents, if some targets name the same document."""
+    repeated = report.listed - report.documents
+    if not repeated:
+        return str(report.selected)
+    return f"{pluralize(report.selected, 'target')}, {pluralize(report.selected - repeated, 'document')}"
 
 
 def account(
@@ -107,6 +115,9 @@ def dataset_lines(dataset: DatasetReport, *, named: int | None = 5) -> list[str]
         lines.append(f"{dataset.status}: {sanitize(dataset.reason)}")
     if c.listed or not dataset.reason:
         lines.append(f"{c.listed} listed, {c.selected} selected: {counted(dataset)}")
+    if dataset.repeated:
+        documents = pluralize(c.listed - dataset.repeated, "document")
+        lines.append(f"{pluralize(c.listed, 'target')}, {documents}: some are named more than once")
     lines += [f"{n} left alone: {sanitize(why)}" for why, n in dataset.skipped_reasons.items() if n]
     if dataset.remaining == 0:
         lines.append("listed again: empty")
@@ -140,6 +151,7 @@ def costs(report: Report, answers_lost: int = 0) -> list[str]:
     return [
         *_without_answer(answers_lost),
         *_not_there(report.already_gone),
+        *_in_doubt(report.in_doubt),
         *unverified(report),
         requests(report),
         *time_spent(report),
@@ -178,6 +190,15 @@ def _without_answer(n: int) -> list[str]:
 def _not_there(n: int) -> list[str]:
     """How many no request of this run deleted; nothing if there are none."""
     return [f"{n} already gone: {'it was' if n == 1 else 'they were'} not there when first asked for"] if n else []
+
+
+def _in_doubt(n: int) -> list[str]:
+    """How many of those not attempted any more may be gone; nothing if there are none."""
+    return (
+        [f"{n} not attempted any more may be gone: {'its answer' if n == 1 else 'their answers'} never came"]
+        if n
+        else []
+    )
 
 
 def unverified(report: Report) -> list[str]:

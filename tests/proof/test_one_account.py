@@ -212,6 +212,7 @@ def test_repeated_lines_are_one_document(kept: str, tmp_path: Path) -> None:
     if path is not None:
         with Run.open(path) as run:
             assert account(run)["documents"] == 1
+            assert "Complete: 5 deleted of 5 targets, 1 document" in list(lines(run))
     once = virtual.run(lambda: call("complete", None))
     assert "documents" not in once.as_dict()
 
@@ -232,3 +233,5 @@ def test_documents_in_doubt_are_counted(tmp_path: Path) -> None:
     assert report.status == "interrupted"
     assert report.as_dict()["in_doubt"] == report.in_doubt == 1
     same(report, path)
+    with Run.open(path) as run:
+        assert "1 not attempted any more may be gone: its answer never came" in list(lines(run))
