@@ -22,7 +22,7 @@ def recorded(version: str) -> list[dict[str, Any]]:
 
 @dataclass(frozen=True)
 class Answer:
-    """What came back; status 0 where the connection ended without an answer, and then how, where it was not in order."""
+    """What came back; status 0 if the connection ended without an answer, and then how, if it was not in order."""
 
     status: int
     headers: Any

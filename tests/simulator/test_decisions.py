@@ -128,7 +128,7 @@ def test_shapes_of_a_rate_limit(shape: Any, at_once: int, in_all: int) -> None:
 
 
 def test_asking_on_when_refused_locks_out() -> None:
-    """At a tenth above the limit nearly everything is refused where refused requests count, and a tenth where they do not."""
+    """At a tenth above the limit nearly everything is refused if refused requests count, and a tenth if they do not."""
 
     def passed(*, counted: bool) -> int:
         window = SlidingWindow(100, 60, count_refused=counted)

@@ -35,7 +35,7 @@ class Given:
     elsewhere: bool = False
     """They are in another dataset."""
     others: int = 0
-    """Older documents, or datasets where the row lists these."""
+    """Older documents, or datasets if the row lists these."""
     api_access: bool = True
     faults: Faults = field(default_factory=Faults)
     before: str = ""

@@ -59,7 +59,7 @@ STYLES: list[tuple[RateStyle, int, str]] = [
 
 @pytest.mark.parametrize(("style", "status", "code"), STYLES)
 def test_the_rate_limit_in_every_style(style: RateStyle, status: int, code: str) -> None:
-    """Two pass, the third is refused in the style's own words, says how long to wait where it says so, and deletes nothing."""
+    """Two pass, the third is refused in the style's own words, says how long to wait if it has words for that, and deletes nothing."""
 
     async def main() -> None:
         simulator = DifySimulator(documents=9, faults=Faults(rate_limit=2, rate_window=60, rate_style=style))
@@ -97,7 +97,7 @@ def test_the_rate_limit_in_every_style(style: RateStyle, status: int, code: str)
 
 
 def test_refused_requests_count_against_the_window() -> None:
-    """A client that goes on asking stays locked out at Dify Cloud, and gets its share where refused ones do not count."""
+    """A client that goes on asking stays locked out at Dify Cloud, and gets its share if refused ones do not count."""
 
     async def passed(*, counted: bool) -> int:
         faults = Faults(rate_limit=10, rate_window=1, rate_style="403", count_refused=counted)

@@ -10,7 +10,7 @@ from typing import Any
 from bulkdel.providers.protocol import Reply, Request
 from bulkdel.wire import HttpWire
 
-KEY = "dataset-KEY-that-nobody-may-see"
+KEY = "dataset-KEY-that-must-not-be-seen"
 DELETE = Request("DELETE", "/datasets/1/documents/2")
 
 
@@ -32,5 +32,5 @@ def wire_to(url: str, *, connections: int = 1, ca_file: str | Path | None = None
 
 
 async def ask(wire: HttpWire, request: Request = DELETE, *, timeout: float = 20, connect_timeout: float = 10) -> Reply:
-    """Send with a timeout that never comes, where the test is not about timeouts."""
+    """Send with a timeout that never comes, if the test is not about timeouts."""
     return await wire.send(request, timeout=timeout, connect_timeout=connect_timeout)

@@ -166,7 +166,7 @@ def test_garbage(run: Run, answer: bytes, at_once: bool) -> None:
                 await writer.drain()
                 for _ in range(5):  # turns of the loop, for the client to come to the headers alone
                     await asyncio.sleep(0)
-            writer.write(answer if at_once else body)  # and the connection stays open: only the bytes tell
+            writer.write(answer if at_once else body)  # and the connection stays open: only the bytes show it
 
         (reply, after), _server = await replies(script, DELETE, DELETE)
         if isinstance(reply, Answer):
@@ -194,7 +194,7 @@ ODD_BUT_HTTP = {
         b"{}",
     ),
     "gzip said of no body": (full("204 NO CONTENT", b"", "Content-Encoding: gzip"), 204, b""),
-    "an encoding nobody asked for": (full("200 OK", b"\x1b\x00", "Content-Encoding: br"), 200, b"\x1b\x00"),
+    "an encoding that was not asked for": (full("200 OK", b"\x1b\x00", "Content-Encoding: br"), 200, b"\x1b\x00"),
     "an offer to upgrade": (full("200 OK", b"{}", "Upgrade: h2c", "Connection: upgrade"), 200, b"{}"),
     "the longest body": (full("200 OK", b"a" * ANSWER_BYTES), 200, b"a" * ANSWER_BYTES),
 }

@@ -1,4 +1,4 @@
-"""A connection that does not come: nothing was sent, and the reason is told apart from all others."""
+"""A connection that does not come: nothing was sent, and each reason has its own words."""
 
 from __future__ import annotations
 
@@ -18,26 +18,26 @@ from tests.wire.servers import OK, ScriptedServer, answering, reset, silence, th
 
 
 @pytest.fixture
-def nobody() -> Iterator[int]:
-    """A port that is taken and where nobody listens."""
+def closed_port() -> Iterator[int]:
+    """A port that is taken and that nothing listens on."""
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         yield taken.getsockname()[1]
 
 
-def test_refused(run: Run, nobody: int) -> None:
+def test_refused(run: Run, closed_port: int) -> None:
     """A refused connection is unreachable, and nothing was sent."""
 
     async def main() -> None:
-        async with wire_to(f"http://127.0.0.1:{nobody}") as wire:
+        async with wire_to(f"http://127.0.0.1:{closed_port}") as wire:
             reply = await ask(wire)
-            assert reply == Lost("unreachable", False, f"127.0.0.1:{nobody}: Connection refused")
+            assert reply == Lost("unreachable", False, f"127.0.0.1:{closed_port}: Connection refused")
 
     run(main())
 
 
 def test_no_such_host(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A host that nobody knows is unreachable, and nothing was sent."""
+    """An unknown host is unreachable, and nothing was sent."""
 
     def unknown(*_args: object, **_options: object) -> None:
         raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")

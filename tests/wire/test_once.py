@@ -97,7 +97,7 @@ def test_reset_in_the_middle_of_a_request(run: Run) -> None:
 
 
 def test_connection_that_closes_after_each_answer(run: Run) -> None:
-    """A service that closes unannounced after each answer gets no request twice, whoever is faster."""
+    """A service that closes unannounced after each answer gets no request twice, whichever side is faster."""
 
     async def main() -> None:
         sends = 100
@@ -139,7 +139,7 @@ def test_connection_that_was_idle_too_long(run: Run) -> None:
 
 
 def test_stray_answer_is_not_taken_for_the_next_one(run: Run) -> None:
-    """An answer that nobody asked for, come on an idle connection, answers no request: nothing is sent on that one."""
+    """A stray answer on an idle connection answers no request: nothing is sent on that one."""
 
     async def main() -> None:
         speak = asyncio.Event()

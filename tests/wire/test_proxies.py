@@ -1,4 +1,4 @@
-"""Proxies from the environment: used where they are named, never told the key or more than they must know."""
+"""Proxies from the environment: used if they are named, and given neither the key nor more than they need."""
 
 from __future__ import annotations
 

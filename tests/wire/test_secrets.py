@@ -18,7 +18,7 @@ from tests.wire.servers import OK, ScriptedServer, reset, silence, then_close
 
 @pytest.mark.parametrize("loop", ["asyncio", "uvloop"])
 def test_key_is_shown_nowhere(loop: str, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    """Whatever goes wrong, the key is in no detail, log line or repr, even where the service sends it back."""
+    """Whatever goes wrong, the key is in no detail, log line or repr, even if the service sends it back."""
     caplog.set_level(logging.DEBUG)
     shown: list[str] = []
 
