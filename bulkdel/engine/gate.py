@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
@@ -13,9 +12,9 @@ import anyio
 
 from bulkdel import events
 from bulkdel.backoff import full_jitter
+from bulkdel.engine.health import Health
 from bulkdel.engine.stop import Stop, StopReason
 from bulkdel.limits import (
-    Breaker,
     ConcurrencySearch,
     GiveUp,
     Kind,
@@ -74,28 +73,6 @@ class Exchange:
         return self.ended_at - self.sent_at
 
 
-@dataclass(slots=True)
-class _Health:
-    """How the service does, as its answers say."""
-
-    breaker: Breaker = field(default_factory=Breaker)
-    open: bool = False  # a harmless question goes before the next document
-    recovered: anyio.Event = field(default_factory=anyio.Event)  # set when it was answered; a new one for each opening
-    probing: bool = False  # the question is being asked
-    half_open: bool = False  # documents go one at a time until one of them is answered well
-    rate_refused: bool = False  # requests go one at a time until one passes: eight at once would be eight refusals
-    no_recent_failures: bool = False  # the last answer was a good one: another one changes nothing
-    answers_lost: bool = False  # deletes are carried out, as the service showed, and their answers are lost
-    giving_up: StopProvider | None = None  # nothing has succeeded for too long: evidence is looked for, once
-    blocks: int = 0  # pauses in a row that stop the provider after a few
-    refusals: int = 0  # pauses in a row that the service gave no time for, those for its rate aside
-
-    @property
-    def doubtful(self) -> bool:
-        """Whether answers are being lost, so that a document in doubt is looked at before it is asked for again."""
-        return self.half_open or self.answers_lost
-
-
 class Gate:
     """Sends one provider's requests, and learns from their answers when the next may leave.
 
@@ -121,7 +98,7 @@ class Gate:
         self.slots = anyio.CapacityLimiter(concurrency)
         most = provider.max_concurrency
         self.search = ConcurrencySearch(concurrency, most) if most > concurrency else None
-        self.health = _Health()
+        self.health = Health()
         self.stopped: StopReason | None = None
         self.pause_reason = ""
         self.in_flight = 0  # requests that left and have not come back
@@ -149,8 +126,9 @@ class Gate:
         if not self._callers:
             # A later call of the same client may find a mended service: it asks again before it gives up.
             self.stopped = None
-            self._close_breaker()
-            self.health = _Health()
+            self.health.close()
+            self.health = Health()
+            self.slots.total_tokens = self.concurrency
 
     async def aclose(self) -> None:
         """No call comes any more: what was learned is kept, and the limit is left to other processes."""
@@ -241,23 +219,15 @@ class Gate:
             done = exchange.deletes and isinstance(exchange.reply, Answer) and 200 <= exchange.reply.status < 300
             self._sample(exchange, "ok" if done else "neutral")
         self.pace.passed(exchange.sent_at, exchange.ended_at)
-        health = self.health
-        if health.answers_lost and exchange.deletes:
-            health.answers_lost = False
-        if not health.no_recent_failures:
-            health.no_recent_failures = True
-            health.blocks = health.refusals = 0
-            health.breaker.success(exchange.ended_at)
-            if health.half_open or health.rate_refused:
-                self._close_breaker()
+        if self.health.record_success(exchange.ended_at, deletes=exchange.deletes):
+            self.slots.total_tokens = self.concurrency
 
     def _sample(self, exchange: Exchange, kind: Kind) -> None:
         """The search for the best concurrency learns of a request that ended; while the breaker is open it is not obeyed."""
         if self.search is None:
             return
         limit = self.search.add(Sample(exchange.sent_at, exchange.ended_at, exchange.in_flight, kind))
-        one_by_one = self.health.half_open or self.health.rate_refused
-        if not one_by_one and self.slots.total_tokens != limit:
+        if not self.health.one_by_one and self.slots.total_tokens != limit:
             self.slots.total_tokens = limit
 
     def _record_trouble(self, verdict: Requeue, exchange: Exchange) -> None:
@@ -279,14 +249,16 @@ class Gate:
             why=verdict.reason,
         ):
             case Open(seconds):
-                self._open_breaker()
+                health.open_breaker()
+                self.slots.total_tokens = 1
                 self._begin_pause(seconds, f"the service is failing ({verdict.reason})", exchange)
             case GiveUp(why):
                 given_up = StopProvider(why, "is the service up, and is the base URL right?")
                 if doubt and health.giving_up is None:
                     # The documents in doubt are looked at first: what is gone was deleted, and then the service does work.
                     health.giving_up = given_up
-                    self._open_breaker()
+                    health.open_breaker()
+                    self.slots.total_tokens = 1
                 else:
                     self.stop(given_up)
             case None:
@@ -322,63 +294,15 @@ class Gate:
             for caller in self._callers:
                 caller.hear(events.Paused(self.provider.name, reason, seconds))
 
-    # ------------------------------------------------------------------ the breaker
-
-    async def probe_until_healthy(self, probe: Callable[[], Awaitable[bool]], stop: Stop) -> bool:
-        """While the breaker is open: one harmless question at a time, charged to no document, until one is answered.
-
-        :param probe: asks the question and has its answer observed; False if a stop came first
-        :returns: False if a stop came first
-        """
-        health = self.health
-        while health.open:
-            if health.probing:
-                if not await stop.run_until_stopped(health.recovered.wait):
-                    return False
-                continue
-            health.probing = True
-            try:
-                if not await probe():
-                    return False
-            finally:
-                health.probing = False
-                if health.open:  # those who waited for this answer ask themselves
-                    health.recovered.set()
-                    health.recovered = anyio.Event()
-        return stop.reason is None
-
-    def _open_breaker(self) -> None:
-        health = self.health
-        self.slots.total_tokens = 1
-        health.half_open = True
-        if not health.open:
-            health.open, health.recovered = True, anyio.Event()
+    # ------------------------------------------------------------------ side by side, or not at all
 
     def record_evidence(self, *, gone: int, still_there: int) -> None:
         """The service showed how many documents are gone whose answers were lost, and how many are still there."""
         health = self.health
-        if gone:
-            health.answers_lost, health.giving_up = still_there == 0, None
-            health.breaker.success(asyncio.get_running_loop().time())
-            self._close_breaker()
+        if health.record_evidence(asyncio.get_running_loop().time(), gone=gone, still_there=still_there):
+            self.slots.total_tokens = self.concurrency
         elif health.giving_up is not None:
             self.stop(health.giving_up)
-        elif still_there:
-            health.answers_lost = False
-            self.recovered()
-
-    def recovered(self) -> None:
-        """The harmless question was answered: documents may try again, one at a time until one is answered well.
-
-        The breaker's clock goes on: with its Redis down a Dify lists well and fails every DELETE (providers/README.md).
-        """
-        self.health.open = False
-        self.health.recovered.set()
-
-    def _close_breaker(self) -> None:
-        self.health.half_open = self.health.rate_refused = False
-        self.recovered()
-        self.slots.total_tokens = self.concurrency
 
     @property
     def concurrency(self) -> int:

@@ -118,7 +118,7 @@ async def probe(session: ProviderSession, dataset: str) -> bool:
             gate.observe(exchange, found, session.policy)
         case _:
             # No success of the breaker's: only a document that is answered well closes it.
-            gate.recovered()
+            gate.health.recovered()
     return True
 
 

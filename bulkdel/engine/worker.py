@@ -123,4 +123,4 @@ async def _wait_until_healthy(session: ProviderSession, job: Job) -> bool:
         await ask_whether_gone(session, look)
         return session.stop.reason is None
 
-    return await session.gate.probe_until_healthy(ask, session.stop)
+    return await session.gate.health.probe_until_healthy(ask, session.stop)
