@@ -69,7 +69,7 @@ def run(situation: Situation, concurrency: int | None, seed: int) -> Trace:
 
     async def main() -> None:
         # A starved document may need many attempts; what is measured is the service, not who gives up first.
-        async with models.client(provider, model, Policy(attempts=100)) as client:
+        async with models.client(provider, model, Policy(attempts=100, indexing="delete")) as client:
             report = await client.delete(targets(situation.documents), keep=False)
         assert report.counts.deleted == situation.documents, report
 

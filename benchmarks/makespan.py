@@ -17,7 +17,7 @@ from benchmarks import sink
 from benchmarks.contest import Peer, compete, node, node_folder, ours, python
 from benchmarks.models import KEY, Limited, client, failed, now, targets
 from benchmarks.report import Options, Part, main
-from bulkdel import Dify, Limits, Rate
+from bulkdel import Dify, Limits, Policy, Rate
 from bulkdel.providers.protocol import Answer, Request
 from tests import virtual
 
@@ -100,7 +100,7 @@ def refuse(seconds: float) -> Answer:
 
 async def by_us(model: Limited) -> None:
     async with client(Dify(KEY, "http://127.0.0.1/v1", limits=Limits(rate=Rate(RATE_VIRTUAL, per=60))), model) as c:
-        await c.delete(targets(N_VIRTUAL), keep=False)
+        await c.delete(targets(N_VIRTUAL), policy=Policy(indexing="delete"), keep=False)
 
 
 async def delete(model: Limited, place: int) -> None:

@@ -14,7 +14,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from benchmarks import capacity, models, shared, table
@@ -180,7 +180,7 @@ def run(provider: Provider, model: Model, asked: list[Target], policy: Policy | 
 
     async def main() -> None:
         async with models.client(provider, model, policy) as client:
-            report = await client.delete(asked, keep=False)
+            report = await client.delete(asked, policy=replace(policy or Policy(), indexing="delete"), keep=False)
         assert report.counts.deleted == len(asked), report
 
     virtual.run(main())
@@ -264,7 +264,7 @@ def cloud() -> Iterator[Row]:
 
 async def _beside_an_app(model: Limited, every: float, documents: int, state: Path) -> None:
     async with models.client(dify(cloud=True), model, beside=model.app(every), state=state) as client:
-        report = await client.delete(targets(documents), keep=False)
+        report = await client.delete(targets(documents), policy=Policy(indexing="delete"), keep=False)
     assert report.counts.deleted == documents, report
 
 

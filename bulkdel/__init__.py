@@ -6,6 +6,7 @@ connections and limits over several calls. README has examples; ``bulkdel --help
 
 from __future__ import annotations
 
+import logging
 from importlib import import_module
 from typing import TYPE_CHECKING
 
@@ -28,6 +29,9 @@ if TYPE_CHECKING:
     from bulkdel.providers.langdock import Langdock
     from bulkdel.report import DatasetReport, Report
     from bulkdel.store import Run
+
+# A program that configured no logging is shown nothing: without a handler here Python prints warnings to stderr.
+logging.getLogger("bulkdel").addHandler(logging.NullHandler())
 
 # Where each public name lives. They are imported when first used: `bulkdel --version` needs none of them, and aiohttp
 # alone takes twenty times as long to import as Python to start.

@@ -149,9 +149,9 @@ class Client:
     ) -> Report:
         """Settle explicit targets, as ``Promise.allSettled`` does: one ending each, ``report.settled`` in input order.
 
-        They are streamed through as they are read, except with a run file, guards, ``confirm``, ``on_plan``, ``dry_run`` or
-        ``indexing='wait'`` or ``'skip'``: then they are read to their end before anything is sent. The keyword arguments
-        are those of ``purge``.
+        They are streamed through as they are read, except with a run file, guards, ``confirm``, ``on_plan`` or ``dry_run``:
+        then they are read to their end before anything is sent. Unless ``Policy.indexing`` is ``delete``, the service is
+        asked first which of them are being indexed. The keyword arguments are those of ``purge``.
 
         :raises ConfigurationError: if a target of a sequence is no target or names no provider of this client;
             nothing was sent

@@ -9,9 +9,10 @@ from bulkdel.engine.job import Job
 from bulkdel.engine.session import ProviderSession
 from bulkdel.listing import Failed, NotWhole, list_documents
 from bulkdel.model import Policy, PurgeRequest, Selection
+from bulkdel.plan import PlannedDataset
 from bulkdel.planning import ListingRecorder
 from bulkdel.providers.protocol import Provider
-from bulkdel.report import PlannedDataset, RunEnd
+from bulkdel.report import RunEnd
 from bulkdel.store import ClaimedRow, RunFile
 from bulkdel.text import pluralize, sanitize
 

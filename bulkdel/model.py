@@ -217,8 +217,7 @@ class Policy:
     :param timeout: one attempt, from connecting to the last byte
     :param connect_timeout: connecting alone
     :param backoff: first retry delay; doubles with full jitter up to ``backoff_cap``
-    :param indexing: what to do with documents that are still being indexed; None is ``wait`` for whole datasets and
-        ``delete`` for explicit targets
+    :param indexing: what to do with documents that are still being indexed; None is ``wait``
     :param indexing_backoff: first delay between looks at a document that is being indexed; later ones come after a fifth of it,
         then after a 30th of the wait so far, up to ``indexing_backoff_cap``, and further apart if looks would take more
         than a tenth of the provider's time

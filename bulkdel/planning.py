@@ -9,7 +9,8 @@ from bulkdel import events
 from bulkdel.engine.call import Call
 from bulkdel.listing import Failed, NotWhole, list_documents, preflight
 from bulkdel.model import Dataset, Document, Indexing, PurgeRequest
-from bulkdel.report import DatasetReport, PlannedDataset
+from bulkdel.plan import PlannedDataset
+from bulkdel.report import DatasetReport
 from bulkdel.store import ListedRow, RunFile
 from bulkdel.text import sanitize
 

@@ -13,8 +13,9 @@ from bulkdel.engine.call import Call, dataset_status
 from bulkdel.errors import RunFileError
 from bulkdel.feeding import StoreFeed, is_everything, refusal
 from bulkdel.model import Policy, PurgeRequest, Settled, Target
+from bulkdel.plan import Plan, PlannedDataset
 from bulkdel.planning import drop_dataset, plan_dataset
-from bulkdel.report import DatasetReport, Plan, PlannedDataset, RunEnd
+from bulkdel.report import DatasetReport, RunEnd
 from bulkdel.store import RunFile
 from bulkdel.targets import Targets, look_up_targets, take_targets
 from bulkdel.text import title

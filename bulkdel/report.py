@@ -1,4 +1,4 @@
-"""The account of one call: what is planned, what was listed, selected and settled, and whether it adds up."""
+"""The account of a run: what was listed, selected and settled, whether it adds up, and the report that is made of it."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, fields
 from typing import Any
 
 from bulkdel.errors import BrokenPromise, RejectedError
-from bulkdel.model import FULFILLED, Document, Outcome, Rate, RunStatus, Settled
+from bulkdel.model import FULFILLED, Outcome, RunStatus, Settled
 from bulkdel.text import title
 
 EXIT_STATUS: Mapping[RunStatus, int] = {
@@ -155,7 +155,7 @@ class Account:
 
     It is counted into as things happen (engine and purge), or read from a run file (store); both give the same value. A
     report is made from it; progress, metrics and logs read it. ``rejected_by`` counts the rejected targets by outcome, those
-    that were not attempted left out. ``elapsed_s`` is what earlier sessions took. ``input_truncated``: targets were left
+    that were not attempted left out. ``elapsed_s`` is what its sessions took, of one that goes on what the earlier ones did. ``input_truncated``: targets were left
     unread, how many is not known.
     """
 
@@ -408,87 +408,3 @@ def _first_reason(datasets: Sequence[DatasetReport]) -> str:
     others = len(unfinished) - 1
     more = f"; and {others} more of {len(datasets)} datasets" if others else ""
     return f"{title(first.provider, first.dataset, first.name)}: {first.reason}{more}"
-
-
-FIRST = 10
-"""Documents of a dataset that a plan in memory names: enough to see whether they are the meant ones."""
-
-
-@dataclass(slots=True)
-class PlannedDataset:
-    """One dataset as listed and selected.
-
-    ``skipped`` counts documents by the reason why they are left, ``archived`` and ``indexing`` those among the selected
-    that need more than a DELETE, ``synced`` those that their source may bring back. ``oldest`` and ``newest`` are the
-    selected documents' creation times in Unix seconds. ``stopped`` says why nothing in it can be deleted, empty if it can.
-    ``explicit``: its documents were named one by one; the dataset is not emptied, and not listed again afterwards.
-    ``cut``: the run was stopped before it was listed whole; ``outage`` says why, if that was the service alone. ``counted`` is
-    the service's own count, if its listing never shows as many: what was not seen may be there all the same. ``first`` has the ids and names of the first ``FIRST`` selected, as the
-    service has them; empty if they were named one by one, and in a plan that is read from a run file. ``invalid`` counts the explicit targets whose ids
-    are never sent, ``first_invalid`` has the first of them and why. ``statuses`` counts every listed document by the service's word for
-    its status (the first twenty words).
-    """
-
-    provider: str
-    dataset: str
-    name: str = ""
-    listed: int = 0
-    selected: int = 0
-    skipped: dict[str, int] = field(default_factory=dict)
-    archived: int = 0
-    indexing: int = 0
-    synced: int = 0
-    oldest: float | None = None
-    newest: float | None = None
-    stopped: str = ""
-    explicit: bool = False
-    cut: bool = False
-    outage: str = ""
-    counted: int | None = None
-    first: list[tuple[str, str]] = field(default_factory=list)
-    invalid: int = 0
-    first_invalid: str = ""
-    statuses: dict[str, int] = field(default_factory=dict)
-
-    @property
-    def out_of_reach(self) -> bool:
-        """Whether nothing of the dataset can be listed or deleted now."""
-        return bool(self.stopped or self.cut) and not self.explicit
-
-    def add(self, document: Document, skipped: str) -> None:
-        """Count a listed document, and why it is left (empty if it is selected)."""
-        self.listed += 1
-        if document.status in self.statuses or len(self.statuses) < 20:
-            self.statuses[document.status] = self.statuses.get(document.status, 0) + 1
-        if skipped:
-            self.skipped[skipped] = self.skipped.get(skipped, 0) + 1
-            return
-        self.selected += 1
-        if len(self.first) < FIRST:
-            self.first.append((document.id, document.name))
-        self.archived += document.archived
-        self.indexing += document.indexing
-        self.synced += document.synced
-        if (created := document.created_at) is not None:
-            self.oldest = created if self.oldest is None else min(self.oldest, created)
-            self.newest = created if self.newest is None else max(self.newest, created)
-
-
-@dataclass(slots=True)
-class Plan:
-    """Everything that one call is about to delete; ``seconds`` is how long it will take at the current limits, about.
-
-    ``learned`` has the rates that an earlier run learned, and how many seconds ago, by provider.
-    """
-
-    datasets: list[PlannedDataset] = field(default_factory=list)
-    seconds: float | None = None
-    learned: dict[str, tuple[Rate, float]] = field(default_factory=dict)
-
-    @property
-    def listed(self) -> int:
-        return sum(d.listed for d in self.datasets)
-
-    @property
-    def selected(self) -> int:
-        return sum(d.selected for d in self.datasets)

@@ -16,9 +16,10 @@ from bulkdel.engine.sink import Journal
 from bulkdel.errors import ConfigurationError, RunFileError, TargetsError
 from bulkdel.model import PurgeRequest, Selection
 from bulkdel.outcomes import OutcomeCollector
+from bulkdel.plan import PlannedDataset
 from bulkdel.providers.protocol import Provider
 from bulkdel.purging import CallOptions, Purge
-from bulkdel.report import Account, PlannedDataset, Report, RunEnd, make_report
+from bulkdel.report import Account, Report, RunEnd, make_report
 from bulkdel.targets import Targets, stream_targets
 from bulkdel.verification import verify_again
 

@@ -16,7 +16,7 @@ from bulkdel.engine.session import ProviderSession
 from bulkdel.errors import ConfigurationError, RunFileError
 from bulkdel.lookup import Lookup
 from bulkdel.model import Target
-from bulkdel.report import Plan, PlannedDataset
+from bulkdel.plan import Plan, PlannedDataset
 from bulkdel.store import RunFile
 
 Targets = Iterable[Target] | AsyncIterable[Target]

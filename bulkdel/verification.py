@@ -13,7 +13,8 @@ from bulkdel.engine.session import ProviderSession
 from bulkdel.errors import RunFileError
 from bulkdel.listing import Failed, NotWhole, list_documents, preflight
 from bulkdel.model import FULFILLED, Dataset, Document
-from bulkdel.report import DatasetReport, PlannedDataset
+from bulkdel.plan import PlannedDataset
+from bulkdel.report import DatasetReport
 from bulkdel.store import RunFile
 from bulkdel.text import pluralize, sanitize
 

@@ -19,7 +19,7 @@ import aiohttp
 
 from benchmarks.peers.common import DATASET, KEY, Options, documents, options, url_of
 from benchmarks.peers.ours import targets
-from bulkdel import Client, Dify, Limits
+from bulkdel import Client, Dify, Limits, Policy
 from bulkdel.providers.protocol import Request
 from bulkdel.wire import HttpWire
 
@@ -33,7 +33,7 @@ async def duel(given: Options) -> list[tuple[str, float, float]]:
         headers = {"Authorization": f"Bearer {KEY}"}
         session = await stack.enter_async_context(aiohttp.ClientSession(connector=connector, headers=headers))
         dify = Dify(KEY, given.base_url, limits=Limits(concurrency=given.connections))
-        client = await stack.enter_async_context(Client(dify))
+        client = await stack.enter_async_context(Client(dify, policy=Policy(indexing="delete")))
         wire = await stack.enter_async_context(HttpWire(dify, connections=given.connections))
         folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="bulkdel-duel-"))
 

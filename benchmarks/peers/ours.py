@@ -22,7 +22,7 @@ async def work(given: Options) -> Told:
     concurrency = given.connections or None  # 0: its own default, which adapts
     dify = Dify(KEY, given.base_url, limits=Limits(rate=rate, concurrency=concurrency))
     told = Told()
-    async with Client(dify, policy=Policy(timeout=given.timeout)) as client:
+    async with Client(dify, policy=Policy(timeout=given.timeout, indexing="delete")) as client:
         if given.mode == "settle":
             async with client.settle(targets(given.documents)) as outcomes:
                 async for settled in outcomes:

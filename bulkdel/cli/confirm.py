@@ -9,8 +9,8 @@ from typing import TextIO
 
 from bulkdel.cli.screen import Screen
 from bulkdel.model import Policy
+from bulkdel.plan import Plan
 from bulkdel.render.plan import describe, to_delete
-from bulkdel.report import Plan
 from bulkdel.text import NAME, sanitize
 
 

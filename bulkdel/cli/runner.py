@@ -20,8 +20,9 @@ from bulkdel.cli.signals import Interrupts, handled, next_signal
 from bulkdel.cli.task import Task
 from bulkdel.errors import ConfigurationError, RunFileError
 from bulkdel.model import Settled
+from bulkdel.plan import Plan
 from bulkdel.render.plan import too_long, unknown_statuses
-from bulkdel.report import Counts, Plan, Report
+from bulkdel.report import Counts, Report
 from bulkdel.text import pluralize, sanitize
 
 if TYPE_CHECKING:

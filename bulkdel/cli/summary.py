@@ -9,9 +9,10 @@ from bulkdel.cli.context import AppContext, is_terminal
 from bulkdel.cli.output import Samples
 from bulkdel.cli.screen import drawn, width, wrapped
 from bulkdel.model import Outcome, Policy
+from bulkdel.plan import FIRST, Plan
 from bulkdel.render.plan import describe, forecast
 from bulkdel.render.wording import account, costs
-from bulkdel.report import FIRST, DatasetReport, Plan, Report
+from bulkdel.report import DatasetReport, Report
 from bulkdel.text import NAME, sanitize, show_invisible
 
 

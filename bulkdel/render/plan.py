@@ -6,8 +6,8 @@ from collections import Counter
 from collections.abc import Iterable
 
 from bulkdel.model import Policy, PurgeRequest
+from bulkdel.plan import Plan, PlannedDataset
 from bulkdel.render.wording import format_rate, learned
-from bulkdel.report import Plan, PlannedDataset
 from bulkdel.text import NAME, format_day, format_duration, pluralize, sanitize, show_invisible, title
 
 

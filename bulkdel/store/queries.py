@@ -17,7 +17,8 @@ from typing import Any, Self, cast
 from bulkdel.engine.timeline import Sample
 from bulkdel.errors import RunFileError
 from bulkdel.model import ANSWER_LOST, FULFILLED, Outcome, Rate, Selection, Settled, Target
-from bulkdel.report import Account, Counts, Plan, PlannedDataset
+from bulkdel.plan import Plan, PlannedDataset
+from bulkdel.report import Account, Counts
 from bulkdel.store import database
 from bulkdel.store.database import Connect, trouble
 from bulkdel.store.lock import is_held

@@ -8,8 +8,9 @@ from pathlib import Path
 
 from bulkdel.errors import ConfigurationError, RunFileError
 from bulkdel.model import PurgeRequest, RunStatus
+from bulkdel.plan import PlannedDataset
 from bulkdel.providers.protocol import Provider
-from bulkdel.report import Account, Counts, PlannedDataset
+from bulkdel.report import Account, Counts
 from bulkdel.store.queries import Run
 from bulkdel.store.records import ProviderHeader, RunHeader, address
 

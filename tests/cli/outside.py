@@ -15,7 +15,8 @@ from bulkdel.cli.context import AppContext
 from bulkdel.engine.progress import Progress
 from bulkdel.listing import DatasetListing
 from bulkdel.model import Settled, Target
-from bulkdel.report import Counts, DatasetReport, Plan, PlannedDataset, Report
+from bulkdel.plan import Plan, PlannedDataset
+from bulkdel.report import Counts, DatasetReport, Report
 
 KEY = "dataset-NeverShowThisKey0123"
 DATASET = "6f1c2b34-0000-4000-8000-000000000001"

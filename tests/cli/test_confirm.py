@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 
 from bulkdel.cli.confirm import question
 from bulkdel.model import Policy
+from bulkdel.plan import Plan, PlannedDataset
 from bulkdel.render.plan import describe
-from bulkdel.report import Plan, PlannedDataset
 from tests.cli.outside import DATASET, KEY, OTHER, FakeClient, invoke
 
 FULL = PlannedDataset(

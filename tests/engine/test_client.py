@@ -75,7 +75,7 @@ def test_a_list_of_datasets_that_breaks_off_is_not_whole(reply: Any, status: str
     assert [dataset.id for dataset in found.datasets] == [document_id(n) for n in range(100)]
 
 
-def test_a_list_of_datasets_that_goes_round_in_a_circle_is_not_whole() -> None:
+def test_a_list_of_datasets_in_a_circle_is_not_whole() -> None:
     """S15: cursors that come again end the list, and it does not pass for a whole one."""
 
     class Round(Dify):
@@ -155,7 +155,7 @@ def test_what_makes_no_sense_is_refused_before_anything_is_sent() -> None:
     virtual.run(main())
 
 
-def test_a_client_whose_second_wire_cannot_be_opened_leaves_the_first_closed() -> None:
+def test_a_client_is_opened_whole_or_not_at_all() -> None:
     """It raises what the connecting raised, holds nothing open, and is not open itself."""
     open_now: set[str] = set()
 
@@ -178,7 +178,7 @@ def test_a_client_whose_second_wire_cannot_be_opened_leaves_the_first_closed() -
 
 
 @pytest.mark.parametrize("gracefully", [True, False])
-def test_a_stream_that_is_stopped_early_has_a_report_and_one_that_is_left_has_none(gracefully: bool) -> None:
+def test_a_stopped_stream_has_a_report_a_left_one_has_none(gracefully: bool) -> None:
     """``client.stop()`` and reading on: every target settles, and the account comes; ``break``: there is none to print."""
     service = Service(latency=0.1)
     ids = service.fill(30)

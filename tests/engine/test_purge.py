@@ -10,8 +10,8 @@ from random import Random
 import pytest
 
 from bulkdel import Policy, Selection
+from bulkdel.plan import Plan
 from bulkdel.providers.protocol import Answer, Reply, Request
-from bulkdel.report import Plan
 from tests import virtual
 from tests.engine.world import DATASET, HTML, JSON, Service, client, error, targets
 
@@ -84,7 +84,7 @@ def test_guards_refuse_before_anything_is_deleted(policy: Policy, refused: bool)
 
 
 @pytest.mark.parametrize("yes", [True, False])
-def test_a_purge_asks_with_the_whole_plan_before_the_first_delete(yes: bool) -> None:
+def test_a_purge_asks_before_the_first_delete(yes: bool) -> None:
     """`confirm` sees names, counts, ages and what is left; a no deletes nothing."""
 
     async def main() -> None:
@@ -313,7 +313,7 @@ def test_a_failed_listing_is_not_an_empty_one(broken: Answer) -> None:
     virtual.run(main())
 
 
-def test_a_document_that_comes_twice_means_that_another_was_missed() -> None:
+def test_a_document_that_comes_twice_hides_another() -> None:
     """A listing with ties repeats one document and misses another: a second pass finds it."""
 
     async def main() -> None:
@@ -367,7 +367,7 @@ class Liar(Service):
 
 
 @pytest.mark.parametrize("keeps_for", [2.0, float("inf")])
-def test_a_document_called_deleted_and_still_listed_is_looked_at_again_then_named(keeps_for: float) -> None:
+def test_what_is_deleted_and_still_listed_is_named(keeps_for: float) -> None:
     """S16: the verification looks a few times; what the service called deleted and still lists makes exit 1."""
 
     async def main() -> None:
@@ -434,7 +434,7 @@ def test_a_verification_that_fails_never_exits_zero() -> None:
     virtual.run(main())
 
 
-def test_a_dataset_that_is_not_there_is_named_and_the_others_go_on() -> None:
+def test_a_dataset_that_is_not_there_leaves_the_others() -> None:
     """A stopped dataset makes exit 1, not 4."""
 
     async def main() -> None:

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from bulkdel import Dify, Policy, Run, RunFileError, Target
 from bulkdel.errors import ConfigurationError
 from bulkdel.model import PurgeRequest
-from bulkdel.report import Plan
+from bulkdel.plan import Plan
 from bulkdel.store import RunFile
 from tests import virtual
 from tests.engine.world import ACTS, DATASET, Service, client, provider, targets

@@ -192,7 +192,7 @@ def test_a_verification_that_misses_documents_never_exits_zero() -> None:
 # ---------------------------------------------------------------------- documents being indexed
 
 
-def test_skip_sends_no_delete_to_explicit_targets_that_are_being_indexed() -> None:
+def test_skip_leaves_targets_that_are_being_indexed() -> None:
     """``indexing='skip'`` never deletes a document that is being indexed, also where it was named."""
     service = Service()
     ids = [*service.fill(3), *service.fill(1, **INDEXING)]
@@ -221,7 +221,7 @@ def test_a_resumed_run_told_to_skip_leaves_what_is_being_indexed(tmp_path: Path)
     virtual.run(main())
 
 
-def test_a_held_document_that_a_crash_may_have_deleted_is_deleted_in_doubt(tmp_path: Path) -> None:
+def test_a_waiting_document_that_is_gone_after_a_crash(tmp_path: Path) -> None:
     """It was ready and in flight when the run died; the file still calls it indexing, and now it is gone: deleted."""
     service = Service(latency=0.5)
     ids = service.fill(1, **INDEXING)
@@ -339,7 +339,7 @@ def test_a_broken_promise_comes_out_as_itself() -> None:
 
 
 @pytest.mark.parametrize("recorded", [True, False])
-def test_a_source_that_says_nothing_more_does_not_outlive_a_deadline(tmp_path: Path, recorded: bool) -> None:
+def test_a_silent_source_does_not_outlive_a_deadline(tmp_path: Path, recorded: bool) -> None:
     """Targets that are read before anything is sent (run file, guards) are left where they are when the deadline comes."""
     service = Service()
     ids = service.fill(3)

@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 
 from bulkdel import Policy, Rate, Report, Run
 from bulkdel.engine.timeline import MOST, Sample, Timeline, merge, percentiles
+from bulkdel.plan import Plan
 from bulkdel.providers.protocol import Answer, Reply
-from bulkdel.report import Plan
 from bulkdel.store.recorded import recorded_report
 from tests import virtual
 from tests.engine.world import DATASET, Service, client, provider, targets

@@ -9,8 +9,9 @@ from typing import Any
 import pytest
 
 from bulkdel import Policy, Run, Selection
+from bulkdel.plan import Plan
 from bulkdel.providers.protocol import Answer, Reply, Request
-from bulkdel.report import Plan, Report
+from bulkdel.report import Report
 from tests import virtual
 from tests.engine.world import DATASET, JSON, Service, client
 

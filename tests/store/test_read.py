@@ -15,7 +15,8 @@ import pytest
 from bulkdel.engine.timeline import Sample
 from bulkdel.errors import ConfigurationError
 from bulkdel.model import Document, Limits, Outcome, Policy, Rate, RunStatus, Selection
-from bulkdel.report import Counts, DatasetReport, PlannedDataset
+from bulkdel.plan import PlannedDataset
+from bulkdel.report import Counts, DatasetReport
 from bulkdel.store import AskedDataset, ListedRow, PlannedRow, Run, RunFile, address
 from bulkdel.store.records import from_json
 from tests.store.helpers import (
