@@ -1,4 +1,4 @@
-"""Where run files go when nobody says where: the user's state folder, and their names in it."""
+"""Where run files go if no place was named: the user's state folder, and their names in it."""
 
 from __future__ import annotations
 
@@ -32,12 +32,12 @@ def state_folder() -> Path:
 
 
 def new_path(label: str, *, folder: Path, now: float, token: str | None = None) -> Path:
-    """A path for a new run in ``folder``, which is made where it is missing (for the user alone).
+    """A path for a new run in ``folder``, which is made if it is missing (for the user alone).
 
     Its name is the time in UTC, ``label`` (a provider's name) and six random hex digits:
     ``20261121-193000-dify-ab12cd.run``.
 
-    :raises RunFileError: where the folder cannot be made
+    :raises RunFileError: if the folder cannot be made
     """
     try:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -52,11 +52,11 @@ def new_path(label: str, *, folder: Path, now: float, token: str | None = None) 
 
 
 def run_files(folder: Path) -> list[Path]:
-    """The run files in ``folder``, newest first by the time in their names, by their last change where there is none.
+    """The run files in ``folder``, newest first by the time in their names, by their last change if there is none.
 
     A folder that does not exist has none.
 
-    :raises RunFileError: where it cannot be read
+    :raises RunFileError: if it cannot be read
     """
     found = []
     try:

@@ -53,7 +53,7 @@ class Run:
             raise RunFileError(f"there is no such run file: {where}")
         queries = ["mode=rw"]  # SQLite may have to write to read: after a crash it plays the journal back
         if not any(os.path.exists(where + suffix) for suffix in ("-wal", "-journal")):
-            queries.append("mode=ro&immutable=1")  # from a read-only disk, where no lock can be had and nobody writes
+            queries.append("mode=ro&immutable=1")  # a read-only disk: no lock can be had, and no process writes
         for query in queries:
             connection: sqlite3.Connection | None = None
             try:

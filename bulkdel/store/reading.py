@@ -9,8 +9,8 @@ from typing import Any
 from bulkdel.model import Limits, Outcome, Policy, RunStatus, Selection
 from bulkdel.report import Account, DatasetReport
 from bulkdel.store.database import damaged
+from bulkdel.store.journal import count_in_doubt
 from bulkdel.store.records import AskedDataset, ProviderHeader, RunHeader, from_json, unpack_id
-from bulkdel.store.statements import count_in_doubt
 
 
 def read_header(db: sqlite3.Connection, path: str) -> RunHeader:

@@ -55,5 +55,5 @@ def unread(run: Run) -> bool:
 
 
 def _signal(exit_status: int | None) -> int | None:
-    """The signal that ended a session, None where none did."""
+    """The signal that ended a session, None if none did."""
     return exit_status - 128 if exit_status is not None and exit_status > 128 else None

@@ -18,7 +18,7 @@ from bulkdel.engine.timeline import Sample
 from bulkdel.errors import ConfigurationError, RunFileError
 from bulkdel.model import Document, Rate, RunStatus, Settled, Target
 from bulkdel.report import DatasetReport, ProviderAccount
-from bulkdel.store import database, statements
+from bulkdel.store import database, journal, planning
 from bulkdel.store.database import Connect, Database, MemoryDatabase
 from bulkdel.store.reading import read_header
 from bulkdel.store.records import ClaimedPage, ClaimedRow, DocumentState, ListedRow, RunHeader
@@ -70,8 +70,8 @@ class RunFile:
 
         def lay_out(db: sqlite3.Connection) -> tuple[RunHeader, int]:
             database.lay_out(db)
-            kept = statements.write_header(db, header, now())
-            return kept, statements.begin_session(db, header.act, header.version, now())
+            kept = planning.write_header(db, header, now())
+            return kept, planning.begin_session(db, header.act, header.version, now())
 
         if path is None:
             return await cls._start(None, MemoryDatabase, lay_out, now)
@@ -100,7 +100,7 @@ class RunFile:
 
         def begin(db: sqlite3.Connection) -> tuple[RunHeader, int]:
             header = read_header(db, where)
-            return header, statements.begin_session(db, act, version or header.version, now())
+            return header, planning.begin_session(db, act, version or header.version, now())
 
         return await cls._start(
             where, lambda: Database.open_exclusive(where, new=False, wal=wal, connect=connect), begin, now
@@ -137,7 +137,7 @@ class RunFile:
         took = time.monotonic() - self._began if elapsed_s is None else elapsed_s
         ended = (self._now(), took, status, exit_status, reason, clean)
         with anyio.CancelScope(shield=True):  # the file must be let go, whatever is cancelled meanwhile
-            await self._writer.stop(lambda db: statements.end_session(db, self.session, *ended))
+            await self._writer.stop(lambda db: planning.end_session(db, self.session, *ended))
 
     async def __aenter__(self) -> Self:
         return self
@@ -165,11 +165,11 @@ class RunFile:
 
         What an earlier session listed of it without coming to the end is dropped.
         """
-        await self._do(lambda db: statements.begin_listing(db, provider, dataset, name))
+        await self._do(lambda db: planning.begin_listing(db, provider, dataset, name))
 
     async def add_listed(self, provider: str, dataset: str, rows: Sequence[ListedRow]) -> list[ListedRow]:
         """Keep rows that are not known yet, and return those; the same id again is the same document."""
-        return await self._do(lambda db: statements.add_listed(db, provider, dataset, rows))
+        return await self._do(lambda db: planning.add_listed(db, provider, dataset, rows))
 
     async def end_listing(
         self, provider: str, dataset: str, *, complete: bool, reason: str = "", counted: int | None = None
@@ -178,7 +178,7 @@ class RunFile:
 
         ``counted`` is the service's own count, if the listing never shows as many.
         """
-        await self._do(lambda db: statements.end_listing(db, provider, dataset, complete, reason, counted))
+        await self._do(lambda db: planning.end_listing(db, provider, dataset, complete, reason, counted))
 
     async def add_targets(
         self,
@@ -195,7 +195,7 @@ class RunFile:
         :raises ConfigurationError: if one names a provider that the run's header has not; nothing of its page is kept
         """
         await self._targets_added()
-        self._adding = self._writer.begin(lambda db: statements.add_targets(db, targets, invalid, given or {}))
+        self._adding = self._writer.begin(lambda db: planning.add_targets(db, targets, invalid, given or {}))
         # A caller that gives up meanwhile does not await it; the next call to the file says the same.
         self._adding.add_done_callback(lambda done: done.cancelled() or done.exception())
 
@@ -205,7 +205,7 @@ class RunFile:
         Returns how many of each dataset's repeat a document, by provider and dataset.
         """
         await self._targets_added()
-        return await self._do(lambda db: statements.end_targets(db, complete))
+        return await self._do(lambda db: planning.end_targets(db, complete))
 
     async def _targets_added(self) -> None:
         adding, self._adding = self._adding, None
@@ -214,20 +214,20 @@ class RunFile:
 
     async def describe(self, provider: str, dataset: str, documents: Sequence[Document]) -> int:
         """Keep what a listing shows of explicit targets; other documents are ignored. Returns how many were the run's."""
-        return await self._do(lambda db: statements.describe(db, provider, dataset, documents))
+        return await self._do(lambda db: planning.describe(db, provider, dataset, documents))
 
     async def record_consent(self, selected: int) -> None:
         """The guards and the user agreed to all ``selected`` documents of the run."""
-        await self._do(lambda db: statements.record_consent(db, selected))
+        await self._do(lambda db: planning.record_consent(db, selected))
 
     async def record_estimate(self, seconds: float | None, learned: Mapping[str, tuple[Rate, float]]) -> None:
         """How long the deletes of a plan will take, in seconds, and the rates that an earlier run learned, with how many
         seconds ago, by provider."""
-        await self._do(lambda db: statements.record_estimate(db, seconds, learned))
+        await self._do(lambda db: planning.record_estimate(db, seconds, learned))
 
     async def states(self, provider: str, dataset: str, ids: Sequence[str]) -> list[DocumentState | None]:
         """What became of each document; None for one that is not in the run."""
-        return await self._do(lambda db: statements.states(db, provider, dataset, ids))
+        return await self._do(lambda db: planning.states(db, provider, dataset, ids))
 
     # ------------------------------------------------------------------ the journal
 
@@ -255,7 +255,7 @@ class RunFile:
                     most = min(2 * most, 2048)
 
     async def _claim(self, provider: str, indexing: bool, after: int, size: int) -> ClaimedPage:
-        return await self._do(lambda db: statements.claim(db, self.session, provider, indexing, after, size))
+        return await self._do(lambda db: journal.claim(db, self.session, provider, indexing, after, size))
 
     async def settled(self, batch: Sequence[tuple[int, Settled]]) -> None:
         """Write down how documents ended, each at the row it was claimed with; returns when it is on disk.
@@ -265,7 +265,7 @@ class RunFile:
 
         :raises BrokenPromise: if a document has ended otherwise before (S9), was skipped, or is not at that row
         """
-        await self._do(lambda db: statements.settle(db, batch))
+        await self._do(lambda db: journal.settle(db, batch))
 
     async def retry_rejected(self) -> int:
         """Open again everything that was rejected, because the user asks for it; how many documents.
@@ -273,29 +273,29 @@ class RunFile:
         A terminal status never changes by itself (S9): the ending that each had stays in the file's history, with the session
         that was asked to try again, and what comes now is a second ending of a second ask. Fulfilled ones are never opened.
         """
-        return await self._do(lambda db: statements.retry_rejected(db, self.session))
+        return await self._do(lambda db: journal.retry_rejected(db, self.session))
 
     async def count_in_doubt(self, *, clean: bool) -> dict[tuple[str, str], int]:
         """How many documents of each dataset have not settled and may be gone all the same, by provider and dataset;
         ``clean`` as for ``close``."""
-        return await self._do(lambda db: statements.count_in_doubt(db, self.session if clean else None))
+        return await self._do(lambda db: journal.count_in_doubt(db, self.session if clean else None))
 
     async def end_dataset(self, report: DatasetReport) -> None:
         """How a dataset came out, its verification included."""
-        await self._do(lambda db: statements.end_dataset(db, report, self._now()))
+        await self._do(lambda db: journal.end_dataset(db, report, self._now()))
 
     # ------------------------------------------------------------------ what it cost
 
     async def record_costs(self, providers: Mapping[str, ProviderAccount]) -> None:
         """What each provider cost, over all sessions, in the place of what was written down before."""
-        await self._do(lambda db: statements.record_costs(db, providers))
+        await self._do(lambda db: journal.record_costs(db, providers))
 
     async def add_samples(self, provider: str, samples: Sequence[Sample]) -> None:
         """How one provider's part of this session went, stretch by stretch; once, when it ends.
 
         :raises ConfigurationError: if the run's header has no such provider
         """
-        await self._do(lambda db: statements.add_samples(db, self.session, provider, samples))
+        await self._do(lambda db: journal.add_samples(db, self.session, provider, samples))
 
     async def _do(self, act: Act[T]) -> T:
         return await self._writer.do(act)
