@@ -36,17 +36,24 @@ class Verified:
 
 
 async def verify_dataset(
-    call: Call, store: RunFile, report: DatasetReport, *, explicit: bool = False, in_rounds: bool = False
+    call: Call,
+    store: RunFile,
+    report: DatasetReport,
+    *,
+    explicit: bool = False,
+    in_rounds: bool = False,
+    later: bool = False,
 ) -> None:
     """List the dataset again, and write what is found into its account.
 
     :param explicit: its documents were named one by one, and the others are no part of the run
     :param in_rounds: it was emptied in rounds, because its listing does not show all that the service counts
+    :param later: its deletes are long ago, so that its listing does not lag behind them
     """
     session = call.sessions[report.provider]
     found: Verified | Failed | None
     try:
-        found = await _verify(session, store, report.dataset, explicit=explicit, in_rounds=in_rounds)
+        found = await _verify(session, store, report.dataset, explicit=explicit, in_rounds=in_rounds, later=later)
     except RunFileError as error:
         call.sink.lose_journal(error)
         found = Failed(str(error))
@@ -86,7 +93,8 @@ async def verify_again(call: Call, store: RunFile, datasets: Sequence[PlannedDat
         before = call.account.datasets[place]
         report = call.account.datasets[place] = replace(before, status="complete", reason="")
         async with limit:
-            await verify_dataset(call, store, report, explicit=planned.explicit, in_rounds=planned.counted is not None)
+            in_rounds = planned.counted is not None
+            await verify_dataset(call, store, report, explicit=planned.explicit, in_rounds=in_rounds, later=True)
         if report.status != "complete":
             why[place] = report.reason
         unfinished = report.counts.rejected or report.counts.not_attempted
@@ -111,7 +119,7 @@ def _take(report: DatasetReport, found: Verified) -> None:
 
 
 async def _verify(
-    session: ProviderSession, store: RunFile, dataset: str, *, explicit: bool, in_rounds: bool
+    session: ProviderSession, store: RunFile, dataset: str, *, explicit: bool, in_rounds: bool, later: bool
 ) -> Verified | Failed | None:
     """List until what is left is only what was refused, skipped or newly came, for up to a minute; None if a stop came first.
 
@@ -119,7 +127,8 @@ async def _verify(
     becomes whole.
     """
     found, listed = Verified(), None
-    for wait in (1.0, 2.0, 4.0, 8.0, 16.0, 29.0, 0.0):
+    # Long after the deletes no listing lags: what shows is there.
+    for wait in (1.0, 0.0) if later else (1.0, 2.0, 4.0, 8.0, 16.0, 29.0, 0.0):
         found = Verified()
         listed = await _look(session, store, dataset, found, explicit=explicit)
         if listed is None or (isinstance(listed, Failed) and not isinstance(listed, NotWhole)):

@@ -42,31 +42,39 @@ def advice(report: Report, task: Task) -> str:
 
 def way_on(report: Report, task: Task, argv: Sequence[str], path: Path | None) -> list[str]:
     """A hint and the command that goes on, if something can go on; the command comes last, whole, to be copied."""
-    status = report.status
-    if task.options.dry_run or (status == "complete" and task.act != "plan"):
+    status, planning = report.status, task.act == "plan"
+    if task.options.dry_run or task.act == "verify" or (status == "complete" and not planning):
         return []
     resume = "" if path is None else resume_command(path, task.resume_options)
-    if task.act == "plan" and status not in RESUMABLE:
+    if planning and status not in RESUMABLE:
         # Nothing failed, and there is nothing to go on with before a person has looked at the plan.
         if not resume or status == "refused" or task.options.quiet:
             return []
         shown = shlex.join(["bulkdel", "report", str(path)])
         return [f"hint: {shown} lists it for review; this carries it out:", resume]
-    if resume and task.act != "plan":
-        # A dataset that is gone stays gone: what is to go in it alone is nothing to go on with.
-        lost = status == "incomplete" and all(
-            dataset.status == "stopped" for dataset in report.datasets if dataset.counts.not_attempted
-        )
-        if status == "refused" or (lost and report.counts.not_attempted):
-            return []
-        if not _must_fix(report):
-            return [GO_ON, resume]
-        # If not even a listing came back the address may be what is wrong, and a run goes on at its own address alone.
-        address = "" if report.listed else " (a wrong address needs a new run)"
-        return [f"hint: fix that, then resume with{address}:", resume]
-    cut_off = status in RESUMABLE or (path is None and report.counts.not_attempted > 0)
-    if not cut_off:
-        return _retry(report, task, path)
+    if resume and not planning:
+        return _resume(report, resume)
+    if status in RESUMABLE or (path is None and report.counts.not_attempted):
+        return _begin_again(report, task, argv, path)
+    return _retry(report, task, path)
+
+
+def _resume(report: Report, command: str) -> list[str]:
+    """How a run goes on from its file."""
+    left = [dataset for dataset in report.datasets if dataset.counts.not_attempted]
+    # A dataset that is gone stays gone: what is to go in it alone is nothing to go on with.
+    lost = report.status == "incomplete" and left and all(dataset.status == "stopped" for dataset in left)
+    if report.status == "refused" or lost:
+        return []
+    if not _must_fix(report):
+        return [GO_ON, command]
+    # If not even a listing came back the address may be what is wrong, and a run goes on at its own address alone.
+    address = "" if report.listed else " (a wrong address needs a new run)"
+    return [f"hint: fix that, then resume with{address}:", command]
+
+
+def _begin_again(report: Report, task: Task, argv: Sequence[str], path: Path | None) -> list[str]:
+    """How a run goes on that has no file, or none that can go on."""
     if task.act == "resume":
         return ["hint: what is gone stays gone; without its run file begin a new run"]
     if path is not None:

@@ -24,6 +24,7 @@ from bulkdel.cli.commands.report import report
 from bulkdel.cli.commands.resume import resume
 from bulkdel.cli.commands.runs import runs
 from bulkdel.cli.commands.simulate import simulate
+from bulkdel.cli.commands.verify import verify
 from bulkdel.cli.commands.worker import worker
 from bulkdel.cli.context import AppContext
 from bulkdel.cli.exits import guard
@@ -74,7 +75,7 @@ def bulkdel() -> None:
     document."""
 
 
-for command in (purge, delete, plan, resume, runs, report, job, worker, datasets, simulate, demo, completion):
+for command in (purge, delete, plan, resume, runs, report, verify, job, worker, datasets, simulate, demo, completion):
     bulkdel.add_command(command)
 
 

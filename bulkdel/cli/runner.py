@@ -137,7 +137,7 @@ def _report(task: Task, ending: Ending, app: AppContext, screen: Screen) -> int:
 def _written(task: Task, ending: Ending, plan: Plan | None, app: AppContext, screen: Screen) -> bool:
     """Write the account to stdout, or to stderr if the settled lines have stdout; whether that was possible."""
     report, options = ending.report, task.options
-    if task.act == "resume" and report.run:
+    if task.run is not None and report.run:
         ending.samples = output.Samples.recorded(report.run, report.reasons)  # of the earlier sessions, too
     try:
         if options.as_json:
@@ -253,6 +253,9 @@ class LiveRun:
         report: Report
         if task.act == "resume":
             report = await self._client.resume(path, retry_rejected=task.options.retry_rejected, **call)
+            return report
+        if task.act == "verify":
+            report = await self._client.verify(path, policy=task.policy, on_event=on_event)
             return report
         # A run file holds the targets, so that they are read page by page; without one a file that changes now must not matter.
         targets = list(task.targets) if task.targets is not None and path is None else task.targets

@@ -25,7 +25,7 @@ class Task:
     ``keeps_state``: learned rates are remembered, and limits shared with other processes. ``quiet_log``: only errors are logged, though progress is shown.
     """
 
-    act: Literal["purge", "delete", "plan", "resume", "job"]
+    act: Literal["purge", "delete", "plan", "resume", "job", "verify"]
     options: Options
     providers: tuple[Provider, ...]
     policy: Policy
@@ -44,4 +44,4 @@ class Task:
 
     @property
     def deletes(self) -> bool:
-        return not self.options.dry_run and self.act != "plan"
+        return not self.options.dry_run and self.act not in ("plan", "verify")

@@ -258,3 +258,32 @@ def test_a_full_disk_under_the_settled_lines_is_exit_1(tmp_path: Path) -> None:
         assert ended.last == "bulkdel " + " ".join(argv)
 
     with_dify(work, documents=400, faults=Faults(latency=0.002))
+
+
+# ------------------------------------------------------------------ a base that fills again
+
+
+def test_what_came_back_is_found_by_verify(tmp_path: Path) -> None:
+    """$ bulkdel purge …; documents come back and new ones come; bulkdel verify RUN: exit 1, named, and the report has it; once they
+    are gone, exit 0. Nothing but GET is sent."""
+
+    async def work(simulator: DifySimulator, beside: Beside) -> None:
+        run = tmp_path / "a.run"
+        (dataset,) = simulator.dataset_ids
+        purged = await beside.run("purge", "dify", dataset, "-y", "--run", str(run), *FAST)
+        assert (purged.status, simulator.remaining) == (0, 0)
+        fine = await beside.run("verify", str(run), "--json")
+        assert (fine.status, account(fine)["remaining"]) == (0, 0), fine.stderr
+        since = len(simulator.requests)
+        back = simulator.add_document(dataset, id=simulator.deleted[0], name="back.md")
+        simulator.add_document(dataset, name="new.md")
+        found = await beside.run("verify", str(run))
+        assert found.status == 1, found.stdout + found.stderr
+        assert f"{back} back.md" in found.stdout
+        assert "new.md" in found.stdout
+        assert "bulkdel resume" not in found.stderr
+        assert {request.method for request in simulator.requests[since:]} == {"GET"}
+        report = await beside.run("report", str(run))
+        assert f"{back} back.md" in report.stdout
+
+    with_dify(work, documents=8)

@@ -37,10 +37,11 @@ def test_every_command_has_an_example() -> None:
 @pytest.mark.parametrize("name", [name for name in EPILOGS if name not in ("demo", "simulate", "worker")])
 def test_the_examples_of_help_work(name: str, stage: Stage) -> None:
     """Each line, in order, against the simulated services: exit 0, or 1 for the archived document."""
-    if name in ("resume", "report"):  # of runs that are there already
-        for run in ("old.run", "state/bulkdel/20260301-120000-dify-3fa2c1.run"):
+    if name in ("resume", "report", "verify"):  # of runs that are there already
+        runs = {"old.run": "DATASET", "state/bulkdel/20260301-120000-dify-3fa2c1.run": stage.other}
+        for run, dataset in runs.items():
             (stage.folder / run).parent.mkdir(parents=True, exist_ok=True)
-            stage.lines(f"bulkdel plan dify DATASET -o {run}")
+            stage.lines(f"bulkdel {'purge' if name == 'verify' else 'plan'} dify {dataset} -o {run}")
     if name == "job":
         toml = EPILOGS[name].partition("nightly.toml\n")[2].partition("\n  bulkdel")[0].replace("\\b", "")
         text = "\n".join(line.strip("\b") for line in toml.splitlines())
