@@ -28,10 +28,7 @@ ProviderClass = Callable[..., Provider]
 # Known without a look at the installed packages: a plug-in of the same name must not get a Dify user's key.
 _OWN: Final[Mapping[str, ProviderClass]] = {"dify": Dify, "langdock": Langdock}
 
-_MEMBERS: Final = (
-    "headers", "invalid", "canonical", "lacks_mark", "start", "request", "request_together", "read", "preflight", "read_preflight", "listing", "read_listing", "document",
-    "read_document", "datasets", "read_datasets", "with_concurrency",
-)  # fmt: skip
+_MEMBERS: Final = [name for name, member in vars(Provider).items() if callable(member) and not name.startswith("_")]
 
 
 def kinds() -> tuple[str, ...]:

@@ -77,8 +77,8 @@ def test_a_plug_in_is_found_by_its_kind(site: Path) -> None:
         ("x = 1", "AttributeError"),
         ("def MyKB(", "SyntaxError"),
         ("MyKB = 7", "not a provider"),
-        ("class MyKB: pass", "it has no headers"),
-        ("def MyKB(**given): pass", "it has no headers"),
+        ("class MyKB: pass", "it has no with_concurrency, .*read_datasets"),
+        ("def MyKB(**given): pass", "it has no with_concurrency, .*read_datasets"),
     ],
 )
 def test_a_plug_in_that_cannot_be_used_is_named(site: Path, source: str, why: str) -> None:
