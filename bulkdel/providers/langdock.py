@@ -163,7 +163,9 @@ class Langdock(JsonApi):
                 return found
         if page.next is not None:
             return Next(page.next)
-        return StopDataset("no knowledge folder with this id is shared with this key: share it with the key, as Editor")
+        return StopDataset(
+            "no knowledge base (folder) with this id is shared with this key: share it in the Library's sharing dialog, as Editor"
+        )
 
     def read_datasets(self, cursor: str | None, reply: Reply) -> Page[Dataset] | Failure:
         page = self.read_page(
@@ -194,7 +196,11 @@ class Langdock(JsonApi):
 
     def dataset_from(self, row: Row) -> Dataset:
         is_user = text(row, "role").upper() == "USER"
-        refusal = "the key is only a User of this knowledge folder: make it an Editor" if is_user else ""
+        refusal = (
+            "the key is only a User of this knowledge base (folder): make it an Editor in the Library's sharing dialog"
+            if is_user
+            else ""
+        )
         return Dataset(self.canonical(text(row, "id")), text(row, "name"), integer(row, "fileCount"), refusal)
 
 
