@@ -99,6 +99,15 @@ def test_indexing_is_left_alone_if_it_is_to_be_skipped() -> None:
     assert decision == Settle("stuck_indexing", "left alone, because indexing is 'skip': busy")
 
 
+def test_a_document_that_was_never_seen_may_be_a_mistake() -> None:
+    """With ``missing='fail'`` it is rejected; one that a listing held, or an attempt may have deleted, is not."""
+    fail = Policy(missing="fail")
+    missing = decide(job(), Gone("no"), OK, fail, now=NOW, u=0.5)
+    assert missing == Settle("missing", "not there when first asked for: no")
+    assert decide(job(listed=True), Gone("no"), OK, fail, now=NOW, u=0.5) == Settle("already_gone", "no")
+    assert decide(job(doubt=True), Gone("no"), OK, fail, now=NOW, u=0.5) != missing
+
+
 words = st.text(max_size=5)
 seconds = st.one_of(st.none(), st.floats(0, 1e5))
 steps = st.sampled_from(["delete", "check", "un_archive"])

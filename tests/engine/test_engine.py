@@ -142,7 +142,7 @@ def test_a_pause_is_cut_at_the_users_maximum() -> None:
     virtual.run(main())
 
 
-def test_what_one_document_is_to_wait_is_cut_at_the_users_maximum() -> None:
+def test_one_documents_wait_is_cut_at_the_users_maximum() -> None:
     """S7: a 503 that says to come back in a day costs its document `max_pause` seconds, and no other document any."""
 
     async def main() -> None:
@@ -158,7 +158,7 @@ def test_what_one_document_is_to_wait_is_cut_at_the_users_maximum() -> None:
     virtual.run(main())
 
 
-def test_a_document_being_indexed_holds_no_worker_and_spends_no_attempt() -> None:
+def test_a_wait_for_indexing_holds_no_worker_and_no_attempt() -> None:
     """S2, S5: with one worker, a document that waits lets the others go first, and its waits cost nothing."""
 
     async def main() -> None:
@@ -303,7 +303,7 @@ def test_all_workers_go_on_after_an_outage() -> None:
     virtual.run(main())
 
 
-def test_a_service_that_was_never_reached_is_a_clear_end_within_seconds() -> None:
+def test_a_service_never_reached_is_given_up_within_seconds() -> None:
     """An unreachable host stops the provider in seconds, with what is left not attempted."""
 
     async def main() -> None:
@@ -369,7 +369,7 @@ def test_a_listener_that_throws_harms_nothing() -> None:
 
 
 @pytest.mark.parametrize("kind", ["generator", "async generator"])
-def test_an_iterable_that_raises_gives_its_error_and_the_report_of_what_was_done(kind: str) -> None:
+def test_an_iterable_that_raises_gives_its_error_and_a_report(kind: str) -> None:
     """S1: what was read settles, the rest is never asked, and the caller gets the cause and the account."""
 
     async def main() -> None:

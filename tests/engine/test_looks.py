@@ -66,7 +66,7 @@ def test_looks_take_a_bounded_share_of_a_known_rate(left: int, share: float) -> 
     virtual.run(main())
 
 
-def test_a_service_that_refuses_in_no_time_is_not_asked_all_the_time() -> None:
+def test_a_service_that_refuses_fast_is_not_asked_all_the_time() -> None:
     """300 documents that are never ready cost 10 requests a second where no rate is known, however fast the answers are."""
 
     async def main() -> None:

@@ -43,7 +43,7 @@ def test_a_pause_does_not_make_the_rest_look_slow() -> None:
     virtual.run(main())
 
 
-def test_while_documents_are_indexed_only_the_latest_end_is_known() -> None:
+def test_while_documents_are_indexed_the_latest_end_is_known() -> None:
     """There is no estimate, for a program as for the display, also while others are deleted; but the waiting has an end."""
 
     async def main() -> None:

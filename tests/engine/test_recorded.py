@@ -48,7 +48,7 @@ async def cancelled(service: Service, requests: int, coming: Coroutine[object, o
     st.lists(st.tuples(st.integers(1, 20), st.floats(0.0, 0.4), st.booleans()), max_size=3),
     st.booleans(),
 )
-def test_a_run_that_is_cut_anywhere_goes_on_and_asks_for_nothing_twice(
+def test_a_run_cut_anywhere_asks_for_nothing_twice(
     script: list[list[str]], cuts: list[tuple[int, float, bool]], explicit: bool
 ) -> None:
     """S10: whatever is on disk as settled is never asked for again; at the end nothing selected is left unsettled."""
@@ -246,7 +246,7 @@ def test_a_run_goes_on_at_its_own_address_only() -> None:
         virtual.run(main(at / "a.run"))
 
 
-def test_an_interrupted_listing_is_listed_again_before_anything_is_deleted() -> None:
+def test_an_interrupted_listing_is_listed_again() -> None:
     """A run that died while it listed holds no plan: it lists again, asks, and only then deletes."""
 
     async def main(path: Path) -> None:
@@ -271,7 +271,7 @@ def test_an_interrupted_listing_is_listed_again_before_anything_is_deleted() -> 
         virtual.run(main(at / "a.run"))
 
 
-def test_a_run_file_that_is_lost_on_the_way_stops_sends_and_says_so() -> None:
+def test_a_run_file_lost_on_the_way_stops_sends_and_says_so() -> None:
     """Sends stop, what was in flight is settled and told, and the report is honest about the file."""
 
     async def main(path: Path) -> None:
@@ -295,7 +295,7 @@ def test_a_run_file_that_is_lost_on_the_way_stops_sends_and_says_so() -> None:
         virtual.run(main(at / "a.run"))
 
 
-def test_a_run_file_that_cannot_be_made_is_refused_before_anything_is_sent() -> None:
+def test_a_run_file_that_cannot_be_made_is_refused_first() -> None:
     """An existing file is not overwritten, and nothing is sent."""
 
     async def main(path: Path) -> None:
@@ -312,7 +312,7 @@ def test_a_run_file_that_cannot_be_made_is_refused_before_anything_is_sent() -> 
         assert (at / "a.run").read_text() == "mine"
 
 
-def test_a_page_that_could_not_be_planned_is_told_to_whoever_gave_it(tmp_path: Path) -> None:
+def test_a_page_that_could_not_be_planned_raises_for_its_caller(tmp_path: Path) -> None:
     """Targets are written while the next are read: what was wrong with a page is raised by the next, with the last at the end."""
 
     async def main() -> None:
@@ -359,7 +359,7 @@ def test_a_guard_holds_over_an_interrupted_listing(requests: int) -> None:
         virtual.run(main(at / "a.run"))
 
 
-def test_a_guard_counts_what_was_deleted_before_and_what_is_listed_now() -> None:
+def test_a_guard_counts_earlier_deletes_and_the_new_listing() -> None:
     """A dataset that could not be listed at first is guarded, and asked about, together with what is gone already."""
 
     async def main(path: Path) -> None:
@@ -393,7 +393,7 @@ def test_a_guard_counts_what_was_deleted_before_and_what_is_listed_now() -> None
         virtual.run(main(at / "a.run"))
 
 
-def test_a_guard_that_is_given_when_a_run_goes_on_counts_the_whole_run() -> None:
+def test_a_guard_given_on_resume_counts_the_whole_run() -> None:
     """A lower guard than before refuses the rest, the run's own lets it go on: what is gone already counts in both."""
 
     async def main(path: Path) -> None:

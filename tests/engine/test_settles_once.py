@@ -99,7 +99,7 @@ def test_a_stop_by_the_service_settles_the_rest(
 
 @settings(max_examples=100, deadline=None)
 @given(scripts, st.floats(0.0, 20.0), st.integers(1, 4), st.booleans())
-def test_a_stop_by_the_user_ends_what_is_in_flight_and_sends_no_more(
+def test_a_user_stop_lets_requests_end_and_sends_no_more(
     script: list[list[str]], after: float, concurrency: int, deadline: bool
 ) -> None:
     """S11: after a stop nothing leaves, what is in flight ends and counts, and the rest is not attempted."""
@@ -164,9 +164,7 @@ def test_an_outer_cancellation_is_obeyed_at_once(script: list[list[str]], after:
 
 @settings(max_examples=80, deadline=None)
 @given(scripts, st.floats(0.0, 2.0), st.integers(0, 12))
-def test_a_slow_reader_gets_each_outcome_once_and_one_that_leaves_leaves_nothing(
-    script: list[list[str]], slowness: float, read: int
-) -> None:
+def test_a_slow_reader_gets_each_outcome_once(script: list[list[str]], slowness: float, read: int) -> None:
     """A stream gives every outcome exactly once however slowly it is read, and leaving early leaks no request."""
 
     async def main() -> None:

@@ -43,7 +43,7 @@ def test_waits_for_indexing_are_free_however_many() -> None:
     virtual.run(main())
 
 
-def test_a_duplicate_that_comes_while_the_first_is_in_flight_joins_it() -> None:
+def test_a_duplicate_of_one_in_flight_joins_it() -> None:
     """S4: two occurrences that come at different times are one request where the first has not been answered."""
 
     async def main() -> None:
@@ -157,7 +157,7 @@ def test_all_that_were_in_flight_complain_of_the_same() -> None:
     virtual.run(main())
 
 
-def test_a_row_that_a_look_at_the_listing_did_not_show_is_not_gone() -> None:
+def test_a_row_that_a_listing_look_did_not_show_is_not_gone() -> None:
     """S12: rows shift while others are deleted, so a document that is waited for is asked for by its id."""
 
     async def main() -> None:

@@ -111,7 +111,7 @@ def test_a_traceback_with_every_local_variable_shows_no_key() -> None:
     "url",
     ["http://me:hunter2@host/v1", "https://host/v1?key=hunter2", "https://host/v1#hunter2", "hunter2@host", "hunter2"],
 )
-def test_an_address_that_may_hold_a_secret_is_refused_and_not_repeated(make: Any, url: str) -> None:
+def test_an_address_with_a_secret_is_refused_unrepeated(make: Any, url: str) -> None:
     """Credentials, queries and fragments are refused before anything is sent, in words without them."""
     with pytest.raises(ConfigurationError) as raised:
         make(api_key=KEY, base_url=url)
