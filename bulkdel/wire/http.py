@@ -21,6 +21,7 @@ from bulkdel.providers.protocol import Answer, Lost, Reply, Request
 from bulkdel.text import safe
 from bulkdel.wire.bodies import read_body, unpacked
 from bulkdel.wire.connection import HEAD_BYTES, Attempt, Pool, WireRequest
+from bulkdel.wire.deadlines import Deadlines
 from bulkdel.wire.failures import FAILURES, Connected, for_another_name, is_for_another_name, lost
 from bulkdel.wire.proxies import proxy_for
 
@@ -63,11 +64,13 @@ class HttpWire:
                 hop = to_proxy if base.scheme == "https" else self._headers
                 hop["Proxy-Authorization"] = proxy.authorization
         self._session: aiohttp.ClientSession | None = None
+        self._deadlines: Deadlines | None = None
 
     def __repr__(self) -> str:
         return f"HttpWire({str(self._base)!r}, connections={self._connections})"
 
     async def __aenter__(self) -> HttpWire:
+        self._deadlines = Deadlines()
         self._session = aiohttp.ClientSession(
             connector=Pool(limit=self._connections, keepalive_timeout=self._keepalive),
             headers=None if self._proxy else self._headers,
@@ -86,6 +89,8 @@ class HttpWire:
         session, self._session = self._session, None
         if session is not None:
             await session.close()
+        if self._deadlines is not None:
+            self._deadlines.close()
 
     async def send(self, request: Request, *, timeout: float, connect_timeout: float) -> Reply:
         """Send ``request`` once and read its answer, all within ``timeout`` seconds, connecting within ``connect_timeout``.
@@ -94,7 +99,7 @@ class HttpWire:
 
         :raises RuntimeError: the wire is not open
         """
-        if self._session is None:
+        if self._session is None or self._deadlines is None:
             raise RuntimeError("the wire is not open: use it as an async context manager")
         options = self._options
         if request.json is not None:
@@ -103,7 +108,7 @@ class HttpWire:
         attempt = Attempt()
         response: aiohttp.ClientResponse | None = None
         try:
-            async with asyncio.timeout(timeout):
+            with self._deadlines.within(timeout):
                 response = await self._session.request(
                     request.method,
                     self._url(request.path),
