@@ -143,7 +143,3 @@ def _formatted(moment: float, form: str) -> str:
         return datetime.fromtimestamp(moment, UTC).strftime(form)
     except (ValueError, OverflowError, OSError):
         return f"{moment:g}"
-
-
-# The names before the move, until every package uses the new ones.
-safe, many = sanitize, pluralize

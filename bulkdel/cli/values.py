@@ -37,7 +37,7 @@ def duration(words: str) -> float:
         raise ValueError(f"must be a duration such as {DURATION_WORDS}: {words!r}")
     seconds = float(match[1]) * _SECONDS[match[2]]
     if seconds <= 0:
-        raise ValueError(f"must be longer than nothing: {words!r}")
+        raise ValueError(f"must be longer than zero: {words!r}")
     if seconds > LONGEST:
         raise ValueError(f"must be at most 36500d: {words!r}")
     return seconds
@@ -55,7 +55,7 @@ def rate(words: str) -> Rate | Literal["none"]:
         raise ValueError(f"must be a rate such as {RATE_WORDS}: {words!r}")
     n, per = float(match[1]), _PER[match[2]]
     if n <= 0:
-        raise ValueError(f"must be more than nothing: {words!r}")
+        raise ValueError(f"must be more than zero: {words!r}")
     if n / per > FASTEST:
         raise ValueError(f"must be at most {FASTEST:.0f}/s, or none: {words!r}")
     return Rate(n, per=per)

@@ -21,7 +21,7 @@ from bulkdel.providers.protocol import (
     StopProvider,
     Verdict,
 )
-from bulkdel.text import many
+from bulkdel.text import pluralize
 
 
 class Settle(NamedTuple):
@@ -126,7 +126,7 @@ def _retry(job: Job, verdict: Requeue, reply: Reply, policy: Policy, u: float) -
     if job.checking:
         return Settle("gave_up", job.reason)
     if job.spent >= policy.attempts:
-        return LastCheck(f"gave up after {many(job.attempts, 'attempt')}: {verdict.reason}")
+        return LastCheck(f"gave up after {pluralize(job.attempts, 'attempt')}: {verdict.reason}")
     seconds = full_jitter(max(job.spent, 1), policy.backoff, policy.backoff_cap, u)
     seconds = max(min(verdict.after or 0.0, policy.max_pause), seconds)
     return Retry(seconds, verdict.step or job.step, _cause(verdict, reply), verdict.reason)

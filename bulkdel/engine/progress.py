@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Literal
 
 from bulkdel.model import Rate
 from bulkdel.report import Counts, DatasetReport
-from bulkdel.text import many
+from bulkdel.text import pluralize
 
 if TYPE_CHECKING:
     from bulkdel.engine.session import ProviderSession
@@ -184,21 +184,21 @@ def waits_for(session: ProviderSession, now: float, *, asking: bool = False) -> 
     if session.remote.waits_for is not None:
         return session.remote.waits_for
     if in_flight >= gate.slots.total_tokens:
-        return "service", f"{many(in_flight, 'answer')} in flight", None
+        return "service", f"{pluralize(in_flight, 'answer')} in flight", None
     if gate.slots.borrowed_tokens > in_flight and limiter.rate is not None:
         whose = ", as another process with this key wants" if limiter.rate_is_anothers else ""
         return "rate", f"pacing at {limiter.rate}{whose}", None
     if in_flight:
-        return "service", f"{many(in_flight, 'answer')} in flight", None
+        return "service", f"{pluralize(in_flight, 'answer')} in flight", None
     if schedule.waiting:
         if schedule.looks.indexing == schedule.waiting:
             locked, until = schedule.looks.locked()
             if locked == schedule.waiting:
-                return "indexing", f"{many(locked, 'document')} locked by the service", max(0.0, until - now)
-            return "indexing", f"{many(schedule.waiting, 'document')} still being indexed", None
+                return "indexing", f"{pluralize(locked, 'document')} locked by the service", max(0.0, until - now)
+            return "indexing", f"{pluralize(schedule.waiting, 'document')} still being indexed", None
         due = schedule.next_due
         wait_s = None if due is None else max(0.0, due - now)
-        return "backoff", f"{many(schedule.waiting, 'document')} to be asked again", wait_s
+        return "backoff", f"{pluralize(schedule.waiting, 'document')} to be asked again", wait_s
     if session.stop.sleeping:
         return "backoff", session.note or "a listing or another question is to be asked again", None
     return "", "", None

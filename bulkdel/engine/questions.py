@@ -25,7 +25,7 @@ from bulkdel.providers.protocol import (
     StopDataset,
     StopProvider,
 )
-from bulkdel.text import many
+from bulkdel.text import pluralize
 
 T = TypeVar("T")
 
@@ -139,7 +139,7 @@ async def _ask(session: ProviderSession, request: Request, read: Callable[[Reply
                 spent += exchange.sent
                 if spent >= policy.attempts:
                     return GaveUp(
-                        f"gave up after {many(spent, 'attempt')}: {found.reason}", outage=found.cause == "trouble"
+                        f"gave up after {pluralize(spent, 'attempt')}: {found.reason}", outage=found.cause == "trouble"
                     )
                 wait = full_jitter(max(spent, 1), policy.backoff, policy.backoff_cap, gate.random.random())
                 if not await stop.sleep(max(min(found.after or 0.0, policy.max_pause), wait)):

@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 
 from bulkdel.errors import ConfigurationError
 from bulkdel.model import Limits, Rate
-from bulkdel.text import safe
+from bulkdel.text import sanitize
 
 
 @dataclass(frozen=True, init=False)
@@ -132,7 +132,7 @@ class Bearer:
             # Keys this short are only met in tests, and hiding every "k" would make the service's words unreadable.
             if len(secret) >= 8:
                 message = message.replace(secret, "(key)")
-        return safe(message)
+        return sanitize(message)
 
 
 def _check_key(key: object) -> None:
@@ -157,7 +157,7 @@ def _checked_url(url: object) -> str:
         raise ConfigurationError(f"the base URL must be text: {type(url).__name__}")
     if not url.lower().startswith(("http://", "https://")):
         # What has no scheme may be a key in the wrong place: it is not repeated.
-        shown = f": {safe(url, 200)}" if "://" in url and "@" not in url else ""
+        shown = f": {sanitize(url, 200)}" if "://" in url and "@" not in url else ""
         raise ConfigurationError(
             f"the base URL must begin with http:// or https://{shown}", hint="for example https://dify.example.com/v1"
         )
@@ -167,20 +167,20 @@ def _checked_url(url: object) -> str:
         parts = urlsplit(url)
         parts.port  # noqa: B018  it is checked when it is read
     except ValueError as error:
-        raise ConfigurationError(f"the base URL is malformed: {safe(str(error), 200)}") from None
+        raise ConfigurationError(f"the base URL is malformed: {sanitize(str(error), 200)}") from None
     if "@" in parts.netloc:
         raise ConfigurationError("the base URL holds credentials", hint="give the key apart, as the API key")
     if "?" in url or "#" in url:
         raise ConfigurationError("the base URL holds a query or a fragment", hint="leave out everything from ? or # on")
     if not parts.hostname:
-        raise ConfigurationError(f"the base URL names no host: {safe(url, 200)}")
+        raise ConfigurationError(f"the base URL names no host: {sanitize(url, 200)}")
     return url.rstrip("/")
 
 
 def _checked_name(name: object) -> str:
-    if not isinstance(name, str) or not name or len(name) > 100 or safe(name) != name or name != name.strip():
+    if not isinstance(name, str) or not name or len(name) > 100 or sanitize(name) != name or name != name.strip():
         raise ConfigurationError(
-            f"a provider's name must be 1 to 100 characters that can be shown: {safe(repr(name), 200)}"
+            f"a provider's name must be 1 to 100 characters that can be shown: {sanitize(repr(name), 200)}"
         )
     return name
 

@@ -46,7 +46,7 @@ from bulkdel.providers.protocol import (
     StopProvider,
     Verdict,
 )
-from bulkdel.text import has_invisible, safe, show_invisible
+from bulkdel.text import has_invisible, sanitize, show_invisible
 
 T = TypeVar("T", Dataset, Document)
 
@@ -387,7 +387,7 @@ def classify_lost(reply: Lost, *, doubt: bool) -> Requeue | StopProvider:
         "disconnected": "the connection was lost before the whole answer came",
         "garbled": "what came back is not HTTP",
     }[reply.kind]
-    detail = safe(reply.detail, 300)
+    detail = sanitize(reply.detail, 300)
     reason = f"{why}: {detail}" if detail else why
     if reply.kind == "tls":
         hint = reply.hint or "name the authority that signed it with --ca-file; checking cannot be switched off"

@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from typing import NamedTuple
 
 from bulkdel.providers.protocol import Answer
-from bulkdel.text import safe
+from bulkdel.text import sanitize
 
 Row = dict[str, object]
 
@@ -60,7 +60,7 @@ class ParsedAnswer(NamedTuple):
     @property
     def http(self) -> str:
         """``HTTP 502: Bad Gateway``, for an answer whose words are not the service's own."""
-        return f"HTTP {self.status}: {safe(self.shown, 200)}" if self.shown else f"HTTP {self.status}"
+        return f"HTTP {self.status}: {sanitize(self.shown, 200)}" if self.shown else f"HTTP {self.status}"
 
 
 def parse_json(answer: Answer) -> object:

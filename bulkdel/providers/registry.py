@@ -19,7 +19,7 @@ from bulkdel.errors import ConfigurationError
 from bulkdel.providers.dify import Dify
 from bulkdel.providers.langdock import Langdock
 from bulkdel.providers.protocol import Provider
-from bulkdel.text import safe
+from bulkdel.text import sanitize
 
 GROUP: Final = "bulkdel.providers"
 
@@ -45,7 +45,7 @@ def load(kind: str) -> ProviderClass:
         return _OWN[kind]
     found = _plugins().get(kind, [])
     if not found:
-        raise ConfigurationError(f"unknown provider: {safe(kind, 100)}", hint=f"there are: {', '.join(kinds())}")
+        raise ConfigurationError(f"unknown provider: {sanitize(kind, 100)}", hint=f"there are: {', '.join(kinds())}")
     if len({point.value for point in found}) > 1:
         packages = ", ".join(sorted(_package(point) for point in found))
         raise ConfigurationError(f"more than one package provides {kind}: {packages}", hint="uninstall all but one")
@@ -60,11 +60,11 @@ def _plugins() -> dict[str, list[EntryPoint]]:
 
 
 def _loaded(point: EntryPoint) -> ProviderClass:
-    mend = f"mend or uninstall the package that provides it: {_package(point)}"
+    mend = f"fix or uninstall the package that provides it: {_package(point)}"
     try:
         loaded: Any = point.load()
     except Exception as error:  # whatever a module does while it is imported
-        why = safe(f"{type(error).__name__}: {error}", 300)
+        why = sanitize(f"{type(error).__name__}: {error}", 300)
         raise ConfigurationError(f"the provider {point.name} cannot be loaded: {why}", hint=mend) from error
     missing = [name for name in _MEMBERS if not callable(getattr(loaded, name, None))]
     if not callable(loaded) or missing:

@@ -15,7 +15,7 @@ import aiohttp
 from aiohttp.http_exceptions import HttpProcessingError
 
 from bulkdel.providers.protocol import Lost
-from bulkdel.text import safe
+from bulkdel.text import sanitize
 
 PLAIN_TEXT = ("WRONG_VERSION_NUMBER", "HTTP_REQUEST", "RECORD_LAYER_FAILURE")
 """What OpenSSL says of an answer in plain text, by its releases."""
@@ -118,7 +118,7 @@ def _not_sent(error: BaseException, timeout: float, connect_timeout: float, prox
 
 
 def _of_host(error: aiohttp.ClientConnectorError, reason: str) -> str:
-    return safe(f"{error.host}:{error.port}: {reason}", 200)
+    return sanitize(f"{error.host}:{error.port}: {reason}", 200)
 
 
 def is_for_another_name(error: BaseException) -> bool:
@@ -132,7 +132,7 @@ def for_another_name(host: str, certificate: Mapping[str, Any]) -> Lost:
     """A connection to ``host`` that is not trusted because ``certificate``, as ``ssl`` gives it, has other names."""
     names = [name for _, name in certificate.get("subjectAltName", ())]
     shown = ", ".join(names[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "")
-    detail = safe(f"the certificate is for {shown or 'no name at all'}, and not for {host}", 300)
+    detail = sanitize(f"the certificate is for {shown or 'no name at all'}, and not for {host}", 300)
     return Lost(
         "tls", False, detail, "write a name of the certificate in the address, or give the service one for its name"
     )

@@ -18,7 +18,7 @@ from yarl import URL
 
 from bulkdel.errors import ConfigurationError
 from bulkdel.providers.protocol import Answer, Lost, Reply, Request
-from bulkdel.text import safe
+from bulkdel.text import sanitize
 from bulkdel.wire.bodies import read_body, unpacked
 from bulkdel.wire.connection import HEAD_BYTES, Attempt, Pool, WireRequest
 from bulkdel.wire.deadlines import Deadlines
@@ -178,7 +178,7 @@ def _base_url(given: str) -> URL:
         raise ConfigurationError("a base URL must not hold a user name or a password")
     if not usable:
         raise ConfigurationError(
-            f"not an http or https address: {safe(given, 200)}", hint="give a base URL such as http://localhost/v1"
+            f"not an http or https address: {sanitize(given, 200)}", hint="give a base URL such as http://localhost/v1"
         )
     return base
 
@@ -188,7 +188,7 @@ def _headers(given: Mapping[str, str], host: str) -> dict[str, str]:
     for name, value in given.items():
         if not (value.isascii() and value.isprintable()):
             raise ConfigurationError(
-                f"a header holds characters that cannot be sent: {safe(name, 50)}",
+                f"a header holds characters that cannot be sent: {sanitize(name, 50)}",
                 hint="look for line breaks, quotes or stray characters in the API key",
             )
     ours = {"Host": host, "Accept": "application/json", "Accept-Encoding": "gzip", "User-Agent": user_agent()}
@@ -208,9 +208,9 @@ def _tls(ca_file: str | Path | None) -> ssl.SSLContext:
     try:
         context.load_verify_locations(cafile=ca_file)
     except ssl.SSLError:
-        raise ConfigurationError(f"the CA file holds no PEM certificates: {safe(str(ca_file))}") from None
+        raise ConfigurationError(f"the CA file holds no PEM certificates: {sanitize(str(ca_file))}") from None
     except OSError as error:
-        raise ConfigurationError(f"cannot read the CA file: {safe(str(ca_file))}: {error.strerror}") from None
+        raise ConfigurationError(f"cannot read the CA file: {sanitize(str(ca_file))}: {error.strerror}") from None
     return context
 
 

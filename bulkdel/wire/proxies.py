@@ -12,7 +12,7 @@ from urllib.request import getproxies, proxy_bypass
 from yarl import URL
 
 from bulkdel.errors import ConfigurationError
-from bulkdel.text import safe
+from bulkdel.text import sanitize
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +43,7 @@ def proxy_for(base: URL) -> Proxy | None:
     except ValueError:
         raise ConfigurationError(f"{variable} is not an address", hint=hint) from None
     if scheme not in ("http", "https"):
-        message = f"{variable} names a kind of proxy that bulkdel cannot use: {safe(scheme, 20)}"
+        message = f"{variable} names a kind of proxy that bulkdel cannot use: {sanitize(scheme, 20)}"
         raise ConfigurationError(message, hint=hint)
     if not proxy_host or port is None:
         raise ConfigurationError(f"{variable} is not an address", hint=hint)

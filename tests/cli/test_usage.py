@@ -132,7 +132,7 @@ WRONG: list[tuple[tuple[str, ...], str]] = [
     ),
     (("--indexing", "maybe"), "'maybe' is not one of 'wait', 'delete', 'skip'"),
     (("--indexing-timeout", "15"), "invalid value for '--indexing-timeout': must be a duration such as"),
-    (("--timeout", "0s"), "invalid value for '--timeout': must be longer than nothing: '0s'"),
+    (("--timeout", "0s"), "invalid value for '--timeout': must be longer than zero: '0s'"),
     (("--deadline", "soon"), "invalid value for '--deadline': must be a duration such as"),
     (("--backoff", "-1s"), "invalid value for '--backoff': must be a duration such as"),
     (("--max-pause", "1w"), "invalid value for '--max-pause': must be a duration such as"),

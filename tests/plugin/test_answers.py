@@ -27,7 +27,7 @@ from bulkdel.providers.protocol import (
     StopProvider,
     Verdict,
 )
-from bulkdel.text import safe
+from bulkdel.text import sanitize
 from tests.plugin.simulator import KEY
 from tests.plugin.vectorstores.bulkdel_openai import VectorStores
 
@@ -314,7 +314,7 @@ def test_whatever_comes_has_a_meaning(reply: Reply, step: str, listed: bool, dou
     for found in (verdict, *pages, *ones):
         assert KEY not in repr(found)
         if isinstance(found, get_args(Failure)):
-            assert found.reason == safe(found.reason, 1_000)
+            assert found.reason == sanitize(found.reason, 1_000)
         elif isinstance(found, Deleted | Page | Dataset | Document):
             assert isinstance(reply, Answer)
             assert (reply.status, reply.cut) == (200, False)

@@ -24,7 +24,7 @@ from bulkdel.providers.protocol import (
     StopDataset,
     Verdict,
 )
-from bulkdel.text import safe
+from bulkdel.text import sanitize
 from tests.providers.answers import ATTACHMENT, DIFY, DS, FOLDER, HTML, KEY, LANGDOCK, TARGET
 
 STATUS = st.one_of(
@@ -94,7 +94,7 @@ def proper(verdict: Verdict) -> None:
     assert isinstance(verdict, get_args(Verdict))
     assert KEY not in repr(verdict)
     # Words of the service are cut at 500 characters; our own may stand before them.
-    assert verdict.reason == safe(verdict.reason, 1_000)
+    assert verdict.reason == sanitize(verdict.reason, 1_000)
     assert not {unicodedata.category(character) for character in verdict.reason} & {"Cc", "Cs", "Zl", "Zp"}
     if hasattr(verdict, "after") and verdict.after is not None:
         assert verdict.after >= 0.0

@@ -17,7 +17,7 @@ from bulkdel.errors import BrokenPromise, ConfigurationError, RunFileError
 from bulkdel.model import Document, Limits, Selection, Settled, Target
 from bulkdel.report import Counts, DatasetReport, ProviderAccount
 from bulkdel.store import AskedDataset, ListedRow, ProviderHeader, Run, RunFile, RunHeader, database
-from bulkdel.text import safe
+from bulkdel.text import sanitize
 from tests.store.helpers import (
     DIFY,
     claimed,
@@ -535,7 +535,7 @@ def test_a_name_that_came_with_the_ending_is_kept(tmp_path: Path) -> None:
     asyncio.run(main())
     with Run.open(tmp_path / "a.run") as run:
         assert {s.target.document: s.name for s in run.settled()} == {
-            "doc-1": safe("one\x1b[31m"),
+            "doc-1": sanitize("one\x1b[31m"),
             "doc-2": "",
             "doc-3": "listed",
         }
