@@ -37,8 +37,8 @@ class Lookup:
         self._indexing: dict[str, set[str]] = {}  # documents being indexed, by dataset that was listed
 
     def expect(self, dataset: str, targets: int) -> None:
-        """There will be at least so many targets in a dataset."""
-        self._expected[dataset] = targets
+        """There will be so many more targets in a dataset, at least."""
+        self._expected[dataset] += targets
 
     async def look_up(self, jobs: Sequence[Job]) -> None:
         """Say of each job whether it has to wait for the service, or whether it is left."""
