@@ -10,7 +10,7 @@ import uuid
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from email.utils import formatdate
 from pathlib import Path
 from typing import Any
@@ -101,6 +101,9 @@ class Model:
     async def read(self, request: Request) -> Answer:
         """Answer a question; they cost this service nothing."""
         await asyncio.sleep(0.01)
+        document = request.path.partition("/documents/")[2]
+        if document:
+            return Answer(200, JSON, json.dumps({"id": document, "display_status": "available"}).encode())
         dataset = {"id": DATASET, "name": "model", "document_count": 1, "provider": "vendor", "enable_api": True}
         return Answer(200, JSON, json.dumps(dataset).encode())
 
@@ -145,6 +148,9 @@ async def client(
             await asyncio.sleep(0.25)
 
     dice = random.Random(1)
+    policy = policy or Policy()
+    if policy.indexing is None:  # nothing is being indexed here, and most models have no listing
+        policy = replace(policy, indexing="delete")
     async with Client(provider, connect=connect, policy=policy, state=state, limiter=_alone, rng=dice) as c:
         loop = asyncio.get_running_loop()
         tasks = [loop.create_task(one) for one in (look(c), beside) if one is not None]

@@ -279,7 +279,7 @@ def indexing() -> Iterator[Row]:
             late = len(model.late)
 
             async def main(model: Dataset = model) -> None:
-                async with models.client(dify(), model) as client:
+                async with models.client(dify(), model, Policy(indexing="wait")) as client:
                     report = await client.purge("dify", DATASET, keep=False)
                 assert report.ok, report
 

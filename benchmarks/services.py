@@ -149,14 +149,17 @@ class Slots(Model):
 
     gunicorn's gevent worker with ``worker_connections = 10``, as Dify's image starts it: a kept-alive connection keeps its
     slot, so while the client is busy on ten, the eleventh waits until its client gives it up. The client's own pool gives
-    out the connection that is idle longest, and closes those that are idle for 1.5 s, as ours does.
+    out the connection that was used last, and closes those that are idle for 1.5 s, as ours does.
+
+    ``knee`` is how many requests it works on at a time; more wait.
     """
 
     KEPT_S = 1.5
 
-    def __init__(self, slots: Callable[[float], int], *, mean: float = 0.1, cv: float = 0.5, seed: int = 1) -> None:
+    def __init__(self, slots: int = 10, knee: int = 10, *, mean: float = 0.1, cv: float = 0.5, seed: int = 1) -> None:
         super().__init__(seed)
         self.slots, self.mean, self.cv = slots, mean, cv
+        self._at_work = asyncio.Semaphore(knee)
         self._idle: deque[tuple[float, object]] = deque()
         self._accepted: set[object] = set()
         self._backlog: deque[tuple[object, asyncio.Future[None]]] = deque()
@@ -174,7 +177,8 @@ class Slots(Model):
                 finally:
                     self._backlog = deque(pair for pair in self._backlog if pair[1] is not turn)
                 await asyncio.sleep(0.005)  # a connection is set up
-            await asyncio.sleep(self.noisy(self.mean, self.cv))
+            async with self._at_work:
+                await asyncio.sleep(self.noisy(self.mean, self.cv))
             whole = True
             return DELETED
         finally:
@@ -186,7 +190,7 @@ class Slots(Model):
 
     def _pooled(self) -> object:
         self._expire()
-        return self._idle.popleft()[1] if self._idle else object()
+        return self._idle.pop()[1] if self._idle else object()
 
     def _expire(self) -> None:
         while self._idle and self._idle[0][0] <= now() - self.KEPT_S:
@@ -197,54 +201,10 @@ class Slots(Model):
         self._accept()
 
     def _accept(self) -> None:
-        while self._backlog and len(self._accepted) < self.slots(now() - self.trace.started):
+        while self._backlog and len(self._accepted) < self.slots:
             connection, turn = self._backlog.popleft()
             if not turn.done():
                 self._accepted.add(connection)
-                turn.set_result(None)
-
-
-class Pool(Model):
-    """A server of any concurrency before a pool of database connections; who gets none in 30 s answers 500.
-
-    The pool is not fair: a request that comes when a connection is put back takes it before one that waits has woken (10 ms),
-    so while clients come back at once the waiting ones starve. That is what a Dify does at 64 and more at once.
-    """
-
-    def __init__(
-        self, size: Callable[[float], int], *, mean: float = 0.2, cv: float = 0.5, patience: float = 30.0, seed: int = 1
-    ) -> None:
-        super().__init__(seed)
-        self.size, self.mean, self.cv, self.patience = size, mean, cv, patience
-        self._used = 0
-        self._waiting: deque[asyncio.Future[None]] = deque()
-
-    async def serve(self, request: Request) -> Answer:
-        if self._used < self.size(now() - self.trace.started):
-            self._used += 1
-        else:
-            turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-            self._waiting.append(turn)
-            try:
-                async with asyncio.timeout(self.patience):
-                    await turn
-            except TimeoutError:
-                return failed(500)
-            finally:
-                if turn in self._waiting:
-                    self._waiting.remove(turn)
-        try:
-            await asyncio.sleep(self.noisy(self.mean, self.cv))
-            return DELETED
-        finally:
-            self._used -= 1
-            asyncio.get_running_loop().call_later(0.01, self._wake)
-
-    def _wake(self) -> None:
-        while self._waiting and self._used < self.size(now() - self.trace.started):
-            turn = self._waiting.popleft()
-            if not turn.done():
-                self._used += 1
                 turn.set_result(None)
 
 

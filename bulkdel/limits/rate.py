@@ -154,9 +154,9 @@ class RateSearch:
         if row.count == 1 and run is not None and run.rested:
             # The service counts all that passed since the last pause, until the first of it is as old as its window.
             return max(1.0, run.first_at + self._bounds.window_s - now)
-        # Half as long again each time; the windows that services usually have are not jumped over.
+        # Two thirds longer each time; the windows that services usually have are not jumped over.
         elapsed = now - row.first_at
-        wait = max(1.0, elapsed / 2, self._bounds.window_s / 15)
+        wait = max(1.0, elapsed * 0.66, self._bounds.window_s / 15)
         ends = [window for window in (6.0, 10.0, 30.0, 60.0) if elapsed < window < elapsed + wait]
         return ends[0] - elapsed if ends else min(60.0, wait)
 

@@ -134,3 +134,12 @@ class Pool(aiohttp.TCPConnector):
         super().__init__(**options)
         kind: type[ResponseHandler] = ServiceConnection
         self._factory = partial(kind, loop=self._loop)
+
+    async def _get(self, key: Any, traces: Any) -> Any:
+        """The idle connection that was used last; aiohttp takes the one that was idle longest.
+
+        So what is open beyond what is in use grows old, and is closed: an idle connection holds a slot of a gunicorn.
+        """
+        if idle := self._conns.get(key):
+            idle.rotate(1)
+        return await super()._get(key, traces)

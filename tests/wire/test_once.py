@@ -366,3 +366,25 @@ def test_closed_in_the_middle(loop: str) -> None:
             assert reply.sent
 
     run_on(loop, main(), debug=True)
+
+
+def test_connections_that_are_not_needed_grow_old(run: Run) -> None:
+    """After three at once, one after another uses one connection alone: the other two are closed for their age."""
+
+    async def main() -> None:
+        arrived = asyncio.Event()
+
+        async def script(_reader: asyncio.StreamReader, writer: asyncio.StreamWriter, nth: int) -> None:
+            if nth == 3:
+                arrived.set()
+            await arrived.wait()
+            writer.write(OK)
+
+        async with ScriptedServer(script) as server, wire_to(server.url, connections=3) as wire:
+            await asyncio.gather(*(ask(wire) for _ in range(3)))
+            for _ in range(6):
+                await ask(wire)
+            assert server.connections == 3
+            assert len({seen.connection for seen in server.seen[3:]}) == 1
+
+    run(main())
