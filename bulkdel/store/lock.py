@@ -29,45 +29,28 @@ class RunLock:
 
         :raises RunFileError: if the folder cannot be written, or its file system has no locks
         """
-        from filelock import (
-            FileLock,
-            Timeout,
-        )  # half of what aiohttp takes to import, and only runs with a file need it
-
-        locked: list[os.stat_result] = []
-
-        def on_acquired(descriptor: int) -> None:
-            locked.append(os.fstat(descriptor))
-            with suppress(PermissionError):  # left behind by another user, whose file it is
-                os.fchmod(descriptor, 0o600)  # whatever the umask
+        from filelock import Timeout  # half of what aiohttp takes to import, and only runs with a file need it
 
         folder = os.path.dirname(path) or "."
         if not os.path.isdir(folder):  # filelock would make it: a slip in a path would be a new folder
             raise unwritable(path, FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), folder))
-        # Half a second of trying: a reader that looks whether the lock is held holds it for a moment itself.
-        lock = FileLock(path + SUFFIX, timeout=0.5, thread_local=False, fallback_to_soft=False, on_acquired=on_acquired)
-        while True:
+        try:
+            # Half a second of trying: a reader that looks whether the lock is held holds it for a moment itself.
+            return cls(_acquire(path, 0.5))
+        except Timeout:
             try:
-                lock.acquire()
-            except Timeout:
-                try:
-                    # filelock waits also for a file that can never be made, as below /proc.
-                    os.close(os.open(path + SUFFIX, os.O_RDWR | os.O_CREAT, 0o600))
-                except FileNotFoundError as error:
-                    raise unwritable(path, error) from error
-                return None
-            except PermissionError as error:
+                # filelock waits also for a file that can never be made, as below /proc.
+                os.close(os.open(path + SUFFIX, os.O_RDWR | os.O_CREAT, 0o600))
+            except FileNotFoundError as error:
                 raise unwritable(path, error) from error
-            except (OSError, NotImplementedError) as error:
-                raise RunFileError(
-                    f"the run file cannot be locked ({getattr(error, 'strerror', None) or error}): {path}",
-                    hint="put it into a folder of a local disk",
-                ) from error
-            # The holder before us removes the file as it goes: then ours is a lock on nothing, so look again.
-            with suppress(FileNotFoundError):
-                if os.path.samestat(os.stat(path + SUFFIX), locked[-1]):
-                    return cls(lock)
-            lock.release()
+            return None
+        except PermissionError as error:
+            raise unwritable(path, error) from error
+        except (OSError, NotImplementedError) as error:
+            raise RunFileError(
+                f"the run file cannot be locked ({getattr(error, 'strerror', None) or error}): {path}",
+                hint="put it into a folder of a local disk",
+            ) from error
 
     def release(self) -> None:
         """Remove the lock's file, then let go of it: a lock that is taken on the removed file is seen to be on nothing."""
@@ -80,17 +63,37 @@ def is_held(path: str) -> bool:
     """Whether a process works on the run file at ``path`` now."""
     if not os.path.exists(path + SUFFIX):
         return False
-    from filelock import FileLock, Timeout
+    from filelock import Timeout
 
-    lock = FileLock(path + SUFFIX, timeout=0, thread_local=False, fallback_to_soft=False)
     try:
-        lock.acquire()
+        lock = _acquire(path, 0.0)
     except Timeout:
         return True
     except (OSError, NotImplementedError):
         return False  # a lock that cannot be taken here is not held here
     RunLock(lock).release()  # a killed process left the file behind
     return False
+
+
+def _acquire(path: str, timeout: float) -> FileLock:
+    """The lock that ``path`` names once it is held, after ``timeout`` seconds of trying; raises filelock's errors."""
+    from filelock import FileLock
+
+    locked: list[os.stat_result] = []
+
+    def on_acquired(descriptor: int) -> None:
+        locked.append(os.fstat(descriptor))
+        with suppress(PermissionError):  # left behind by another user, whose file it is
+            os.fchmod(descriptor, 0o600)  # whatever the umask
+
+    lock = FileLock(path + SUFFIX, timeout=timeout, thread_local=False, fallback_to_soft=False, on_acquired=on_acquired)
+    while True:
+        lock.acquire()
+        # The holder before us removes the file as it goes: then ours is a lock on nothing, and may be another's by now.
+        with suppress(FileNotFoundError):
+            if os.path.samestat(os.stat(path + SUFFIX), locked[-1]):
+                return lock
+        lock.release()
 
 
 def unwritable(path: str, error: Exception) -> RunFileError:

@@ -632,7 +632,7 @@ def test_ids_that_are_no_unicode_are_kept(tmp_path: Path) -> None:
         assert len(run.digest()) == 64
 
 
-def test_words_from_outside_are_made_safe(tmp_path: Path) -> None:
+def test_words_from_outside_are_made_sanitize(tmp_path: Path) -> None:
     """Names, states and reasons are kept without anything that a terminal would obey (S20)."""
     nasty = "a\x1b[31mred\x07\nb"
 

@@ -19,7 +19,7 @@ import pytest
 from bulkdel.errors import RunFileError
 from bulkdel.report import Counts
 from bulkdel.store import AskedDataset, Run, RunFile
-from bulkdel.store.lock import RunLock
+from bulkdel.store.lock import RunLock, is_held
 from tests.cli.forked import CONTEXT
 from tests.store.child import write_until_killed
 from tests.store.helpers import claimed, planned
@@ -252,6 +252,29 @@ def test_a_lock_on_a_removed_file_is_none(tmp_path: Path, monkeypatch: pytest.Mo
     after = RunLock.take(path)
     assert after is not None
     after.release()
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_reader_takes_no_holders_file_away(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A look whether a run is held meets the moment at which one holder ends and the next begins: the next keeps its lock."""
+    path = str(tmp_path / "a.run")
+    lock_file = fcntl.flock
+    next_holder: list[RunLock | None] = []
+
+    def just_changed(descriptor: int, operation: int) -> None:
+        if not next_holder:
+            next_holder.append(None)
+            os.unlink(f"{path}.held")
+            next_holder[0] = RunLock.take(path)
+        lock_file(descriptor, operation)
+
+    Path(f"{path}.held").write_text("")
+    monkeypatch.setattr(fcntl, "flock", just_changed)
+    assert is_held(path)
+    assert RunLock.take(path) is None
+    assert next_holder[0] is not None
+    next_holder[0].release()
+    assert not is_held(path)
     assert list(tmp_path.iterdir()) == []
 
 
