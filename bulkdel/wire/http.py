@@ -127,13 +127,17 @@ class HttpWire:
             if is_for_another_name(error) and (certificate := await self._certificate(connect_timeout)):
                 return for_another_name(self._base.host or "", certificate)
             return lost(error, sent=attempt.sent, timeout=timeout, connect_timeout=connect_timeout, proxy=self._proxy)
-        if response.status < 200:
-            return Lost("garbled", True, "an answer that only announces another one")
-        if response.status == 407 and self._in_clear:
-            detail = f"the proxy {self._proxy} wants a user name and a password, it answers 407"
-            return Lost("unreachable", False, detail)
         answer = Answer(response.status, response.headers, body, cut, proxy=self._in_clear)
-        return unpacked(answer, request.max_body)
+        return self._whole(answer, request.max_body)
+
+    def _whole(self, answer: Answer, limit: int) -> Reply:
+        """What an answer that came to its end is: its body unpacked, or none of the service's at all."""
+        if answer.status < 200:
+            return Lost("garbled", True, "an answer that only announces another one")
+        if answer.status == 407 and answer.proxy:
+            detail = f"the proxy {answer.proxy} wants a user name and a password, it answers 407"
+            return Lost("unreachable", False, detail)
+        return unpacked(answer, limit)
 
     async def _certificate(self, seconds: float) -> Mapping[str, Any] | None:
         """The service's certificate, whatever name a trusted authority signed it for; nothing is sent."""
