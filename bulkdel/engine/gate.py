@@ -232,11 +232,12 @@ class Gate:
 
     def _record_trouble(self, verdict: Requeue, exchange: Exchange) -> None:
         """The service or the network is unwell: pause after a few in a row, then one request at a time; give up in the end."""
-        self._sample(exchange, "overload")
         health = self.health
         doubt = verdict.doubt and exchange.deletes
         if health.answers_lost and doubt:
+            self._sample(exchange, "neutral")
             return  # the service does what it is asked, and shows it
+        self._sample(exchange, "overload")
         health.no_recent_failures = False
         if self.limiter.paused_since(exchange.sent_at):
             return  # it was sent before a pause began: the pause has answered that complaint

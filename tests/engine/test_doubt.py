@@ -7,10 +7,10 @@ from random import Random
 
 import pytest
 
-from bulkdel import Policy
+from bulkdel import Dify, Policy
 from bulkdel.providers.protocol import Reply
 from tests import virtual
-from tests.engine.world import DATASET, Service, client, provider, targets
+from tests.engine.world import DATASET, KEY, Service, client, provider, targets
 
 
 class Mute(Service):
@@ -37,7 +37,9 @@ def test_deletes_whose_answers_are_all_lost_are_found_done(how: str, act: str) -
         service = Mute(how)
         ids = service.fill(60)
         began = asyncio.get_running_loop().time()
-        async with client(service, providers=[provider(concurrency=4)], rng=Random(3)) as c:
+        # More workers than slots, as by default: some wait for a slot when the breaker opens.
+        auto = Dify(api_key=KEY, base_url="http://dify.localhost/v1", name="dify")
+        async with client(service, providers=[auto], rng=Random(3)) as c:
             report = await (c.purge("dify", DATASET) if act == "purge" else c.delete(targets(ids)))
         assert (report.exit_status, report.deleted, len(service.held)) == (0, 60, 0)
         reasons = [settled.reason for settled in report.settled]

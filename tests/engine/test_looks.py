@@ -170,3 +170,32 @@ def test_what_is_ready_is_deleted_within_the_cap(trouble: str, begins: float, la
         assert max(service.gone_at[document] for document in late) <= max(others, ready_at) + 33.0
 
     virtual.run(main())
+
+
+def test_a_dear_look_does_not_delay_the_next_when_all_else_is_done() -> None:
+    """Looks at 20 documents that take a minute come minutes apart while 4,000 others are deleted, and then at once."""
+
+    class Slow(Service):
+        async def send(self, request: Request, *, timeout: float, connect_timeout: float) -> Reply:
+            if request.method == "GET" and request.path.rpartition("/")[2] in late:
+                await asyncio.sleep(3.0)
+            return await super().send(request, timeout=timeout, connect_timeout=connect_timeout)
+
+    service = Slow(latency=0.1)
+    late = service.fill(20, display_status="indexing", indexing_status="indexing")
+    others = service.fill(4_000)
+
+    def ready() -> None:
+        for document in late:
+            service.held[document]["display_status"] = service.held[document]["indexing_status"] = "completed"
+
+    async def main() -> None:
+        asyncio.get_running_loop().call_later(100.0, ready)
+        async with client(service, policy=Policy(indexing="wait"), providers=[provider(concurrency=4)]) as c:
+            report = await c.delete(targets([*late, *others]))
+        assert report.ok
+        last = {sent.document: sent.at for sent in service.sent}
+        # The look itself takes its minute.
+        assert max(last[document] for document in late) <= max(last[document] for document in others) + 33.0 + 60.0
+
+    virtual.run(main())
