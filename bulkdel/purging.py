@@ -223,9 +223,9 @@ class Purge:
 
         async def one(planned: PlannedDataset) -> None:
             async with limit:
-                report, in_rounds = self._account(planned), planned.counted is not None and self._in_rounds(planned)
-                await verify_dataset(call, self._store, report, in_rounds=in_rounds)
-                if planned.counted is not None and not in_rounds and report.status == "complete":
+                report, short = self._account(planned), planned.counted is not None
+                await verify_dataset(call, self._store, report, short=short)
+                if short and report.remaining and not self._in_rounds(planned) and report.status == "complete":
                     report.status, report.reason = "incomplete", f"the listing was not whole: {_seen(planned)}"
 
         async with anyio.create_task_group() as group:

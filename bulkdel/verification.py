@@ -41,19 +41,19 @@ async def verify_dataset(
     report: DatasetReport,
     *,
     explicit: bool = False,
-    in_rounds: bool = False,
+    short: bool = False,
     later: bool = False,
 ) -> None:
     """List the dataset again, and write what is found into its account.
 
     :param explicit: its documents were named one by one, and the others are no part of the run
-    :param in_rounds: it was emptied in rounds, because its listing does not show all that the service counts
+    :param short: its listing never showed as many as the service counts: if it shows none, the dataset's own count decides
     :param later: its deletes are long ago, so that its listing does not lag behind them
     """
     session = call.sessions[report.provider]
     found: Verified | Failed | None
     try:
-        found = await _verify(session, store, report.dataset, explicit=explicit, in_rounds=in_rounds, later=later)
+        found = await _verify(session, store, report.dataset, explicit=explicit, short=short, later=later)
     except RunFileError as error:
         call.sink.lose_journal(error)
         found = Failed(str(error))
@@ -93,8 +93,8 @@ async def verify_again(call: Call, store: RunFile, datasets: Sequence[PlannedDat
         before = call.account.datasets[place]
         report = call.account.datasets[place] = replace(before, status="complete", reason="")
         async with limit:
-            in_rounds = planned.counted is not None
-            await verify_dataset(call, store, report, explicit=planned.explicit, in_rounds=in_rounds, later=True)
+            short = planned.counted is not None
+            await verify_dataset(call, store, report, explicit=planned.explicit, short=short, later=True)
         if report.status != "complete":
             why[place] = report.reason
         unfinished = report.counts.rejected or report.counts.not_attempted
@@ -119,7 +119,7 @@ def _take(report: DatasetReport, found: Verified) -> None:
 
 
 async def _verify(
-    session: ProviderSession, store: RunFile, dataset: str, *, explicit: bool, in_rounds: bool, later: bool
+    session: ProviderSession, store: RunFile, dataset: str, *, explicit: bool, short: bool, later: bool
 ) -> Verified | Failed | None:
     """List until what is left is only what was refused, skipped or newly came, for up to a minute; None if a stop came first.
 
@@ -133,7 +133,7 @@ async def _verify(
         listed = await _look(session, store, dataset, found, explicit=explicit)
         if listed is None or (isinstance(listed, Failed) and not isinstance(listed, NotWhole)):
             return listed
-        if isinstance(listed, NotWhole) and in_rounds and not listed.seen and await _counts_none(session, dataset):
+        if isinstance(listed, NotWhole) and short and not listed.seen and await _counts_none(session, dataset):
             return found
         if not found.still_there_count and isinstance(listed, int):
             return found

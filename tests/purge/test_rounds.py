@@ -63,6 +63,21 @@ def test_a_count_that_is_off_for_good_keeps_nothing() -> None:
     assert (report.status, report.deleted, report.remaining) == ("complete", 101, 0)
 
 
+def test_a_plan_with_a_wrong_count_can_be_carried_out(tmp_path: Path) -> None:
+    """One more word, and then the dataset itself says that nothing is left: exit 0."""
+    service, path = Hiding(), tmp_path / "a.run"
+    service.nth, service.off = 1_000, 1
+    service.fill(101)
+
+    async def main() -> None:
+        async with client(service) as c:
+            assert (await c.plan("dify", DATASET, run=path)).exit_status == 1
+            done = await c.resume(path, policy=Policy(accept_incomplete=True))
+            assert (done.status, done.deleted, done.remaining) == ("complete", 101, 0)
+
+    virtual.run(main)
+
+
 def test_what_came_newly_is_left_alone_in_rounds() -> None:
     """S16: a document created after all that was seen first is not deleted by a later round, and it is named."""
     service = Hiding()

@@ -1,4 +1,4 @@
-"""One call without a client, against a simulated service on loopback."""
+"""One call without a client: it connects, does what it says, and lets go; against a simulated service on loopback."""
 
 from __future__ import annotations
 
