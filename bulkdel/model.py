@@ -24,6 +24,8 @@ Missing = Literal["ok", "fail"]
 RunStatus = Literal["complete", "incomplete", "refused", "stopped", "deadline", "interrupted"]
 
 FULFILLED: frozenset[Outcome] = frozenset({"deleted", "already_gone"})
+MAY_BE_GONE = "it may be gone: the answer of an earlier attempt was lost"
+"""How the reason of a document ends that was not attempted any more and is in doubt."""
 ANSWER_LOST = "answer lost"
 """How the reason of a ``deleted`` begins that no answer confirmed: what was asked for again was not there any more."""
 

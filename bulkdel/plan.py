@@ -48,8 +48,8 @@ class PlannedDataset:
 
     @property
     def out_of_reach(self) -> bool:
-        """Whether nothing of the dataset can be listed or deleted now."""
-        return bool(self.stopped or self.cut) and not self.explicit
+        """Whether nothing of the dataset could be listed or deleted now, and a later session may."""
+        return self.cut and not self.explicit
 
     def add(self, document: Document, skipped: str) -> None:
         """Count a listed document, and why it is left (empty if it is selected)."""

@@ -49,7 +49,8 @@ async def plan_dataset(
         planned.outage = sanitize(found.reason)
     elif isinstance(found, Failed):
         planned.stopped = sanitize(found.reason)
-        call.sink.emit(events.Stopped(provider, dataset, planned.stopped))
+        # What an earlier session left to do in it settles as that, too: there is nothing to resume behind a dataset that is gone.
+        call.sessions[provider].stop_dataset(dataset, planned.stopped)
     await drop_dataset(call, store, planned, known)
 
 

@@ -61,10 +61,7 @@ def way_on(report: Report, task: Task, argv: Sequence[str], path: Path | None) -
 
 def _resume(report: Report, command: str) -> list[str]:
     """How a run goes on from its file."""
-    left = [dataset for dataset in report.datasets if dataset.counts.not_attempted]
-    # A dataset that is gone stays gone: what is to go in it alone is nothing to go on with.
-    lost = report.status == "incomplete" and left and all(dataset.status == "stopped" for dataset in left)
-    if report.status == "refused" or lost:
+    if report.status == "refused":
         return []
     if not _must_fix(report):
         return [GO_ON, command]

@@ -7,7 +7,7 @@ from typing import NamedTuple, assert_never
 
 from bulkdel.backoff import full_jitter
 from bulkdel.engine.job import Job
-from bulkdel.model import ANSWER_LOST, Outcome, Policy
+from bulkdel.model import ANSWER_LOST, MAY_BE_GONE, Outcome, Policy
 from bulkdel.providers.protocol import (
     Ask,
     Deleted,
@@ -117,7 +117,7 @@ def gone(job: Job, reason: str, policy: Policy) -> Settle:
 def not_attempted(job: Job, reason: str) -> Settle:
     """The ending of a document that is left because nothing more is sent, for ``reason``."""
     if job.doubt:
-        reason = f"{reason}; it may be gone: the answer of an earlier attempt was lost"
+        reason = f"{reason}; {MAY_BE_GONE}"
     return Settle("not_attempted", reason)
 
 

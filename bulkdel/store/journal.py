@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from bulkdel.engine.timeline import Sample
 from bulkdel.errors import BrokenPromise
-from bulkdel.model import Document, Settled, Target
+from bulkdel.model import MAY_BE_GONE, Document, Settled, Target
 from bulkdel.report import DatasetReport, ProviderAccount
 from bulkdel.store.planning import dataset_key, provider_key
 from bulkdel.store.records import ClaimedPage, ClaimedRow, given_target, pack_id, unpack_id
@@ -78,7 +78,7 @@ def settle(db: sqlite3.Connection, batch: Sequence[tuple[int, Settled]]) -> None
                 (outcome, sanitize(reason), attempts, settled_at, sanitize(name), row, pack_id(target.document))
             )
         elif attempts:
-            left.append((sanitize(reason), attempts, row))
+            left.append((MAY_BE_GONE in reason, sanitize(reason), attempts, row))
     written = db.executemany(
         "UPDATE document SET outcome = ?, reason = ?, attempts = ?, settled_at = ?,"
         " name = CASE name WHEN '' THEN ? ELSE name END"
@@ -87,8 +87,8 @@ def settle(db: sqlite3.Connection, batch: Sequence[tuple[int, Settled]]) -> None
     ).rowcount
     if written < len(batch):
         _check_endings(db, batch)
-    # What was not attempted stays open; if it was asked for, that may have been carried out.
-    db.executemany("UPDATE document SET in_doubt = 1, reason = ?, attempts = ? WHERE row = ?", left)
+    # What was not attempted stays open. What was asked for and not refused may have been carried out.
+    db.executemany("UPDATE document SET in_doubt = in_doubt OR ?, reason = ?, attempts = ? WHERE row = ?", left)
 
 
 def _check_endings(db: sqlite3.Connection, batch: Iterable[tuple[int, Settled]]) -> None:

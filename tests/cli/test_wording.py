@@ -52,6 +52,11 @@ def called(node: ast.Call) -> str:
     return node.func.attr if isinstance(node.func, ast.Attribute) else getattr(node.func, "id", "")
 
 
+def is_match(node: ast.AST) -> bool:
+    """``words.startswith("…")``: a comparison, too."""
+    return isinstance(node, ast.Call) and called(node) in ("startswith", "endswith", "removesuffix")
+
+
 def messages() -> Iterator[Message]:
     """The words of every exception, verdict and line on stderr, hints included; and whatever else is a sentence in our style."""
     for path in sorted(SOURCE.rglob("*.py")):
@@ -65,7 +70,8 @@ def messages() -> Iterator[Message]:
         silent = {id(node.value) for node in ast.walk(tree) if isinstance(node, ast.Expr)}  # docstrings
         silent |= {id(part) for node in ast.walk(tree) if isinstance(node, ast.JoinedStr) for part in node.values}
         # What an answer is compared with are a service's words.
-        silent |= {id(part) for node in ast.walk(tree) if isinstance(node, ast.Compare) for part in ast.walk(node)}
+        compared = [node for node in ast.walk(tree) if isinstance(node, ast.Compare) or is_match(node)]
+        silent |= {id(part) for node in compared for part in ast.walk(node)}
         for node in ast.walk(tree):
             text = words(node) if isinstance(node, ast.expr) and id(node) not in silent else None
             if text is not None and " " in text.strip() and (id(node) in spoken or text[0].islower()):

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from bulkdel.errors import BrokenPromise, ConfigurationError, RunFileError
-from bulkdel.model import Document, Limits, Selection, Settled, Target
+from bulkdel.model import MAY_BE_GONE, Document, Limits, Selection, Settled, Target
 from bulkdel.report import Counts, DatasetReport, ProviderAccount
 from bulkdel.store import AskedDataset, ListedRow, ProviderHeader, Run, RunFile, RunHeader, database
 from bulkdel.text import sanitize
@@ -472,7 +472,7 @@ def test_what_waits_together_is_committed_together(tmp_path: Path) -> None:
 
 
 def test_what_was_not_attempted_stays_open(tmp_path: Path) -> None:
-    """It is claimed again by the next session, with the attempts that it cost; one that was asked for is in doubt."""
+    """It is claimed again by the next session, with the attempts that it cost; one whose answer was lost is in doubt, one that was refused is not."""
 
     async def main() -> None:
         async with await planned(tmp_path / "a.run", 4) as run:
@@ -480,10 +480,12 @@ def test_what_was_not_attempted_stays_open(tmp_path: Path) -> None:
             await run.settled(
                 [ending(rows[0], "not_attempted", "the key was refused", 0), ending(rows[1], "not_attempted", "503", 2)]
             )
-            await run.settled([ending(rows[1], "not_attempted", "504", 3), ending(rows[2])])
+            lost = f"504; {MAY_BE_GONE}"
+            await run.settled([ending(rows[1], "not_attempted", lost, 3), ending(rows[2])])
+            await run.settled([ending(rows[3], "not_attempted", "429", 1)])
             await run.close("stopped", 4, reason="the key was refused")
         with Run.open(tmp_path / "a.run") as reader:
-            assert [(s.attempts, s.reason) for s in reader.not_attempted()] == [(0, ""), (3, "504"), (0, "")]
+            assert [(s.attempts, s.reason) for s in reader.not_attempted()] == [(0, ""), (3, lost), (1, "429")]
             assert reader.counts() == Counts(4, 4, 0, deleted=1, not_attempted=3)
         async with await RunFile.open(tmp_path / "a.run") as run:
             again = await claimed(run)
