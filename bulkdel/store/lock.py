@@ -53,7 +53,7 @@ class RunLock:
             ) from error
 
     def release(self) -> None:
-        """Remove the lock's file, then let go of it: a lock that is taken on the removed file is seen to be on nothing."""
+        """Remove the lock's file, then let go of it, in this order: no lock is ever on a file that another process removes."""
         with suppress(OSError):
             os.unlink(self._lock.lock_file)
         self._lock.release()
@@ -76,24 +76,15 @@ def is_held(path: str) -> bool:
 
 
 def _acquire(path: str, timeout: float) -> FileLock:
-    """The lock that ``path`` names once it is held, after ``timeout`` seconds of trying; raises filelock's errors."""
+    """The lock, held, after ``timeout`` seconds of trying; raises filelock's errors.
+
+    The holder before us removes the file as it goes: filelock sees that a lock is on a removed file, and looks again.
+    """
     from filelock import FileLock
 
-    locked: list[os.stat_result] = []
-
-    def on_acquired(descriptor: int) -> None:
-        locked.append(os.fstat(descriptor))
-        with suppress(PermissionError):  # left behind by another user, whose file it is
-            os.fchmod(descriptor, 0o600)  # whatever the umask
-
-    lock = FileLock(path + SUFFIX, timeout=timeout, thread_local=False, fallback_to_soft=False, on_acquired=on_acquired)
-    while True:
-        lock.acquire()
-        # The holder before us removes the file as it goes: then ours is a lock on nothing, and may be another's by now.
-        with suppress(FileNotFoundError):
-            if os.path.samestat(os.stat(path + SUFFIX), locked[-1]):
-                return lock
-        lock.release()
+    lock = FileLock(path + SUFFIX, timeout=timeout, mode=0o600, thread_local=False, fallback_to_soft=False)
+    lock.acquire()
+    return lock
 
 
 def unwritable(path: str, error: Exception) -> RunFileError:

@@ -117,7 +117,7 @@ CUTS = st.lists(
 )
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=25, deadline=None)
 @given(
     st.lists(
         st.lists(st.sampled_from([act for act in ACTS if act != "429 long"]), max_size=3), min_size=1, max_size=12

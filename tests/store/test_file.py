@@ -126,7 +126,7 @@ def test_its_files_are_the_owners_alone(tmp_path: Path) -> None:
             assert modes() == dict.fromkeys(("a.run", "a.run-wal", "a.run-shm", "a.run.held"), 0o600)
             await run.close("complete", 0)
 
-    for mask in (0o000, 0o277):
+    for mask in (0o000, 0o077):
         before = os.umask(mask)
         try:
             asyncio.run(main())
