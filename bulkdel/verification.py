@@ -71,7 +71,7 @@ async def verify_dataset(
                 report.status = "incomplete"
             report.reason = report.reason or f"could not be verified: {found.reason}"
         case Verified():
-            _take(report, found)
+            _take(report, found, later=later)
             call.sink.emit(
                 events.Verified(
                     report.provider, report.dataset, found.remaining, found.new_count, found.skipped, report.name
@@ -108,14 +108,17 @@ async def verify_again(call: Call, store: RunFile, datasets: Sequence[PlannedDat
     return next((why[place] for place in call.account.datasets if place in why), "")
 
 
-def _take(report: DatasetReport, found: Verified) -> None:
+def _take(report: DatasetReport, found: Verified, *, later: bool) -> None:
+    came_back = later and not report.still_there_count  # the verification before this one did not list them
     report.remaining = found.remaining
     report.new, report.new_count = tuple(found.new), found.new_count
     report.still_there, report.still_there_count = tuple(found.still_there), found.still_there_count
     if found.still_there_count and report.status == "complete":
         report.status = "incomplete"
-        still = pluralize(found.still_there_count, "document")
-        report.reason = f"still listed, though the service called them deleted: {still}"
+        what = (
+            "came back after they were deleted" if came_back else "still listed, though the service called them deleted"
+        )
+        report.reason = f"{what}: {pluralize(found.still_there_count, 'document')}"
 
 
 async def _verify(

@@ -184,7 +184,7 @@ def _without_answer(n: int) -> list[str]:
     if not n:
         return []
     lost = "its answer was lost, and it was" if n == 1 else "their answers were lost, and they were"
-    return [f"{n} of the deleted: {lost} found gone when asked for again"]
+    return [f"{n} of the deleted: {lost} found gone afterwards"]
 
 
 def _not_there(n: int) -> list[str]:
@@ -193,12 +193,11 @@ def _not_there(n: int) -> list[str]:
 
 
 def _in_doubt(n: int) -> list[str]:
-    """How many of those not attempted any more may be gone; nothing if there are none."""
-    return (
-        [f"{n} not attempted any more may be gone: {'its answer' if n == 1 else 'their answers'} never came"]
-        if n
-        else []
-    )
+    """How many of those not attempted may be gone; nothing if there are none."""
+    if not n:
+        return []
+    were = "is in doubt: it was asked for before, and" if n == 1 else "are in doubt: they were asked for before, and"
+    return [f"{n} of those not attempted {were} may be gone"]
 
 
 def unverified(report: Report) -> list[str]:

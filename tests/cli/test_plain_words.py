@@ -292,7 +292,7 @@ def test_a_delete_that_no_answer_confirmed_is_said_to_be_one(options: tuple[str,
     lines = "".join(f"{DATASET},{document}\n" for document in (*ids, ids[3]))  # one of them is named twice
     given = f"dataset,document\n{lines}".encode()
     seen = command(service, "delete", "dify", "-y", "--backoff", "10ms", *options, stdin=given)
-    said = "3 of the deleted: their answers were lost, and they were found gone when asked for again"
+    said = "3 of the deleted: their answers were lost, and they were found gone afterwards"
     assert (seen.status, seen.stdout.splitlines()[0]) == (0, "Complete: 6 deleted of 6 targets, 5 documents")
     assert said in seen.stdout.splitlines()
     for run in state.glob("*.run"):

@@ -234,4 +234,4 @@ def test_documents_in_doubt_are_counted(tmp_path: Path) -> None:
     assert report.as_dict()["in_doubt"] == report.in_doubt == 1
     same(report, path)
     with Run.open(path) as run:
-        assert "1 not attempted any more may be gone: its answer never came" in list(lines(run))
+        assert "1 of those not attempted is in doubt: it was asked for before, and may be gone" in list(lines(run))

@@ -68,7 +68,7 @@ def test_what_came_back_is_named(explicit: bool, tmp_path: Path) -> None:
     (dataset,) = found.datasets
     assert (found.status, found.exit_status) == ("incomplete", 1)
     assert (dataset.still_there, dataset.still_there_count, dataset.status) == ((f"{ids[2]} back",), 1, "incomplete")
-    assert "still listed" in found.reason
+    assert found.reason == "came back after they were deleted: 1 document"
     read = recorded(path)
     assert (read["state"], read["status"], read["exit_status"], read["remaining"]) == ("incomplete", "incomplete", 1, 1)
     service.held.clear()
