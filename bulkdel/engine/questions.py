@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import TypeAlias, TypeVar
 
 from bulkdel.backoff import full_jitter
@@ -52,31 +53,19 @@ Found: TypeAlias = T | StopDataset | StopProvider | GaveUp | None
 async def ask_preflight(session: ProviderSession, dataset: str, cursor: str | None) -> Found[Dataset | Next]:
     """What the service knows of a dataset, or where to ask on."""
     provider = session.gate.provider
-
-    def read(reply: Reply) -> Dataset | Next | Failure:
-        return provider.read_preflight(dataset, cursor, reply)
-
-    return await _ask(session, provider.preflight(dataset, cursor), read)
+    return await _ask(session, provider.preflight(dataset, cursor), partial(provider.read_preflight, dataset, cursor))
 
 
 async def ask_page(session: ProviderSession, dataset: str, cursor: str | None) -> Found[Page[Document]]:
     """One page of a dataset's documents."""
     provider = session.gate.provider
-
-    def read(reply: Reply) -> Page[Document] | Failure:
-        return provider.read_listing(dataset, cursor, reply)
-
-    return await _ask(session, provider.listing(dataset, cursor), read)
+    return await _ask(session, provider.listing(dataset, cursor), partial(provider.read_listing, dataset, cursor))
 
 
 async def ask_document(session: ProviderSession, target: Target) -> Found[Document | Gone]:
     """One document's state."""
     provider = session.gate.provider
-
-    def read(reply: Reply) -> Document | Gone | Failure:
-        return provider.read_document(target, reply)
-
-    return await _ask(session, provider.document(target), read)
+    return await _ask(session, provider.document(target), partial(provider.read_document, target))
 
 
 async def ask_together(
@@ -99,11 +88,7 @@ async def ask_together(
 async def ask_datasets(session: ProviderSession, cursor: str | None) -> Found[Page[Dataset]]:
     """One page of the datasets that the key sees."""
     provider = session.gate.provider
-
-    def read(reply: Reply) -> Page[Dataset] | Failure:
-        return provider.read_datasets(cursor, reply)
-
-    return await _ask(session, provider.datasets(cursor), read)
+    return await _ask(session, provider.datasets(cursor), partial(provider.read_datasets, cursor))
 
 
 async def probe(session: ProviderSession, dataset: str) -> bool:
