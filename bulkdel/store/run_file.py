@@ -153,11 +153,6 @@ class RunFile:
         with contextlib.suppress(RunFileError):  # what is on its way already says more
             await self.close(None, None, reason=type(error).__name__, clean=False)
 
-    @property
-    def failed(self) -> bool:
-        """Whether the file could not be written: every call says so."""
-        return self._writer.failed
-
     # ------------------------------------------------------------------ the plan
 
     async def begin_listing(self, provider: str, dataset: str, name: str = "") -> None:

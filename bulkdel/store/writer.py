@@ -48,11 +48,6 @@ class Writer:
         self._failure: RunFileError | None = None  # written by the thread, read by both
 
     @property
-    def failed(self) -> bool:
-        """Whether the file cannot be written any more."""
-        return self._failure is not None
-
-    @property
     def closed(self) -> bool:
         return self._closed
 

@@ -316,7 +316,6 @@ async def until_it_fails(run: RunFile, rows: list[ClaimedRow], says: str) -> int
         for row in rows:
             await run.settled([ending(row, reason=f"a reason of its own, number {row.row}, " * 8)])
             acknowledged += 1
-    assert run.failed
     later = [
         lambda: run.settled([ending(rows[0])]),
         lambda: run.add_listed("dify", "ds", listed(1, first=9000)),
