@@ -1,4 +1,4 @@
-"""When a service is unwell, how long to leave it alone, and when to give it up; no clock and no dice of its own."""
+"""When a service fails, how long to leave it alone, and when to give it up; pure: no clock, and randomness is passed in."""
 
 from __future__ import annotations
 
@@ -9,17 +9,6 @@ from bulkdel.backoff import ceiling
 
 Trouble = Literal["unreachable", "service"]
 """``unreachable``: no connection came about. ``service``: a 5xx, or an answer that did not come."""
-
-TOLERATED = 2
-"""Troubles in a row that mean nothing: one stale connection of a restarted database is one 500."""
-BASE_S, CAP_S = 1.0, 30.0
-"""The first pause and the longest, in seconds: a service that restarts needs some, and a probe every 30 s disturbs nobody."""
-PATIENCE_S = 600.0
-"""Seconds without a success after which a service that has worked is given up: an upgrade with a migration takes minutes."""
-NEVER_REACHED_S = 5.0
-"""The same for a service that never was reached: most likely the address is wrong, and the user sits there waiting."""
-NEVER_WORKED_S = 30.0
-"""The same for a service that answers, but never well: it may be starting up."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,11 +29,14 @@ class Breaker:
     """Counts troubles in a row; a success (a rejected document and a refused rate too: the service lives) forgets them.
 
     Time (``now``, ``sent_at``) is any monotonic clock in seconds, the same for all calls; ``u`` is uniform in [0, 1).
+
+    :param patience: seconds without a success after which a service that has worked is given up: an upgrade with a migration
+        takes minutes
     """
 
     __slots__ = ("_in_a_row", "_opened_at", "_openings", "_patience", "_reached", "_since", "_until", "_worked")
 
-    def __init__(self, patience: float = PATIENCE_S) -> None:
+    def __init__(self, patience: float = 600.0) -> None:
         self._patience = patience
         self._worked = False
         self._reached = False  # a service that has answered at all is at that address
@@ -83,13 +75,14 @@ class Breaker:
         From the third in a row on, each opens the breaker for ``min(30, 2**k)`` seconds, k counting from 0, with full
         jitter over the upper half. While it is open, and for answers to what was sent before it opened (``sent_at``), a
         trouble is the same complaint. ``GiveUp`` comes with the first trouble, tolerated ones aside, after ``patience``
-        seconds of nothing but trouble (less where nothing ever worked). ``why`` is the trouble in words.
+        seconds of nothing but trouble (less if nothing ever worked). ``why`` is the trouble in words.
         """
         self._reached = self._reached or kind == "service"
         if not self._in_a_row:
             self._since = now
         self._in_a_row += 1
-        if self._in_a_row <= TOLERATED:
+        # Two in a row mean nothing: one stale connection of a restarted database is one 500.
+        if self._in_a_row <= 2:
             return None
         lasted = now - self._since
         if lasted >= self._patience_for():
@@ -97,14 +90,17 @@ class Breaker:
         if self.is_open(now) or (sent_at is not None and sent_at <= self._opened_at):
             return None
         self._openings += 1
-        seconds = ceiling(self._openings, BASE_S, CAP_S) * (0.5 + 0.5 * u)
+        # A service that restarts needs some seconds, and a probe every 30 s disturbs nobody.
+        seconds = ceiling(self._openings, 1.0, 30.0) * (0.5 + 0.5 * u)
         self._opened_at, self._until = now, now + seconds
         return Open(seconds)
 
     def _patience_for(self) -> float:
         if self._worked:
             return self._patience
-        return min(self._patience, NEVER_WORKED_S if self._reached else NEVER_REACHED_S)
+        # One that answers, but never well, may be starting up. One that never was reached has most likely another address, and the
+        # user sits there waiting.
+        return min(self._patience, 30.0 if self._reached else 5.0)
 
     def _sentence(self, lasted: float) -> str:
         if self._worked:

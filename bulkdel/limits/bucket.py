@@ -46,8 +46,8 @@ class SharedBucket:
 
     @property
     def slack_s(self) -> float:
-        """Seconds that a lease may lie in the bucket before permits overflow and are lost."""
-        return (self.size - self.lease) / self.per_second
+        """Seconds that a lease may lie in the bucket before permits overflow and are lost; no more than two leases take to come in."""
+        return min(self.size - self.lease, 2 * self.lease) / self.per_second
 
 
 def bucket(rate: Rate) -> Bucket:

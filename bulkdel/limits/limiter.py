@@ -202,7 +202,8 @@ class Limiter:
         self._lease_ends = asked_at + lease.use_within_s
         self._misses = 0 if lease.permits else self._misses + 1
         wait = lease.retry_s
-        if lease.processes > 1:
+        # Only who has to wait anyway waits a little more: while the bucket holds another lease, a delay would cost permits.
+        if lease.processes > 1 and wait > 0:
             wait += fairness_delay(lease.slack_s, self._misses)
         # While it waits a process claims every 5 s: the limit or the pause of all may have changed, and it shows that it is there.
         # A microsecond at least: a rounding error must not become a busy loop.

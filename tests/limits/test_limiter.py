@@ -55,7 +55,8 @@ def test_the_rate_is_kept_and_used(rate: Rate, seconds: float, workers: int, mak
 
 @pytest.mark.parametrize("processes", [2, 5])
 @pytest.mark.parametrize(
-    ("rate", "seconds"), [(Rate(8, 60), 1800), (Rate(100, 60), 600), (Rate(10), 60), (Rate(200), 10), (Rate(2000), 2)]
+    ("rate", "seconds"),
+    [(Rate(8, 60), 1800), (Rate(100, 60), 600), (Rate(600, 60), 60), (Rate(10), 60), (Rate(200), 10), (Rate(2000), 2)],
 )
 def test_processes_keep_one_limit_and_share_it(rate: Rate, seconds: float, processes: int, share: Make) -> None:
     """All together keep the limit in any window, use 0.95 of it under demand, and none starves."""
