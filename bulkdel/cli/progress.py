@@ -100,8 +100,9 @@ def _wait(progress: Progress) -> list[str]:
     words = f"waiting for {_awaited(p)}"
     if p.wait_s is not None and p.wait_s > 0:
         words += f" ({format_duration(p.wait_s)} {'at most' if p.wait == 'indexing' else 'more'})"
-    # Only a pause has a reason that the numbers beside it do not say: the service's own words.
-    return [f"{words}: {sanitize(p.why, 100)}" if p.wait == "pause" and p.why else words]
+    # A pause has the service's own words for a reason, the next look what the last one showed; the other waits are in the numbers.
+    explained = p.why and (p.wait == "pause" or (p.wait == "backoff" and p.phase != "deleting"))
+    return [f"{words}: {sanitize(p.why, 100)}" if explained else words]
 
 
 def _awaited(progress: Progress) -> str:
@@ -226,7 +227,8 @@ async def show_progress(
         for p in looks:
             log.info("progress", line=line(p, elapsed), provider=p.provider, phase=p.phase, total=p.total, deleted=p.deleted,
                      rejected=p.rejected, requeued=p.requeued, left=p.left, per_second=round(p.per_second, 2),
-                     eta_s=None if p.eta_s is None else round(p.eta_s, 1), wait=p.wait)  # fmt: skip
+                     eta_s=None if p.eta_s is None else round(p.eta_s, 1), wait=p.wait,
+                     gives_up_s=None if p.gives_up_s is None else round(p.gives_up_s, 1))  # fmt: skip
 
     if how == "none":
         yield

@@ -200,5 +200,5 @@ def waits_for(session: ProviderSession, now: float, *, asking: bool = False) -> 
         wait_s = None if due is None else max(0.0, due - now)
         return "backoff", f"{pluralize(schedule.waiting, 'document')} to be asked again", wait_s
     if session.stop.sleeping:
-        return "backoff", session.note or "a listing or another question is to be asked again", None
+        return "backoff", session.note, None
     return "", "", None
