@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from bulkdel import events
 from bulkdel.engine.feeds import from_jobs
@@ -25,10 +25,8 @@ from bulkdel.providers.protocol import Provider
 from bulkdel.purging import CallOptions, Confirm, OnPlan
 from bulkdel.report import Account, Report, RunEnd, make_report
 from bulkdel.runs import checked_dataset, run_again, run_new, run_streamed, verify_later
+from bulkdel.store import Act
 from bulkdel.targets import Targets, check_targets, end_streamed
-
-if TYPE_CHECKING:
-    from bulkdel.store import Act
 
 
 class Client:

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager, suppress
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import anyio.to_thread
 
@@ -20,13 +20,11 @@ from bulkdel.plan import PlannedDataset
 from bulkdel.providers.protocol import Provider
 from bulkdel.purging import CallOptions, Purge
 from bulkdel.report import Account, Report, RunEnd, make_report
+from bulkdel.store import Act, AskedDataset, ProviderHeader, RunFile, RunHeader
+from bulkdel.store.recorded import RecordedSettled
+from bulkdel.store.resume import read_resume_state, read_verify_state
 from bulkdel.targets import Targets, stream_targets
 from bulkdel.verification import verify_again
-
-if TYPE_CHECKING:
-    from bulkdel.store import Act, RunFile
-
-# Run files are imported if one is used: SQLite and what stands on it cost a tenth of what aiohttp does.
 
 
 async def run_streamed(gates: Gates, targets: Targets, options: CallOptions) -> Report:
@@ -68,7 +66,6 @@ async def run_new(
     requests = _checked_requests(gates, requests)
     used = {request.provider for request in requests}
     names = [name for name in gates.providers if name in used or targets is not None]
-    from bulkdel.store import AskedDataset, ProviderHeader, RunFile, RunHeader
 
     header = RunHeader(
         act="plan" if options.dry_run else act,  # a plan is a run that was listed and not begun
@@ -92,8 +89,6 @@ async def run_again(
     :raises RunFileError: if the file cannot be used, or another process works on it
     :raises ConfigurationError: if a provider of the run is missing or is at another address
     """
-    from bulkdel.store import RunFile
-    from bulkdel.store.resume import read_resume_state
 
     gates.check_open()
     state = await anyio.to_thread.run_sync(read_resume_state, path, gates.providers)
@@ -119,9 +114,6 @@ async def verify_later(gates: Gates, path: str | Path, options: CallOptions, *, 
     :raises RunFileError: if the file cannot be used, or nothing was deleted in it
     :raises ConfigurationError: if a provider of the run is missing or is at another address
     """
-    from bulkdel.store import RunFile
-    from bulkdel.store.recorded import RecordedSettled
-    from bulkdel.store.resume import read_verify_state
 
     gates.check_open()
     state = await anyio.to_thread.run_sync(read_verify_state, path, gates.providers)
@@ -157,7 +149,6 @@ async def _run_on_file(
     account: Account | None = None,
 ) -> Report:
     """Carry it out, and close the file; if the file is lost on the way, the account in memory holds."""
-    from bulkdel.store.recorded import RecordedSettled
 
     collector = OutcomeCollector(options.on_settled, keep=options.keep and file.path is None)
     before_s = 0.0 if account is None else account.elapsed_s
