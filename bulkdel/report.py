@@ -118,25 +118,18 @@ class DatasetReport:
     in_doubt: int = 0
 
     def as_dict(self) -> dict[str, Any]:
-        out: dict[str, Any] = {
-            "provider": self.provider,
-            "dataset": self.dataset,
-            "name": self.name,
-            "status": self.status,
-        }
+        """The dataset's part of the command's JSON object; what there is not is left out."""
+        out: dict[str, Any] = {f: getattr(self, f) for f in ("provider", "dataset", "name", "status")}
         out |= {f.name: getattr(self.counts, f.name) for f in fields(self.counts)}
         out["remaining"] = self.remaining
-        if self.reason:
-            out["reason"] = self.reason
-        if self.repeated:
-            out["documents"] = self.counts.listed - self.repeated
-        if self.in_doubt:
-            out["in_doubt"] = self.in_doubt
-        if self.new_count:
-            out["new"] = self.new_count
-        if self.still_there_count:
-            out["still_there"] = self.still_there_count
-        return out
+        more = {
+            "reason": self.reason,
+            "documents": self.counts.listed - self.repeated if self.repeated else 0,
+            "in_doubt": self.in_doubt,
+            "new": self.new_count,
+            "still_there": self.still_there_count,
+        }
+        return out | {key: value for key, value in more.items() if value}
 
 
 @dataclass(slots=True)
@@ -322,13 +315,8 @@ class Report:
     def as_dict(self) -> dict[str, Any]:
         """The command's JSON object (``--json``)."""
         c = self.counts
-        out: dict[str, Any] = {
-            "run": self.run,
-            "status": self.status,
-            "exit_status": self.exit_status,
-            "elapsed_s": round(self.elapsed_s, 3),
-            "requests": self.requests,
-        }
+        out: dict[str, Any] = {"run": self.run, "status": self.status, "exit_status": self.exit_status}
+        out |= {"elapsed_s": round(self.elapsed_s, 3), "requests": self.requests}
         out |= {f.name: getattr(c, f.name) for f in fields(c)}
         if self.documents < self.listed:
             out["documents"] = self.documents
