@@ -92,7 +92,7 @@ def redelivery(server: RedisServer) -> float:
         await victim.ready()
         started = crew.submit()
         with server.client() as client:
-            await until(lambda: client.keys("bulkdel"))
+            await until(lambda: len(client.keys("celery-task-meta-*")) > 1)  # the job, and a shard
         crew.simulator.set_faults(latency=600.0)
         await until(lambda: crew.asked)
         await crew.worker().ready()
