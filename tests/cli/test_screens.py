@@ -58,7 +58,7 @@ def test_a_purge_from_the_question_to_the_command_that_goes_on(run: Path) -> Non
             same(terminal.text[terminal.text.rindex("stopping: ") :], "interrupted")
 
         simulator.set_faults(Faults())
-        async with at_a_terminal(beside, "resume", str(run), rows=100, XDG_STATE_HOME=str(run.parent)) as terminal:
+        async with at_a_terminal(beside, "resume", str(run), rows=200, XDG_STATE_HOME=str(run.parent)) as terminal:
             assert await terminal.end() == 1
             same(terminal.text, "resumed")
 
