@@ -219,11 +219,25 @@ def _rate(n: float | None, per: float | None) -> Rate | None:
 
 
 def _open(path: Path) -> sqlite3.Connection:
+    """The file, also if another process is just opening it: for a second at most, before anything is sent.
+
+    :raises OSError, sqlite3.Error: if it cannot be made or read, or is of a later version
+    """
+    for _ in range(100):
+        try:
+            return _open_once(path)
+        except sqlite3.Error as error:
+            # SQLite itself waits for locks, but not for that of another process that changes the journal.
+            if not _is_busy(error):
+                raise
+        time.sleep(0.01)
+    return _open_once(path)
+
+
+def _open_once(path: Path) -> sqlite3.Connection:
     """The file, made for the user alone: SQLite gives the files beside it the same mode.
 
     Nothing is forced to the disk: after a power cut the bucket is of no interest.
-
-    :raises OSError, sqlite3.Error: if it cannot be made or read, or is of a later version
     """
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))

@@ -319,6 +319,33 @@ def begin(children: list[subprocess.Popen[str]]) -> None:
         process.stdin.flush()
 
 
+OPENING = """
+import sys
+from pathlib import Path
+from bulkdel.limits.file_store import FileStore
+for k in range(40):
+    print(k, flush=True)
+    sys.stdin.readline()
+    FileStore(Path(sys.argv[1]) / str(k), "0123456789abcdef")
+"""
+
+
+def test_files_that_are_opened_at_once_are_shared(tmp_path: Path) -> None:
+    """Two processes open one file in one moment, again and again: none finds it locked and goes on alone."""
+    words = [sys.executable, "-c", "import logging; logging.basicConfig()" + OPENING, str(tmp_path)]
+    pipe = subprocess.PIPE
+    both = [subprocess.Popen(words, stdin=pipe, stdout=pipe, stderr=pipe, text=True) for _ in range(2)]
+    for _ in range(40):
+        for process in both:
+            assert process.stdout is not None
+            process.stdout.readline()
+        for process in both:
+            assert process.stdin is not None
+            process.stdin.write("\n")
+            process.stdin.flush()
+    assert [process.communicate()[1] for process in both] == ["", ""]
+
+
 @pytest.mark.parametrize("rate", [50, 500])
 def test_real_processes_keep_one_limit(rate: int, tmp_path: Path) -> None:
     """Three processes that begin at once on no file at all: every window of a second holds at most the limit."""
