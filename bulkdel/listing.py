@@ -22,10 +22,12 @@ class Failed:
     """The question has no answer: ``reason`` for people.
 
     ``outage``: the service gave no answer of use, which says nothing about the dataset; asked later, it may answer.
+    ``gone``: the service says that there is no such dataset.
     """
 
     reason: str
     outage: bool = False
+    gone: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +68,7 @@ async def preflight(session: ProviderSession, dataset: str) -> Dataset | Failed 
                 seen.add(found.cursor)
                 cursor = found.cursor
             case StopDataset():
-                return Failed(found.reason)
+                return Failed(found.reason, gone=found.gone)
             case GaveUp():
                 return Failed(found.reason, outage=found.outage)
             case StopProvider() | None:

@@ -10,6 +10,7 @@ from bulkdel.engine.call import Call
 from bulkdel.listing import Failed, NotWhole, list_documents, preflight
 from bulkdel.model import Dataset, Document, Indexing, PurgeRequest
 from bulkdel.plan import PlannedDataset
+from bulkdel.providers.protocol import StopDataset
 from bulkdel.report import DatasetReport
 from bulkdel.store import ListedRow, RunFile
 from bulkdel.text import sanitize
@@ -48,7 +49,8 @@ async def plan_dataset(
     if isinstance(found, Failed) and found.outage:
         planned.outage = sanitize(found.reason)
     elif isinstance(found, Failed):
-        planned.stopped = sanitize(found.reason)
+        # A dataset that an earlier session listed was there.
+        planned.stopped = sanitize(StopDataset(found.reason, gone=found.gone and known is not None).meanwhile)
         # What an earlier session left to do in it settles as that, too: there is nothing to resume behind a dataset that is gone.
         call.sessions[provider].stop_dataset(dataset, planned.stopped)
     await drop_dataset(call, store, planned, known)

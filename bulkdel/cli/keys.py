@@ -79,11 +79,11 @@ def _unquoted(key: str) -> str:
 
 def _flaw(key: str) -> str:
     """What was copied along with a key, or in its place; empty if nothing was. No service's keys hold any of it."""
-    if re.match(r"(export\s+)?[A-Za-z_]*(KEY|key|TOKEN|token|SECRET|secret)\s*[=:]", key):
+    if re.match(r"(export\s+)?[A-Za-z_]*(KEY|key|TOKEN|token|SECRET|secret|Bearer|bearer)\s*[=:]", key):
         return "stands behind a name, as in a file of variables"
     if key[0] in "\"'`“”„‘’«»" or key[-1] in "\"'`“”„‘’«»":
         return "stands in quotes"
-    if key[0] == "$":
+    if key[0] == "$" or re.fullmatch(r"%\w+%", key):
         return "is the name of a variable that the shell has not replaced"
     if key[0] in "{[(<" or key[-1] in "}])>":
         return "stands in brackets"

@@ -127,6 +127,8 @@ def _warn_of_other_names(kind: str, name: str, app: AppContext) -> None:
         "API_URL",
         "API_BASE",
         "API_BASE_URL",
+        "BASEURL",
+        "BASE",
         "API_ENDPOINT",
         "API_HOST",
         "URL",

@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 
 from bulkdel.errors import ConfigurationError
 from bulkdel.model import Limits, Rate
-from bulkdel.text import sanitize
+from bulkdel.text import has_invisible, sanitize, show_invisible
 
 
 @dataclass(frozen=True, init=False)
@@ -163,6 +163,10 @@ def _checked_url(url: object) -> str:
         )
     if re.search("[\x00-\x20\x7f\\\\]", url):
         raise ConfigurationError("the base URL holds a space, a line end or a backslash", hint="copy the address alone")
+    if has_invisible(url):
+        raise ConfigurationError(
+            f"the base URL holds a character that cannot be seen: {show_invisible(url)}", hint="type the address anew"
+        )
     try:
         parts = urlsplit(url)
         parts.port  # noqa: B018  it is checked when it is read

@@ -347,7 +347,8 @@ class JsonApi(Bearer, ABC):
                 return Requeue("trouble", f"{what} could not be read: it broke off")
             return self.unexpected_service(answer)
         if answer.status in (400, 403, 404, 405, 415, 422):
-            return StopDataset(answer.reason) if self.is_own_error(answer) else self.unexpected_service(answer)
+            own, gone = self.is_own_error(answer), self.is_dataset_gone(answer)
+            return StopDataset(answer.reason, gone=gone) if own else self.unexpected_service(answer)
         return Requeue("unclear", answer.reason)
 
     def unexpected_service(self, answer: ParsedAnswer) -> StopProvider:

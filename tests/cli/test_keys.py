@@ -115,6 +115,7 @@ def test_a_key_that_was_read_is_hidden_in_everything_shown() -> None:
         (f"api_key: {KEY}", "stands behind a name"), (f"\u201c{KEY}\u201d", "stands in quotes"), (f"`{KEY}`", "stands in quotes"),
         (f"{{{KEY}}}", "stands in brackets"), (f"<{KEY}>", "stands in brackets"), (f"{KEY};", "ends in a semicolon"),
         (f"{KEY},", "ends in a comma"), ("$DIFY_API_KEY", "is the name of a variable"), ("${DIFY_API_KEY}", "is the name of a variable"),
+        ("%DIFY_API_KEY%", "is the name of a variable"), (f"Bearer:{KEY}", "stands behind a name"),
         ("dataset-...", "is cut short, or a placeholder"), (f'"{KEY};"', "ends in a semicolon"),
     ],
 )  # fmt: skip

@@ -235,6 +235,7 @@ def test_a_dataset_that_vanishes_leaves_nothing_to_resume(tmp_path: Path) -> Non
             assert one.status == 1
             assert "bulkdel resume" not in one.stderr
             assert "hint: archived" not in one.stderr
+            assert "15 rejected of 20 (the dataset no longer exists: Dataset not found.)" in one.stdout
         assert len(simulator.deleted) == 5
 
     with_dify(work, documents=20, faults=Faults(vanish_after=5, archived=3))
