@@ -110,6 +110,7 @@ def create_app(broker_url: str) -> Celery:
         worker_prefetch_multiplier=1,
         broker_transport_options={
             "visibility_timeout": redeliver_s(),
+            "unacked_restore_throttle": 1,  # look every 10 s for what a lost worker had, not every 100 s (kombu 5.7)
             "socket_timeout": 30,
             "socket_connect_timeout": 5,
         },

@@ -12,6 +12,7 @@ import multiprocessing
 import os
 import resource
 import sys
+from contextlib import suppress
 from dataclasses import dataclass, field
 from multiprocessing.context import ForkServerProcess
 from pathlib import Path
@@ -81,6 +82,11 @@ class Running:
 
     def send(self, number: int) -> None:
         os.kill(self.pid, number)
+
+    def kill(self) -> None:
+        """SIGKILL, unless it has ended and was waited for."""
+        with suppress(ValueError):  # it is closed
+            self.process.kill()
 
     async def end(self) -> Ended:
         """Wait until it has ended; a status below 0 is the signal that killed it."""

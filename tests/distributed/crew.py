@@ -71,6 +71,7 @@ class Crew:
     more: dict[str, str] = field(default_factory=dict)
     workers: list[Worker] = field(default_factory=list)
     count: int = 0
+    jobs: list[Running] = field(default_factory=list)
 
     @property
     def environ(self) -> dict[str, str]:
@@ -117,7 +118,8 @@ class Crew:
         self.count += 1
         folder = self.folder / f"said-{self.count}"
         folder.mkdir()
-        return fork(argv, self.environ | environ, folder)
+        self.jobs.append(fork(argv, self.environ | environ, folder))
+        return self.jobs[-1]
 
     async def run(self, *argv: str, **environ: str) -> Ended:
         return await self.start(*argv, **environ).end()
@@ -149,6 +151,8 @@ class Crew:
     def close(self) -> None:
         for worker in self.workers:
             worker.kill()
+        for job in self.jobs:  # what a failed test waits for would be waited for without an end
+            job.kill()
 
 
 def account(ended: Ended) -> dict[str, Any]:

@@ -62,7 +62,7 @@ def test_a_worker_that_is_killed_loses_nothing(redis_server: RedisServer, tmp_pa
         job = crew.submit()
         await until(lambda: len(crew.simulator.deleted) >= 70)
         victim.kill()
-        crew.worker()  # it looks for what was lost ten seconds after it is ready, and then every hundred
+        crew.worker()  # it looks for what was lost every ten seconds
         told = account(await job.end())
         assert {key: told[key] for key in ("exit_status", "deleted", "already_gone", "remaining")} == {
             "exit_status": 0, "deleted": 400, "already_gone": 0, "remaining": 0,
