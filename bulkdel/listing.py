@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from itertools import cycle, islice
+from typing import TypeVar
 
 import anyio
 
@@ -12,6 +14,9 @@ from bulkdel.engine.questions import Found, GaveUp, ask_datasets, ask_page, ask_
 from bulkdel.engine.session import ProviderSession
 from bulkdel.model import Dataset, Document, RunStatus
 from bulkdel.providers.protocol import Next, Page, StopDataset, StopProvider
+
+T = TypeVar("T")
+R = TypeVar("R")
 
 MAX_PASSES = 5
 """Passes over one listing: two show that it holds still; a listing that is short after five is not going to be whole."""
@@ -39,6 +44,11 @@ class NotWhole(Failed):
 
 
 @dataclass(frozen=True, slots=True)
+class BrokenOff(Failed):
+    """A page was refused after others had come, so the pass is void: its cursor is not valid any more, perhaps."""
+
+
+@dataclass(frozen=True, slots=True)
 class DatasetListing:
     """The datasets that a key sees; ``failure`` says why the list is not whole, empty if it is.
 
@@ -51,28 +61,98 @@ class DatasetListing:
     hint: str = ""
 
 
+async def side_by_side(act: Callable[[T], Awaitable[R]], items: Iterable[T], at_most: int) -> list[R]:
+    """``act`` on each of the items, so many at a time; the results in the order of the items.
+
+    :raises Exception: the first that one of them raised, as it is and not in a group; the others are cancelled
+    """
+    limit = anyio.CapacityLimiter(at_most)
+    results: dict[int, R] = {}
+
+    async def one(place: int, item: T) -> None:
+        async with limit:
+            results[place] = await act(item)
+
+    try:
+        async with anyio.create_task_group() as group:
+            for place, item in enumerate(items):
+                group.start_soon(one, place, item)
+    except ExceptionGroup as raised:
+        raise raised.exceptions[0] from None
+    return [results[place] for place in sorted(results)]
+
+
 async def preflight(session: ProviderSession, dataset: str) -> Dataset | Failed | None:
     """Ask what the service knows of the dataset; None if a stop came first."""
     if why := session.gate.provider.invalid(dataset):
         return Failed(why)
+
+    def following(found: Found[Dataset | Next]) -> str | None:
+        return found.cursor if isinstance(found, Next) else None
+
+    found = await _follow_cursors(partial(ask_preflight, session, dataset), following)
+    match found:
+        case Dataset():
+            return Failed(found.refusal) if found.refusal else found
+        case StopDataset():
+            return Failed(found.reason, gone=found.gone)
+        case GaveUp():
+            return Failed(found.reason, outage=found.outage)
+        case Failed():
+            return found
+        case Next() | StopProvider() | None:
+            return None
+
+
+async def list_datasets(session: ProviderSession) -> DatasetListing:
+    """The datasets that the key sees: the list read to its end, or why it has none."""
+    datasets: dict[str, Dataset] = {}
+
+    async def ask(cursor: str | None) -> Found[Page[Dataset]]:
+        if cursor is None:
+            datasets.clear()
+        return await ask_datasets(session, cursor)
+
+    def following(found: Found[Page[Dataset]]) -> str | None:
+        if not isinstance(found, Page):
+            return None
+        datasets.update((dataset.id, dataset) for dataset in found.items)
+        return found.next
+
+    found = await _follow_cursors(ask, following)
+    seen = tuple(datasets.values())
+    if isinstance(found, Page):
+        return DatasetListing(seen, hint="" if seen else found.note)
+    if isinstance(found, StopDataset | GaveUp | Failed):
+        return DatasetListing(seen, "incomplete", found.reason)
+    end = session.stop.reason
+    return (
+        DatasetListing(seen, "incomplete", "stopped")
+        if end is None
+        else DatasetListing(seen, end.status, end.reason, end.hint)
+    )
+
+
+async def _follow_cursors(
+    ask: Callable[[str | None], Awaitable[T]], following: Callable[[T], str | None]
+) -> T | Failed:
+    """Ask on from cursor to cursor, until an answer has no ``following`` one; the last answer."""
     cursor: str | None = None
     seen: set[str] = set()
+    restarts = 2
     while True:
-        found = await ask_preflight(session, dataset, cursor)
-        match found:
-            case Dataset():
-                return Failed(found.refusal) if found.refusal else found
-            case Next():
-                if found.cursor in seen:
-                    return Failed("the service's list of datasets has no end: it repeats a cursor")
-                seen.add(found.cursor)
-                cursor = found.cursor
-            case StopDataset():
-                return Failed(found.reason, gone=found.gone)
-            case GaveUp():
-                return Failed(found.reason, outage=found.outage)
-            case StopProvider() | None:
-                return None
+        found = await ask(cursor)
+        if isinstance(found, StopDataset) and cursor is not None and not found.gone and restarts:
+            # The cursor was good a moment ago: the service has forgotten it, or what it stood for is gone.
+            cursor, restarts = None, restarts - 1
+            seen.clear()
+            continue
+        cursor = following(found)
+        if cursor is None:
+            return found
+        if cursor in seen:
+            return Failed("the service's list of datasets has no end: it repeats a cursor")
+        seen.add(cursor)
 
 
 async def list_documents(
@@ -85,8 +165,8 @@ async def list_documents(
     ties, and rows shift while documents come and go). Otherwise passes that cut the rows into other pages are united, until
     one adds nothing and the count is reached.
     """
-    unique = 0
-    total = -1
+    unique, total = 0, -1
+    broken: BrokenOff | None = None
     starts = cycle(session.gate.provider.listing_starts)
     for _ in range(MAX_PASSES):
         new = rows = 0
@@ -97,15 +177,16 @@ async def list_documents(
             new += await add(documents)
 
         counted = await list_once(session, dataset, take, next(starts))
+        first, unique = unique == 0, unique + new
+        if isinstance(counted, BrokenOff):
+            broken = counted
+            continue
         if not isinstance(counted, int):
             return counted
-        total = counted
-        first = unique == 0
-        unique += new
-        whole = unique >= total
-        if whole and ((first and rows == unique) or new == 0):
+        total, broken = counted, None
+        if unique >= total and ((first and rows == unique) or new == 0):
             return unique
-    return NotWhole(
+    return broken or NotWhole(
         f"the listing is not complete: {unique} documents seen in {MAX_PASSES} passes, the service counts {total}",
         seen=unique,
         counted=total,
@@ -123,8 +204,8 @@ async def list_once(
     """One pass over the listing from the cursor ``start``; gives each page to ``take``, in order.
 
     Once the first page has said how many documents there are, the others are asked for side by side if the provider knows
-    their cursors. Returns how many the service says there are (-1: unsaid), None if a stop came first. If it says more than ``at_most``, only
-    the first page is read.
+    their cursors. Returns how many the service says there are (-1: unsaid), None if a stop came first. If it says more than
+    ``at_most``, only the first page is read.
     """
     of = session.gate.provider
     asked: set[str | None] = set()
@@ -132,10 +213,10 @@ async def list_once(
     before: tuple[str, ...] = ()
     cursors: list[str | None] = [start]
     ahead: Iterator[str] = iter(())
-    while True:
+    while asked.isdisjoint(cursors):
         asked.update(cursors)
         following: str | None = None
-        for page in await _ask_pages(session, dataset, cursors):
+        for page in await side_by_side(partial(ask_page, session, dataset), cursors, len(cursors)):
             match page:
                 case Page():
                     ids = tuple(document.id for document in page.items)
@@ -148,7 +229,7 @@ async def list_once(
                     if following is None:
                         return total
                 case StopDataset():
-                    return Failed(page.reason)
+                    return Failed(page.reason) if cursors == [start] else BrokenOff(page.reason)
                 case GaveUp():
                     return Failed(page.reason, outage=page.outage)
                 case StopProvider() | None:
@@ -158,55 +239,4 @@ async def list_once(
         if cursors == [start] and total > 0:
             ahead = iter(of.pages_ahead(start, total))
         cursors = list(islice(ahead, of.limits.concurrency)) or [following]
-        if not asked.isdisjoint(cursors):
-            return Failed("the listing has no end: it repeats a cursor")
-
-
-async def _ask_pages(
-    session: ProviderSession, dataset: str, cursors: Sequence[str | None]
-) -> Sequence[Found[Page[Document]]]:
-    """Ask for pages side by side; the answers in the order of ``cursors``."""
-    found: list[Found[Page[Document]]] = [None] * len(cursors)
-    raised: list[Exception] = []
-
-    async def ask(place: int, cursor: str | None) -> None:
-        try:
-            found[place] = await ask_page(session, dataset, cursor)
-        except Exception as error:
-            raised.append(error)  # as it is, and not in a group
-
-    async with anyio.create_task_group() as group:
-        for place, cursor in enumerate(cursors):
-            group.start_soon(ask, place, cursor)
-    if raised:
-        raise raised[0]
-    return found
-
-
-async def list_datasets(session: ProviderSession) -> DatasetListing:
-    """The datasets that the key sees: the list read to its end, or why it has none."""
-    found: dict[str, Dataset] = {}
-
-    def broken_off(status: RunStatus, why: str, hint: str = "") -> DatasetListing:
-        return DatasetListing(tuple(found.values()), status, why, hint)
-
-    cursor: str | None = None
-    seen: set[str] = set()
-    while True:
-        page = await ask_datasets(session, cursor)
-        match page:
-            case Page():
-                found.update((dataset.id, dataset) for dataset in page.items)
-                if page.next is None:
-                    return DatasetListing(tuple(found.values()), hint="" if found else page.note)
-                if page.next in seen:
-                    return broken_off("incomplete", "the service's list of datasets has no end: it repeats a cursor")
-                seen.add(page.next)
-                cursor = page.next
-            case StopDataset() | GaveUp():
-                return broken_off("incomplete", page.reason)
-            case StopProvider() | None:
-                end = session.stop.reason
-                return (
-                    broken_off("incomplete", "stopped") if end is None else broken_off(end.status, end.reason, end.hint)
-                )
+    return Failed("the listing has no end: it repeats a cursor")

@@ -1,70 +1,79 @@
-"""One dataset on its way into a plan: preflight, list, select; whole, or as much of it as could be seen, or not at all."""
+"""What is to be deleted of a dataset: listed into the store whole, as much as could be seen, or not at all; and its jobs."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import fields
 
 from bulkdel import events
 from bulkdel.engine.call import Call
+from bulkdel.engine.job import Job
+from bulkdel.engine.session import ProviderSession
+from bulkdel.errors import RunFileError
 from bulkdel.listing import Failed, NotWhole, list_documents, preflight
-from bulkdel.model import Dataset, Document, Indexing, PurgeRequest
+from bulkdel.model import Dataset, Document, Policy, PurgeRequest
 from bulkdel.plan import PlannedDataset
 from bulkdel.providers.protocol import StopDataset
-from bulkdel.report import DatasetReport
-from bulkdel.store import ListedRow, RunFile
-from bulkdel.text import sanitize
+from bulkdel.report import RunEnd
+from bulkdel.store import ClaimedRow, ListedRow, RunFile
+from bulkdel.text import pluralize, sanitize
 
 
 async def plan_dataset(
-    call: Call, store: RunFile, request: PurgeRequest, planned: PlannedDataset, known: PlannedDataset | None
-) -> None:
-    """Preflight the dataset, list it, and write into ``planned`` what is found.
+    call: Call, store: RunFile, request: PurgeRequest, known: PlannedDataset | None
+) -> PlannedDataset:
+    """Preflight the dataset and list it; what is found.
 
     :param known: what an earlier session of the run listed and left; it is not listed again
     :raises RunFileError: if the run file cannot be written
     """
-    provider, dataset = request.provider, request.dataset
-    found: Dataset | Failed | int | None = await preflight(call.sessions[provider], dataset)
+    session, place = call.sessions[request.provider], (request.provider, request.dataset)
+    planned = PlannedDataset(*place)
+    found: Dataset | Failed | int | None
+    try:
+        found = await preflight(session, request.dataset)
+        if isinstance(found, Dataset):
+            planned.name = sanitize(found.name)
+        if known is None:
+            await store.begin_listing(*place, planned.name)
+            if isinstance(found, Dataset):
+                call.phase = "listing"
+                recorder = ListingRecorder(call, store, request, planned)
+                found = await list_documents(session, request.dataset, recorder.add)
+    except RunFileError:
+        raise
+    except Exception as error:
+        session.bug(error)
+        found = None
     if isinstance(found, Dataset):
-        planned.name = sanitize(found.name)
-    if known is None:
-        await store.begin_listing(provider, dataset, planned.name)
-    if isinstance(found, Dataset):
-        if known is not None:
-            for field in fields(known):
-                if field.name not in ("name", "stopped"):
-                    setattr(planned, field.name, getattr(known, field.name))
-            return
-        call.phase = "listing"
-        recorder = ListingRecorder(
-            request, planned, store, call.policy.indexing or "wait", call.account.dataset(provider, dataset)
-        )
-        found = await list_documents(call.sessions[provider], dataset, recorder.add)
-        if isinstance(found, int) or (isinstance(found, NotWhole) and found.seen):
-            planned.counted = found.counted if isinstance(found, NotWhole) else None
-            await store.end_listing(provider, dataset, complete=True, counted=planned.counted)
-            call.sink.emit(events.Listed(provider, dataset, planned.name, planned.listed, planned.selected))
-            return
-    if isinstance(found, Failed) and found.outage:
-        planned.outage = sanitize(found.reason)
-    elif isinstance(found, Failed):
+        assert known is not None  # otherwise it was listed
+        known.name = planned.name
+        return known
+    if isinstance(found, int) or (isinstance(found, NotWhole) and found.seen):
+        planned.counted = found.counted if isinstance(found, NotWhole) else None
+        await store.end_listing(*place, complete=True, counted=planned.counted)
+        call.sink.emit(events.Listed(*place, planned.name, planned.listed, planned.selected))
+        return planned
+    return await _nothing_planned(call, store, planned, known, found)
+
+
+async def _nothing_planned(
+    call: Call, store: RunFile, planned: PlannedDataset, known: PlannedDataset | None, found: Failed | None
+) -> PlannedDataset:
+    """The dataset was not listed, so nothing of it is deleted (S15); ``planned`` is what was seen of it."""
+    place = planned.provider, planned.dataset
+    nothing = PlannedDataset(*place, planned.name)
+    if found is not None and found.outage:
+        nothing.outage = sanitize(found.reason)
+    elif found is not None:
         # A dataset that an earlier session listed was there.
-        planned.stopped = sanitize(StopDataset(found.reason, gone=found.gone and known is not None).meanwhile)
+        nothing.stopped = sanitize(StopDataset(found.reason, gone=found.gone and known is not None).meanwhile)
         # What an earlier session left to do in it settles as that, too: there is nothing to resume behind a dataset that is gone.
-        call.sessions[provider].stop_dataset(dataset, planned.stopped)
-    await drop_dataset(call, store, planned, known)
-
-
-async def drop_dataset(call: Call, store: RunFile, planned: PlannedDataset, known: PlannedDataset | None) -> None:
-    """The dataset was not listed: nothing of it is deleted (S15)."""
-    planned.cut = not planned.stopped
+        call.sessions[planned.provider].stop_dataset(planned.dataset, nothing.stopped)
+    nothing.cut = not nothing.stopped
     if known is None:
-        call.account.dataset(planned.provider, planned.dataset).counts.select(-planned.listed, -planned.selected)
-        planned.listed = planned.selected = planned.archived = planned.indexing = planned.synced = 0
-        planned.skipped.clear()
-        planned.first.clear()
-        await store.end_listing(planned.provider, planned.dataset, complete=False, reason=planned.stopped)
+        call.account.dataset(*place).counts.select(-planned.listed, -planned.selected)
+        await store.end_listing(*place, complete=False, reason=nothing.stopped)
+    return nothing
 
 
 class ListingRecorder:
@@ -74,20 +83,14 @@ class ListingRecorder:
     """
 
     def __init__(
-        self,
-        request: PurgeRequest,
-        planned: PlannedDataset,
-        store: RunFile,
-        indexing: Indexing,
-        report: DatasetReport,
-        until: float | None = None,
+        self, call: Call, store: RunFile, request: PurgeRequest, planned: PlannedDataset, until: float | None = None
     ) -> None:
         self.added = 0  # documents that were not known before
+        self._report = call.account.dataset(request.provider, request.dataset)
+        self._skips_indexing = call.policy.indexing == "skip"
+        self._store = store
         self._request = request
         self._planned = planned
-        self._store = store
-        self._indexing = indexing
-        self._report = report
         self._until = until
         self._known: set[str] = set()  # seen in this listing, though an earlier one showed them too
 
@@ -112,6 +115,46 @@ class ListingRecorder:
     def _why_skipped(self, document: Document) -> str:
         """Why a listed document is left, in a few words; empty if it is selected."""
         why = self._request.select.why_not(document)
-        if not why and self._indexing == "skip" and document.indexing:
-            return "still being indexed"
-        return why
+        return "still being indexed" if not why and self._skips_indexing and document.indexing else why
+
+
+def make_jobs(session: ProviderSession, rows: Sequence[ClaimedRow]) -> list[Job]:
+    """How the engine is to go about selected documents."""
+    jobs = [
+        Job(row.row, row.target, doubt=row.in_doubt, also=list(row.also) or None, given=dict(row.given) or None)
+        for row in rows
+    ]
+    policy, provider = session.policy, session.gate.provider
+    try:
+        for job, row in zip(jobs, rows, strict=True):
+            if (document := row.document) is None:
+                continue
+            job.name, job.listed = sanitize(document.name), True
+            job.step = provider.start(document, unarchive=policy.unarchive)
+            if document.archived and not policy.unarchive:
+                job.ending, job.reason = "archived", "archived; un-archiving was not asked for (--unarchive)"
+            elif document.indexing:
+                wait_or_leave(job, policy)
+    except Exception as error:
+        session.bug(error)  # what is added after that settles as not attempted
+    return jobs
+
+
+def wait_or_leave(job: Job, policy: Policy) -> None:
+    """The document is still being indexed: what the policy says."""
+    if policy.indexing == "skip":
+        job.ending, job.reason = "stuck_indexing", "left alone, because indexing is 'skip': still being indexed"
+    elif policy.indexing != "delete":
+        job.awaiting_indexing = True
+
+
+def refusal(selected: int, policy: Policy) -> RunEnd | None:
+    """How the run ends if the guards refuse to delete this many; None if they do not."""
+    documents = pluralize(selected, "document")
+    if policy.max_delete is not None and selected > policy.max_delete:
+        why = f"the selection has {documents}, more than max_delete allows: {policy.max_delete}"
+        return RunEnd("refused", why, "raise max_delete or select fewer")
+    if policy.expect is not None and selected != policy.expect:
+        why = f"the selection has {documents}, but expect says: {policy.expect}"
+        return RunEnd("refused", why, "a dry run shows the selection")
+    return None

@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Container, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
-
-import anyio
 
 from bulkdel import events
 from bulkdel.engine.call import Call, dataset_status
+from bulkdel.engine.session import ProviderSession
 from bulkdel.errors import RunFileError
-from bulkdel.feeding import StoreFeed, is_everything, refusal
-from bulkdel.model import Policy, PurgeRequest, Settled, Target
+from bulkdel.listing import Failed, NotWhole, list_documents, side_by_side
+from bulkdel.model import Policy, PurgeRequest, Selection, Settled, Target
 from bulkdel.plan import Plan, PlannedDataset
-from bulkdel.planning import drop_dataset, plan_dataset
+from bulkdel.planning import ListingRecorder, make_jobs, plan_dataset, refusal
 from bulkdel.report import DatasetReport, RunEnd
 from bulkdel.store import RunFile
 from bulkdel.targets import Targets, look_up_targets, take_targets
@@ -66,19 +66,20 @@ class Purge:
     ) -> None:
         self._call = call
         self._store = store
-        self._requests = requests
+        self._requests = {(request.provider, request.dataset): request for request in requests}
         self._options = options
         self._listed = {(planned.provider, planned.dataset): planned for planned in listed}
-        self._plan = Plan([PlannedDataset(request.provider, request.dataset) for request in requests])
-        for planned in self._plan.datasets:
-            self._account(planned)  # in the order in which they were asked for
+        self._plan = Plan()
+        for place in self._requests:
+            call.account.dataset(*place)  # in the order in which they were asked for
 
     async def run(self, targets: Targets | None = None) -> RunEnd:
         """Carry it out; how it ended. What it did is in the call's account.
 
         :raises ConfigurationError: if a target is no target, or names a provider that is not the call's; nothing was sent
+        :raises RunFileError: if the run file cannot be written before the first delete
         """
-        await self._preflight_and_list()
+        self._plan.datasets = await side_by_side(self._plan_dataset, self._requests.values(), 4)
         await self._add_targets(targets)
         await self._complete_plan()
         refused = refusal(self._selected, self._call.policy)
@@ -92,35 +93,15 @@ class Purge:
 
     # ------------------------------------------------------------------ preflight and list
 
-    async def _preflight_and_list(self) -> None:
-        # Four side by side: enough to hide round trips, few enough to keep pages (32 MB at most) in bounds.
-        limit = anyio.CapacityLimiter(4)
-        failed: list[RunFileError] = []
-
-        async def one(request: PurgeRequest, planned: PlannedDataset) -> None:
-            known = self._listed.get((request.provider, request.dataset))
-            async with limit:
-                try:
-                    await plan_dataset(self._call, self._store, request, planned, known)
-                except RunFileError as error:
-                    failed.append(error)
-                    group.cancel_scope.cancel()
-                except Exception as error:
-                    self._call.sessions[request.provider].bug(error)
-                    await drop_dataset(self._call, self._store, planned, known)
-
-        async with anyio.create_task_group() as group:
-            for request, planned in zip(self._requests, self._plan.datasets, strict=True):
-                group.start_soon(one, request, planned)
-        if failed:
-            raise failed[0]  # nothing was deleted yet, and nothing will be
+    async def _plan_dataset(self, request: PurgeRequest) -> PlannedDataset:
+        known = self._listed.get((request.provider, request.dataset))
+        return await plan_dataset(self._call, self._store, request, known)
 
     async def _add_targets(self, targets: Targets | None) -> None:
         self._plan.datasets += [planned for planned in self._listed.values() if planned.explicit]
         few: list[Target] = []
         if targets is not None:
-            emptied = {(request.provider, request.dataset) for request in self._requests}
-            planned, few = await take_targets(self._call, targets, self._store, emptied)
+            planned, few = await take_targets(self._call, targets, self._store, self._requests)
             self._plan.datasets += planned
         if self._call.policy.indexing != "delete":
             await look_up_targets(self._call, self._plan, self._store, few)
@@ -161,8 +142,14 @@ class Purge:
         return None
 
     def _in_rounds(self, planned: PlannedDataset) -> bool:
-        asked = {(request.provider, request.dataset): request for request in self._requests}
-        return is_everything(asked.get((planned.provider, planned.dataset)), self._call.policy, self._store)
+        """Whether a dataset is to be emptied whole, whatever it holds: not by a selection, and not by a plan of what was seen."""
+        request = self._requests.get((planned.provider, planned.dataset))
+        return (
+            request is not None
+            and request.select == Selection()
+            and self._call.policy.indexing != "skip"
+            and self._store.header.act != "plan"
+        )
 
     async def _confirm(self) -> RunEnd | None:
         """Ask whether to delete, and write down that the user agreed; how the run ends if not."""
@@ -198,7 +185,7 @@ class Purge:
             if planned.out_of_reach:
                 # What an earlier session listed of it stays for a later one.
                 self._account(planned).counts.leave_rest()
-        await call.settle([self._feed(name) for name in call.sessions])
+        await call.settle([partial(self._feed, session) for session in call.sessions.values()])
         for planned in self._plan.datasets:
             report = self._account(planned)
             if not planned.stopped:
@@ -209,35 +196,65 @@ class Purge:
                     report.counts, call.sessions[planned.provider].stop.reason, planned.stopped
                 )
 
-    def _feed(self, name: str) -> StoreFeed:
-        planned = [planned for planned in self._plan.datasets if planned.provider == name]
-        requests = [request for request in self._requests if request.provider == name]
-        return StoreFeed(self._store, name, planned, requests)
+    async def _feed(self, session: ProviderSession, call: Call) -> None:
+        """Give one provider's selected documents to its session.
+
+        A dataset that is emptied whole, and whose listing does not show all that the service counts, goes on in rounds: what was
+        seen is deleted, and what shows then is deleted as well, until a listing shows nothing more that is to be deleted.
+        """
+        own = [planned for planned in self._plan.datasets if planned.provider == session.name]
+        session.sizes.update((planned.dataset, planned.listed) for planned in own if not planned.explicit)
+        out_of_reach = {planned.dataset for planned in own if planned.out_of_reach}
+        await self._add_pages(session, out_of_reach)
+        for planned in own:
+            if planned.counted is not None and self._in_rounds(planned):
+                # What is newer than the run and than all that it saw came later, and is left alone.
+                until = max(planned.newest or 0.0, self._store.header.created_at or 0.0)
+                while await self._list_another_round(session, planned, until):
+                    await self._add_pages(session, out_of_reach)
+
+    async def _add_pages(self, session: ProviderSession, out_of_reach: Container[str]) -> None:
+        async for page in self._store.pages(session.name):
+            await session.add(make_jobs(session, [row for row in page if row.target.dataset not in out_of_reach]))
+
+    async def _list_another_round(self, session: ProviderSession, planned: PlannedDataset, until: float) -> bool:
+        """List again once everything has settled; whether something more is to be deleted. Why not is left to the verification."""
+        await session.schedule.wait_until_empty()
+        if session.stop.reason is not None or planned.dataset in session.stopped_datasets:
+            return False
+        place = planned.provider, planned.dataset
+        recorder = ListingRecorder(self._call, self._store, self._requests[place], planned, until)
+        found = await list_documents(session, planned.dataset, recorder.add)
+        planned.counted = found.counted if isinstance(found, NotWhole) else None
+        await self._store.end_listing(*place, complete=True, counted=planned.counted)
+        if (refused := refusal(self._selected, self._call.policy)) is not None:
+            session.stop_dataset(planned.dataset, refused.reason)
+            return True  # what was found settles as that
+        return bool(recorder.added) and not (isinstance(found, Failed) and not isinstance(found, NotWhole))
 
     # ------------------------------------------------------------------ verify
 
     async def _verify(self) -> None:
         call = self._call
         call.phase = "verifying"
-        limit = anyio.CapacityLimiter(4)  # as many as are listed side by side
-
-        async def one(planned: PlannedDataset) -> None:
-            async with limit:
-                report, short = self._account(planned), planned.counted is not None
-                await verify_dataset(call, self._store, report, short=short)
-                if short and report.remaining and not self._in_rounds(planned) and report.status == "complete":
-                    report.status, report.reason = "incomplete", f"the listing was not whole: {_seen(planned)}"
-
-        async with anyio.create_task_group() as group:
-            for planned in self._plan.datasets:
-                if self._account(planned).status != "stopped" and not planned.explicit and not planned.cut:
-                    group.start_soon(one, planned)
+        listed = [
+            planned
+            for planned in self._plan.datasets
+            if self._account(planned).status != "stopped" and not planned.explicit and not planned.cut
+        ]
+        await side_by_side(self._verify_dataset, listed, 4)
         for planned in self._plan.datasets:
             if not call.sink.journal_lost:
                 try:
                     await self._store.end_dataset(self._account(planned))
                 except RunFileError as error:
                     call.sink.lose_journal(error)
+
+    async def _verify_dataset(self, planned: PlannedDataset) -> None:
+        report, short = self._account(planned), planned.counted is not None
+        await verify_dataset(self._call, self._store, report, short=short)
+        if short and report.remaining and not self._in_rounds(planned) and report.status == "complete":
+            report.status, report.reason = "incomplete", f"the listing was not whole: {_seen(planned)}"
 
     # ------------------------------------------------------------------ the account
 

@@ -1,55 +1,47 @@
-"""Explicit targets: checked, and kept in the store or streamed straight through."""
+"""Explicit targets: checked, looked up, and kept in the store or streamed straight through."""
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import AsyncIterable, AsyncIterator, Collection, Iterable, Sequence
+from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, Collection, Iterable, Sequence
 from functools import partial
 from itertools import islice
-from operator import itemgetter
 from typing import Any
 
 from bulkdel.engine.call import Call, dataset_status
 from bulkdel.engine.feeds import from_iterable, from_sequence
 from bulkdel.engine.job import Job, spelled_by_service
+from bulkdel.engine.questions import GaveUp, ask_document
 from bulkdel.engine.session import ProviderSession
 from bulkdel.errors import ConfigurationError, RunFileError
-from bulkdel.lookup import Lookup
-from bulkdel.model import Target
+from bulkdel.listing import BrokenOff, Failed, list_once, side_by_side
+from bulkdel.model import Document, Target
 from bulkdel.plan import Plan, PlannedDataset
+from bulkdel.planning import wait_or_leave
+from bulkdel.providers.protocol import StopDataset
 from bulkdel.store import RunFile
+from bulkdel.text import sanitize
 
 Targets = Iterable[Target] | AsyncIterable[Target]
+
+Describe = Callable[[str, Sequence[Document]], Awaitable[object]]
+"""Takes documents of a dataset as the service shows them."""
 
 PAGE = 20_000
 """Targets kept at a time: a commit of the run file. Ids are random and land anywhere in its index, so that each commit writes
 much of it anew: at a million targets five times this many bytes with pages of 4,000."""
 
-_dataset_of = itemgetter(0, 1)
-_provider_of = itemgetter(0)
-
 
 def check_targets(targets: Iterable[Any], providers: Collection[str], first: int = 1) -> None:
     """:raises ConfigurationError: if an item is no target, or names no provider; it is named by its place, from ``first``"""
-    left = iter(targets)
-    while page := list(islice(left, PAGE)):
-        # All at once, in C: looked at one by one, a million targets take a second more.
-        if set(map(type, page)) != {Target} or any(
-            set(map(type, column)) != {str} for column in zip(*page, strict=True)
-        ):
-            for place, target in enumerate(page, first):
-                if not (isinstance(target, Target) and all(isinstance(part, str) for part in target)):
-                    raise ConfigurationError(
-                        f"target number {place} is no Target of three strings: {type(target).__name__}"
-                    )
-        if not set(map(_provider_of, page)).issubset(providers):
-            for place, target in enumerate(page, first):
-                if target.provider not in providers:
-                    raise ConfigurationError(
-                        f"target number {place} names a provider that was not given: {target.provider!r}",
-                        hint=f"given were: {', '.join(sorted(providers))}",
-                    )
-        first += len(page)
+    for place, target in enumerate(targets, first):
+        if not (isinstance(target, Target) and all(isinstance(part, str) for part in target)):
+            raise ConfigurationError(f"target number {place} is no Target of three strings: {type(target).__name__}")
+        if target.provider not in providers:
+            raise ConfigurationError(
+                f"target number {place} names a provider that was not given: {target.provider!r}",
+                hint=f"given were: {', '.join(sorted(providers))}",
+            )
 
 
 async def stream_targets(call: Call, targets: Targets) -> None:
@@ -69,7 +61,7 @@ async def stream_targets(call: Call, targets: Targets) -> None:
     if isinstance(targets, Sequence):
         check_targets(targets, call.sessions)
         call.total_known = True
-        for (provider, dataset), n in Counter(map(_dataset_of, targets)).items():
+        for (provider, dataset), n in Counter(target[:2] for target in targets).items():
             lookups[provider].expect(call.sessions[provider].gate.provider.canonical(dataset), n)
         feeds = from_sequence(targets, look_up)
     else:
@@ -111,7 +103,7 @@ async def take_targets(
             _check_apart(emptied, page, first)
         first += len(page)
         few = [*few, *page] if first <= 10_000 else []
-        for (provider, dataset), n in Counter(map(_dataset_of, page)).items():
+        for (provider, dataset), n in Counter(target[:2] for target in page).items():
             of = planned.get((provider, dataset))
             if of is None:
                 of = planned[provider, dataset] = PlannedDataset(provider, dataset, explicit=True)
@@ -124,7 +116,7 @@ async def take_targets(
             except Exception:
                 continue  # a bug of the provider's: the engine meets it again when the target's turn comes, and reports it
             if why:
-                of = planned[_dataset_of(target)]
+                of = planned[target[:2]]
                 of.invalid += 1
                 of.first_invalid = of.first_invalid or f"{target.document} ({why})"
                 invalid.append((n, why))
@@ -138,7 +130,7 @@ async def take_targets(
 
 def _check_apart(emptied: Collection[tuple[str, str]], targets: Iterable[Target], first: int) -> None:
     for place, target in enumerate(targets, first):
-        if _dataset_of(target) in emptied:
+        if target[:2] in emptied:
             raise ConfigurationError(
                 f"target number {place} is in a dataset that the same call empties: {target.dataset}",
                 hint="empty it, or name its documents, or do both one after the other",
@@ -199,3 +191,110 @@ async def look_up_targets(call: Call, plan: Plan, store: RunFile, few: Sequence[
             session.bug(error)
         for planned in mine:
             planned.stopped = session.stopped_datasets.get(planned.dataset, "")
+
+
+class Lookup:
+    """Looks explicit targets of one provider up before the first DELETE leaves for them, unless indexing is ``delete``.
+
+    By a question for each, or by a listing of their dataset, whichever is fewer requests. A listing is read once for each
+    dataset, and what is remembered of it are the documents that are being indexed. What is gone is left to its DELETE to say.
+
+    :param describe: is given every document that is shown; None if nobody keeps them
+    """
+
+    def __init__(self, session: ProviderSession, describe: Describe | None = None) -> None:
+        self._session = session
+        self._describe = describe
+        self._expected = Counter[str]()  # targets that there will be, by dataset, as far as is known
+        self._taken = Counter[str]()  # targets that came, by dataset
+        self._pages: dict[str, int] = {}  # requests that a listing takes, by dataset
+        self._indexing: dict[str, set[str]] = {}  # documents being indexed, by dataset that was listed
+
+    def expect(self, dataset: str, targets: int) -> None:
+        """There will be so many more targets in a dataset, at least."""
+        self._expected[dataset] += targets
+
+    async def look_up(self, jobs: Sequence[Job]) -> None:
+        """Say of each job whether it has to wait for the service, or whether it is left."""
+        if self._session.policy.indexing == "delete":
+            return
+        invalid = self._session.gate.provider.invalid
+        datasets: dict[str, dict[Target, list[Job]]] = {}  # each target once, however often it comes
+        for job in jobs:
+            if not invalid(job.target.dataset, job.target.document):
+                datasets.setdefault(job.target.dataset, {}).setdefault(job.target, []).append(job)
+        for dataset, targets in datasets.items():
+            self._taken[dataset] += len(targets)
+            await self.list_if_shorter(dataset)
+            if dataset in self._indexing:
+                for target, waiting in targets.items():
+                    if target.document in self._indexing[dataset]:
+                        self._wait_or_leave(waiting)
+            elif dataset not in self._session.stopped_datasets:
+                # As many side by side as the provider takes.
+                await side_by_side(self._ask, targets.items(), self._session.gate.provider.limits.concurrency or 1)
+
+    async def list_if_shorter(self, dataset: str) -> None:
+        """List a dataset, unless that takes more requests than to ask for each of its targets that are known of."""
+        targets = max(self._taken[dataset], self._expected[dataset])
+        known = dataset in self._indexing or dataset in self._session.stopped_datasets
+        if not known and targets > self._pages.get(dataset, 1):
+            await self._list(dataset, targets)
+
+    async def _list(self, dataset: str, targets: int) -> None:
+        """Read the listing, unless it has as many pages as there are targets."""
+        session, size = self._session, self._session.gate.provider.page_size
+        found: set[str] = set()
+        for start in session.gate.provider.listing_starts:
+            rows = 0
+            repeated = False
+            before: set[str] = set()
+
+            async def take(documents: Sequence[Document]) -> None:
+                nonlocal rows, repeated, before
+                ids = {document.id for document in documents}
+                # A document that comes twice stands in the place of another: neighbouring pages share it.
+                repeated = repeated or not before.isdisjoint(ids)
+                rows, before = rows + len(ids), ids
+                found.update(document.id for document in documents if document.indexing)
+                if self._describe is not None:
+                    await self._describe(dataset, documents)
+
+            total = await list_once(session, dataset, take, start, at_most=targets * size)
+            if isinstance(total, BrokenOff):
+                continue
+            if isinstance(total, Failed):
+                session.stop_dataset(dataset, sanitize(f"which documents are being indexed is unknown: {total.reason}"))
+                return
+            if total is None:
+                return
+            self._pages[dataset] = -(-total // size)
+            if total > targets * size:
+                return
+            if rows >= total and not repeated:
+                self._indexing[dataset] = found
+                session.found_datasets.add(dataset)
+                return
+        self._pages[dataset] = targets  # no listing shows all of it: each target is asked for
+
+    async def _ask(self, jobs_of: tuple[Target, list[Job]]) -> None:
+        target, jobs = jobs_of
+        found = await ask_document(self._session, target)
+        match found:
+            case Document():
+                if self._describe is not None:
+                    await self._describe(target.dataset, [found])
+                for job in jobs:
+                    job.name = sanitize(found.name)
+                if found.indexing:
+                    self._wait_or_leave(jobs)
+            case GaveUp():
+                self._wait_or_leave(jobs)  # it is asked about again
+            case StopDataset():
+                self._session.stop_dataset(target.dataset, found.reason)
+            case _:
+                pass  # it is gone, which its DELETE says, or a stop came
+
+    def _wait_or_leave(self, jobs: Iterable[Job]) -> None:
+        for job in jobs:
+            wait_or_leave(job, self._session.policy)

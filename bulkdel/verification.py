@@ -5,13 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
-import anyio
-
 from bulkdel import events
 from bulkdel.engine.call import Call
 from bulkdel.engine.session import ProviderSession
 from bulkdel.errors import RunFileError
-from bulkdel.listing import Failed, NotWhole, list_documents, preflight
+from bulkdel.listing import Failed, NotWhole, list_documents, preflight, side_by_side
 from bulkdel.model import FULFILLED, Dataset, Document
 from bulkdel.plan import PlannedDataset
 from bulkdel.report import DatasetReport
@@ -85,16 +83,14 @@ async def verify_again(call: Call, store: RunFile, datasets: Sequence[PlannedDat
     A dataset that did not come to its end keeps its own word and reason.
     """
     call.phase = "verifying"
-    limit = anyio.CapacityLimiter(4)
     why: dict[tuple[str, str], str] = {}
 
     async def one(planned: PlannedDataset) -> None:
         place = (planned.provider, planned.dataset)
         before = call.account.datasets[place]
         report = call.account.datasets[place] = replace(before, status="complete", reason="")
-        async with limit:
-            short = planned.counted is not None
-            await verify_dataset(call, store, report, explicit=planned.explicit, short=short, later=True)
+        short = planned.counted is not None
+        await verify_dataset(call, store, report, explicit=planned.explicit, short=short, later=True)
         if report.status != "complete":
             why[place] = report.reason
         unfinished = report.counts.rejected or report.counts.not_attempted
@@ -102,9 +98,7 @@ async def verify_again(call: Call, store: RunFile, datasets: Sequence[PlannedDat
             report.status, report.reason = before.status, before.reason
         await store.end_dataset(report)
 
-    async with anyio.create_task_group() as group:
-        for planned in datasets:
-            group.start_soon(one, planned)
+    await side_by_side(one, datasets, 4)
     return next((why[place] for place in call.account.datasets if place in why), "")
 
 
