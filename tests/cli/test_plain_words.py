@@ -13,9 +13,9 @@ import pytest
 
 from bulkdel.limits import Known, RateMemory
 from bulkdel.model import Policy, PurgeRequest
+from bulkdel.planning import refusal
 from bulkdel.providers.dify import Dify
 from bulkdel.providers.protocol import Answer, Request
-from bulkdel.planning import refusal
 from bulkdel.render.jsonl import PLANNED
 from bulkdel.render.wording import ADVICE
 from bulkdel.report import RunEnd
