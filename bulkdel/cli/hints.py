@@ -11,6 +11,7 @@ from bulkdel.cli.run_files import discard_unused, resume_command
 from bulkdel.cli.task import Task
 from bulkdel.model import RunStatus
 from bulkdel.report import Report
+from bulkdel.store import Run
 from bulkdel.text import pluralize, sanitize
 
 RESUMABLE: frozenset[RunStatus] = frozenset({"stopped", "deadline", "interrupted"})
@@ -90,15 +91,33 @@ def _must_fix(report: Report) -> bool:
 def _retry(report: Report, task: Task, path: Path | None) -> list[str]:
     """How to ask again for what was rejected, which does not happen by itself; nothing if it cannot help."""
     # Asking again changes nothing for an id that is never sent, nor for what is not there: a document, or all of a dataset.
-    rejected = sum(dataset.counts.rejected for dataset in report.datasets if dataset.status != "stopped")
-    helped = rejected - report.reasons.get("invalid_id", 0) - report.reasons.get("missing", 0)
-    if path is None or not task.deletes or helped <= 0:
+    helped = {"stuck_indexing", "refused", "gave_up"} | (set() if task.policy.unarchive else {"archived"})
+    if path is None or not task.deletes or not helped & report.reasons.keys():
         return []
-    again = shlex.join(["bulkdel", "resume", os.path.realpath(path), "--retry-rejected"])
-    # The command deletes no more than was asked for: un-archiving is a choice of its own.
-    archived = report.reasons.get("archived", 0) and not task.policy.unarchive
-    choice = ["hint: archived documents stay; to un-archive and delete them, add: --unarchive"] if archived else []
-    return [*choice, "hint: this asks again for what was rejected:", again]
+    with Run.open(path, check=False) as run:
+        endings = run.retried()
+    progress = any(before not in (None, now) for before, now, _ in endings)
+    rejected = {(before, now) for before, now, _ in endings if now in helped}
+    archived = any(now == "archived" for _, now in rejected)
+    # The same command twice with the same result would be offered for ever.
+    if any(before != now or (progress and now != "archived") for before, now in rejected):
+        # The command deletes no more than was asked for: un-archiving is a choice of its own.
+        choice = ["hint: archived documents stay; to un-archive and delete them, add: --unarchive"] if archived else []
+        return [*choice, "hint: this asks again for what was rejected:", _again(task, path)]
+    lines = []
+    if any(now != "archived" for _, now in rejected):
+        lines.append("hint: asking again changed nothing; look at the service and its log first")
+    if archived:
+        lines += [
+            "hint: archived documents stay; this un-archives and deletes them:",
+            _again(task, path, "--unarchive"),
+        ]
+    return lines
+
+
+def _again(task: Task, path: Path, *more: str) -> str:
+    kept = (word for word in task.resume_options if word not in ("-y", "--yes"))
+    return shlex.join(["bulkdel", "resume", os.path.realpath(path), "--retry-rejected", *kept, *more])
 
 
 def not_there(report: Report, task: Task) -> tuple[str, str]:

@@ -299,6 +299,15 @@ class Run:
         ):
             yield _settled(row[:-1]), row[-1]
 
+    def retried(self) -> list[tuple[str | None, str | None, int]]:
+        """How documents of datasets that were not stopped ended before the last retry of what was rejected (None: they were not
+        part of it), how they end now (None: they have not settled), and how many."""
+        return self._all(
+            "SELECT h.outcome, d.outcome, COUNT(*) FROM document d JOIN dataset s ON s.id = d.dataset LEFT JOIN history h"
+            " ON h.row = d.row AND h.session = (SELECT MAX(session) FROM history)"
+            " WHERE s.status <> 'stopped' AND d.skipped IS NULL GROUP BY h.outcome, d.outcome"
+        )
+
     def listed(self) -> Iterator[PlannedRow]:
         """Everything that was listed or named, in input order, each with why it is left out."""
         columns = (

@@ -1,0 +1,131 @@
+"""The last line on stderr is a command that can help: following it ends, and never with the same command after the same result."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from tests.cli.inside import ENVIRON, command, last, purge
+from tests.cli.outside import Seen
+from tests.engine.world import DATASET, KEY, Service, document_id
+
+QUICK = ("--backoff", "10ms", "--attempts", "2", "--indexing-timeout", "100ms")
+INDEXING = {"indexing_status": "indexing", "display_status": "indexing"}
+
+
+def troubled(reason: str) -> Service:
+    """A service with two documents that can be deleted and two that are rejected for ``reason``, whatever is asked."""
+    service = Service(latency=0.0)
+    service.fill(2)
+    more = {"archived": {"archived": True}, "stuck_indexing": INDEXING}.get(reason, {})
+    for document in service.fill(2, **more):
+        act = {"refused": "400", "gave_up": "500", "dataset_stopped": "404 dataset"}.get(reason)
+        service.script(document, [act] * 50 if act else [])
+    return service
+
+
+def first(act: str, service: Service, folder: Path) -> Seen:
+    """The run that meets the trouble, in each of the ways to begin one."""
+    run = str(folder / "a.run")
+    listed = folder / "targets.csv"
+    listed.write_text("dataset,document\n" + "".join(f"{DATASET},{document}\n" for document in service.held))
+    match act:
+        case "purge":
+            return purge(service, "--run", run, *QUICK)
+        case "delete":
+            return command(service, "delete", "dify", str(listed), "-y", "--run", run, *QUICK)
+        case "plan":
+            command(service, "plan", "dify", DATASET, "-o", run, *QUICK)
+            return command(service, "resume", run, "-y")
+    job = folder / "job.toml"
+    policy = '[policy]\nattempts = 2\nbackoff = "10ms"\nindexing_timeout = "100ms"\n'
+    job.write_text(f'{policy}[[provider]]\nkind = "dify"\n[[purge]]\nprovider = "dify"\ndatasets = ["{DATASET}"]\n')
+    return command(service, "job", str(job), "-y", "--run", run)
+
+
+def offered(seen: Seen) -> list[str]:
+    """The words of the command that stderr ends with; none if it ends with no command."""
+    return last(seen) if seen.stderr.splitlines()[-1].startswith("bulkdel ") else []
+
+
+@pytest.mark.parametrize("act", ["purge", "delete", "plan", "job"])
+@pytest.mark.parametrize(
+    ("reason", "ways"),
+    [
+        ("archived", [["--retry-rejected"], ["--retry-rejected", "--unarchive"]]),
+        ("stuck_indexing", [["--retry-rejected"]]), ("refused", [["--retry-rejected"]]), ("gave_up", [["--retry-rejected"]]),
+        ("dataset_stopped", []),
+    ],
+)  # fmt: skip
+def test_following_the_advice_comes_to_an_end(reason: str, ways: list[list[str]], act: str, tmp_path: Path) -> None:
+    """$ bulkdel …; then the command that it ends with, and so on: exit 1 until nothing that can help is left to offer."""
+    service = troubled(reason)
+    seen, followed = first(act, service, tmp_path), []
+    while words := offered(seen):
+        assert seen.status == 1
+        followed.append(words[2:])
+        assert len(followed) <= len(ways), seen.stderr
+        seen = command(service, *words)
+    assert followed == ways
+    assert seen.status == (0 if reason == "archived" else 1)
+    # All that was listed after the dataset was stopped is still there.
+    assert len(service.held) == {"archived": 0, "dataset_stopped": 2 if act == "delete" else 4}.get(reason, 2)
+    assert ("hint: asking again changed nothing; look at the service" in seen.stderr) == (
+        reason in ("stuck_indexing", "refused", "gave_up")
+    )
+    # What cannot change any more offers nothing the next time, either.
+    again = command(service, "resume", str(tmp_path / "a.run"))
+    assert (again.status, offered(again)) == (seen.status, [])
+
+
+@pytest.mark.parametrize(("line", "more"), [("x", ()), (document_id(77), ("--missing", "fail"))])
+def test_what_no_retry_can_change_offers_none(line: str, more: tuple[str, ...], tmp_path: Path) -> None:
+    """$ bulkdel delete dify FILE -y: an id that is never sent, one that is not there."""
+    service = Service()
+    service.fill(1)
+    stdin = f"dataset,document\n{DATASET},{document_id(0)}\n{DATASET},{line}\n".encode()
+    seen = command(service, "delete", "dify", "-y", *more, stdin=stdin)
+    assert (seen.status, len(service.held), offered(seen)) == (1, 0, [])
+
+
+def test_a_retry_that_helped_a_little_is_offered_again(tmp_path: Path) -> None:
+    """$ bulkdel resume RUN --retry-rejected: one of two went, so that the next try may get the other."""
+    service = troubled("gave_up")
+    service.script(document_id(2), ["500"] * 2)
+    seen = purge(service, "--run", str(tmp_path / "a.run"), *QUICK)
+    assert len(service.held) == 2
+    seen = command(service, *offered(seen))
+    assert (seen.status, list(service.held)) == (1, [document_id(3)])
+    assert "--retry-rejected" in offered(seen)
+    seen = command(service, *offered(seen))
+    assert (seen.status, offered(seen)) == (1, [])
+    service.script(document_id(3), [])
+    seen = command(service, "resume", str(tmp_path / "a.run"), "--retry-rejected")
+    assert (seen.status, service.held) == (0, {})
+
+
+def test_a_run_that_had_unarchive_is_not_offered_it(tmp_path: Path) -> None:
+    """$ bulkdel purge … --unarchive of a Dify that still calls them archived: no command that has been tried already."""
+    service = troubled("refused")
+    for document in list(service.held)[2:]:
+        service.script(document, ["archived"] * 50)
+    seen = purge(service, "--run", str(tmp_path / "a.run"), "--unarchive", *QUICK)
+    ways = []
+    while words := offered(seen):
+        ways.append(words)
+        seen = command(service, *words)
+    assert (seen.status, len(service.held), "--unarchive" in str(ways), len(ways)) == (1, 2, False, 1)
+
+
+def test_the_key_file_is_part_of_the_retry(tmp_path: Path) -> None:
+    """$ bulkdel purge … --api-key-file FILE; the command it ends with finds the key as it is."""
+    service = troubled("refused")
+    key = tmp_path / "key"
+    key.write_text(KEY)
+    key.chmod(0o600)
+    environ = {name: value for name, value in ENVIRON.items() if name != "DIFY_API_KEY"}
+    seen = purge(service, "--api-key-file", str(key), "--json", *QUICK, environ=environ)
+    again = command(service, *offered(seen), "--json", environ=environ)
+    assert (again.status, json.loads(again.stdout)["reasons"]) == (1, {"refused": 2})
