@@ -1,58 +1,56 @@
-"""Files of targets: checked whole before anything is sent, then read row by row in flat memory."""
+"""Files of targets as people have them: checked whole before anything is sent, then read row by row in flat memory.
+
+They are CSV of any spreadsheet, JSON lines, or JSON. Of each row ``dataset``, ``document`` and ``provider`` are read, whatever
+the case of these names; everything else in it is ignored.
+"""
 
 from __future__ import annotations
 
+import codecs
+import csv
+import io
+import json
+import re
 import shutil
 import sys
 import tempfile
 from collections import Counter
 from collections.abc import Container, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING, Any, BinaryIO
 
-from bulkdel.cli.target_formats import Lines, rows, short
-from bulkdel.errors import ConfigurationError
+from bulkdel.errors import ConfigurationError, TargetFileError
 from bulkdel.model import Target
-from bulkdel.text import has_invisible, sanitize, show_invisible
+from bulkdel.text import has_invisible, read_cell, sanitize, show_invisible
 
 if TYPE_CHECKING:
     from bulkdel.providers.protocol import Provider
 
+HINT = 'give a CSV whose header has dataset and document, or JSON objects such as {"dataset": "…", "document": "…"}'
 
-@contextmanager
-def opened(file: str) -> Iterator[BinaryIO]:
-    """A target file, to be read more than once; a pipe is copied.
+LONGEST_LINE = 1024 * 1024
+"""Characters of one line of CSV, and of one JSON object: one of a mebibyte is not a target but the wrong file."""
 
-    :raises ConfigurationError: if it cannot be read
-    """
-    try:
-        source = open(file, "rb")  # noqa: SIM115 - the with below would also catch the body's errors
-    except OSError as error:
-        raise _unreadable(file, error) from None
-    with source:
-        if source.seekable():
-            yield source
-            return
-        with copied(source, file) as copy:
-            yield copy
+Row = tuple[int, dict[str, Any]]
+"""The number of the line in which a row begins, and its values by their columns' names in lower case."""
 
 
 @contextmanager
-def copied(stream: BinaryIO, name: str) -> Iterator[BinaryIO]:
-    """What can be read only once, in a file without a name.
+def opened(name: str, pipe: BinaryIO | None = None) -> Iterator[BinaryIO]:
+    """A target file, or what comes from ``pipe``, to be read more than once: what can be read only once is copied.
 
     :raises ConfigurationError: if it cannot be read
     """
-    with tempfile.TemporaryFile() as copy:
+    with ExitStack() as stack:
         try:
-            shutil.copyfileobj(stream, copy)
+            source = pipe or stack.enter_context(open(name, "rb"))
+            if pipe is not None or not source.seekable():
+                copy = stack.enter_context(tempfile.TemporaryFile())
+                shutil.copyfileobj(source, copy)
+                source = copy
         except OSError as error:
-            raise _unreadable(name, error) from None
-        yield copy
-
-
-def _unreadable(name: str, error: OSError) -> ConfigurationError:
-    return ConfigurationError(f"cannot read the target file: {name}: {error.strerror or error}")
+            raise ConfigurationError(f"cannot read the target file: {name}: {error.strerror or error}") from None
+        yield source
 
 
 class TargetFile:
@@ -74,7 +72,6 @@ class TargetFile:
 
         :raises TargetFileError: if the file has changed for the worse since it was checked
         """
-        self._source.seek(0)
         for target in read(self._source, self._name, self._provider, self._providers):
             # A dataset has one spelling, so that it is one in listings and in the account; a document settles as it was named.
             yield target._replace(dataset=self._providers[target.provider].canonical(target.dataset))
@@ -87,44 +84,300 @@ def read(source: BinaryIO, name: str, provider: str, among: Container[str] = ())
 
     :raises TargetFileError: naming the file and the line, at the first line that is wrong
     """
-    lines = Lines(source, name)
-    for number, row in rows(lines):
-        dataset, document = _id(lines, number, row, "dataset"), _id(lines, number, row, "document")
-        of = _provider(lines, number, row.get("provider"), provider, among)
-        # Datasets are few and in every row: interned, a million targets hold one string for each, not a million.
-        yield Target(sys.intern(of), sys.intern(dataset), document)
+    lines = _Lines(source, name)
+    try:
+        for number, row in _rows(lines):
+            dataset, document = _id(lines, number, row, "dataset"), _id(lines, number, row, "document")
+            of = _provider(lines, number, row.get("provider"), provider, among)
+            # Datasets are few and in every row: interned, a million targets hold one string for each, not a million.
+            yield Target(sys.intern(of), sys.intern(dataset), document)
+    finally:
+        lines.leave()
 
 
-def _id(lines: Lines, number: int, row: dict[str, Any], column: str) -> str:
+def _id(lines: _Lines, number: int, row: dict[str, Any], column: str) -> str:
     if column not in row:
         raise lines.wrong(f"no {column!r}", number)
     found = row[column]
     if not isinstance(found, str):
-        raise lines.wrong(f"{column!r} is not a string: {short(found)}", number)
+        raise lines.wrong(f"{column!r} is not a string: {_short(found)}", number)
     if not found:
         raise lines.wrong(f"the {column} is empty", number)
-    # Two ids that differ in it look the same, and the service says "no such document", which reads like a success.
     if has_invisible(found):
-        raise lines.wrong(
-            f"the {column} holds a character that cannot be seen: {show_invisible(found, 100)}",
-            number,
-            "remove it; the service's own ids have none",
-        )
+        shown = show_invisible(found, 100)
+        if any("\udc80" <= character <= "\udcff" for character in found):
+            hint = "save the file as UTF-8; Excel calls it CSV UTF-8"
+            raise lines.wrong(f"the {column} is not UTF-8 text: {shown}", number, hint)
+        # Two ids that differ in it look the same, and the service says "no such document", which reads like a success.
+        hint = "remove it; the service's own ids have none"
+        raise lines.wrong(f"the {column} holds a character that cannot be seen: {shown}", number, hint)
     return found
 
 
-def _provider(lines: Lines, number: int, named: object, provider: str, among: Container[str]) -> str:
+def _provider(lines: _Lines, number: int, named: object, provider: str, among: Container[str]) -> str:
     """The provider that a row is for."""
     if named is not None and not isinstance(named, str):
-        raise lines.wrong(f"'provider' is not a string: {short(named)}", number)
+        raise lines.wrong(f"'provider' is not a string: {_short(named)}", number)
     if provider:
         if named and named != provider:
             hint = f"leave the provider out of the file, or write {sanitize(provider)} there, if the targets are its"
-            raise lines.wrong(f"for another provider than {provider!r}: {short(named)}", number, hint)
+            raise lines.wrong(f"for another provider than {provider!r}: {_short(named)}", number, hint)
         return provider
     each = "write the name of one of the job's providers into each line, or give the [[delete]] a provider"
     if not named:
         raise lines.wrong("the provider is missing", number, each)
     if named not in among:
-        raise lines.wrong(f"for a provider that the job does not have: {short(named)}", number, each)
+        raise lines.wrong(f"for a provider that the job does not have: {_short(named)}", number, each)
     return named
+
+
+def _short(value: object) -> str:
+    """A wrong value as a message repeats it."""
+    return sanitize(value if isinstance(value, str) else json.dumps(value), 60)
+
+
+# ------------------------------------------------------------------ lines and rows
+
+
+class _Lines:
+    """The lines of a file with their numbers, whatever ends them; a very long one comes in pieces.
+
+    The text is UTF-8, or UTF-16 with a byte-order mark, which Excel calls Unicode text. A byte that is neither becomes a character
+    of its own: in a name it does no harm, in an id it is refused.
+    """
+
+    def __init__(self, source: BinaryIO, name: str) -> None:
+        self.number = 0
+        self.name = name
+        self._back = ""
+        self._ended = True
+        source.seek(0)
+        utf16 = source.read(2) in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
+        source.seek(0)
+        encoding = "utf-16" if utf16 else "utf-8-sig"
+        self._text = io.TextIOWrapper(source, encoding, "surrogateescape", newline="")
+
+    def leave(self) -> None:
+        """Let go of the file, which stays open."""
+        self._text.detach()
+
+    def again(self, line: str) -> None:
+        """Let the next reading begin with ``line`` once more."""
+        self._back, self._ended = line, True
+        self.number -= 1
+
+    def __iter__(self) -> Iterator[str]:
+        return self
+
+    def __next__(self) -> str:
+        self.number += self._ended
+        try:
+            line = self._back or self._text.readline(LONGEST_LINE)
+        except UnicodeError:
+            raise self.wrong("not UTF-16 text") from None
+        if not line:
+            raise StopIteration
+        self._back, self._ended = "", line.endswith(("\n", "\r"))
+        if "\0" in line:
+            raise self.wrong("not text: it holds a null byte")
+        return line
+
+    def wrong(
+        self, what: str, line: int | None = None, hint: str = HINT, *, column: int | None = None
+    ) -> TargetFileError:
+        place = f"line {line or self.number}" + (f", column {column}" if column is not None else "")
+        return TargetFileError(f"{self.name}, {place}: {what}", hint=hint)
+
+
+def _rows(lines: _Lines) -> Iterator[Row]:
+    """The rows of a file; its first character says what it is: ``[`` or ``{`` JSON, any other CSV.
+
+    :raises TargetFileError: naming the file, the line and the column if that is known, at the first fault
+    """
+    first = next((line for line in lines if line.strip(" \t\r\n,;")), None)
+    if first is None:
+        raise TargetFileError(f"the target file is empty: {lines.name}", hint=HINT)
+    lines.again(first)
+    return _json_rows(lines) if first.lstrip().startswith(("[", "{")) else _csv_rows(lines)
+
+
+# ------------------------------------------------------------------ CSV
+
+
+def _csv_rows(lines: _Lines) -> Iterator[Row]:
+    delimiter = _delimiter(lines)
+    number, header = next(_records(lines, delimiter), (lines.number, [""]))
+    columns = [cell.strip().casefold() for cell in header]
+    for wanted in ("dataset", "document", "provider"):
+        if columns.count(wanted) > 1 or (wanted not in columns and wanted != "provider"):
+            found = "no" if wanted not in columns else "more than one"
+            raise lines.wrong(f"the header has {found} {wanted!r} column: {_short(delimiter.join(header))}", number)
+    places = {name: columns.index(name) for name in ("dataset", "document", "provider") if name in columns}
+    for number, cells in _records(lines, delimiter):
+        if cells == header:  # of the second of two files that were joined
+            continue
+        if any(cell.strip() for cell in cells[len(columns) :]):
+            shown = _short(delimiter.join(cells))
+            raise lines.wrong(f"{len(cells)} columns, and the header has {len(columns)}: {shown}", number)
+        # Spreadsheets leave out the empty cells at the end of a row.
+        yield number, {name: read_cell(cells[at].strip()) for name, at in places.items() if at < len(cells)}
+
+
+def _delimiter(lines: _Lines) -> str:
+    """What stands between the cells: what Excel's own ``sep=`` line says, or what makes a header of the first line."""
+    first = next(lines)
+    said = re.fullmatch(r'"?sep=(.)"?', first.strip("\r\n "), re.IGNORECASE)
+    if said is not None:
+        return said[1]
+    lines.again(first)
+    for delimiter in (",", ";", "\t"):
+        cells = {cell.strip().strip('"').casefold() for cell in first.split(delimiter)}
+        if {"dataset", "document"} <= cells:
+            return delimiter
+    return ","
+
+
+def _records(lines: _Lines, delimiter: str) -> Iterator[tuple[int, list[str]]]:
+    """The records of a CSV that are not blank, each with the number of its first line."""
+    record: list[str] = []
+
+    def read() -> Iterator[str]:
+        for line in lines:
+            if len(line) >= LONGEST_LINE:
+                raise lines.wrong(f"longer than {LONGEST_LINE} characters")
+            record.append(line)
+            yield line
+
+    reader = csv.reader(read(), delimiter=delimiter, strict=True)
+    while True:
+        start = lines.number + 1
+        record.clear()
+        try:
+            cells = next(reader, None)
+        except csv.Error:
+            what, before = _csv_fault("".join(record), delimiter)
+            *whole, last = before.splitlines()
+            raise lines.wrong(f"not CSV: {what}", start + len(whole), column=len(last)) from None
+        if cells is None:
+            return
+        if any(cell.strip() for cell in cells):
+            yield start, cells
+
+
+def _csv_fault(record: str, delimiter: str) -> tuple[str, str]:
+    """What is wrong with the record that the reader gave up on, and its text up to there: the reader's message has no place."""
+    end = f"{re.escape(delimiter)}\r\n"
+    good = re.match(f'(?:(?:"(?:[^"]|"")*+"|(?!")[^{end}]*)[{end}])*', record)
+    at = 0 if good is None else good.end()
+    if (quoted := re.compile('"(?:[^"]|"")*+"').match(record, at)) is not None:
+        what = "text behind a closing quote; a quote inside a value is written twice"
+        return what, record[: quoted.end() + 1]
+    if record.startswith('"', at):
+        return "a quote is opened here and never closed", record[: at + 1]
+    return f"a value is longer than {csv.field_size_limit()} characters", record[: at + 1]
+
+
+# ------------------------------------------------------------------ JSON
+
+
+def _columns(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """An object by its lower-case keys, its strings without blanks around them.
+
+    :raises KeyError: if two keys are the same, so that it is not known which one is meant
+    """
+    row: dict[str, Any] = {}
+    for key, value in pairs:
+        name = key.strip().casefold()
+        if name in row:
+            raise KeyError(key)
+        row[name] = value.strip() if isinstance(value, str) else value
+    return row
+
+
+_DECODER = json.JSONDecoder(object_pairs_hook=_columns)
+
+
+def _json_rows(lines: _Lines) -> Iterator[Row]:
+    """The objects of one array, or one behind the other; each may be in a line of its own or go over several."""
+    text = _Json(lines)
+    in_array = text.skip("[")
+    while text.peek():
+        if in_array and text.skip("]"):
+            if text.peek():
+                raise text.wrong("text behind the end of the list")
+            return
+        number, row = text.line, text.value()
+        if not isinstance(row, dict):
+            raise lines.wrong(f"not a JSON object: {_short(row)}", number)
+        yield number, row
+        if not text.skip(",") and in_array and text.peek() != "]":
+            raise text.wrong("not JSON: a comma or ] is missing")
+    if in_array:
+        raise text.wrong("not JSON: the list is never closed")
+
+
+class _Json:
+    """A file as JSON values; ``line`` is where the next one begins. No more is held than that one, or a line."""
+
+    def __init__(self, lines: _Lines) -> None:
+        self.line = lines.number + 1
+        self._column = 1
+        self._lines = lines
+        self._text = ""
+        self._at = 0
+
+    def _move(self, to: int) -> None:
+        """Go on at this place of the text, counting lines and columns."""
+        passed = self._text[self._at : to]
+        line_end = passed.rfind("\n")
+        self.line += passed.count("\n")
+        self._column = self._column + len(passed) if line_end < 0 else len(passed) - line_end
+        self._at = to
+
+    def _more(self) -> bool:
+        """Read on: a line, or as much again as there is, so that a long value is not tried for each of its lines."""
+        rest = self._text[self._at :]
+        more = ""
+        while len(more) <= len(rest) and (line := next(self._lines, "")):
+            more += line
+        self._text, self._at = rest + more, 0
+        return bool(more)
+
+    def peek(self) -> str:
+        """The next character that is no blank; empty at the end."""
+        while True:
+            found = re.compile(r"[^ \t\r\n]").search(self._text, self._at)
+            self._move(len(self._text) if found is None else found.start())
+            if found is not None or not self._more():
+                return "" if found is None else found[0]
+
+    def skip(self, character: str) -> bool:
+        """Whether ``character`` comes next, which is passed over then."""
+        found = self.peek() == character
+        self._move(self._at + found)
+        return found
+
+    def value(self) -> Any:
+        """The next value.
+
+        :raises TargetFileError: if it is no JSON, or has a key twice
+        """
+        while True:
+            try:
+                value, end = _DECODER.raw_decode(self._text, self._at)
+            except KeyError as error:
+                twice = f"a key is there twice: {_short(error.args[0])}"
+                raise self._lines.wrong(twice, self.line, "keep the one that is meant") from None
+            except (ValueError, RecursionError) as error:
+                good = error.pos - self._at if isinstance(error, json.JSONDecodeError) else 0
+                # What breaks off may go on in the next lines.
+                if len(self._text) - self._at < LONGEST_LINE and self._more():
+                    continue
+                self._move(min(self._at + good, len(self._text.rstrip())))
+                rest = self._text[self._at : self._at + 60].strip()
+                raise self.wrong(f"not JSON: {_short(rest) if rest else 'it breaks off'}") from None
+            self._move(end)
+            return value
+
+    def wrong(self, what: str) -> TargetFileError:
+        return self._lines.wrong(what, self.line, column=self._column)

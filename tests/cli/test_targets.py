@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bulkdel.cli import targets
-from bulkdel.cli.target_formats import LONGEST_LINE
+from bulkdel.cli.targets import LONGEST_LINE
 from bulkdel.errors import TargetFileError
 from bulkdel.model import Target
 from bulkdel.text import has_invisible, read_cell
@@ -59,10 +59,15 @@ def reading(content: bytes | str) -> list[Target]:
         '{"dataset": "ds1",\n "document": "d1"}\n{"dataset":"ds2","document":"d2"}',
         '[{"dataset":"ds1","document":"d1"}\n,{"dataset":"ds2","document":"d2"},\n]',
         '{"Dataset":"ds1","DOCUMENT":"d1"}\n{"dataset ":"ds2","document":"d2"}',
+        "dataset,document\rds1,d1\rds2,d2\r",
+        "dataset\tdocument\r\nds1\td1\r\nds2\td2\r\n".encode("utf-16"),
+        "\ufeffdocument\tname\tdataset\r\nd1\t日本, ü\tds1\r\nd2\t\"two\r\nlines\"\tds2\r\n".encode("utf-16-be"),
+        "dataset;document;name\r\nds1;d1;Übersicht.pdf\r\nds2;d2;\r\n".encode("cp1252"),
+        '{"dataset":"ds1"\n,"document":"d1"}\n{"dataset":"ds2","document":"d2"}',
     ],
 )  # fmt: skip
 def test_every_shape_of_a_target_file_is_read(content: bytes | str) -> None:
-    """CSV and JSONL, with byte-order mark, any line ending, quotes, blank lines and more columns."""
+    """CSV and JSON, with byte-order mark, any line ending, quotes, blank lines and more columns, in any encoding that Excel saves."""
     assert reading(content) == TWO
 
 
@@ -80,7 +85,6 @@ def test_every_shape_of_a_target_file_is_read(content: bytes | str) -> None:
         ('name,dataset,document\n"two\nlines",ds1,d1\nb,ds2,\n', 4, "the document is empty"),
         ('dataset,document\nds1,d1\n"ds2,d2\n', 3, "not CSV: a quote is opened here and never closed"),
         ('dataset,document\n"a\nb"c,d1\n', 3, "not CSV: text behind a closing quote"),
-        ("dataset,document\nds1,d1\rds2,d2\r", 2, "not CSV: a line that ends in a carriage return alone"),
         ("dataset,document\nds1," + "x" * 200_000 + "\n", 2, "not CSV: a value is longer than 131072 characters"),
         ("dataset,document\nds1,att_x\u200b\n", 2, "the document holds a character that cannot be seen: att_x\\u200b"),
         ("dataset,document\nds\u00a01,d\n", 2, "the dataset holds a character that cannot be seen: ds\\xa01"),
@@ -96,7 +100,9 @@ def test_every_shape_of_a_target_file_is_read(content: bytes | str) -> None:
         ("provider,dataset,document\ndify,ds1,d1\nother,ds2,d2\n", 3, "for another provider than 'dify': other"),
         (b"dataset,document\nds1,d1\nds2,\xff\xfe\n", 3, "not UTF-8"),
         (b"dataset,document\nds1,d1\nds2,d\x00\n", 3, "null byte"),
-        ("dataset,document\nds1,d1\n".encode("utf-16"), 1, "UTF-16"),
+        (b"\xff\xfed\x00\x00\xd8,\x00", 1, "not UTF-16"),
+        ('{"dataset":"ds1","document":"d1"}\n{"dataset":' + "1" * 5000 + "}", 2, "not JSON"),
+        ('dataset,document\nds1,"a""b\n', 2, "not CSV: a quote is opened here and never closed"),
         (b"dataset,document\nds1,d1\nds2," + b"x" * LONGEST_LINE + b"\n", 3, "longer than"),
         ('{"dataset":"ds1","document":"d1"}\n\n{"dataset":"ds2"}\n', 3, "no 'document'"),
         ('{"dataset":"ds1","document":"d1"}\n{"dataset":"ds2","document":7}\n', 2, "'document' is not a string: 7"),
@@ -138,7 +144,7 @@ def test_a_header_alone_is_a_list_of_nothing(content: str) -> None:
         ('dataset,document\nds1,d1\nds2,"d2\n', "line 3, column 5"),
         ('{"dataset":"ds1","document":}\n', "line 1, column 29"),
         ('[{"dataset":"ds1","document":"d1"},\n {"dataset":"ds2" "document":"d2"}]', "line 2, column 19"),
-        ("dataset,document\nds1,\xe4\n".encode("latin-1"), "line 2, column 5"),
+        ('\ufeffdataset\tdocument\r\nds1\t"d1"x\r\n'.encode("utf-16-be"), "line 2, column 9"),
     ],
 )
 def test_a_fault_is_named_with_its_column(content: bytes | str, place: str) -> None:

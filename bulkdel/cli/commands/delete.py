@@ -37,7 +37,7 @@ def delete(app: AppContext, /, provider: str, file: str | None, options: Options
     PROVIDER is dify, langdock, or the name of an installed plug-in.
     """
     from bulkdel.cli import providers, run_files, runner
-    from bulkdel.cli.targets import TargetFile, copied, opened
+    from bulkdel.cli.targets import TargetFile, opened
     from bulkdel.cli.task import Task
 
     spec = providers.from_options(provider, options, app)
@@ -46,7 +46,7 @@ def delete(app: AppContext, /, provider: str, file: str | None, options: Options
         usage_error("no targets: give a FILE, or pipe CSV or JSONL into stdin")
     from_stdin = file is None or file == "-"
     name = "stdin" if file is None or from_stdin else file
-    with copied(app.stdin_bytes(), name) if from_stdin else opened(name) as source:
+    with opened(name, app.stdin_bytes() if from_stdin else None) as source:
         targets = TargetFile(source, name, service.name, {service.name: service})
         task = Task(
             act="delete",
