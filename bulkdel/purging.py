@@ -251,8 +251,8 @@ class Purge:
                     call.sink.lose_journal(error)
 
     async def _verify_dataset(self, planned: PlannedDataset) -> None:
+        await verify_dataset(self._call, self._store, planned)
         report, short = self._account(planned), planned.counted is not None
-        await verify_dataset(self._call, self._store, report, short=short)
         if short and report.remaining and not self._in_rounds(planned) and report.status == "complete":
             report.status, report.reason = "incomplete", f"the listing was not whole: {_seen(planned)}"
 

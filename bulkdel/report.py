@@ -206,7 +206,8 @@ class Report:
     ``pause``, ``indexing``, ``service`` (answers in flight), ``backoff``, ``consumer``, ``confirm`` (the user was asked whether to
     delete), ``client`` (bulkdel itself) and ``done`` (this provider was done, and another went on). ``uncounted_sessions`` of the
     run were killed or broken off before they could write down what they cost: it is missing in ``requests``, ``requeued``,
-    ``pauses``, ``waited_s`` and, of a killed one, ``elapsed_s``.
+    ``pauses``, ``waited_s`` and, of a killed one, ``elapsed_s``. ``verified`` says in one sentence what a later verification
+    found; empty for every other call.
     """
 
     status: RunStatus
@@ -226,6 +227,7 @@ class Report:
     hint: str = ""
     signal: int | None = None
     bug: str = ""
+    verified: str = ""
 
     @property
     def exit_status(self) -> int:
@@ -295,6 +297,8 @@ class Report:
 
     def summary(self) -> str:
         """One sentence for people."""
+        if self.verified:
+            return self.verified
         c = self.counts
         parts = [f"{c.deleted} deleted"]
         if c.already_gone:
@@ -335,6 +339,8 @@ class Report:
             out["uncounted_sessions"] = self.uncounted_sessions
         if self.reason:
             out["reason"] = self.reason
+        if self.verified:
+            out["verified"] = self.verified
         out["datasets"] = [d.as_dict() for d in self.datasets]
         return out
 

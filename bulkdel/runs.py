@@ -123,7 +123,7 @@ async def verify_later(gates: Gates, path: str | Path, options: CallOptions, *, 
     before_s = state.account.elapsed_s
     async with await RunFile.open(path, act="verify", version=_version()) as file:
         with _call(gates, names, options, OutcomeCollector(None, keep=False), account=state.account) as call:
-            found = await verify_again(call, file, state.datasets)
+            found, why = await verify_again(call, file, state.datasets)
             end = call.close_account()
             report = make_report(call.account, end, settled=RecordedSettled(file.path or Path()), run=str(file.path))
             # What stopped the verification stops no run: the run is what it was, but for what was found.
@@ -132,8 +132,10 @@ async def verify_later(gates: Gates, path: str | Path, options: CallOptions, *, 
             await file.close(
                 whole.status, whole.exit_status, reason=whole.reason, elapsed_s=call.account.elapsed_s - before_s
             )
-    if end.status == "complete":
-        report.status, report.reason = ("incomplete", found) if found else ("complete", "")
+    report.status, report.reason = ("incomplete" if why else "complete"), why
+    if why and (stop := call.stop_reason()) is not None:
+        report.status, report.reason, report.hint = stop.status, stop.reason, stop.hint
+    report.verified = found or f"Not verified: {report.reason.removeprefix('could not be verified: ')}"
     return report
 
 

@@ -49,6 +49,8 @@ HEADLINE: dict[RunStatus, str] = {
 
 def headline(report: Report) -> str:
     """The whole account in one line."""
+    if report.verified:
+        return sanitize(report.verified)
     head, c = HEADLINE[report.status], report.counts
     why = sanitize(report.reason).removeprefix("interrupted ")  # the headline says so already
     # A run that goes on can be refused, too, and what is gone by then is gone.

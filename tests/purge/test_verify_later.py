@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
@@ -12,7 +13,9 @@ import pytest
 from bulkdel import Run
 from bulkdel.errors import ConfigurationError, RunFileError
 from bulkdel.render.json import account
+from bulkdel.render.wording import headline
 from bulkdel.report import Report
+from bulkdel.verification import Kind, in_words
 from tests import virtual
 from tests.engine.world import DATASET, Service, client, provider, targets
 
@@ -99,6 +102,57 @@ def test_what_cannot_be_listed_is_not_verified(tmp_path: Path) -> None:
     found = verified(service, path, refuse)
     assert found.exit_status == 1
     assert found.reason.startswith("could not be verified")
+    assert found.verified.startswith("Not verified: ")
+
+
+def test_a_service_that_is_away_verifies_nothing(tmp_path: Path) -> None:
+    """Nothing was listed: stopped, with the provider's reason as the one sentence; the run stays what it was."""
+    path, service = tmp_path / "a.run", Service()
+    purged(service, path)
+
+    def away() -> None:
+        service.down = True
+
+    found = verified(service, path, away)
+    assert (found.status, found.exit_status) == ("stopped", 4)
+    assert found.verified == f"Not verified: {found.reason}"
+    assert "could not be reached" in found.reason
+    assert recorded(path)["status"] == "complete"
+
+
+@pytest.mark.parametrize(
+    ("deleted", "shown", "sentence"),
+    [
+        (1, {}, "Verified: none of 1 deleted document came back"),
+        (22, {}, "Verified: none of the 22 deleted documents came back"),
+        (3, {"not attempted": 94},
+         "Verified: none of the 3 deleted documents came back; 94 of the run's documents are still there (not attempted)"),
+        (3, {"rejected": 1, "left alone": 2, "new": 1},
+         "Verified: none of the 3 deleted documents came back; 3 of the run's documents are still there"
+         " (1 rejected, 2 left alone); 1 document came newly"),
+        (5, {"deleted": 1}, "Not everything is gone: 1 of the 5 deleted documents is listed again"),
+    ],
+)  # fmt: skip
+def test_the_sentence_says_what_is_there(deleted: int, shown: dict[Kind, int], sentence: str) -> None:
+    assert in_words(Counter(shown), deleted) == sentence
+
+
+def test_a_killed_runs_rest_is_named(tmp_path: Path) -> None:
+    """A run that was broken off: nothing came back, and what it left is said to be still there, by the report and in words."""
+    path, service = tmp_path / "a.run", Service(latency=0.3)
+    service.fill(8)
+
+    async def main() -> Report:
+        async with client(service, providers=[provider(concurrency=1)]) as c:
+            service.when[5] = c.stop
+            await c.purge("dify", DATASET, run=path)
+            return await c.verify(path)
+
+    found = virtual.run(main)
+    left = len(service.held)
+    assert (found.exit_status, found.remaining) == (0, left)
+    assert found.verified.endswith(f"{left} of the run's documents are still there (not attempted)")
+    assert headline(found) == found.summary() == found.as_dict()["verified"] == found.verified
 
 
 def test_a_run_stays_what_it_was(tmp_path: Path) -> None:
