@@ -171,6 +171,9 @@ class Langdock(JsonApi):
         page = self.read_page(
             reply, "the list of knowledge folders", lambda value: _folder_rows(value, cursor), self.dataset_from
         )
+        # A cursor that the list itself gave and refuses now says nothing of the address: the list is read anew.
+        if cursor is not None and isinstance(page, StopDataset) and isinstance(reply, Answer) and reply.status == 400:
+            return page
         return self.datasets_page(page, reply)
 
     def rows_of(self, value: object, cursor: str | None) -> tuple[list[object], str | None, int | None]:

@@ -10,11 +10,13 @@ from typing import Any
 
 import pytest
 
+from bulkdel import DatasetListing
 from bulkdel.providers.dify import Dify
 from bulkdel.providers.protocol import Answer, Reply, Request
 from bulkdel.report import Report
 from tests import virtual
 from tests.engine.world import DATASET, JSON, Service, client, error, provider
+from tests.proof.folder import FOLDER, Folder, langdock, said
 
 
 class Ties(Service):
@@ -162,3 +164,79 @@ def test_any_page_that_fails_fails_the_listing(broken: int) -> None:
         assert report.exit_status in (1, 4)
 
     virtual.run(main())
+
+
+# ---------------------------------------------------------------------- a cursor that is not valid any more
+
+
+class Forgetful(Service):
+    """The second page of a listing is refused, so many times."""
+
+    refuses = 1
+
+    def read(self, request: Request, document: str) -> Reply:
+        if "page=2&" in request.path and self.refuses:
+            self.refuses -= 1
+            return error(400, "invalid_param", "Invalid cursor")
+        return super().read(request, document)
+
+
+def test_a_pass_that_is_refused_on_its_way_is_void() -> None:
+    """The listing begins anew, and is whole all the same; one that is refused every time deletes nothing (S15)."""
+
+    async def main(refuses: int) -> tuple[Report, int]:
+        service = Forgetful()
+        service.refuses = refuses
+        service.fill(250)
+        async with client(service) as c:
+            return await c.purge("dify", DATASET), len(service.held)
+
+    report, held = virtual.run(lambda: main(1))
+    assert (report.status, report.listed, report.deleted, held) == ("complete", 250, 250, 0)
+    report, held = virtual.run(lambda: main(99))
+    assert (report.status, report.listed, held) == ("incomplete", 0, 250)
+    assert "Invalid cursor" in report.datasets[0].reason
+
+
+class ManyFolders(Folder):
+    """Three pages of folders, the purged one on the last; a cursor is refused so many times."""
+
+    refuses = 0
+
+    def read(self, request: Request, document: str) -> Reply:
+        if document or request.path.endswith("/list"):
+            return super().read(request, document)
+        page = int(request.path.partition("cursor=c")[2] or 1)
+        if page == 2 and self.refuses:
+            self.refuses -= 1
+            return said(400, "Invalid cursor")
+        row = {
+            "id": FOLDER if page == 3 else f"other-{page}",
+            "name": "",
+            "role": "EDITOR",
+            "fileCount": len(self.held),
+        }
+        following = {"nextCursor": f"c{page + 1}"} if page < 3 else {}
+        return Answer(200, JSON, json.dumps({"result": [row], **following}).encode())
+
+
+@pytest.mark.parametrize("refuses", [1, 2, 99])
+def test_a_forgotten_cursor_begins_the_folders_anew(refuses: int) -> None:
+    """Langdock answers 400 "Invalid cursor" in the middle of its list of folders: it is read again, three times at most."""
+
+    async def main() -> tuple[DatasetListing, Report]:
+        service = ManyFolders()
+        service.fill(3)
+        async with client(service, providers=[langdock()]) as c:
+            service.refuses = refuses
+            datasets = await c.datasets("langdock")
+            service.refuses = refuses
+            return datasets, await c.purge("langdock", FOLDER)
+
+    datasets, report = virtual.run(main)
+    if refuses < 3:
+        assert [one.id for one in datasets.datasets] == ["other-1", "other-2", FOLDER]
+        assert (datasets.status, report.status, report.deleted) == ("complete", "complete", 3)
+    else:
+        assert (datasets.status, datasets.failure) == ("incomplete", "Invalid cursor")
+        assert (report.status, report.datasets[0].reason) == ("incomplete", "Invalid cursor")
