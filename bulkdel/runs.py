@@ -21,8 +21,7 @@ from bulkdel.providers.protocol import Provider
 from bulkdel.purging import CallOptions, Purge
 from bulkdel.report import Account, Report, RunEnd, make_report
 from bulkdel.store import Act, AskedDataset, ProviderHeader, RunFile, RunHeader
-from bulkdel.store.recorded import RecordedSettled
-from bulkdel.store.resume import read_resume_state, read_verify_state
+from bulkdel.store.recorded import RecordedSettled, read_resume_state, read_verify_state
 from bulkdel.targets import Targets, stream_targets
 from bulkdel.verification import verify_again
 

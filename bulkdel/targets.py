@@ -109,7 +109,7 @@ async def take_targets(
                 of = planned[provider, dataset] = PlannedDataset(provider, dataset, explicit=True)
             of.listed += n
             of.selected += n
-        invalid: list[tuple[int, str]] = []
+        invalid: dict[int, str] = {}
         for n, target in enumerate(page):
             try:
                 why = of_call[target.provider].invalid(target.dataset, target.document)
@@ -119,7 +119,7 @@ async def take_targets(
                 of = planned[target[:2]]
                 of.invalid += 1
                 of.first_invalid = of.first_invalid or f"{target.document} ({why})"
-                invalid.append((n, why))
+                invalid[n] = why
         await store.add_targets(page, invalid, given)
     for place, repeated in (await store.end_targets(complete=not call.account.input_truncated)).items():
         call.account.dataset(*place).repeated = repeated

@@ -1,20 +1,8 @@
 """A run is a file: its plan, its journal and its evidence, in one SQLite database."""
 
-from bulkdel.store.queries import Run
-from bulkdel.store.records import (
-    Act,
-    AskedDataset,
-    ClaimedRow,
-    DocumentState,
-    ListedRow,
-    PlannedRow,
-    ProviderHeader,
-    RunHeader,
-    Session,
-    State,
-    address,
-)
-from bulkdel.store.run_file import RunFile
+from bulkdel.store.header import Act, AskedDataset, ProviderHeader, RunHeader, address
+from bulkdel.store.queries import PlannedRow, Run, Session, State
+from bulkdel.store.run_file import ClaimedRow, DocumentState, ListedRow, RunFile
 
 __all__ = [
     "Act", "AskedDataset", "ClaimedRow", "DocumentState", "ListedRow", "PlannedRow", "ProviderHeader", "Run",

@@ -2,32 +2,28 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import sqlite3
-from collections.abc import Callable
+from contextlib import closing, suppress
 from importlib import resources
 from pathlib import Path
+from typing import TYPE_CHECKING, Self
 
 from bulkdel.errors import RunFileError
-from bulkdel.store.lock import RunLock, unwritable
+from bulkdel.store import lock
+
+if TYPE_CHECKING:
+    from filelock import FileLock
 
 APPLICATION = 0x62756C6B  # "bulk", in the file's header: so that `file` and we know whose it is
 VERSION = 2  # in user_version: how the file is laid out
 
-Connect = Callable[[str], sqlite3.Connection]
-"""Opens the SQLite database that a ``file:`` URI names, with ``isolation_level=None``."""
 
-
-def connect(uri: str) -> sqlite3.Connection:
-    """The ``Connect`` that is used if none is given. A connection may move between threads, used by one at a time."""
-    # 30 s for another program's lock; readers of ours hold one for milliseconds.
+def connect(path: str, query: str) -> sqlite3.Connection:
+    """The database at ``path``, opened as SQLite's URI ``query`` says; what could be read as a query is percent-encoded."""
+    # 30 s for another program's lock; readers of ours hold one for milliseconds. One thread at a time uses it, not always the same.
+    uri = f"{Path(path).as_uri()}?{query}"
     return sqlite3.connect(uri, uri=True, isolation_level=None, timeout=30.0, check_same_thread=False)
-
-
-def uri(path: str, query: str) -> str:
-    """``path`` as SQLite's URI: what could be read as a query or a fragment is percent-encoded."""
-    return f"{Path(path).as_uri()}?{query}"
 
 
 def lay_out(connection: sqlite3.Connection) -> None:
@@ -49,9 +45,11 @@ def identify(connection: sqlite3.Connection, path: str) -> None:
 
     :raises RunFileError: if it is a foreign file, an empty one, or another bulkdel's
     """
-    application = connection.execute("PRAGMA application_id").fetchone()[0]
-    version = connection.execute("PRAGMA user_version").fetchone()[0]
-    if application == version == 0 and connection.execute("SELECT COUNT(*) FROM sqlite_master").fetchone()[0] == 0:
+    application, version, tables = (
+        connection.execute(sql).fetchone()[0]
+        for sql in ("PRAGMA application_id", "PRAGMA user_version", "SELECT COUNT(*) FROM sqlite_master")
+    )
+    if application == version == tables == 0:
         raise RunFileError(
             f"the run file is empty: its run was ended before anything was written to it: {path}",
             hint="nothing was deleted; remove the file and begin again",
@@ -99,50 +97,52 @@ def damaged(path: str, detail: str) -> RunFileError:
 
 def error_code(error: Exception) -> int:
     """SQLite's primary result code, 0 if the error is not SQLite's."""
-    return (
-        error.sqlite_errorcode & 0xFF if isinstance(error, sqlite3.Error) and hasattr(error, "sqlite_errorcode") else 0
-    )
+    if isinstance(error, sqlite3.Error) and hasattr(
+        error, "sqlite_errorcode"
+    ):  # errors of Python's own module have none
+        return error.sqlite_errorcode & 0xFF
+    return 0
 
 
 def trouble(path: str, error: Exception) -> RunFileError:
     """What an error of SQLite or of the system means for the run file, in words for its user."""
     if isinstance(error, RunFileError):
         return RunFileError(str(error), hint=error.hint)
+    hint = ""
     match error_code(error):
-        case sqlite3.SQLITE_FULL:
-            return RunFileError(
-                f"the disk is full, so the run file cannot be written: {path}",
-                hint="free some space; what the file holds is right, and what it could not take is asked for again",
-            )
-        case sqlite3.SQLITE_READONLY:
-            return RunFileError(f"the run file cannot be written, because it or its folder is read-only: {path}")
-        case sqlite3.SQLITE_IOERR:
-            return RunFileError(f"the disk cannot read or write the run file ({error}): {path}")
-        case sqlite3.SQLITE_NOTADB:
-            return RunFileError(f"this is not a run file of bulkdel: {path}")
         case sqlite3.SQLITE_CORRUPT:
             return damaged(path, str(error))
+        case sqlite3.SQLITE_FULL:
+            words = "the disk is full, so the run file cannot be written"
+            hint = "free some space; what the file holds is right, and what it could not take is asked for again"
+        case sqlite3.SQLITE_READONLY:
+            words = "the run file cannot be written, because it or its folder is read-only"
+        case sqlite3.SQLITE_IOERR:
+            words = f"the disk cannot read or write the run file ({error})"
+        case sqlite3.SQLITE_NOTADB:
+            words = "this is not a run file of bulkdel"
         case sqlite3.SQLITE_BUSY | sqlite3.SQLITE_LOCKED:
-            return RunFileError(f"another program keeps the run file locked: {path}")
+            words = "another program keeps the run file locked"
         case sqlite3.SQLITE_CANTOPEN:
-            return RunFileError(f"the run file cannot be opened: {path}")
+            words = "the run file cannot be opened"
         case _:
-            return RunFileError(f"the run file cannot be used ({error}): {path}")
+            words = f"the run file cannot be used ({error})"
+    return RunFileError(f"{words}: {path}", hint=hint)
 
 
 class Database:
     """A run file that this process holds for writing: its connection, its lock, and which file it is."""
 
-    def __init__(self, connection: sqlite3.Connection, path: str, lock: RunLock, *, new: bool) -> None:
+    def __init__(self, connection: sqlite3.Connection, path: str, held: FileLock, *, new: bool) -> None:
         self.connection = connection
         self._path = path
-        self._lock = lock
+        self._held = held
         self._file = _identity(path)
         self._log: tuple[int, int] | None = None
         self._new = new
 
     @classmethod
-    def open_exclusive(cls, path: str, *, new: bool, wal: bool, connect: Connect) -> Database:
+    def open_exclusive(cls, path: str, *, new: bool) -> Self:
         """Take the lock, open the database, and make sure that it is ours and whole; ``new``: make an empty one.
 
         :raises RunFileError: if that cannot be done, or another process has the file, which is named
@@ -154,11 +154,10 @@ class Database:
             )
         if not new and not os.path.isfile(path):
             raise RunFileError(f"there is no such run file: {path}")
-        lock = RunLock.take(path)
-        if lock is None:
+        held = lock.take(path)
+        if held is None:
             raise RunFileError(
-                f"the run file is being used by {_holder(path, connect)}: {path}",
-                hint="wait until it has ended, or end it",
+                f"the run file is being used by {_holder(path)}: {path}", hint="wait until it has ended, or end it"
             )
         connection: sqlite3.Connection | None = None
         created = False
@@ -166,19 +165,19 @@ class Database:
             if new:
                 _create_empty(path)
                 created = True
-            connection = connect(uri(path, "mode=rw"))
+            connection = connect(path, "mode=rw")
             if not new:
                 identify(connection, path)
                 check(connection, path)
-            _configure(connection, wal)
-            return cls(connection, path, lock, new=new)
+            _configure(connection)
+            return cls(connection, path, held, new=new)
         except BaseException:
             if connection is not None:
                 connection.close()
             if created:
-                with contextlib.suppress(OSError):
+                with suppress(OSError):
                     os.unlink(path)
-            lock.release()
+            lock.release(held)
             raise
 
     def verify_identity(self) -> None:
@@ -189,7 +188,7 @@ class Database:
         try:
             same = _identity(self._path) == self._file
             if same and self._log is None:
-                with contextlib.suppress(FileNotFoundError):  # a rollback journal has no log
+                with suppress(FileNotFoundError):  # a rollback journal has no log
                     self._log = _identity(self._path + "-wal")
             elif same:
                 same = _identity(self._path + "-wal") == self._log
@@ -201,25 +200,25 @@ class Database:
     def close(self) -> None:
         """Let go of the file, leaving one plain file if that can be done: it can be read from any disk, read-only too."""
         try:
-            with contextlib.suppress(sqlite3.Error):
+            with suppress(sqlite3.Error):
                 self.connection.execute("PRAGMA busy_timeout = 0")  # a reader is no reason to wait: WAL is as good
                 self.connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
                 self.connection.execute("PRAGMA journal_mode = DELETE").fetchall()
             nothing = self._new and self.connection.execute("PRAGMA user_version").fetchone()[0] == 0
             self.connection.close()
             if nothing:  # its first commit failed: leave nothing that looks like a run
-                with contextlib.suppress(OSError):
+                with suppress(OSError):
                     if _identity(self._path) == self._file:
                         os.unlink(self._path)
         finally:
-            self._lock.release()
+            lock.release(self._held)
 
 
 class MemoryDatabase(Database):
     """The same for a run without a file: nobody else can reach it."""
 
     def __init__(self) -> None:
-        self.connection = connect("file::memory:")
+        self.connection = sqlite3.connect(":memory:", isolation_level=None)
 
     def verify_identity(self) -> None:
         """There is nothing that could be taken away."""
@@ -233,12 +232,10 @@ def _identity(path: str) -> tuple[int, int]:
     return there.st_dev, there.st_ino
 
 
-def _holder(path: str, connect: Connect) -> str:
-    """Who says that they work on the run: it is written down in the file itself."""
-    with contextlib.suppress(sqlite3.Error), contextlib.closing(connect(uri(path, "mode=ro"))) as connection:
-        found = connection.execute(
-            "SELECT pid, host FROM session WHERE ended_at IS NULL ORDER BY id DESC LIMIT 1"
-        ).fetchone()
+def _holder(path: str) -> str:
+    """The process that works on the run, as the file itself says."""
+    with suppress(sqlite3.Error), closing(connect(path, "mode=ro")) as connection:
+        found = connection.execute("SELECT pid, host FROM session WHERE ended_at IS NULL ORDER BY id DESC").fetchone()
         if found is not None:
             return f"process {found[0]} on {found[1]}"
     return "another process"
@@ -260,18 +257,16 @@ def _create_empty(path: str) -> None:
             finally:
                 os.close(folder)
     except OSError as error:
-        raise unwritable(path, error) from error
+        raise lock.unwritable(path, error) from error
 
 
-def _configure(connection: sqlite3.Connection, wal: bool) -> None:
-    connection.execute(
-        "PRAGMA cache_size = -8192"
-    )  # KiB: the index's upper levels at a million documents; 32 MiB save no CPU
+def _configure(connection: sqlite3.Connection) -> None:
+    # KiB: the index's upper levels at a million documents; 32 MiB save no CPU.
+    connection.execute("PRAGMA cache_size = -8192")
     mode = ""
-    if wal:
-        # A file system without shared memory says no by an error or by answering with the mode that stays.
-        with contextlib.suppress(sqlite3.OperationalError):
-            mode = connection.execute("PRAGMA journal_mode = WAL").fetchone()[0]
+    # A file system without shared memory says no by an error or by answering with the mode that stays.
+    with suppress(sqlite3.OperationalError):
+        mode = connection.execute("PRAGMA journal_mode = WAL").fetchone()[0]
     if mode == "wal":
         connection.execute("PRAGMA synchronous = FULL")
         connection.execute("PRAGMA wal_autocheckpoint = 4000").fetchall()  # 16 MB: one copying in about 100 commits

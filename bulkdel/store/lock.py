@@ -17,61 +17,54 @@ if TYPE_CHECKING:
 SUFFIX = ".held"  # not .lock: SQLite locks with that name itself if a file system has no locks
 
 
-class RunLock:
-    """Held from ``take`` to ``release``, or until the process ends, however it ends."""
+def take(path: str) -> FileLock | None:
+    """The lock of the run file at ``path``, held until ``release`` or the end of the process; None if another one holds it.
 
-    def __init__(self, lock: FileLock) -> None:
-        self._lock = lock
+    :raises RunFileError: if the folder cannot be written, or its file system has no locks
+    """
+    from filelock import Timeout  # half of what aiohttp takes to import, and only runs with a file need it
 
-    @classmethod
-    def take(cls, path: str) -> RunLock | None:
-        """The lock of the run file at ``path``; None if another process holds it.
-
-        :raises RunFileError: if the folder cannot be written, or its file system has no locks
-        """
-        from filelock import Timeout  # half of what aiohttp takes to import, and only runs with a file need it
-
-        folder = os.path.dirname(path) or "."
-        if not os.path.isdir(folder):  # filelock would make it: a slip in a path would be a new folder
-            raise unwritable(path, FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), folder))
+    folder = os.path.dirname(path) or "."
+    if not os.path.isdir(folder):  # filelock would make it: a slip in a path would be a new folder
+        raise unwritable(path, FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), folder))
+    try:
+        # A moment of trying: a reader that looks whether the lock is held holds it for a moment itself.
+        return _acquire(path, 0.2)
+    except Timeout:
         try:
-            # Half a second of trying: a reader that looks whether the lock is held holds it for a moment itself.
-            return cls(_acquire(path, 0.5))
-        except Timeout:
-            try:
-                # filelock waits also for a file that can never be made, as below /proc.
-                os.close(os.open(path + SUFFIX, os.O_RDWR | os.O_CREAT, 0o600))
-            except FileNotFoundError as error:
-                raise unwritable(path, error) from error
-            return None
-        except PermissionError as error:
+            # filelock waits also for a file that can never be made, as below /proc.
+            os.close(os.open(path + SUFFIX, os.O_RDWR | os.O_CREAT, 0o600))
+        except FileNotFoundError as error:
             raise unwritable(path, error) from error
-        except (OSError, NotImplementedError) as error:
-            raise RunFileError(
-                f"the run file cannot be locked ({getattr(error, 'strerror', None) or error}): {path}",
-                hint="put it into a folder of a local disk",
-            ) from error
+        return None
+    except PermissionError as error:
+        raise unwritable(path, error) from error
+    except (OSError, NotImplementedError) as error:
+        raise RunFileError(
+            f"the run file cannot be locked ({getattr(error, 'strerror', None) or error}): {path}",
+            hint="put it into a folder of a local disk",
+        ) from error
 
-    def release(self) -> None:
-        """Remove the lock's file, then let go of it, in this order: no lock is ever on a file that another process removes."""
-        with suppress(OSError):
-            os.unlink(self._lock.lock_file)
-        self._lock.release()
+
+def release(lock: FileLock) -> None:
+    """Remove the lock's file, then let go of it, in this order: no lock is ever on a file that another process removes."""
+    with suppress(OSError):
+        os.unlink(lock.lock_file)
+    lock.release()
 
 
 def is_held(path: str) -> bool:
-    """Whether a process works on the run file at ``path`` now."""
+    """Whether a process works on the run file at ``path`` now; False if a lock cannot be taken there."""
     if not os.path.exists(path + SUFFIX):
         return False
     from filelock import Timeout
 
     try:
-        lock = _acquire(path, 0.0)
+        release(_acquire(path, 0.0))  # a killed process left the file behind
     except Timeout:
         return True
     except (OSError, NotImplementedError):
-        return False  # a lock that cannot be taken here is not held here
-    RunLock(lock).release()  # a killed process left the file behind
+        return False
     return False
 
 
@@ -87,9 +80,9 @@ def _acquire(path: str, timeout: float) -> FileLock:
     return lock
 
 
-def unwritable(path: str, error: Exception) -> RunFileError:
+def unwritable(path: str, error: OSError) -> RunFileError:
     """What to say if the run file's folder takes no file."""
     return RunFileError(
-        f"no run file can be written there ({getattr(error, 'strerror', None) or error}): {path}",
+        f"no run file can be written there ({error.strerror or error}): {path}",
         hint="choose another place with --run FILE, or --no-run for none",
     )

@@ -12,21 +12,58 @@ from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self, cast
+from typing import Any, Literal, NamedTuple, Self, cast
 
 from bulkdel.engine.timeline import Sample
 from bulkdel.errors import RunFileError
-from bulkdel.model import ANSWER_LOST, FULFILLED, Outcome, Rate, Selection, Settled, Target
+from bulkdel.model import ANSWER_LOST, FULFILLED, Outcome, Rate, RunStatus, Settled, Target
 from bulkdel.plan import Plan, PlannedDataset
 from bulkdel.report import Account, Counts
 from bulkdel.store import database
-from bulkdel.store.database import Connect, trouble
+from bulkdel.store.account import read_account
+from bulkdel.store.database import trouble
+from bulkdel.store.header import given_target, read_header, unpack_id
 from bulkdel.store.lock import is_held
-from bulkdel.store.reading import read_account, read_header
-from bulkdel.store.records import PlannedRow, RunHeader, Session, State, given_target, unpack_id
 
 # A document's place: its dataset and provider. CROSS JOIN keeps the order of the tables: documents by row.
 _DOCUMENTS = "document d CROSS JOIN dataset s ON s.id = d.dataset CROSS JOIN provider p ON p.id = s.provider"
+_DATASETS = "dataset s JOIN provider p ON p.id = s.provider"
+
+State = Literal["planned", "running", "crashed"] | RunStatus
+"""What became of a run: the words of its report, or that it waits for its first delete, goes on now, or ended without
+a word (killed, or the power failed)."""
+
+
+class PlannedRow(NamedTuple):
+    """One listed document or one line of targets as a report shows it; ``why_not`` is empty if it is selected, ``invalid``
+    if its id may be sent."""
+
+    target: Target
+    name: str
+    created_at: float | None
+    status: str
+    indexing: bool
+    archived: bool
+    why_not: str
+    invalid: str
+
+
+class Session(NamedTuple):
+    """One process that worked on the run: ``status`` and ``exit_status`` are None if it crashed. Times in Unix seconds."""
+
+    id: int
+    act: str
+    version: str
+    pid: int
+    host: str
+    started_at: float
+    ended_at: float | None
+    elapsed_s: float | None
+    status: RunStatus | None
+    exit_status: int | None
+    reason: str
+    clean: bool
+    retried: int
 
 
 class Run:
@@ -38,12 +75,12 @@ class Run:
 
     def __init__(self, path: Path, connection: sqlite3.Connection) -> None:
         """Not for callers: ``open`` makes it."""
-        self._path = path
+        self.path = path  # links resolved
+        self.header = read_header(connection, str(path))
         self._connection = connection
-        self._header = read_header(connection, str(path))
 
     @classmethod
-    def open(cls, path: str | os.PathLike[str], *, check: bool = True, connect: Connect = database.connect) -> Self:
+    def open(cls, path: str | os.PathLike[str], *, check: bool = True) -> Self:
         """The run at ``path``; ``check`` looks through the whole file for damage first (0.3 s a million documents).
 
         :raises RunFileError: if it does not exist, is foreign, newer or damaged
@@ -51,28 +88,31 @@ class Run:
         where = os.path.realpath(path)
         if not os.path.isfile(where):
             raise RunFileError(f"there is no such run file: {where}")
-        queries = ["mode=rw"]  # SQLite may have to write to read: after a crash it plays the journal back
-        if not any(os.path.exists(where + suffix) for suffix in ("-wal", "-journal")):
-            queries.append("mode=ro&immutable=1")  # a read-only disk: no lock can be had, and no process writes
-        for query in queries:
-            connection: sqlite3.Connection | None = None
-            try:
-                connection = connect(database.uri(where, query))
-                connection.execute("PRAGMA query_only = 1")
-                connection.execute(
-                    "PRAGMA cache_size = -4096"
-                )  # KiB: rows are read in their order, which needs no more
-                database.identify(connection, where)
-                if check:
-                    database.check(connection, where)
-                return cls(Path(where), connection)
-            except (sqlite3.Error, RunFileError) as error:
-                if connection is not None:
-                    connection.close()
-                cannot = database.error_code(error) in (sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY)
-                if not cannot or query == queries[-1]:
-                    raise trouble(where, error) from error
-        raise AssertionError("one of the ways returns or raises")
+        try:
+            # SQLite may have to write to read: after a crash it plays the journal back.
+            return cls._open(where, "mode=rw", check)
+        except (sqlite3.Error, RunFileError) as error:
+            cannot_write = database.error_code(error) in (sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY)
+            if not cannot_write or any(os.path.exists(where + suffix) for suffix in ("-wal", "-journal")):
+                raise trouble(where, error) from error
+        try:
+            return cls._open(where, "mode=ro&immutable=1", check)  # a read-only disk: no process writes there
+        except (sqlite3.Error, RunFileError) as error:
+            raise trouble(where, error) from error
+
+    @classmethod
+    def _open(cls, where: str, query: str, check: bool) -> Self:
+        connection = database.connect(where, query)
+        try:
+            connection.execute("PRAGMA query_only = 1")
+            connection.execute("PRAGMA cache_size = -4096")  # KiB: rows are read in their order, which needs no more
+            database.identify(connection, where)
+            if check:
+                database.check(connection, where)
+            return cls(Path(where), connection)
+        except BaseException:
+            connection.close()
+            raise
 
     def close(self) -> None:
         self._connection.close()
@@ -84,16 +124,6 @@ class Run:
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         self.close()
-
-    @property
-    def path(self) -> Path:
-        """Where the file is, links resolved."""
-        return self._path
-
-    @property
-    def header(self) -> RunHeader:
-        """What was asked."""
-        return self._header
 
     # ------------------------------------------------------------------ what became of it
 
@@ -110,7 +140,7 @@ class Run:
     @property
     def state(self) -> State:
         """What became of it; ``running`` while its last session goes on and a process holds the file."""
-        if self.sessions()[-1].ended_at is None and is_held(str(self._path)):
+        if self.sessions()[-1].ended_at is None and is_held(str(self.path)):
             return "running"
         last = self.last_session
         if last.status is None:
@@ -144,7 +174,7 @@ class Run:
         :raises BrokenPromise: if the counts do not conserve (S21)
         """
         with self._snapshot():
-            return read_account(self._connection, str(self._path), running=self.state == "running")
+            return read_account(self._connection, str(self.path), running=self.state == "running")
 
     def answers_lost(self) -> int:
         """How many count as deleted without an answer that said so: asked for again, they were not there any more."""
@@ -201,7 +231,7 @@ class Run:
             return False
         # A plan deletes what it holds: what it could not list is no part of it.
         unlisted = self._any("SELECT 1 FROM dataset WHERE listing NOT IN ('none', 'complete')")
-        return self._header.act == "plan" or not unlisted
+        return self.header.act == "plan" or not unlisted
 
     @property
     def targets(self) -> str:
@@ -211,9 +241,7 @@ class Run:
     def listings(self) -> dict[tuple[str, str], str]:
         """How far each dataset's listing got, by provider and dataset: ``none`` (explicit targets), ``open``, ``complete``,
         ``incomplete``."""
-        rows = self._all(
-            "SELECT p.name, s.dataset, s.listing FROM dataset s JOIN provider p ON p.id = s.provider ORDER BY s.id"
-        )
+        rows = self._all(f"SELECT p.name, s.dataset, s.listing FROM {_DATASETS} ORDER BY s.id")
         return {(provider, unpack_id(dataset)): listing for provider, dataset, listing in rows}
 
     def plan(self) -> Plan:
@@ -235,23 +263,7 @@ class Run:
             )
             for place, d in account.datasets.items()
         }
-        for provider, dataset, archived, indexing, synced, oldest, newest, invalid, first in self._all(
-            "SELECT p.name, s.dataset, SUM(d.archived), SUM(d.indexing), SUM(d.synced), MIN(d.created_at),"
-            " MAX(d.created_at), COUNT(d.invalid), MIN(CASE WHEN d.invalid IS NOT NULL THEN d.row END)"
-            f" FROM {_DOCUMENTS} WHERE d.skipped IS NULL AND d.outcome IS NULL GROUP BY s.id"
-        ):
-            one = planned[provider, unpack_id(dataset)]
-            one.archived, one.indexing, one.synced, one.oldest, one.newest = archived, indexing, synced, oldest, newest
-            one.invalid = invalid
-            if first is not None:
-                ((id, why),) = self._all("SELECT document, invalid FROM document WHERE row = ?", (first,))
-                one.first_invalid = f"{unpack_id(id)} ({why})"
-        for provider, dataset, counted, newest in self._all(
-            "SELECT p.name, s.dataset, s.counted, (SELECT MAX(d.created_at) FROM document d WHERE d.dataset = s.id)"
-            " FROM dataset s JOIN provider p ON p.id = s.provider WHERE s.counted IS NOT NULL"
-        ):
-            one = planned[provider, unpack_id(dataset)]
-            one.counted, one.newest = counted, newest  # what is newer than all that was seen came later
+        self._describe_left(planned)
         plan = Plan(list(planned.values()))
         if all(d.counts.not_attempted == d.counts.selected for d in account.datasets.values()):
             plan.seconds = self._all("SELECT estimated_s FROM run")[0][0]
@@ -261,12 +273,26 @@ class Run:
                 plan.learned[name] = (Rate(n, per=per), ago_s)
         return plan
 
-    def selection_of(self, provider: str, dataset: str) -> Selection:
-        """Which of the dataset's documents the user asked for."""
-        for one in self._header.datasets:
-            if (one.provider, one.dataset) == (provider, dataset) and one.selection is not None:
-                return one.selection
-        return self._header.selection
+    def _describe_left(self, planned: Mapping[tuple[str, str], PlannedDataset]) -> None:
+        """Write into the datasets of a plan what is left of them, beyond how many documents."""
+        left = f"FROM {_DOCUMENTS} WHERE d.skipped IS NULL AND d.outcome IS NULL"
+        for provider, dataset, archived, indexing, synced, oldest, newest in self._all(
+            "SELECT p.name, s.dataset, SUM(d.archived), SUM(d.indexing), SUM(d.synced), MIN(d.created_at),"
+            f" MAX(d.created_at) {left} GROUP BY s.id"
+        ):
+            one = planned[provider, unpack_id(dataset)]
+            one.archived, one.indexing, one.synced, one.oldest, one.newest = archived, indexing, synced, oldest, newest
+        for provider, dataset, n, id, why, _ in self._all(  # of a group SQLite shows the row that has the MIN()
+            f"SELECT p.name, s.dataset, COUNT(*), d.document, d.invalid, MIN(d.row) {left} AND d.invalid IS NOT NULL GROUP BY s.id"
+        ):
+            one = planned[provider, unpack_id(dataset)]
+            one.invalid, one.first_invalid = n, f"{unpack_id(id)} ({why})"
+        for provider, dataset, counted, newest in self._all(
+            "SELECT p.name, s.dataset, s.counted, (SELECT MAX(d.created_at) FROM document d WHERE d.dataset = s.id)"
+            f" FROM {_DATASETS} WHERE s.counted IS NOT NULL"
+        ):
+            one = planned[provider, unpack_id(dataset)]
+            one.counted, one.newest = counted, newest  # what is newer than all that was seen came later
 
     # ------------------------------------------------------------------ rows
 
@@ -329,32 +355,19 @@ class Run:
         UTF-8 cannot hold last) and occurrence, and each is followed by a newline.
         """
         sha = hashlib.sha256()
-        for key, provider, dataset in self._all(
-            "SELECT s.id, p.name, s.dataset FROM dataset s JOIN provider p ON p.id = s.provider ORDER BY p.name, s.dataset"
-        ):
-            after: tuple[str | bytes, int] = ("", 0)
-            while rows := self._all(
-                "SELECT document, occurrence, name, outcome, reason, attempts, settled_at FROM document"
-                " WHERE dataset = ? AND (document, occurrence) > (?, ?) ORDER BY document, occurrence LIMIT 1000",
-                (key, *after),
+        with self._snapshot():
+            for key, provider, dataset in self._all(
+                f"SELECT s.id, p.name, s.dataset FROM {_DATASETS} ORDER BY p.name, s.dataset"
             ):
-                after = rows[-1][:2]
-                for id, occurrence, name, outcome, reason, attempts, at in rows:
-                    if outcome is not None:
-                        when = datetime.fromtimestamp(at, UTC).isoformat(timespec="milliseconds")
-                        row = (
-                            provider,
-                            unpack_id(dataset),
-                            unpack_id(id),
-                            occurrence,
-                            name,
-                            outcome,
-                            reason,
-                            attempts,
-                            when,
-                        )
-                        text = json.dumps(row, ensure_ascii=False, separators=(",", ":"))
-                        sha.update(text.encode("utf-8", "backslashreplace") + b"\n")
+                for id, *more, at in self._connection.execute(
+                    "SELECT document, occurrence, name, outcome, reason, attempts, settled_at FROM document"
+                    " WHERE dataset = ? AND outcome IS NOT NULL ORDER BY document, occurrence",
+                    (key,),
+                ):
+                    when = datetime.fromtimestamp(at, UTC).isoformat(timespec="milliseconds")
+                    row = (provider, unpack_id(dataset), unpack_id(id), *more, when)
+                    text = json.dumps(row, ensure_ascii=False, separators=(",", ":"))
+                    sha.update(text.encode("utf-8", "backslashreplace") + b"\n")
         return sha.hexdigest()
 
     # ------------------------------------------------------------------ how it is read
@@ -377,7 +390,7 @@ class Run:
         try:
             return self._connection.execute(sql, tuple(values)).fetchall()
         except sqlite3.Error as error:
-            raise trouble(str(self._path), error) from error
+            raise trouble(str(self.path), error) from error
 
     def _any(self, sql: str) -> bool:
         return bool(self._all(f"{sql} LIMIT 1"))
@@ -389,7 +402,7 @@ class Run:
         try:
             yield
         except sqlite3.Error as error:
-            raise trouble(str(self._path), error) from error
+            raise trouble(str(self.path), error) from error
         finally:
             self._connection.execute("ROLLBACK")
 

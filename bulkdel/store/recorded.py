@@ -1,15 +1,20 @@
-"""A run's report, counted from its file."""
+"""A run's report, counted from its file, and what the run still has to do."""
 
 from __future__ import annotations
 
-from collections.abc import Generator, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from contextlib import closing
+from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 from typing import overload
 
-from bulkdel.model import Settled
-from bulkdel.report import Report, RunEnd, make_report
+from bulkdel.errors import ConfigurationError, RunFileError
+from bulkdel.model import PurgeRequest, RunStatus, Settled
+from bulkdel.plan import PlannedDataset
+from bulkdel.providers.protocol import Provider
+from bulkdel.report import Account, Counts, Report, RunEnd, make_report
+from bulkdel.store.header import ProviderHeader, RunHeader
 from bulkdel.store.queries import Run
 
 
@@ -44,8 +49,8 @@ class RecordedSettled(Sequence[Settled]):
 def recorded_report(run: Run) -> Report:
     """The report of a run over all its sessions, counted from its rows."""
     last = run.last_session
-    status = last.status or "interrupted"
-    end = RunEnd(status, last.reason, signal=_signal(last.exit_status))
+    signal = last.exit_status - 128 if last.exit_status is not None and last.exit_status > 128 else None
+    end = RunEnd(last.status or "interrupted", last.reason, signal=signal)
     return make_report(run.account(), end, settled=RecordedSettled(run.path), run=str(run.path))
 
 
@@ -54,6 +59,111 @@ def unread(run: Run) -> bool:
     return run.targets == "open" or "open" in run.listings().values()
 
 
-def _signal(exit_status: int | None) -> int | None:
-    """The signal that ended a session, None if none did."""
-    return exit_status - 128 if exit_status is not None and exit_status > 128 else None
+@dataclass(frozen=True, slots=True)
+class ResumeState:
+    """What a resumed run holds.
+
+    ``requests`` are the datasets that are to be listed, or listed again afterwards; ``listed`` those that an earlier session
+    listed, with what is left to delete. ``account`` is what earlier sessions counted, to be counted on: what they did not
+    attempt is open again. ``agreed``: the guards and the user have agreed to all that the run may delete.
+    """
+
+    header: RunHeader
+    requests: Sequence[PurgeRequest]
+    listed: Sequence[PlannedDataset]
+    agreed: bool
+    account: Account
+
+
+@dataclass(frozen=True, slots=True)
+class VerifyState:
+    """What a run has deleted: ``datasets`` are those to list again, ``status`` is the run's own word so far."""
+
+    header: RunHeader
+    datasets: Sequence[PlannedDataset]
+    account: Account
+    status: RunStatus
+
+
+def read_resume_state(path: str | Path, providers: Mapping[str, Provider]) -> ResumeState:
+    """What the run at ``path`` still has to do, with the providers that carry it out.
+
+    It blocks: looking the file through for damage takes a second for a million rows.
+
+    :raises RunFileError: if it cannot be read, has come to its end, or is at work
+    :raises ConfigurationError: if a provider of the run is missing or is at another address
+    """
+    with Run.open(path) as run:
+        _check_same(run, providers)
+        if run.targets == "open":
+            raise RunFileError(
+                f"the run ended before all of its targets were read, and asked for none of them: {run.path}"
+            )
+        listings = run.listings()
+        if run.header.act == "plan" and not {"complete", "none"} & set(listings.values()):
+            raise RunFileError(
+                f"the plan did not come to its end, so there is nothing to carry out: {run.path}",
+                hint="make the plan again",
+            )
+        account = run.account()
+        left = {(planned.provider, planned.dataset): planned for planned in run.plan().datasets}
+        own = {(asked.provider, asked.dataset): asked.selection for asked in run.header.datasets}
+        requests: list[PurgeRequest] = []
+        listed: list[PlannedDataset] = []
+        for (provider, dataset), listing in listings.items():
+            planned, report = left[provider, dataset], account.dataset(provider, dataset)
+            planned.stopped = ""
+            if report.status == "complete" and report.remaining is not None and not planned.selected:
+                continue  # it was emptied and verified
+            if listing not in ("none", "complete"):
+                if run.header.act == "plan":
+                    continue  # a plan deletes what it holds and nothing else, and of this dataset it holds nothing
+                report.counts = Counts()  # it is listed again
+            else:
+                report.counts.not_attempted = 0
+                # What is shown of it is what is left.
+                planned.listed = planned.selected + sum(planned.skipped.values())
+                planned.explicit = listing == "none"
+                listed.append(planned)
+            if not planned.explicit:
+                requests.append(PurgeRequest(provider, dataset, own.get((provider, dataset)) or run.header.selection))
+        return ResumeState(run.header, requests, listed, run.agreed, account)
+
+
+def read_verify_state(path: str | Path, providers: Mapping[str, Provider]) -> VerifyState:
+    """What can be listed again of the run at ``path``; it blocks, as ``read_resume_state`` does.
+
+    :raises RunFileError: if it cannot be read, or nothing was deleted in it
+    :raises ConfigurationError: if a provider of the run is missing or is at another address
+    """
+    with Run.open(path) as run:
+        _check_same(run, providers)
+        account, listings = run.account(), run.listings()
+        planned = {(one.provider, one.dataset): one for one in run.plan().datasets}
+        for place, listing in listings.items():
+            planned[place].explicit = listing == "none"
+        emptied = [
+            planned[place]
+            for place, report in account.datasets.items()
+            if report.counts.deleted + report.counts.already_gone
+        ]
+        if not emptied:
+            raise RunFileError(f"nothing was deleted in this run, so there is nothing to verify: {run.path}")
+        status = run.last_session.status or "interrupted"
+        return VerifyState(run.header, emptied, account, status)
+
+
+def _check_same(run: Run, providers: Mapping[str, Provider]) -> None:
+    for asked in run.header.providers:
+        given = providers.get(asked.name)
+        if given is None:
+            raise ConfigurationError(
+                f"the run needs a provider that was not given: {asked.name!r}",
+                hint=f"it is a {asked.kind} at {asked.base_url}",
+            )
+        now = ProviderHeader.of(given)
+        if (now.kind, now.base_url) != (asked.kind, asked.base_url):
+            raise ConfigurationError(
+                f"the run was made at {asked.base_url} ({asked.kind}), not at: {now.base_url} ({now.kind})",
+                hint="a run goes on at its own address only; make a new plan for another",
+            )

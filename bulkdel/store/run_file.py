@@ -1,31 +1,53 @@
-"""A run file open for work: every acknowledged row is on disk, and one process at a time writes."""
+"""What a purge writes into its run, and asks of it: the plan, each document's one ending, and what it cost."""
 
 from __future__ import annotations
 
-import asyncio
-import contextlib
-import os
+import json
 import sqlite3
 import time
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from pathlib import Path
-from types import TracebackType
-from typing import Self
-
-import anyio
+from collections import Counter
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from typing import Literal, NamedTuple
 
 from bulkdel.engine.timeline import Sample
-from bulkdel.errors import ConfigurationError, RunFileError
-from bulkdel.model import Document, Rate, RunStatus, Settled, Target
+from bulkdel.errors import BrokenPromise
+from bulkdel.model import MAY_BE_GONE, Document, Outcome, Rate, Settled, Target
 from bulkdel.report import DatasetReport, ProviderAccount
-from bulkdel.store import database, journal, planning
-from bulkdel.store.database import Connect, Database, MemoryDatabase
-from bulkdel.store.reading import read_header
-from bulkdel.store.records import ClaimedPage, ClaimedRow, DocumentState, ListedRow, RunHeader
-from bulkdel.store.writer import Act, MemoryWriter, T, Writer
+from bulkdel.store import account
+from bulkdel.store.header import dataset_key, given_target, pack_id, provider_key, to_json, unpack_id
+from bulkdel.store.session import RunSession, written
+from bulkdel.text import sanitize
+
+DocumentState = Literal["skipped", "selected"] | Outcome
+"""What became of a document: left by selection, not settled yet, or how it settled."""
 
 
-class RunFile:
+class ListedRow(NamedTuple):
+    """A listed document, and why it is not selected (empty if it is)."""
+
+    document: Document
+    skipped: str
+
+
+class ClaimedRow(NamedTuple):
+    """One document to delete, given to the engine's workers.
+
+    ``row`` is its place in the input and its key for ``RunFile.settled``. ``document`` is its row in a listing, None if no
+    listing showed it; its name is safe to show. ``in_doubt``: an attempt may have been carried out without our hearing of it
+    (an earlier session crashed, or stopped before the answer came), so "not found" now means deleted. ``also`` are the rows
+    of further lines with the same id: they settle together (S4). ``given`` has the target of each of these rows that the caller
+    spelled otherwise than its service.
+    """
+
+    row: int
+    target: Target
+    document: Document | None
+    in_doubt: bool
+    also: tuple[int, ...]
+    given: Mapping[int, Target] = {}
+
+
+class RunFile(RunSession):
     """One run's plan, journal and evidence, held by this process until it is closed; in memory if it has no path.
 
     Begin with ``await RunFile.create(...)`` or ``await RunFile.open(...)``, use it as an async context manager, and end with
@@ -33,226 +55,201 @@ class RunFile:
     event loop; every method may be called while others wait, and those that wait together share a commit.
 
     Every method raises RunFileError if the file cannot be written, now or earlier in this session: after such an error
-    nothing more is written, so that what was acknowledged stays true.
+    nothing more is written, so that what was acknowledged stays true. One that is given a provider that the run has not raises
+    ConfigurationError.
     """
-
-    def __init__(
-        self, path: Path | None, header: RunHeader, session: int, writer: Writer, now: Callable[[], float]
-    ) -> None:
-        """Not for callers: ``create`` and ``open`` make it."""
-        self.path = path
-        self.header = header
-        self.session = session
-        self._writer = writer
-        self._now = now
-        self._began = time.monotonic()
-        self._adding: asyncio.Future[None] | None = None  # the page of targets that is being written
-
-    # ------------------------------------------------------------------ opening and closing
-
-    @classmethod
-    async def create(
-        cls,
-        path: str | os.PathLike[str] | None,
-        header: RunHeader,
-        *,
-        wal: bool = True,
-        connect: Connect = database.connect,
-        now: Callable[[], float] = time.time,
-    ) -> Self:
-        """A new run at ``path``, which must not exist; readable for its owner alone. None keeps it in memory.
-
-        :param wal: keep a write-ahead log; without it, and if the file system cannot, a rollback journal
-        :param connect: opens a SQLite URI
-        :param now: the wall clock, in Unix seconds; it is only ever shown
-        :raises RunFileError: if there is a file already, or none can be written
-        """
-
-        def lay_out(db: sqlite3.Connection) -> tuple[RunHeader, int]:
-            database.lay_out(db)
-            kept = planning.write_header(db, header, now())
-            return kept, planning.begin_session(db, header.act, header.version, now())
-
-        if path is None:
-            return await cls._start(None, MemoryDatabase, lay_out, now)
-        where = _resolved(path)
-        return await cls._start(
-            where, lambda: Database.open_exclusive(where, new=True, wal=wal, connect=connect), lay_out, now
-        )
-
-    @classmethod
-    async def open(
-        cls,
-        path: str | os.PathLike[str],
-        *,
-        act: str = "resume",
-        version: str = "",
-        wal: bool = True,
-        connect: Connect = database.connect,
-        now: Callable[[], float] = time.time,
-    ) -> Self:
-        """Go on with the run at ``path``: a new session of it begins. ``version`` is bulkdel's, empty for the file's own.
-
-        :raises RunFileError: if it does not exist, is foreign, newer or damaged, cannot be written, or is held by another
-            process, which is named
-        """
-        where = _resolved(path)
-
-        def begin(db: sqlite3.Connection) -> tuple[RunHeader, int]:
-            header = read_header(db, where)
-            return header, planning.begin_session(db, act, version or header.version, now())
-
-        return await cls._start(
-            where, lambda: Database.open_exclusive(where, new=False, wal=wal, connect=connect), begin, now
-        )
-
-    @classmethod
-    async def _start(
-        cls,
-        path: str | None,
-        open_database: Callable[[], Database],
-        first: Act[tuple[RunHeader, int]],
-        now: Callable[[], float],
-    ) -> Self:
-        writer = MemoryWriter("memory", open_database) if path is None else Writer(path, open_database)
-        header, session = await writer.start(first)
-        return cls(None if path is None else Path(path), header, session, writer, now)
-
-    async def close(
-        self,
-        status: RunStatus | None,
-        exit_status: int | None,
-        *,
-        reason: str = "",
-        clean: bool = True,
-        elapsed_s: float | None = None,
-    ) -> None:
-        """End the session and let go of the file, which is one plain file then. The second time, nothing.
-
-        ``clean`` is whether everything that was claimed has settled or was not in flight any more. ``elapsed_s`` is what the
-        session took in the caller's account; None for the time since the file was opened.
-
-        :raises RunFileError: if the end could not be written; the file is let go all the same
-        """
-        took = time.monotonic() - self._began if elapsed_s is None else elapsed_s
-        ended = (self._now(), took, status, exit_status, reason, clean)
-        with anyio.CancelScope(shield=True):  # the file must be let go, whatever is cancelled meanwhile
-            await self._writer.stop(lambda db: planning.end_session(db, self.session, *ended))
-
-    async def __aenter__(self) -> Self:
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        if self._writer.closed:
-            return
-        if error is None:
-            await self.close(None, None, clean=False)
-            return
-        with contextlib.suppress(RunFileError):  # what is on its way already says more
-            await self.close(None, None, reason=type(error).__name__, clean=False)
 
     # ------------------------------------------------------------------ the plan
 
-    async def begin_listing(self, provider: str, dataset: str, name: str = "") -> None:
-        """A dataset's listing begins; ``name`` is safe to show, empty if it is not known.
+    @written
+    def begin_listing(self, db: sqlite3.Connection, provider: str, dataset: str, name: str = "") -> None:
+        """A dataset's listing begins (anew): what was listed of it before is dropped. ``name`` is empty if it is not known."""
+        key = _drop_listed(db, provider, dataset)
+        db.execute(
+            "UPDATE dataset SET listing = 'open', name = COALESCE(NULLIF(?, ''), name) WHERE id = ?",
+            (sanitize(name), key),
+        )
 
-        What an earlier session listed of it without coming to the end is dropped.
-        """
-        await self._do(lambda db: planning.begin_listing(db, provider, dataset, name))
-
-    async def add_listed(self, provider: str, dataset: str, rows: Sequence[ListedRow]) -> list[ListedRow]:
+    @written
+    def add_listed(
+        self, db: sqlite3.Connection, provider: str, dataset: str, rows: Sequence[ListedRow]
+    ) -> list[ListedRow]:
         """Keep rows that are not known yet, and return those; the same id again is the same document."""
-        return await self._do(lambda db: planning.add_listed(db, provider, dataset, rows))
+        key = dataset_key(db, provider, dataset)
+        new = [
+            listed
+            for listed in rows
+            if db.execute(
+                "INSERT INTO document (dataset, document, name, created_at, status, indexing, ready, archived, enabled,"
+                " synced, skipped) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING",
+                (key, pack_id(listed.document.id), *_described(listed.document), sanitize(listed.skipped) or None),
+            ).rowcount
+        ]
+        db.execute("UPDATE dataset SET listed = listed + ? WHERE id = ?", (len(new), key))
+        return new
 
-    async def end_listing(
-        self, provider: str, dataset: str, *, complete: bool, reason: str = "", counted: int | None = None
+    @written
+    def end_listing(
+        self,
+        db: sqlite3.Connection,
+        provider: str,
+        dataset: str,
+        *,
+        complete: bool,
+        reason: str = "",
+        counted: int | None = None,
     ) -> None:
         """The listing ended. If it is not complete its rows are dropped: nothing of it may be deleted (S15).
 
         ``counted`` is the service's own count, if the listing never shows as many.
         """
-        await self._do(lambda db: planning.end_listing(db, provider, dataset, complete, reason, counted))
+        key = dataset_key(db, provider, dataset) if complete else _drop_listed(db, provider, dataset)
+        listing = "complete" if complete else "incomplete"
+        db.execute(
+            "UPDATE dataset SET listing = ?, reason = ?, counted = ? WHERE id = ?",
+            (listing, sanitize(reason), counted, key),
+        )
 
-    async def add_targets(
+    @written
+    def add_targets(
         self,
+        db: sqlite3.Connection,
         targets: Sequence[Target],
-        invalid: Sequence[tuple[int, str]] = (),
+        invalid: Mapping[int, str] | None = None,
         given: Mapping[int, Target] | None = None,
     ) -> None:
         """Keep explicit targets, every occurrence, before the first of them is claimed.
 
-        One page is written while the caller reads the next; what was wrong with it is raised by the next call, and with the
-        last one by ``end_targets``. ``invalid`` are those of this page that are never sent, each by its place in it, from
-        0, and with why; ``given`` those that the caller spelled otherwise than their service, by their place, as they were.
-
-        :raises ConfigurationError: if one names a provider that the run's header has not; nothing of its page is kept
+        By their place in ``targets``, from 0, ``invalid`` has those that are never sent, with why, and ``given`` those that the
+        caller spelled otherwise than their service, as they were.
         """
-        await self._targets_added()
-        self._adding = self._writer.begin(lambda db: planning.add_targets(db, targets, invalid, given or {}))
-        # A caller that gives up meanwhile does not await it; the next call to the file says the same.
-        self._adding.add_done_callback(lambda done: done.cancelled() or done.exception())
+        invalid, given = invalid or {}, given or {}
+        counted = Counter(target[:2] for target in targets)  # datasets in the order in which they were named
+        keys = {place: dataset_key(db, *place) for place in counted}
+        db.executemany(
+            "INSERT INTO document (dataset, document, invalid, given, occurrence) VALUES (?1, ?2, ?3, ?4, 1 + COALESCE("
+            "(SELECT MAX(occurrence) FROM document WHERE dataset = ?1 AND document = ?2), 0))",
+            [
+                (
+                    keys[target[:2]],
+                    pack_id(target.document),
+                    invalid.get(n),
+                    to_json(given[n][1:]) if n in given else "",
+                )
+                for n, target in enumerate(targets)
+            ],
+        )
+        db.executemany(
+            "UPDATE dataset SET listed = listed + ? WHERE id = ?", [(n, keys[place]) for place, n in counted.items()]
+        )
 
-    async def end_targets(self, *, complete: bool) -> dict[tuple[str, str], int]:
+    @written
+    def end_targets(self, db: sqlite3.Connection, *, complete: bool) -> dict[tuple[str, str], int]:
         """Explicit targets were given as far as they were read; ``complete``: there are no more.
 
         Returns how many of each dataset's repeat a document, by provider and dataset.
         """
-        await self._targets_added()
-        return await self._do(lambda db: planning.end_targets(db, complete))
+        if complete:
+            db.execute("UPDATE run SET targets = 'complete'")
+        repeated = db.execute(
+            "SELECT p.name, s.dataset, COUNT(*) FROM document d JOIN dataset s ON s.id = d.dataset"
+            " JOIN provider p ON p.id = s.provider WHERE d.occurrence > 1 GROUP BY s.id"
+        )
+        return {(provider, unpack_id(dataset)): n for provider, dataset, n in repeated}
 
-    async def _targets_added(self) -> None:
-        adding, self._adding = self._adding, None
-        if adding is not None:
-            await adding
-
-    async def describe(self, provider: str, dataset: str, documents: Sequence[Document]) -> int:
+    @written
+    def describe(self, db: sqlite3.Connection, provider: str, dataset: str, documents: Sequence[Document]) -> int:
         """Keep what a listing shows of explicit targets; other documents are ignored. Returns how many were the run's."""
-        return await self._do(lambda db: planning.describe(db, provider, dataset, documents))
+        key = dataset_key(db, provider, dataset)
+        return sum(
+            db.execute(
+                "UPDATE document SET name = ?, created_at = ?, status = ?, indexing = ?, ready = ?, archived = ?,"
+                " enabled = ?, synced = ? WHERE dataset = ? AND document = ?",
+                (*_described(document), key, pack_id(document.id)),
+            ).rowcount
+            > 0
+            for document in documents
+        )
 
-    async def record_consent(self, selected: int) -> None:
+    @written
+    def record_consent(self, db: sqlite3.Connection, selected: int) -> None:
         """The guards and the user agreed to all ``selected`` documents of the run."""
-        await self._do(lambda db: planning.record_consent(db, selected))
+        db.execute("UPDATE run SET agreed = ?", (selected,))
 
-    async def record_estimate(self, seconds: float | None, learned: Mapping[str, tuple[Rate, float]]) -> None:
+    @written
+    def record_estimate(
+        self, db: sqlite3.Connection, seconds: float | None, learned: Mapping[str, tuple[Rate, float]]
+    ) -> None:
         """How long the deletes of a plan will take, in seconds, and the rates that an earlier run learned, with how many
         seconds ago, by provider."""
-        await self._do(lambda db: planning.record_estimate(db, seconds, learned))
+        db.execute("UPDATE run SET estimated_s = ?", (seconds,))
+        db.executemany(
+            "UPDATE provider SET learned_n = ?, learned_per = ?, learned_ago_s = ? WHERE name = ?",
+            [(rate.n, rate.per, ago_s, name) for name, (rate, ago_s) in learned.items()],
+        )
 
-    async def states(self, provider: str, dataset: str, ids: Sequence[str]) -> list[DocumentState | None]:
+    @written
+    def states(
+        self, db: sqlite3.Connection, provider: str, dataset: str, ids: Sequence[str]
+    ) -> list[DocumentState | None]:
         """What became of each document; None for one that is not in the run."""
-        return await self._do(lambda db: planning.states(db, provider, dataset, ids))
+        key = dataset_key(db, provider, dataset)
+        found = [
+            db.execute(
+                "SELECT CASE WHEN skipped IS NULL THEN COALESCE(outcome, 'selected') ELSE 'skipped' END FROM document"
+                " WHERE dataset = ? AND document = ? AND occurrence = 1",
+                (key, pack_id(id)),
+            ).fetchone()
+            for id in ids
+        ]
+        return [None if row is None else row[0] for row in found]
 
     # ------------------------------------------------------------------ the journal
 
-    async def pages(self, provider: str, size: int | None = None) -> AsyncIterator[list[ClaimedRow]]:
-        """The selected documents that have not settled, in pages: ready ones first, those being indexed last.
+    async def pages(self, provider: str, size: int = 512) -> AsyncIterator[list[ClaimedRow]]:
+        """The selected documents that have not settled, in pages of ``size``: ready ones first, those being indexed last.
 
-        Each is claimed once a session, and is marked so on disk before it is given out. If documents are added after the
-        last page, ask for pages again. ``size`` is how many documents a page has; None for what suits: 256, and up to 2,048
-        if they are asked for in quick succession, for each page costs a commit.
-
-        :raises ConfigurationError: if the run has no such provider
+        Each is claimed once a session, and is marked so on disk before it is given out: a page costs a commit. If documents are
+        added after the last page, ask for pages again.
         """
-        if size is not None and size < 1:
-            raise ConfigurationError(f"a page must have at least one row: {size!r}")
-        most = size or 256
         for indexing in (False, True):
-            after, over = 0, False
-            while not over:
-                asked_at = time.monotonic()
-                page = await self._claim(provider, indexing, after, most)
-                after, over = page.last, page.over
-                if page.rows:
-                    yield page.rows
-                if size is None and time.monotonic() - asked_at < 0.5:
-                    most = min(2 * most, 2048)
+            after = 0
+            while page := await self._claim(provider, indexing, after, size):
+                yield page
+                after = page[-1].row
 
-    async def _claim(self, provider: str, indexing: bool, after: int, size: int) -> ClaimedPage:
-        return await self._do(lambda db: journal.claim(db, self.session, provider, indexing, after, size))
+    @written
+    def _claim(self, db: sqlite3.Connection, provider: str, indexing: bool, after: int, size: int) -> list[ClaimedRow]:
+        """The next open documents behind the row ``after``, which are being indexed or are not, marked as claimed."""
+        found = db.execute(
+            "SELECT d.row, s.dataset, d.document, d.name, d.created_at, d.status, d.indexing, d.ready, d.archived, d.enabled,"
+            " d.synced, d.in_doubt, d.given, EXISTS (SELECT 1 FROM document o WHERE o.dataset = d.dataset"
+            " AND o.document = d.document AND o.occurrence = 2)"
+            " FROM document d CROSS JOIN dataset s ON s.id = d.dataset"
+            # Nothing of a listing that is not complete may be deleted (S15).
+            " WHERE d.row > ? AND s.provider = ? AND s.listing IN ('none', 'complete') AND d.indexing = ?"
+            " AND d.occurrence = 1 AND d.skipped IS NULL AND d.outcome IS NULL AND d.claimed IS NOT ?"
+            " ORDER BY d.row LIMIT ?",
+            (after, provider_key(db, provider), indexing, self.session, size),
+        ).fetchall()
+        db.executemany("UPDATE document SET claimed = ? WHERE row = ?", [(self.session, row[0]) for row in found])
+        rows = []
+        for row, dataset, id, name, created_at, status, *words, in_doubt, spelled, repeated in found:
+            target = Target(provider, unpack_id(dataset), unpack_id(id))
+            document = (
+                None if status is None else Document(target.document, name, created_at, status, *map(bool, words))
+            )
+            also: tuple[int, ...] = ()
+            given: dict[int, Target] = {}
+            if repeated or spelled:
+                spellings = {row: spelled, **_further(db, row)}
+                also = tuple(spellings)[1:]
+                given = {n: given_target(target, one) for n, one in spellings.items() if one}
+            rows.append(ClaimedRow(row, target, document, bool(in_doubt), also, given))
+        return rows
 
-    async def settled(self, batch: Sequence[tuple[int, Settled]]) -> None:
+    @written
+    def settled(self, db: sqlite3.Connection, batch: Sequence[tuple[int, Settled]]) -> None:
         """Write down how documents ended, each at the row it was claimed with; returns when it is on disk.
 
         ``not_attempted`` is no ending on disk: the document stays open, and if attempts were spent on it that is kept.
@@ -260,41 +257,132 @@ class RunFile:
 
         :raises BrokenPromise: if a document has ended otherwise before (S9), was skipped, or is not at that row
         """
-        await self._do(lambda db: journal.settle(db, batch))
+        ended, left = [], []
+        for row, (target, outcome, reason, attempts, name, settled_at) in batch:
+            if outcome != "not_attempted":
+                words = sanitize(reason) if reason else ""
+                ended.append((outcome, words, attempts, settled_at, sanitize(name), row, pack_id(target.document)))
+            elif attempts:
+                left.append((MAY_BE_GONE in reason, sanitize(reason), attempts, row))
+        written = db.executemany(
+            "UPDATE document SET outcome = ?, reason = ?, attempts = ?, settled_at = ?,"
+            " name = CASE name WHEN '' THEN ? ELSE name END"
+            " WHERE row = ? AND (document = ? OR given <> '') AND skipped IS NULL AND outcome IS NULL",
+            ended,
+        ).rowcount
+        if written < len(batch):
+            _check_endings(db, batch)
+        # What was not attempted stays open. What was asked for and not refused may have been carried out.
+        db.executemany("UPDATE document SET in_doubt = in_doubt OR ?, reason = ?, attempts = ? WHERE row = ?", left)
 
-    async def retry_rejected(self) -> int:
+    @written
+    def retry_rejected(self, db: sqlite3.Connection) -> int:
         """Open again everything that was rejected, because the user asks for it; how many documents.
 
         A terminal status never changes by itself (S9): the ending that each had stays in the file's history, with the session
         that was asked to try again, and what comes now is a second ending of a second ask. Fulfilled ones are never opened.
         """
-        return await self._do(lambda db: journal.retry_rejected(db, self.session))
+        rejected = "outcome NOT IN ('deleted', 'already_gone')"
+        db.execute(
+            f"INSERT INTO history SELECT row, ?, outcome, reason, attempts, settled_at FROM document WHERE {rejected}",
+            (self.session,),
+        )
+        (opened,) = db.execute(f"SELECT COUNT(*) FROM document WHERE {rejected} AND occurrence = 1").fetchone()
+        # An answer that was given up may still have been carried out; every other rejection was an answer.
+        db.execute(
+            "UPDATE document SET in_doubt = outcome = 'gave_up', claimed = NULL, outcome = NULL, reason = '', attempts = 0,"
+            f" settled_at = NULL WHERE {rejected}"
+        )
+        db.execute("UPDATE session SET retried = retried + ? WHERE id = ?", (opened, self.session))
+        db.execute("UPDATE dataset SET status = '', reason = '' WHERE status <> 'complete'")
+        return int(opened)
 
-    async def count_in_doubt(self, *, clean: bool) -> dict[tuple[str, str], int]:
+    @written
+    def count_in_doubt(self, db: sqlite3.Connection, *, clean: bool) -> dict[tuple[str, str], int]:
         """How many documents of each dataset have not settled and may be gone all the same, by provider and dataset;
         ``clean`` as for ``close``."""
-        return await self._do(lambda db: journal.count_in_doubt(db, self.session if clean else None))
+        return account.count_in_doubt(db, self.session if clean else None)
 
-    async def end_dataset(self, report: DatasetReport) -> None:
-        """How a dataset came out, its verification included."""
-        await self._do(lambda db: journal.end_dataset(db, report, self._now()))
+    @written
+    def end_dataset(self, db: sqlite3.Connection, report: DatasetReport) -> None:
+        """How a dataset came out, and what its verification showed if there was one."""
+        key = dataset_key(db, report.provider, report.dataset)
+        db.execute(
+            "UPDATE dataset SET status = ?, reason = ? WHERE id = ?", (report.status, sanitize(report.reason), key)
+        )
+        if report.remaining is not None:
+            db.execute(
+                "INSERT INTO verification (dataset, verified_at, remaining, new_count, still_there_count, new, still_there)"
+                " VALUES (?, ?, ?, ?, ?, ?, ?)",
+                (key, time.time(), report.remaining, report.new_count, report.still_there_count,
+                 _names(report.new), _names(report.still_there)),
+            )  # fmt: skip
 
     # ------------------------------------------------------------------ what it cost
 
-    async def record_costs(self, providers: Mapping[str, ProviderAccount]) -> None:
+    @written
+    def record_costs(self, db: sqlite3.Connection, providers: Mapping[str, ProviderAccount]) -> None:
         """What each provider cost, over all sessions, in the place of what was written down before."""
-        await self._do(lambda db: journal.record_costs(db, providers))
+        values: list[tuple[int, str, str, float]] = []
+        for name, cost in providers.items():
+            key = provider_key(db, name)
+            values += [(key, "requests", "", cost.requests), (key, "pauses", "", cost.pauses)]
+            values += [(key, "requeued", cause, n) for cause, n in cost.requeued.items()]
+            values += [(key, "waited_s", cause, n) for cause, n in cost.waited_s.items()]
+        db.executemany("INSERT OR REPLACE INTO cost VALUES (?, ?, ?, ?)", values)
 
-    async def add_samples(self, provider: str, samples: Sequence[Sample]) -> None:
-        """How one provider's part of this session went, stretch by stretch; once, when it ends.
+    @written
+    def add_samples(self, db: sqlite3.Connection, provider: str, samples: Sequence[Sample]) -> None:
+        """How one provider's part of this session went, stretch by stretch; once, when it ends."""
+        key = provider_key(db, provider)
+        db.executemany(
+            "INSERT INTO sample VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            [
+                (self.session, key, s.at, s.span_s, s.settled, s.requests, s.requeued, s.p50_s, s.p95_s, s.in_flight,
+                 s.concurrency, s.rate, to_json(dict(s.waited)))
+                for s in samples
+            ],
+        )  # fmt: skip
 
-        :raises ConfigurationError: if the run's header has no such provider
-        """
-        await self._do(lambda db: journal.add_samples(db, self.session, provider, samples))
 
-    async def _do(self, act: Act[T]) -> T:
-        return await self._writer.do(act)
+def _drop_listed(db: sqlite3.Connection, provider: str, dataset: str) -> int:
+    """Drop what was listed of the dataset, whose key is returned."""
+    key = dataset_key(db, provider, dataset)
+    db.execute("DELETE FROM document WHERE dataset = ?", (key,))
+    db.execute("UPDATE dataset SET listed = 0 WHERE id = ?", (key,))
+    return key
 
 
-def _resolved(path: str | os.PathLike[str]) -> str:
-    return os.path.realpath(path)
+def _described(document: Document) -> tuple[object, ...]:
+    d = document
+    return sanitize(d.name), d.created_at, sanitize(d.status), d.indexing, d.ready, d.archived, d.enabled, d.synced
+
+
+def _further(db: sqlite3.Connection, row: int) -> dict[int, str]:
+    """The rows of further lines with the id that stands in this one, and how they spell it."""
+    found = db.execute(
+        "SELECT o.row, o.given FROM document d JOIN document o ON o.dataset = d.dataset AND o.document = d.document"
+        " WHERE d.row = ? AND o.row <> d.row ORDER BY o.row",
+        (row,),
+    )
+    return dict(found)
+
+
+def _check_endings(db: sqlite3.Connection, batch: Iterable[tuple[int, Settled]]) -> None:
+    """Make sure that each row says now what it was said to say."""
+    for row, settled in batch:
+        found = db.execute(
+            "SELECT outcome FROM document WHERE row = ? AND (document = ? OR given <> '') AND skipped IS NULL",
+            (row, pack_id(settled.target.document)),
+        ).fetchone()
+        if found is None:
+            raise BrokenPromise(f"something settled that was not selected: row {row}")
+        before = found[0] or "not_attempted"
+        if before != settled.outcome:
+            raise BrokenPromise(
+                f"a document that has settled as {before} cannot settle again as {settled.outcome}: row {row}"
+            )
+
+
+def _names(names: Iterable[str]) -> str:
+    return json.dumps([sanitize(name) for name in list(names)[:20]])

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
-import queue
 import sqlite3
-import threading
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from bulkdel.errors import BrokenPromise, RunFileError
-from bulkdel.store.database import Database, trouble
+from bulkdel.store.database import Database, MemoryDatabase, trouble
 
 T = TypeVar("T")
 
@@ -22,50 +21,46 @@ Act = Callable[[sqlite3.Connection], T]
 
 @dataclass(slots=True)
 class _Job:
-    """An act, who waits for it, and what became of it."""
+    """An act, the future of its caller, and what became of it; ``last``: the file is let go afterwards."""
 
     act: Act[Any]
-    last: bool
-    loop: asyncio.AbstractEventLoop
     future: asyncio.Future[Any]
+    last: bool
     result: Any = None
     error: Exception | None = None
 
 
 class Writer:
-    """Takes acts from one event loop and does them in order in its own thread.
+    """Takes acts from one event loop and does them in order in its own thread; in the loop itself if there is no file.
 
-    Acts that wait at the same time share a commit, each in a savepoint of its own: one that breaks a promise is undone alone.
-    A caller gets its result after the commit, so what is acknowledged is on disk. An error of the file is final: nothing of
-    the group is acknowledged, and every later call fails with the same words.
+    Acts that wait while a commit is under way share the next one, each in a savepoint of its own: one that breaks a promise is
+    undone alone. A caller gets its result after the commit, so what is acknowledged is on disk. An error of the file is final:
+    nothing of the group is acknowledged, and every later call fails with the same words.
     """
 
-    def __init__(self, path: str, open_database: Callable[[], Database]) -> None:
+    def __init__(self, path: str | None, *, new: bool) -> None:
+        self.closed = False
         self._path = path
-        self._open_database = open_database
-        self._jobs: queue.SimpleQueue[_Job] = queue.SimpleQueue()
-        self._closed = False
-        self._failure: RunFileError | None = None  # written by the thread, read by both
-
-    @property
-    def closed(self) -> bool:
-        return self._closed
+        self._new = new
+        self._thread = None if path is None else ThreadPoolExecutor(1, "bulkdel-run-file")
+        self._database: Database | None = None
+        self._waiting: list[_Job] = []
+        self._writing = False
+        self._failure: RunFileError | None = None
 
     async def start(self, first: Act[T]) -> T:
-        """Begin the thread, open the database in it and do the first act.
+        """Open the database and do the first act.
 
-        :raises RunFileError: if the file cannot be opened; the thread has ended then
+        :raises RunFileError: if the file cannot be opened; it is let go then
         """
-        # A daemon, so that a program that forgets to close can end: nobody was promised that the rest is written.
-        threading.Thread(target=self._run, name="bulkdel-run-file", daemon=True).start()
         try:
             return await self.do(first)
         except BaseException as error:
-            # The thread must not keep the file. A caller that was cancelled does not wait for it, another does.
-            self._closed = True
-            end = self._put(lambda connection: None, last=True)
+            self.closed = True
+            end = self._put(lambda db: None, last=True)
+            # A caller that was cancelled does not wait until the file is let go, another does.
             if isinstance(error, Exception):
-                with contextlib.suppress(RunFileError):
+                with suppress(RunFileError):
                     await end
             else:
                 end.cancel()
@@ -77,84 +72,85 @@ class Writer:
         :raises RunFileError: if the file could not be written, now or earlier, or is closed
         :raises BrokenPromise: if ``act`` would have broken a promise of the file; it left no trace
         """
-        result: T = await self.begin(act)
-        return result
-
-    def begin(self, act: Act[T]) -> asyncio.Future[T]:
-        """Have ``act`` done after what was asked before, without waiting: the future is what ``do`` would bring.
-
-        :raises RunFileError: if the file is closed
-        """
-        if self._closed:
+        if self.closed:
             raise RunFileError(f"the run file is closed: {self._path}")
-        return self._put(act)
+        return await self._put(act)
 
     async def stop(self, act: Act[None]) -> None:
         """Do one last thing, let go of the file, and end the thread. The second time, nothing.
 
         :raises RunFileError: if the last thing could not be written; the file is let go all the same
         """
-        if not self._closed:
-            self._closed = True
+        if not self.closed:
+            self.closed = True
             await self._put(act, last=True)
 
     def _put(self, act: Act[T], *, last: bool = False) -> asyncio.Future[T]:
-        loop = asyncio.get_running_loop()
-        future: asyncio.Future[T] = loop.create_future()
-        self._jobs.put(_Job(act, last, loop, future))
+        future: asyncio.Future[T] = asyncio.get_running_loop().create_future()
+        self._waiting.append(_Job(act, future, last))
+        if not self._writing:
+            self._write_next()
         return future
+
+    def _write_next(self) -> None:
+        group, self._waiting = self._waiting, []
+        if self._thread is None:
+            self._write(group)
+            self._written(group)
+            return
+        self._writing = True
+        done = asyncio.get_running_loop().run_in_executor(self._thread, self._write, group)
+        done.add_done_callback(lambda _: self._written(group))
+
+    def _written(self, group: list[_Job]) -> None:
+        self._writing = False
+        for job in group:
+            if job.future.done():
+                continue  # its caller was cancelled
+            if job.error is not None:
+                job.future.set_exception(job.error)
+            else:
+                job.future.set_result(job.result)
+        if self._waiting:
+            self._write_next()
+        elif self._thread is not None and group[-1].last:
+            self._thread.shutdown(wait=False)
 
     # ------------------------------------------------------------------ in the thread
 
-    def _run(self) -> None:
-        database: Database | None = None
+    def _write(self, group: list[_Job]) -> None:
         try:
-            database = self._open_database()
+            if self._failure is None:
+                self._commit(group)
         except Exception as error:
-            self._failure = trouble(self._path, error)
-        last = False
-        while not last:
-            group = self._next_group()
-            last = group[-1].last
-            if database is not None and self._failure is None:
-                self._commit(database, group)
-            if self._failure is not None:
-                for job in group:
-                    job.error = _again(self._failure)
-            if last and database is not None:
-                try:
-                    database.close()
-                except Exception as error:  # what was promised is on disk; say so only if nothing worse was said
-                    group[-1].error = group[-1].error or trouble(self._path, error)
-            # One hop into the loop for the whole group: a hop costs 48 µs.
-            with contextlib.suppress(RuntimeError):  # the loop is closed: nobody waits any more
-                group[0].loop.call_soon_threadsafe(_resolve, group)
-
-    def _next_group(self) -> list[_Job]:
-        """Everything that waits now, at least one job."""
-        group = [self._jobs.get()]
-        while not group[-1].last:
-            try:
-                group.append(self._jobs.get_nowait())
-            except queue.Empty:
-                break
-        return group
-
-    def _commit(self, database: Database, group: list[_Job]) -> None:
-        connection = database.connection
-        try:
-            connection.execute("BEGIN IMMEDIATE")
-            for job in group:
-                connection.execute("SAVEPOINT job")
-                self._do_one(connection, job)
-                connection.execute("RELEASE job")
-            connection.execute("COMMIT")
-            database.verify_identity()
-        except Exception as error:
-            self._failure = trouble(self._path, error)
+            self._failure = trouble(str(self._path), error)
             self._failure.__cause__ = error
-            with contextlib.suppress(sqlite3.Error):
-                connection.execute("ROLLBACK")
+            if self._database is not None:
+                with suppress(sqlite3.Error):
+                    self._database.connection.execute("ROLLBACK")
+        if self._failure is not None:
+            for job in group:
+                # An exception of its own: one that is raised twice gathers both tracebacks.
+                job.error = trouble(str(self._path), self._failure)
+                job.error.__cause__ = self._failure.__cause__
+        if group[-1].last and self._database is not None:
+            try:
+                self._database.close()
+            except Exception as error:  # what was promised is on disk; say so only if nothing worse was said
+                group[-1].error = group[-1].error or trouble(str(self._path), error)
+
+    def _commit(self, group: list[_Job]) -> None:
+        if self._database is None:
+            path, new = self._path, self._new
+            self._database = MemoryDatabase() if path is None else Database.open_exclusive(path, new=new)
+        connection = self._database.connection
+        connection.execute("BEGIN IMMEDIATE")
+        for job in group:
+            connection.execute("SAVEPOINT job")
+            self._do_one(connection, job)
+            connection.execute("RELEASE job")
+        connection.execute("COMMIT")
+        self._database.verify_identity()
 
     def _do_one(self, connection: sqlite3.Connection, job: _Job) -> None:
         """Do one job; one that breaks a promise, or is the caller's mistake, is undone alone.
@@ -175,40 +171,3 @@ class Writer:
         except Exception as error:
             job.error = error
         connection.execute("ROLLBACK TO job")
-
-
-class MemoryWriter(Writer):
-    """The same for a database in memory, without a thread: there is no disk to wait for."""
-
-    async def start(self, first: Act[T]) -> T:
-        """Open the database and do the first act."""
-        self._database = self._open_database()
-        return await self.do(first)
-
-    def _put(self, act: Act[T], *, last: bool = False) -> asyncio.Future[T]:
-        loop = asyncio.get_running_loop()
-        job = _Job(act, last, loop, loop.create_future())
-        self._commit(self._database, [job])
-        if self._failure is not None:
-            job.error = self._failure
-        if last:
-            self._database.close()
-        _resolve([job])
-        return job.future
-
-
-def _again(failure: RunFileError) -> RunFileError:
-    """The same words in an exception of its own: one that is raised twice gathers both tracebacks."""
-    error = RunFileError(str(failure), hint=failure.hint)
-    error.__cause__ = failure.__cause__
-    return error
-
-
-def _resolve(group: list[_Job]) -> None:
-    for job in group:
-        if job.future.done():
-            continue  # its caller was cancelled
-        if job.error is not None:
-            job.future.set_exception(job.error)
-        else:
-            job.future.set_result(job.result)

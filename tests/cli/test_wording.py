@@ -142,7 +142,7 @@ NAMES = re.compile(r"(Dify|Langdock|Redis|Celery|Ctrl)")
 JARGON = re.compile(
     r"\b(lane|channel|feed|wire|ledger|journal|verdict|slot|breaker|handed over|watch(er)?|walk|preflight)s?\b"
 )
-INSIDE = ("limits/slots.py", "store/planning.py", "store/settling.py", "wire/http.py")
+INSIDE = ("limits/slots.py", "store/account.py", "store/settling.py", "wire/http.py")
 """Rooms whose exceptions are of bugs, which only a developer of bulkdel sees."""
 
 

@@ -13,14 +13,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bulkdel import Dify, Policy, Run, RunFileError, Target
+from bulkdel import Dify, Policy, Run, RunFileError
 from bulkdel.errors import ConfigurationError
 from bulkdel.model import PurgeRequest
 from bulkdel.plan import Plan
-from bulkdel.store import RunFile
 from tests import virtual
 from tests.engine.world import ACTS, DATASET, Service, client, provider, targets
-from tests.store.helpers import header
 
 # Beside a writer thread the virtual clock gives real time to every look of the timeline: an hour's pause would take one
 # minute.
@@ -310,22 +308,6 @@ def test_a_run_file_that_cannot_be_made_is_refused_first() -> None:
         (at / "a.run").write_text("mine")
         virtual.run(main(at / "a.run"))
         assert (at / "a.run").read_text() == "mine"
-
-
-def test_a_page_that_could_not_be_planned_raises_for_its_caller(tmp_path: Path) -> None:
-    """Targets are written while the next are read: what was wrong with a page is raised by the next, with the last at the end."""
-
-    async def main() -> None:
-        async with await RunFile.create(tmp_path / "a.run", header("delete")) as run:
-            await run.add_targets([Target("x", "ds", "1")])
-            with pytest.raises(ConfigurationError, match="no provider of that name: 'x'"):
-                await run.add_targets([Target("dify", "ds", "2")])
-            await run.add_targets([Target("y", "ds", "3")])
-            with pytest.raises(ConfigurationError, match="no provider of that name: 'y'"):
-                await run.end_targets(complete=False)
-            await run.close("stopped", 4)
-
-    asyncio.run(main())
 
 
 @pytest.mark.parametrize("requests", range(1, 8))

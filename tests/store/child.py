@@ -1,6 +1,6 @@
 """A process that works on a run file and says, line by line, what was acknowledged: to be killed at any moment.
 
-``python -m tests.store.child work PATH COUNT WAL`` goes on with the run at PATH, or plans COUNT documents first.
+``python -m tests.store.child work PATH COUNT JOURNAL`` goes on with the run at PATH, or plans COUNT documents first.
 ``python -m tests.store.child hold PATH`` opens it, says so, and waits for the end of its input.
 ``write_until_killed`` is for a forked process.
 """
@@ -17,7 +17,7 @@ from pathlib import Path
 
 from bulkdel.model import Settled
 from bulkdel.store import AskedDataset, ClaimedRow, RunFile
-from tests.store.helpers import document, ending, header, listed
+from tests.store.helpers import JOURNALS, document, ending, header, listed, sqlite
 
 
 def say(*words: object) -> None:
@@ -30,13 +30,13 @@ async def settle(run: RunFile, batch: list[tuple[int, Settled]]) -> None:
     say("settled", *(row for row, _ in batch))
 
 
-async def work(path: Path, count: int, wal: bool) -> None:
+async def work(path: Path, count: int) -> None:
     rng = random.Random(os.getpid())
     exists = await asyncio.to_thread(path.exists)
     run = (
-        await RunFile.open(path, wal=wal)
+        await RunFile.open(path)
         if exists
-        else await RunFile.create(path, header(datasets=(AskedDataset("dify", "ds"),)), wal=wal)
+        else await RunFile.create(path, header(datasets=(AskedDataset("dify", "ds"),)))
     )
     async with run:
         say("open")
@@ -70,7 +70,7 @@ async def hold(path: Path) -> None:
         await asyncio.to_thread(sys.stdin.read)
 
 
-def write_until_killed(path: Path, count: int, wal: bool, told: Path, *, after: int, largest: int) -> None:
+def write_until_killed(path: Path, count: int, journal: str, told: Path, *, after: int, largest: int) -> None:
     """Plan and settle ``count`` documents one by one; what is begun or acknowledged is a line of ``told``.
 
     From the line ``after`` on, the write that would go beyond the first ``largest`` bytes of any file kills the process: it
@@ -90,7 +90,7 @@ def write_until_killed(path: Path, count: int, wal: bool, told: Path, *, after: 
 
     async def main() -> None:
         tell("begin")
-        async with await RunFile.create(path, header(datasets=(AskedDataset("dify", "ds"),)), wal=wal) as run:
+        async with await RunFile.create(path, header(datasets=(AskedDataset("dify", "ds"),))) as run:
             tell("begun")
             await run.begin_listing("dify", "ds", "Things")
             tell("dataset")
@@ -106,11 +106,13 @@ def write_until_killed(path: Path, count: int, wal: bool, told: Path, *, after: 
             await run.close("complete", 0)
             tell("closed")
 
-    asyncio.run(main())
+    with sqlite(JOURNALS[journal]):
+        asyncio.run(main())
 
 
 if __name__ == "__main__":
     if sys.argv[1] == "work":
-        asyncio.run(work(Path(sys.argv[2]), int(sys.argv[3]), sys.argv[4] == "wal"))
+        with sqlite(JOURNALS[sys.argv[4]]):
+            asyncio.run(work(Path(sys.argv[2]), int(sys.argv[3])))
     else:
         asyncio.run(hold(Path(sys.argv[2])))

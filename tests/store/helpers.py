@@ -5,11 +5,15 @@ from __future__ import annotations
 import os
 import shutil
 import sqlite3
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
+
+import pytest
 
 from bulkdel.model import Document, Limits, Outcome, Policy, Rate, Selection, Settled, Target
-from bulkdel.store import AskedDataset, ClaimedRow, ListedRow, ProviderHeader, RunFile, RunHeader, database
+from bulkdel.store import AskedDataset, ClaimedRow, ListedRow, ProviderHeader, RunFile, RunHeader
 
 DIFY = ProviderHeader("dify", "dify", "http://localhost/v1", Limits(concurrency=4), "0123456789abcdef")
 LANGDOCK = ProviderHeader(
@@ -65,9 +69,9 @@ def target(number: int, dataset: str = "ds") -> Target:
     return Target("dify", dataset, f"doc-{number}")
 
 
-async def planned(path: Path, count: int = 10, **how: object) -> RunFile:
+async def planned(path: Path, count: int = 10) -> RunFile:
     """A run of one listed dataset with ``count`` selected documents."""
-    run = await RunFile.create(path, header(), **how)  # type: ignore[arg-type]
+    run = await RunFile.create(path, header())
     await list_all(run, listed(count))
     return run
 
@@ -95,47 +99,64 @@ def crashed_copy(path: Path, into: Path) -> Path:
     return into / path.name
 
 
-def connecting(*pragmas: str) -> Callable[[str], sqlite3.Connection]:
-    """A way to open databases that says something to each connection first."""
+# ---------------------------------------------------------------------- another SQLite, another file system
 
-    def connect(uri: str) -> sqlite3.Connection:
-        connection = database.connect(uri)
+Connect = Callable[..., sqlite3.Connection]
+connect = sqlite3.connect
+
+
+@contextmanager
+def sqlite(how: Connect) -> Iterator[None]:
+    """Each database that is opened meanwhile is opened by ``how``, which stands in the place of ``sqlite3.connect``."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sqlite3, "connect", how)
+        yield
+
+
+def saying(*pragmas: str) -> Connect:
+    """Says something to each connection first."""
+
+    def saying_so(name: str, **how: Any) -> sqlite3.Connection:
+        connection = connect(name, **how)
         for pragma in pragmas:
             connection.execute(f"PRAGMA {pragma}").fetchall()
         return connection
 
-    return connect
+    return saying_so
 
 
-def of_sqlite_3_24(uri: str) -> sqlite3.Connection:
+def of_sqlite_3_24(name: str, **how: Any) -> sqlite3.Connection:
     """What SQLite 3.24 (2018) takes: its functions and its limits; ``iif`` came with 3.32, and more variables than 999."""
 
     def allowed(action: int, _one: str | None, name: str | None, *_more: str | None) -> int:
         new = action == sqlite3.SQLITE_FUNCTION and name not in _FUNCTIONS
         return sqlite3.SQLITE_DENY if new else sqlite3.SQLITE_OK
 
-    connection = database.connect(uri)
+    connection = connect(name, **how)
     connection.setlimit(sqlite3.SQLITE_LIMIT_VARIABLE_NUMBER, 999)
     connection.setlimit(sqlite3.SQLITE_LIMIT_COMPOUND_SELECT, 500)
     connection.set_authorizer(allowed)
     return connection
 
 
-_FUNCTIONS = (
-    "coalesce",
-    "count",
-    "hex",
-    "json_array",
-    "json_group_array",
-    "max",
-    "min",
-    "nullif",
-    "printf",
-    "sum",
-    "typeof",
-)
+_FUNCTIONS = ("coalesce", "count", "max", "min", "nullif", "substr", "sum")
 
 
-def without_wal(uri: str) -> sqlite3.Connection:
+def without_wal(name: str, **how: Any) -> sqlite3.Connection:
     """As on a file system without shared memory: SQLite's dot-file locking has none."""
-    return sqlite3.connect(f"{uri}&vfs=unix-dotfile", uri=True, isolation_level=None, check_same_thread=False)
+    return connect(f"{name}&vfs=unix-dotfile", **how)
+
+
+class _NoSharedMemory(sqlite3.Connection):
+    def execute(self, sql: str, *values: Any) -> sqlite3.Cursor:
+        if sql == "PRAGMA journal_mode = WAL":
+            raise sqlite3.OperationalError("no shared memory")
+        return super().execute(sql, *values)
+
+
+def refusing_wal(name: str, **how: Any) -> sqlite3.Connection:
+    """As on a file system that says no by an error."""
+    return connect(name, **how, factory=_NoSharedMemory)
+
+
+JOURNALS: dict[str, Connect] = {"wal": connect, "rollback": refusing_wal}

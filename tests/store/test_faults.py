@@ -14,14 +14,26 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from bulkdel.errors import BulkdelError, RunFileError
 from bulkdel.report import Counts
-from bulkdel.store import ClaimedRow, Run, RunFile, database
-from bulkdel.store.lock import RunLock, is_held
-from tests.store.helpers import claimed, connecting, crashed_copy, ending, header, listed, planned, without_wal
+from bulkdel.store import ClaimedRow, Run, RunFile, database, lock
+from tests.store.helpers import (
+    JOURNALS,
+    claimed,
+    connect,
+    crashed_copy,
+    ending,
+    header,
+    listed,
+    planned,
+    saying,
+    sqlite,
+    without_wal,
+)
 
 
 @contextmanager
@@ -281,15 +293,15 @@ def test_a_file_in_use_names_who_uses_it(tmp_path: Path) -> None:
 
     async def main() -> None:
         async with await planned(path, 2) as run:
-            assert is_held(str(path))
+            assert lock.is_held(str(path))
             says = f"used by process {os.getpid()} on {re.escape(socket.gethostname())}: {path}"
             for _ in range(2):
                 with pytest.raises(RunFileError, match=says) as caught:
                     await RunFile.open(path)
                 assert caught.value.hint
-            assert is_held(str(path))
+            assert lock.is_held(str(path))
             await run.close("complete", 0)
-        assert not is_held(str(path))
+        assert not lock.is_held(str(path))
 
     asyncio.run(main())
 
@@ -298,11 +310,11 @@ def test_a_holder_that_is_not_known_is_another_process(tmp_path: Path) -> None:
     """A file that is locked before anything was written to it says that somebody has it."""
     path = tmp_path / "a.run"
     asyncio.run(finished(path))
-    lock = RunLock.take(str(path))
-    assert lock is not None
+    held = lock.take(str(path))
+    assert held is not None
     with pytest.raises(RunFileError, match=f"used by another process: {path}"):
         asyncio.run(RunFile.open(path))
-    lock.release()
+    lock.release(held)
     assert [entry.name for entry in tmp_path.iterdir()] == ["a.run"]
 
 
@@ -338,15 +350,22 @@ def acknowledged_is_there(path: Path, acknowledged: int) -> None:
         assert run.go_on()
 
 
-@pytest.mark.parametrize("wal", [True, False])
-def test_a_full_disk(tmp_path: Path, wal: bool) -> None:
+@pytest.mark.parametrize("journal", JOURNALS)
+def test_a_full_disk(tmp_path: Path, journal: str) -> None:
     """It says that the disk is full, and goes on saying so; what was acknowledged is there, and a resume goes on."""
     path = tmp_path / "a.run"
     asyncio.run(_planned_and_closed(path, 500))
     pages = path.stat().st_size // 4096 + 20
 
+    def full(name: str, **how: Any) -> sqlite3.Connection:
+        connection = JOURNALS[journal](name, **how)
+        connection.execute(f"PRAGMA max_page_count = {pages}")
+        return connection
+
     async def main() -> int:
-        async with await RunFile.open(path, wal=wal, connect=connecting(f"max_page_count = {pages}")) as run:
+        with sqlite(full):
+            run = await RunFile.open(path)
+        async with run:
             return await until_it_fails(run, await claimed(run), "the disk is full, so the run file cannot be written")
 
     acknowledged = asyncio.run(main())
@@ -364,15 +383,17 @@ def _largest(folder: Path) -> int:
     return max(entry.stat().st_size for entry in folder.iterdir() if "shm" not in entry.name)
 
 
-@pytest.mark.parametrize("wal", [True, False])
+@pytest.mark.parametrize("journal", JOURNALS)
 @pytest.mark.parametrize("room", [1, 5000, 40_000, 100_001])
-def test_a_disk_that_fails_in_the_middle_of_a_write(tmp_path: Path, wal: bool, room: int) -> None:
+def test_a_disk_that_fails_in_the_middle_of_a_write(tmp_path: Path, journal: str, room: int) -> None:
     """A write that the system refuses after any number of bytes loses nothing that was acknowledged."""
     path = tmp_path / "a.run"
     asyncio.run(_planned_and_closed(path, 500))
 
     async def main() -> int:
-        async with await RunFile.open(path, wal=wal) as run:
+        with sqlite(JOURNALS[journal]):
+            run = await RunFile.open(path)
+        async with run:
             rows = await claimed(run)
             before = resource.getrlimit(resource.RLIMIT_FSIZE)
             resource.setrlimit(resource.RLIMIT_FSIZE, (_largest(tmp_path) + room, before[1]))
@@ -386,8 +407,8 @@ def test_a_disk_that_fails_in_the_middle_of_a_write(tmp_path: Path, wal: bool, r
 
 def test_a_disk_that_is_full_at_the_start(tmp_path: Path) -> None:
     """A run that cannot be laid out leaves no file behind."""
-    with pytest.raises(RunFileError, match="the disk is full"):
-        asyncio.run(RunFile.create(tmp_path / "a.run", header(), connect=connecting("max_page_count = 3")))
+    with sqlite(saying("max_page_count = 3")), pytest.raises(RunFileError, match="the disk is full"):
+        asyncio.run(RunFile.create(tmp_path / "a.run", header()))
     assert list(tmp_path.iterdir()) == []
 
 
@@ -402,11 +423,12 @@ class _Stuck(sqlite3.Connection):
 def test_a_file_that_cannot_be_closed_says_so(tmp_path: Path) -> None:
     """What was written is there all the same; where something worse was said already, that stays said."""
 
-    def stuck(uri: str) -> sqlite3.Connection:
-        return sqlite3.connect(uri, uri=True, isolation_level=None, check_same_thread=False, factory=_Stuck)
+    def stuck(name: str, **how: Any) -> sqlite3.Connection:
+        return connect(name, **how, factory=_Stuck)
 
     async def main() -> None:
-        run = await planned(tmp_path / "a.run", 3, connect=stuck)
+        with sqlite(stuck):
+            run = await planned(tmp_path / "a.run", 3)
         await run.settled([ending(row) for row in await claimed(run)])
         with pytest.raises(RunFileError, match="disk I/O error"):
             await run.close("complete", 0)
@@ -421,12 +443,12 @@ def test_a_file_that_is_refused_is_let_go(tmp_path: Path) -> None:
     _other_database(tmp_path / "a.run")
     made: list[sqlite3.Connection] = []
 
-    def connect(uri: str) -> sqlite3.Connection:
-        made.append(database.connect(uri))
+    def keeping(name: str, **how: Any) -> sqlite3.Connection:
+        made.append(connect(name, **how))
         return made[-1]
 
-    with pytest.raises(RunFileError):
-        asyncio.run(RunFile.open(tmp_path / "a.run", connect=connect))
+    with sqlite(keeping), pytest.raises(RunFileError):
+        asyncio.run(RunFile.open(tmp_path / "a.run"))
     for connection in made:
         with pytest.raises(sqlite3.ProgrammingError, match="closed"):
             connection.execute("SELECT 1")
@@ -438,12 +460,14 @@ def test_a_file_that_became_read_only(tmp_path: Path) -> None:
     path = tmp_path / "a.run"
     connections = []
 
-    def connect(uri: str) -> sqlite3.Connection:
-        connections.append(database.connect(uri))
+    def keeping(name: str, **how: Any) -> sqlite3.Connection:
+        connections.append(connect(name, **how))
         return connections[0]
 
     async def main() -> int:
-        async with await planned(path, 20, connect=connect) as run:
+        with sqlite(keeping):
+            run = await planned(path, 20)
+        async with run:
             rows = await claimed(run)
             connections[0].execute("PRAGMA query_only = 1")
             return await until_it_fails(run, rows, "it or its folder is read-only")
@@ -530,20 +554,23 @@ def test_a_file_that_vanishes_under_a_run(tmp_path: Path, how: str) -> None:
 # ------------------------------------------------------------------ file systems without shared memory
 
 
-@pytest.mark.parametrize("how", [{"wal": False}, {"connect": without_wal}], ids=["asked for", "file system"])
-def test_without_a_write_ahead_log(tmp_path: Path, how: dict[str, object]) -> None:
+def test_without_a_write_ahead_log(tmp_path: Path) -> None:
     """A rollback journal keeps the same promises: what is acknowledged is there, after a crash too."""
     path = tmp_path / "a.run"
 
     async def main() -> None:
-        async with await planned(path, 30, **how) as run:
+        with sqlite(without_wal):
+            run = await planned(path, 30)
+        async with run:
             assert f"{path.name}-wal" not in os.listdir(tmp_path)
             rows = await claimed(run)
             await run.settled([ending(row) for row in rows[:10]])
             with Run.open(crashed_copy(path, tmp_path / "copy")) as copy:
                 assert copy.counts().deleted == 10
             await run.close("interrupted", 130)
-        async with await RunFile.open(path, **how) as run:  # type: ignore[arg-type]
+        with sqlite(without_wal):
+            run = await RunFile.open(path)
+        async with run:
             assert len(await claimed(run)) == 20
             await run.close("interrupted", 130)
         async with await RunFile.open(path) as run:
@@ -555,17 +582,19 @@ def test_without_a_write_ahead_log(tmp_path: Path, how: dict[str, object]) -> No
         assert run.counts() == Counts(30, 30, 0, deleted=10, not_attempted=20)
 
 
-@pytest.mark.parametrize(("wal", "journal", "synchronous"), [(True, "wal", 2), (False, "delete", 3)])
-def test_a_commit_waits_for_the_disk(tmp_path: Path, wal: bool, journal: str, synchronous: int) -> None:
+@pytest.mark.parametrize(("how", "journal", "synchronous"), [("wal", "wal", 2), ("rollback", "delete", 3)])
+def test_a_commit_waits_for_the_disk(tmp_path: Path, how: str, journal: str, synchronous: int) -> None:
     """FULL with a write-ahead log; EXTRA with a rollback journal, whose removal is a change of the folder."""
     connections = []
 
-    def connect(uri: str) -> sqlite3.Connection:
-        connections.append(without_wal(uri) if not wal else database.connect(uri))
+    def keeping(name: str, **more: Any) -> sqlite3.Connection:
+        connections.append(JOURNALS[how](name, **more))
         return connections[-1]
 
     async def main() -> None:
-        async with await planned(tmp_path / "a.run", 1, connect=connect) as run:
+        with sqlite(keeping):
+            run = await planned(tmp_path / "a.run", 1)
+        async with run:
             assert connections[0].execute("PRAGMA journal_mode").fetchone() == (journal,)
             assert connections[0].execute("PRAGMA synchronous").fetchone() == (synchronous,)
             await run.close("complete", 0)

@@ -13,16 +13,16 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from bulkdel.errors import RunFileError
 from bulkdel.report import Counts
-from bulkdel.store import AskedDataset, Run, RunFile
-from bulkdel.store.lock import RunLock, is_held
+from bulkdel.store import AskedDataset, Run, RunFile, lock
 from tests.cli.forked import CONTEXT
 from tests.store.child import write_until_killed
-from tests.store.helpers import claimed, planned
+from tests.store.helpers import JOURNALS, claimed, planned
 
 COUNT = 600
 ROOT = Path(__file__).parents[2]
@@ -50,7 +50,7 @@ def said(process: subprocess.Popen[str], kill_after: int | None) -> list[list[st
     return lines
 
 
-@pytest.mark.parametrize("journal", ["wal", "rollback"])
+@pytest.mark.parametrize("journal", JOURNALS)
 @pytest.mark.parametrize("seed", [1, 2, 3])
 def test_killed_at_any_moment(tmp_path: Path, seed: int, journal: str) -> None:
     """Killed again and again while it lists, hands over and settles: every acknowledged row is there, nothing that was
@@ -99,15 +99,15 @@ def test_killed_at_any_moment(tmp_path: Path, seed: int, journal: str) -> None:
     assert sorted(entry.name for entry in tmp_path.iterdir()) == ["a.run"]
 
 
-@pytest.mark.parametrize("wal", [True, False], ids=["wal", "rollback"])
-def test_killed_in_every_write(tmp_path: Path, wal: bool) -> None:
+@pytest.mark.parametrize("journal", JOURNALS)
+def test_killed_in_every_write(tmp_path: Path, journal: str) -> None:
     """Killed in each of its writes, the beginning of that write on disk or none of it: every acknowledged ending is there,
     and a resume hands over everything else, with doubt where it had been handed over."""
     killed: set[str] = set()
-    if wal:
+    if journal == "wal":
         # The log grows with each write. SQLite makes its index 32 KiB long at once; a page is written in two pieces.
         for largest in range(32_768, 2**20, 2_060):
-            if (at := _killed_at(tmp_path / str(largest), wal, 1, largest)) == "closed":
+            if (at := _killed_at(tmp_path / str(largest), journal, 1, largest)) == "closed":
                 break
             killed.add(at)
     else:
@@ -115,19 +115,19 @@ def test_killed_in_every_write(tmp_path: Path, wal: bool) -> None:
         # that are like one another: beginning, listing, handing over, settling and closing are each killed.
         for after in (1, 4, 5, 6, 13):
             for largest in range(0, 2**20, 8_000):
-                if (at := _killed_at(tmp_path / f"{after} {largest}", wal, after, largest)) == "closed":
+                if (at := _killed_at(tmp_path / f"{after} {largest}", journal, after, largest)) == "closed":
                     break
                 killed.add(at)
     assert at == "closed"
     assert killed >= {"listed", "claimed", "settled"}, killed
 
 
-def _killed_at(folder: Path, wal: bool, after: int, largest: int) -> str:
+def _killed_at(folder: Path, journal: str, after: int, largest: int) -> str:
     """The last word of a process that was killed so, once its file was looked at and gone on with."""
     folder.mkdir()
     path, told, count = folder / "a.run", folder / "told", 4
     how = {"after": after, "largest": largest}
-    process = CONTEXT.Process(target=write_until_killed, args=(path, count, wal, told), kwargs=how)
+    process = CONTEXT.Process(target=write_until_killed, args=(path, count, journal, told), kwargs=how)
     process.start()
     process.join()
     status = process.exitcode
@@ -245,13 +245,13 @@ def test_a_lock_on_a_removed_file_is_none(tmp_path: Path, monkeypatch: pytest.Mo
         lock_file(descriptor, operation)
 
     monkeypatch.setattr(fcntl, "flock", just_removed)
-    lock = RunLock.take(path)
-    assert lock is not None
-    assert RunLock.take(path) is None
-    lock.release()
-    after = RunLock.take(path)
+    held = lock.take(path)
+    assert held is not None
+    assert lock.take(path) is None
+    lock.release(held)
+    after = lock.take(path)
     assert after is not None
-    after.release()
+    lock.release(after)
     assert list(tmp_path.iterdir()) == []
 
 
@@ -259,22 +259,22 @@ def test_a_reader_takes_no_holders_file_away(tmp_path: Path, monkeypatch: pytest
     """A look whether a run is held meets the moment at which one holder ends and the next begins: the next keeps its lock."""
     path = str(tmp_path / "a.run")
     lock_file = fcntl.flock
-    next_holder: list[RunLock | None] = []
+    next_holder: list[Any] = []
 
     def just_changed(descriptor: int, operation: int) -> None:
         if not next_holder:
             next_holder.append(None)
             os.unlink(f"{path}.held")
-            next_holder[0] = RunLock.take(path)
+            next_holder[0] = lock.take(path)
         lock_file(descriptor, operation)
 
     Path(f"{path}.held").write_text("")
     monkeypatch.setattr(fcntl, "flock", just_changed)
-    assert is_held(path)
-    assert RunLock.take(path) is None
+    assert lock.is_held(path)
+    assert lock.take(path) is None
     assert next_holder[0] is not None
-    next_holder[0].release()
-    assert not is_held(path)
+    lock.release(next_holder[0])
+    assert not lock.is_held(path)
     assert list(tmp_path.iterdir()) == []
 
 
@@ -287,6 +287,6 @@ def test_a_file_system_without_locks_is_named(tmp_path: Path, monkeypatch: pytes
     monkeypatch.setattr(fcntl, "flock", none)
     path = tmp_path / "a.run"
     with pytest.raises(RunFileError, match=f"cannot be locked .*: {path}") as refused:
-        RunLock.take(str(path))
+        lock.take(str(path))
     assert "local disk" in refused.value.hint
     assert not path.exists()

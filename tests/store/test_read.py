@@ -7,6 +7,7 @@ import hashlib
 import json
 import os
 import socket
+import time
 from itertools import product
 from pathlib import Path
 
@@ -18,7 +19,7 @@ from bulkdel.model import Document, Limits, Outcome, Policy, Rate, RunStatus, Se
 from bulkdel.plan import PlannedDataset
 from bulkdel.report import Counts, DatasetReport
 from bulkdel.store import AskedDataset, ListedRow, PlannedRow, Run, RunFile, address
-from bulkdel.store.records import from_json
+from bulkdel.store.header import from_json
 from tests.store.helpers import (
     claimed,
     crashed_copy,
@@ -307,12 +308,13 @@ def test_nothing_settled_has_a_digest_too(tmp_path: Path) -> None:
         assert list(run.settled()) == []
 
 
-def test_every_session_is_told_from_the_others(tmp_path: Path) -> None:
+def test_every_session_is_told_from_the_others(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Who worked on it, with which bulkdel, from when to when, and how each came out: in words, in silence, by an error."""
     clock = [1000.0]
+    monkeypatch.setattr(time, "time", lambda: clock[0])
 
     async def main() -> None:
-        async with await planned(tmp_path / "a.run", 2, now=lambda: clock[0]) as run:
+        async with await planned(tmp_path / "a.run", 2) as run:
             assert run.session == 1
             clock[0] = 1060.0
             with Run.open(crashed_copy(run.path, tmp_path / "copy")) as copy:
@@ -321,10 +323,10 @@ def test_every_session_is_told_from_the_others(tmp_path: Path) -> None:
         with Run.open(tmp_path / "a.run") as reader:
             assert [s.settled_at for s in reader.not_attempted()] == [1060.0, 1060.0]
         clock[0] = 2000.0
-        async with await RunFile.open(tmp_path / "a.run", act="retry", version="9.9", now=lambda: clock[0]) as run:
+        async with await RunFile.open(tmp_path / "a.run", act="retry", version="9.9") as run:
             assert run.session == 2
         with pytest.raises(KeyError):
-            async with await RunFile.open(tmp_path / "a.run", now=lambda: clock[0]):
+            async with await RunFile.open(tmp_path / "a.run"):
                 raise KeyError("ours")
 
     asyncio.run(main())
@@ -439,8 +441,8 @@ def test_what_was_asked_of_a_dataset_is_its_own(tmp_path: Path) -> None:
     asyncio.run(main())
     with Run.open(tmp_path / "a.run") as run:
         assert run.begun
-        assert run.selection_of("dify", "one") == run.header.selection == header().selection
-        assert run.selection_of("langdock", "one") == own
+        assert run.header.selection == header().selection
+        assert run.header.datasets == asked
         assert run.listings() == {
             ("dify", "one"): "complete",
             ("langdock", "one"): "open",

@@ -1,0 +1,187 @@
+"""What was asked, as a run file keeps it: frozen values, their JSON, and the tables that hold them."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any, Literal, NamedTuple, TypeVar
+from urllib.parse import urlsplit, urlunsplit
+
+from bulkdel.errors import ConfigurationError
+from bulkdel.model import Limits, Policy, Selection, Target
+from bulkdel.providers.protocol import Provider
+from bulkdel.store.database import damaged
+
+T = TypeVar("T")
+
+Act = Literal["purge", "delete", "plan", "job"]
+
+
+def address(base_url: str) -> str:
+    """``base_url`` without what could be a secret (a user and password before the host, a query): how a run names a place."""
+    parts = urlsplit(base_url)
+    return urlunsplit((parts.scheme, parts.netloc.rpartition("@")[2], parts.path, "", "")).rstrip("/")
+
+
+@dataclass(frozen=True, slots=True)
+class ProviderHeader:
+    """A provider as a run remembers it: everything but the key, and its address without secrets."""
+
+    name: str
+    kind: str
+    base_url: str
+    limits: Limits
+    fingerprint: str
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "base_url", address(self.base_url))
+
+    @classmethod
+    def of(cls, provider: Provider) -> ProviderHeader:
+        return cls(provider.name, provider.kind, provider.base_url, provider.limits, provider.fingerprint)
+
+
+class AskedDataset(NamedTuple):
+    """A dataset to empty: ``selection`` is None if the run's own holds."""
+
+    provider: str
+    dataset: str
+    selection: Selection | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunHeader:
+    """What was asked, as the run file keeps it.
+
+    ``version`` is bulkdel's. ``created_at`` is in Unix seconds, set when the file is created. ``datasets`` are those to empty:
+    they are on disk from the first moment, so that a run that is killed before it has listed them does not forget any.
+    ``targets`` is whether explicit targets will follow. ``more`` is anything else worth keeping, plain JSON values.
+    """
+
+    act: Act
+    providers: tuple[ProviderHeader, ...]
+    version: str
+    policy: Policy = field(default_factory=Policy)
+    selection: Selection = field(default_factory=Selection)
+    datasets: tuple[AskedDataset, ...] = ()
+    targets: bool = False
+    created_at: float = 0.0
+    more: Mapping[str, Any] = field(default_factory=dict)
+
+
+def write_header(db: sqlite3.Connection, header: RunHeader) -> None:
+    """Into the tables of a new file.
+
+    :raises ConfigurationError: if a dataset's provider is none of the run's
+    """
+    db.execute(
+        "INSERT INTO run (act, version, created_at, policy, selection, more, targets) VALUES (?, ?, ?, ?, ?, ?, ?)",
+        (header.act, header.version, header.created_at, to_json(header.policy), to_json(header.selection),
+         to_json(header.more), "open" if header.targets else "none"),
+    )  # fmt: skip
+    db.executemany(
+        "INSERT INTO provider (name, kind, base_url, limits, fingerprint) VALUES (?, ?, ?, ?, ?)",
+        [(p.name, p.kind, p.base_url, to_json(p.limits), p.fingerprint) for p in header.providers],
+    )
+    for provider, dataset, selection in header.datasets:
+        own = None if selection is None else to_json(selection)
+        key = dataset_key(db, provider, dataset)
+        db.execute("UPDATE dataset SET listing = 'open', selection = ? WHERE id = ?", (own, key))
+
+
+def read_header(db: sqlite3.Connection, path: str) -> RunHeader:
+    """What was asked, out of the tables; raises SQLite's errors.
+
+    :raises RunFileError: if what is there is no header; its place in the file is named
+    """
+    run = db.execute("SELECT act, version, created_at, policy, selection, more, targets FROM run").fetchone()
+    if run is None:
+        raise damaged(path, "what was asked is missing")
+    act, version, created_at, policy, selection, more, targets = run
+    providers = [
+        ProviderHeader(name, kind, base_url, from_json(Limits, limits, path, f"provider.{name}.limits"), fingerprint)
+        for name, kind, base_url, limits, fingerprint in db.execute(
+            "SELECT name, kind, base_url, limits, fingerprint FROM provider ORDER BY id"
+        )
+    ]
+    datasets = []
+    for provider, packed, own in db.execute(
+        "SELECT p.name, s.dataset, s.selection FROM dataset s JOIN provider p ON p.id = s.provider"
+        " WHERE s.listing <> 'none' ORDER BY s.id"
+    ):
+        dataset = unpack_id(packed)
+        chosen = None if own is None else from_json(Selection, own, path, f"dataset.{dataset}.selection")
+        datasets.append(AskedDataset(provider, dataset, chosen))
+    return RunHeader(
+        act=act,
+        providers=tuple(providers),
+        version=version,
+        policy=from_json(Policy, policy, path, "policy"),
+        selection=from_json(Selection, selection, path, "selection"),
+        datasets=tuple(datasets),
+        targets=targets != "none",
+        created_at=created_at,
+        more=from_json(dict[str, Any], more, path, "more"),
+    )
+
+
+def provider_key(db: sqlite3.Connection, name: str) -> int:
+    """:raises ConfigurationError: if the run has no such provider"""
+    found = db.execute("SELECT id FROM provider WHERE name = ?", (name,)).fetchone()
+    if found is None:
+        raise ConfigurationError(f"this run has no provider of that name: {name!r}")
+    return int(found[0])
+
+
+def dataset_key(db: sqlite3.Connection, provider: str, dataset: str) -> int:
+    """The key of a dataset, which is written down if it is new.
+
+    :raises ConfigurationError: if the run has no such provider
+    """
+    place = (provider_key(db, provider), pack_id(dataset))
+    db.execute("INSERT INTO dataset (provider, dataset, listing) VALUES (?, ?, 'none') ON CONFLICT DO NOTHING", place)
+    return int(db.execute("SELECT id FROM dataset WHERE provider = ? AND dataset = ?", place).fetchone()[0])
+
+
+# ---------------------------------------------------------------------- JSON and ids
+
+
+def to_json(value: object) -> str:
+    return json.dumps(value, default=asdict, separators=(",", ":"))  # a frozen value as its fields
+
+
+def from_json(kind: type[T], text: str, path: str, what: str) -> T:
+    """What ``to_json`` wrote, checked: keys of another version are passed over, what is missing is left at its default.
+
+    :raises RunFileError: if it is not that; ``path`` and ``what`` (the place in the file) are named
+    """
+    # Only reading needs it, and it takes a third of the time that aiohttp takes to import.
+    from pydantic import TypeAdapter, ValidationError
+
+    try:
+        return TypeAdapter(kind).validate_json(text)
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        raise damaged(path, f"{'.'.join([what, *map(str, first['loc'])])}: {first['msg']}") from None
+
+
+def pack_id(id: str) -> str | bytes:
+    """An id as SQLite takes it: text, or bytes if it is not Unicode (half a surrogate pair out of a JSON escape)."""
+    if id.isascii():
+        return id
+    try:
+        id.encode()
+    except UnicodeEncodeError:
+        return id.encode("utf-8", "surrogatepass")
+    return id
+
+
+def unpack_id(stored: str | bytes) -> str:
+    return stored.decode("utf-8", "surrogatepass") if isinstance(stored, bytes) else stored
+
+
+def given_target(target: Target, given: str) -> Target:
+    """The target as the caller spelled it, from the column ``given``."""
+    return Target(target.provider, *json.loads(given)) if given else target
