@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import os
-from dataclasses import dataclass
 from typing import TextIO
 
 from bulkdel.cli.screen import Screen
@@ -14,25 +13,14 @@ from bulkdel.render.plan import describe, to_delete
 from bulkdel.text import NAME, sanitize
 
 
-@dataclass(frozen=True, slots=True)
-class Question:
-    """What to type, and what it is called."""
-
-    answer: str
-    called: str
-
-    def is_yes(self, typed: str) -> bool:
-        """Whether what was typed is what was asked for; blanks around it do not count."""
-        return typed.strip() == self.answer
-
-
-def question(plan: Plan, policy: Policy, *, by_name: bool) -> Question:
-    """One dataset with a name is confirmed by its name, everything else by the number of documents to delete."""
+def question(plan: Plan, policy: Policy, *, by_name: bool) -> tuple[str, str]:
+    """What to type, and what it is called: one dataset with a name is confirmed by its name, everything else by the number of
+    documents to delete."""
     if by_name and len(plan.datasets) == 1:
         name = sanitize(plan.datasets[0].name, NAME).strip()  # of blanks alone, an empty line would be a yes
         if name:
-            return Question(name, "the dataset's name")
-    return Question(str(sum(to_delete(dataset, policy) for dataset in plan.datasets)), "the number of documents")
+            return name, "the dataset's name"
+    return str(sum(to_delete(dataset, policy) for dataset in plan.datasets)), "the number of documents"
 
 
 class Confirmation:
@@ -57,7 +45,7 @@ class Confirmation:
         # Invalid ids are never sent, so there is nothing to say yes to; archived ones may go yet, with --unarchive.
         if plan.selected == sum(dataset.invalid for dataset in plan.datasets):
             return True
-        asked = question(plan, self._policy, by_name=self._by_name)
+        answer, called = question(plan, self._policy, by_name=self._by_name)
         with self._screen.still():
             self._screen.say("About to delete; this cannot be undone:")
             # A few documents are named if there is one dataset; with several, their lines would scroll away.
@@ -66,13 +54,11 @@ class Confirmation:
                 self._screen.say_wrapped(
                     "  --indexing delete: documents that are still being indexed are deleted, too, which can leave parts of them behind"
                 )
-            self._screen.ask(f"Type {asked.called} to delete for good ({asked.answer}): ")
-            typed = await self._typed()
-        if asked.is_yes(typed):
-            return True
-        wrong = f"what was typed is not {asked.called}" if typed.strip() else "nothing was typed"
-        self.refusal = f"not confirmed: {wrong}"
-        return False
+            self._screen.ask(f"Type {called} to delete for good ({answer}): ")
+            typed = (await self._typed()).strip()
+        if typed != answer:
+            self.refusal = f"not confirmed: {f'what was typed is not {called}' if typed else 'nothing was typed'}"
+        return typed == answer
 
     async def _typed(self) -> str:
         """The line that is typed, or nothing if a signal comes first."""

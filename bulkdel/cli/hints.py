@@ -4,15 +4,20 @@ from __future__ import annotations
 
 import os
 import shlex
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from bulkdel.cli.run_files import discard_unused, resume_command
-from bulkdel.cli.task import Task
+from bulkdel.cli.options import Options
+from bulkdel.errors import BulkdelError
 from bulkdel.model import RunStatus
+from bulkdel.render.overview import can_resume
 from bulkdel.report import Report
 from bulkdel.store import Run
 from bulkdel.text import pluralize, sanitize
+
+if TYPE_CHECKING:
+    from bulkdel.cli.runner import Task
 
 RESUMABLE: frozenset[RunStatus] = frozenset({"stopped", "deadline", "interrupted"})
 """The endings after which the rest can still be done."""
@@ -47,6 +52,8 @@ def way_on(report: Report, task: Task, argv: Sequence[str], path: Path | None) -
     if task.options.dry_run or task.act == "verify" or (status == "complete" and not planning):
         return []
     resume = "" if path is None else resume_command(path, task.resume_options)
+    # If a person has to do something first, the report's own hint says what.
+    fix = status == "stopped" and bool(report.hint)
     if planning and status not in RESUMABLE:
         # Nothing failed, and there is nothing to go on with before a person has looked at the plan.
         if not resume or status == "refused" or task.options.quiet:
@@ -54,38 +61,55 @@ def way_on(report: Report, task: Task, argv: Sequence[str], path: Path | None) -
         shown = shlex.join(["bulkdel", "report", str(path)])
         return [f"hint: {shown} lists it for review; this carries it out:", resume]
     if resume and not planning:
-        return _resume(report, resume)
-    if status in RESUMABLE or (path is None and report.counts.not_attempted):
-        return _begin_again(report, task, argv, path)
-    return _retry(report, task, path)
-
-
-def _resume(report: Report, command: str) -> list[str]:
-    """How a run goes on from its file."""
-    if report.status == "refused":
-        return []
-    if not _must_fix(report):
-        return [GO_ON, command]
-    # If not even a listing came back the address may be what is wrong, and a run goes on at its own address alone.
-    address = "" if report.listed else " (a wrong address needs a new run)"
-    return [f"hint: fix that, then resume with{address}:", command]
-
-
-def _begin_again(report: Report, task: Task, argv: Sequence[str], path: Path | None) -> list[str]:
-    """How a run goes on that has no file, or none that can go on."""
+        if status == "refused":
+            return []
+        # If not even a listing came back the address may be what is wrong, and a run goes on at its own address alone.
+        address = "" if report.listed else " (a wrong address needs a new run)"
+        return [f"hint: fix that, then resume with{address}:" if fix else GO_ON, resume]
+    if status not in RESUMABLE and (path is not None or not report.counts.not_attempted):
+        return _retry(report, task, path)
+    # It has no run file, or none that can go on.
     if task.act == "resume":
         return ["hint: what is gone stays gone; without its run file begin a new run"]
     if path is not None:
-        discard_unused(path)
-    command = "the same command with the same targets" if task.from_stdin else "the same command"
-    if _must_fix(report):
-        return [f"hint: fix that, then run {command}:", same_command(argv)]
-    return [f"hint: what is gone stays gone; {command} goes on:", same_command(argv)]
+        _discard_unused(path)
+    command = "the same command with the same targets" if task.act == "delete" else "the same command"
+    hint = f"fix that, then run {command}:" if fix else f"what is gone stays gone; {command} goes on:"
+    return [f"hint: {hint}", same_command(argv)]
 
 
-def _must_fix(report: Report) -> bool:
-    """Whether going on makes no sense before a person has done something: the report's hint says what."""
-    return report.status == "stopped" and bool(report.hint)
+def resume_command(path: Path, more: Iterable[str] = ()) -> str:
+    """``bulkdel resume PATH``, to be pasted into a shell, if the run at ``path`` can go on; empty if it cannot."""
+    try:
+        with Run.open(path, check=False) as run:
+            if not can_resume(run):
+                return ""
+            agreed = run.agreed
+    except BulkdelError:
+        return ""
+    # A run that was agreed to as a whole does not ask again; else the yes was for what is still to be listed, too.
+    words = [word for word in more if not (agreed and word in ("-y", "--yes"))]
+    return shlex.join(["bulkdel", "resume", os.path.realpath(path), *words])
+
+
+def carried_options(options: Options) -> list[str]:
+    """The options that a run file does not hold and that going on needs: the yes, and where the key is."""
+    words = ["--yes"] if options.yes else []
+    for name, file in (("--api-key-file", options.api_key_file), ("--ca-file", options.ca_file)):
+        if file is not None:
+            words += [name, os.path.abspath(file)]
+    return words
+
+
+def _discard_unused(path: Path) -> None:
+    """Remove a run file if nothing was asked for and it cannot go on, so that its name is free for the next try."""
+    try:
+        with Run.open(path, check=False) as run:
+            if run.begun or can_resume(run):
+                return
+        path.unlink()
+    except (BulkdelError, OSError):
+        return
 
 
 def _retry(report: Report, task: Task, path: Path | None) -> list[str]:
@@ -94,8 +118,11 @@ def _retry(report: Report, task: Task, path: Path | None) -> list[str]:
     helped = {"stuck_indexing", "refused", "gave_up"} | (set() if task.policy.unarchive else {"archived"})
     if path is None or not task.deletes or not helped & report.reasons.keys():
         return []
-    with Run.open(path, check=False) as run:
-        endings = run.retried()
+    try:
+        with Run.open(path, check=False) as run:
+            endings = run.retried()
+    except BulkdelError:  # the file went away meanwhile
+        return []
     progress = any(before not in (None, now) for before, now, _ in endings)
     rejected = {(before, now) for before, now, _ in endings if now in helped}
     archived = any(now == "archived" for _, now in rejected)

@@ -4,24 +4,26 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
-from pathlib import Path
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal
 
+import click
+from click.shell_completion import CompletionItem
+
 from bulkdel.cli.context import AppContext
-from bulkdel.cli.keys import KeyPlace, headers_in, variable
 from bulkdel.cli.options import Options
 from bulkdel.cli.values import Auto
+from bulkdel.credentials import KeyPlace, variable
 from bulkdel.errors import ConfigurationError
 from bulkdel.model import Limits, Rate
 from bulkdel.text import sanitize
 
 if TYPE_CHECKING:
     from bulkdel.providers.protocol import Provider
-    from bulkdel.store import ProviderHeader, RunHeader
+    from bulkdel.store import RunHeader
 
-HEADER_FILES = "header_files"
-"""What a run's header calls the files of its extra headers, by the provider's name."""
+KEYS = "keys"
+"""What a run's header calls the places of its keys and headers, by the provider's name."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,18 +32,37 @@ class ProviderSpec:
 
     ``name`` is what reports call it, empty for the kind; ``base_url`` is empty for the service's own cloud. ``rate`` and
     ``concurrency`` are what the user gives now, ``before`` the limits that an earlier run began with. ``key_hint`` says how to
-    give a key. ``header_file`` has extra headers, empty for none.
+    give another key.
     """
 
     kind: str
     key: KeyPlace
-    key_hint: str
+    key_hint: str = "give --api-key-file FILE"
     name: str = ""
     base_url: str = ""
-    header_file: str = ""
     rate: Rate | Literal["none"] | None = None
     concurrency: int | Auto | None = None
     before: Limits | None = None
+
+
+def _kinds(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
+    from bulkdel.providers import registry
+
+    return [CompletionItem(kind) for kind in registry.kinds() if kind.startswith(incomplete)]
+
+
+PROVIDER = click.argument("provider", shell_complete=_kinds)
+"""The argument of the commands that are for one provider; a shell is offered the kinds that are installed."""
+
+
+def key_place(kind: str, options: Options, before: KeyPlace | None = None) -> KeyPlace:
+    """Where the secrets are: the files that the options name, else as ``before``, else the key is in the variable of the kind."""
+    place = before or KeyPlace()
+    if options.api_key_file is not None:
+        place = replace(place, env="", file=str(options.api_key_file))
+    elif not place.env and not place.file:
+        place = replace(place, env=variable(kind, "API_KEY"))
+    return place if options.header_file is None else replace(place, headers=os.path.abspath(options.header_file))
 
 
 def from_options(kind: str, options: Options, app: AppContext) -> ProviderSpec:
@@ -49,13 +70,10 @@ def from_options(kind: str, options: Options, app: AppContext) -> ProviderSpec:
 
     :raises ConfigurationError: if its address is empty
     """
-    key = KeyPlace.usual(kind, options.api_key_file)
     return ProviderSpec(
         kind=kind,
-        key=key,
-        key_hint=f"set {key.variable}, or give --api-key-file FILE",
+        key=key_place(kind, options),
         base_url=address(kind, app, options.base_url),
-        header_file=_absolute(options.header_file),
         rate=options.rate,
         concurrency=options.concurrency,
     )
@@ -74,33 +92,36 @@ def from_run(header: RunHeader, options: Options, app: AppContext) -> list[Provi
                     f"--{name.replace('_', '-')} means one provider, and this run has {len(header.providers)}: {names}",
                     hint="each has its own, kept with the run",
                 )
-    return [_from_run(asked, header.more, options, app) for asked in header.providers]
+    specs = []
+    for asked in header.providers:
+        recorded = recorded_key(header.more, asked.name)
+        base_url = asked.base_url
+        # A job's providers may be several of one kind: the kind's own variable says nothing about the address of each.
+        of_a_job = recorded.env or recorded.file
+        if options.base_url is not None or (not of_a_job and variable(asked.kind, "BASE_URL") in app.environ):
+            base_url = address(asked.kind, app, options.base_url)
+        spec = ProviderSpec(
+            kind=asked.kind,
+            key=key_place(asked.kind, options, recorded),
+            name=asked.name,
+            base_url=base_url,
+            rate=options.rate,
+            concurrency=options.concurrency,
+            before=asked.limits,
+        )
+        specs.append(spec)
+    return specs
 
 
-def _from_run(asked: ProviderHeader, more: Mapping[str, Any], options: Options, app: AppContext) -> ProviderSpec:
-    recorded = KeyPlace.recorded(more, asked.name)
-    key = recorded if recorded and options.api_key_file is None else KeyPlace.usual(asked.kind, options.api_key_file)
-    base_url = asked.base_url
-    # A job's providers may be several of one kind: the kind's own variable says nothing about the address of each.
-    if options.base_url is not None or (recorded is None and variable(asked.kind, "BASE_URL") in app.environ):
-        base_url = address(asked.kind, app, options.base_url)
-    files = more.get(HEADER_FILES)
-    before = files.get(asked.name, "") if isinstance(files, dict) else ""
-    return ProviderSpec(
-        kind=asked.kind,
-        key=key,
-        key_hint=f"set {key.variable}, or give --api-key-file FILE",
-        name=asked.name,
-        base_url=base_url,
-        header_file=_absolute(options.header_file) or str(before),
-        rate=options.rate,
-        concurrency=options.concurrency,
-        before=asked.limits,
-    )
+def to_record(spec: ProviderSpec) -> dict[str, Any]:
+    """What the run of a command that names one provider keeps of it: where its headers are. Its key is in the usual variable."""
+    return {KEYS: {spec.kind: {"headers": spec.key.headers}}} if spec.key.headers else {}
 
 
-def _absolute(file: Path | None) -> str:
-    return "" if file is None else os.path.abspath(file)
+def recorded_key(more: Mapping[str, Any], provider: str) -> KeyPlace:
+    """Where a run's header says that the provider's key and headers are; empty for what it does not say."""
+    places = more.get(KEYS)
+    return KeyPlace.recorded(places.get(provider)) if isinstance(places, dict) else KeyPlace()
 
 
 def address(kind: str, app: AppContext, given: str | None = None) -> str:
@@ -111,7 +132,14 @@ def address(kind: str, app: AppContext, given: str | None = None) -> str:
     name = variable(kind, "BASE_URL")
     found = app.environ.get(name) if given is None else given
     if found is None:
-        _warn_of_other_names(kind, name, app)
+        # An address in a variable of another name is one that the user believes to have given.
+        others = ["API_URL", "API_BASE", "API_BASE_URL", "BASEURL", "BASE", "API_ENDPOINT", "API_HOST", "URL", "ENDPOINT", "HOST", "SERVER"]  # fmt: skip
+        said = next((v for other in others if app.environ.get(v := variable(kind, other), "").strip()), "")
+        if said:
+            app.warn(
+                f"{said} is set, and {name} is not",
+                f"bulkdel reads {name} alone; without it, the service's own cloud is meant",
+            )
         return ""
     if not found.strip():
         raise ConfigurationError(
@@ -121,46 +149,19 @@ def address(kind: str, app: AppContext, given: str | None = None) -> str:
     return found.strip()
 
 
-def _warn_of_other_names(kind: str, name: str, app: AppContext) -> None:
-    """An address in a variable of another name is one that the user believes to have given."""
-    for other in (
-        "API_URL",
-        "API_BASE",
-        "API_BASE_URL",
-        "BASEURL",
-        "BASE",
-        "API_ENDPOINT",
-        "API_HOST",
-        "URL",
-        "ENDPOINT",
-        "HOST",
-        "SERVER",
-    ):
-        said = variable(kind, other)
-        if app.environ.get(said, "").strip():
-            app.warn(
-                f"{said} is set, and {name} is not",
-                f"bulkdel reads {name} alone; without it, the service's own cloud is meant",
-            )
-            return
-
-
-def header_files(specs: Iterable[ProviderSpec]) -> dict[str, dict[str, str]]:
-    """What a run's header keeps of them, so that resume reads the same files."""
-    files = {spec.name or spec.kind: spec.header_file for spec in specs if spec.header_file}
-    return {HEADER_FILES: files} if files else {}
-
-
 def open_provider(spec: ProviderSpec, app: AppContext) -> Provider:
-    """The provider; its key is hidden from now on in everything that is shown.
+    """The provider; its key and its headers' values are hidden from now on in everything that is shown.
 
     :raises ConfigurationError: for an unknown kind, a missing or impossible key or header, a wrong address
     """
     from bulkdel.providers import registry
 
     build = registry.load(spec.kind)
-    key = spec.key.read(spec.kind, app, spec.key_hint)
-    app.hide_from_now_on(key)
+    key = spec.key.key(spec.kind, app.environ, hint=f"set {spec.key.env}, or {spec.key_hint}", warn=app.warn)
+    headers = spec.key.extra_headers(app.warn)
+    # Of "Bearer TOKEN" the token alone is as secret as the whole.
+    for secret in (key, *(part for value in headers.values() for part in (value, *value.split()))):
+        app.hide_from_now_on(secret)
     named: dict[str, Any] = {"api_key": key}
     if spec.base_url:
         named["base_url"] = spec.base_url
@@ -174,8 +175,8 @@ def open_provider(spec: ProviderSpec, app: AppContext) -> Provider:
     if spec.rate is not None or before.rate != own.rate:
         rate = before.rate if spec.rate is None else None if spec.rate == "none" else spec.rate
         provider = build(**named, limits=Limits(rate=rate))
-    if spec.header_file:
-        provider = provider.with_headers(headers_in(Path(spec.header_file), app))
+    if headers:
+        provider = provider.with_headers(headers)
     usual = own.concurrency or 1
     match spec.concurrency:
         case int() as concurrency:

@@ -1,15 +1,18 @@
-"""Where a run file goes, which one is meant, and the command that goes on with it."""
+"""Where a run file goes, and which one is meant."""
 
 from __future__ import annotations
 
 import os
-import shlex
 import time
-from collections.abc import Iterable
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
+
+import click
+from click.shell_completion import CompletionItem
 
 from bulkdel.cli.options import Options
-from bulkdel.errors import BulkdelError, ConfigurationError, RunFileError
+from bulkdel.errors import ConfigurationError, RunFileError
 from bulkdel.text import sanitize
 
 
@@ -37,27 +40,19 @@ def state() -> Path | None:
         return None
 
 
-def check_settled(settled: str | None, run: Path | None) -> None:
-    """:raises ConfigurationError: if the settled lines would be written into the run file"""
-    if settled is None or settled == "-" or run is None:
-        return
-    if os.path.realpath(settled) == os.path.realpath(run):
-        raise ConfigurationError(f"--settled names the run file itself: {settled}", hint="give the lines another file")
-
-
 def find(words: str) -> Path:
     """The run that ``words`` mean: a path, a name as ``bulkdel runs`` shows it, or the beginning of just one such name.
 
     :raises ConfigurationError: if there is none, or more than one
     :raises RunFileError: if the state folder cannot be found or read
     """
-    from bulkdel.store.folder import SUFFIX, run_files, state_folder
+    from bulkdel.render.overview import run_name
+    from bulkdel.store.folder import run_files, state_folder
 
     if os.path.isfile(words):
         return Path(words)
-    known = [] if os.sep in words else run_files(state_folder())
-    name = words.removesuffix(SUFFIX)
-    names = {path.name.removesuffix(SUFFIX): path for path in known}
+    name = run_name(Path(words))
+    names = {} if os.sep in words else {run_name(path): path for path in run_files(state_folder())}
     meant = [name] if name in names else [one for one in names if name and one.startswith(name)]
     if len(meant) == 1:
         return names[meant[0]]
@@ -69,41 +64,28 @@ def find(words: str) -> Path:
     )
 
 
-def resume_command(path: Path, more: Iterable[str] = ()) -> str:
-    """``bulkdel resume PATH``, to be pasted into a shell, if the run at ``path`` can go on; empty if it cannot."""
-    from bulkdel.render.overview import can_resume
-    from bulkdel.store import Run
+def run_argument(*, only_unfinished: bool = False) -> Callable[[Any], Any]:
+    """The argument of a command that reads a run. A shell is offered the runs of the state folder by name, newest first, each with
+    what became of it; if none begins so, files.
 
-    try:
-        with Run.open(path, check=False) as run:
-            if not can_resume(run):
-                return ""
-            agreed = run.agreed
-    except BulkdelError:
-        return ""
-    # A run that was agreed to as a whole does not ask again; else the yes was for what is still to be listed, too.
-    words = [word for word in more if not (agreed and word in ("-y", "--yes"))]
-    return shlex.join(["bulkdel", "resume", os.path.realpath(path), *words])
+    :param only_unfinished: offer those that can go on; behind ``--retry-rejected`` also those with something rejected
+    """
 
+    def complete(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
+        from bulkdel.render.overview import overview
+        from bulkdel.store.folder import run_files, state_folder
 
-def carried_options(options: Options) -> list[str]:
-    """The options that a run file does not hold and that going on needs: the yes, and where the key is."""
-    words = ["--yes"] if options.yes else []
-    for name, file in (("--api-key-file", options.api_key_file), ("--ca-file", options.ca_file)):
-        if file is not None:
-            words += [name, os.path.abspath(file)]
-    return words
+        try:
+            there = run_files(state_folder())
+        except RunFileError:
+            there = []  # a shell that completes has no place for an error
+        found = []
+        for path in [path for path in there if path.name.startswith(incomplete)][:50]:
+            one = overview(path)
+            again = one.counts.rejected and ctx.params.get("retry_rejected")
+            if one.resumable or again or not only_unfinished:
+                words = f"{one.state or 'unreadable'}, {one.counts.not_attempted} to go"
+                found.append(CompletionItem(one.name, help=words))
+        return found or [CompletionItem(incomplete, type="file")]
 
-
-def discard_unused(path: Path) -> None:
-    """Remove a run file if nothing was asked for and it cannot go on, so that its name is free for the next try."""
-    from bulkdel.render.overview import can_resume
-    from bulkdel.store import Run
-
-    try:
-        with Run.open(path, check=False) as run:
-            if run.begun or can_resume(run):
-                return
-        path.unlink()
-    except (BulkdelError, OSError):
-        return
+    return click.argument("run", shell_complete=complete)

@@ -7,11 +7,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields
 from typing import Any
 
+from bulkdel.credentials import KeyPlace
 from bulkdel.engine.job import Job
 from bulkdel.model import Limits, Policy, Rate, Target
 from bulkdel.providers.protocol import Provider
 
-VERSION = 2
+VERSION = 3
 """Of the message: a worker that does not know it says so, and asks the service for nothing."""
 
 MAX_OUT = 32
@@ -59,16 +60,8 @@ def split_concurrency(provider: Provider) -> tuple[int, int | None]:
 
 
 @dataclass(frozen=True, slots=True)
-class KeyPlace:
-    """Where a worker finds a key: the name of a variable, or a file; one of them is empty."""
-
-    env: str = ""
-    file: str = ""
-
-
-@dataclass(frozen=True, slots=True)
 class Service:
-    """A provider without its key.
+    """A provider without its secrets: each worker reads them where ``key`` says.
 
     :param limits: the user's, None if nothing was said of its rate
     :param concurrency: requests in flight of each shard, None for what the worker finds

@@ -17,12 +17,12 @@ import anyio
 from kombu.exceptions import KombuError
 from redis.exceptions import RedisError
 
+from bulkdel.credentials import KeyPlace
 from bulkdel.distributed.app import BEGUN, DONE, RECALLED, SENT, box_s, create_app, submit
 from bulkdel.distributed.shard import (
     MAX_DOCUMENTS,
     MAX_OUT,
     Item,
-    KeyPlace,
     Service,
     Shard,
     ShardResult,

@@ -8,7 +8,7 @@ import socket
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from dataclasses import replace
-from pathlib import Path
+from typing import Any
 
 from bulkdel import events
 from bulkdel.client import Client
@@ -113,30 +113,17 @@ async def _watch(client: Client, report: Report) -> None:
 
 
 def open_provider(service: Service) -> Provider:
-    """The provider with the key that this worker holds.
+    """The provider with the key and the headers that this worker holds.
 
     :raises ConfigurationError: if there is no key, or the kind is not known here
     """
-    key = _key(service)
-    build = registry.load(service.kind)
-    name = service.name if service.name != service.kind else None
+    named: dict[str, Any] = {"api_key": service.key.key(service.name, os.environ), "base_url": service.base_url}
+    if service.name != service.kind:
+        named["name"] = service.name
     if service.limits is not None:
-        return build(api_key=key, base_url=service.base_url, name=name, limits=service.limits)
-    provider = build(api_key=key, base_url=service.base_url, name=name)
-    return provider if service.concurrency is None else provider.with_concurrency(service.concurrency)
-
-
-def _key(service: Service) -> str:
-    place = service.key
-    if place.file:
-        try:
-            found = Path(place.file).read_text("utf-8-sig").strip()
-        except (OSError, UnicodeDecodeError) as error:
-            raise ConfigurationError(f"cannot read the key file: {place.file}: {type(error).__name__}") from None
-        if not found:
-            raise ConfigurationError(f"the key file is empty: {place.file}")
-        return found
-    key = os.environ.get(place.env, "").strip()
-    if not key:
-        raise ConfigurationError(f"no key for {service.name}: {place.env} is not set")
-    return key
+        named["limits"] = service.limits
+    provider = registry.load(service.kind)(**named)
+    if service.limits is None and service.concurrency is not None:
+        provider = provider.with_concurrency(service.concurrency)
+    headers = service.key.extra_headers()
+    return provider.with_headers(headers) if headers else provider

@@ -8,7 +8,9 @@ from pathlib import Path
 import pytest
 
 from bulkdel.cli.context import AppContext
-from bulkdel.cli.keys import KeyPlace, headers_in, variable
+from bulkdel.cli.options import Options
+from bulkdel.cli.providers import key_place
+from bulkdel.credentials import KeyPlace, variable
 from bulkdel.errors import ConfigurationError
 
 KEY = "dataset-secret-0123456789"
@@ -17,7 +19,8 @@ KEY = "dataset-secret-0123456789"
 def reading(file: Path | None, environ: dict[str, str]) -> tuple[str, list[str]]:
     """The key, and the lines that were said about it."""
     app = AppContext(environ=environ, stderr=io.StringIO())
-    key = KeyPlace.usual("my-docs", file).read("my-docs", app, "set it, or give --api-key-file FILE")
+    place = key_place("my-docs", Options(api_key_file=file))
+    key = place.key("my-docs", environ, hint="set it, or give --api-key-file FILE", warn=app.warn)
     return key, app.stderr.getvalue().splitlines()  # type: ignore[attr-defined]
 
 
@@ -49,6 +52,7 @@ def test_a_missing_key_says_where_it_would_be_looked_for(environ: dict[str, str]
         KEY.encode(),
         f"{KEY}\n".encode(),
         f"\ufeff{KEY}\r\n".encode(),
+        f"# for production\r\n\r\n{KEY}\r\n".encode(),
         f"\n{KEY}\n\n".encode(),
         f"{KEY}\r\n".encode("utf-16"),
     ],
@@ -151,21 +155,37 @@ def test_no_letter_of_a_good_key_is_held_against_it(key: str) -> None:
 # ------------------------------------------------------------------ extra headers
 
 
-def test_headers_are_read_and_hidden(tmp_path: Path) -> None:
-    """Name: value lines; blank lines and comments are no headers, and no value is shown from now on."""
-    file = tmp_path / "headers"
-    file.write_text("# for the gateway\nCF-Access-Client-Id: 0123abcd.access\n\n x-token :  Bearer gateway-token:1 \n")
-    file.chmod(0o600)
-    app = AppContext(stderr=io.StringIO())
-    assert headers_in(file, app) == {"CF-Access-Client-Id": "0123abcd.access", "x-token": "Bearer gateway-token:1"}
-    assert app.hide("0123abcd.access gateway-token:1") == "(key) (key)"
+def headers_in(content: str | bytes, file: Path) -> dict[str, str]:
+    """What is read of a header file with this content."""
+    file.write_bytes(content.encode() if isinstance(content, str) else content)
+    return KeyPlace(headers=str(file)).extra_headers()
+
+
+HEADERS = "# for the gateway\nCF-Access-Client-Id: 0123abcd.access\n\n x-token :  Bearer gateway-token:1 \n"
+
+
+@pytest.mark.parametrize(
+    "content",
+    [HEADERS, HEADERS.replace("\n", "\r\n"), f"\ufeff{HEADERS}", HEADERS.replace("\n", "\r"), HEADERS.encode("utf-16"), HEADERS.strip()],
+)  # fmt: skip
+def test_headers_are_read_whoever_wrote_the_file(content: str | bytes, tmp_path: Path) -> None:
+    """Name: value lines with any line end, a byte-order mark, blanks around the colon, empty lines and comments."""
+    assert headers_in(content, tmp_path / "headers") == {
+        "CF-Access-Client-Id": "0123abcd.access",
+        "x-token": "Bearer gateway-token:1",
+    }
 
 
 @pytest.mark.parametrize(
     ("content", "said"),
     [
         ("X-A: b\nsecret-token\n", "line 2: not a header"), ("X A: secret-token\n", "line 1: not a header"),
+        ("X-A=secret-token\n", "line 1: not a header"), ("- X-A: secret-token\n", "line 1: not a header"),
+        ("\n-H 'X-A: secret-token'\n", "line 2: not a header"), ("'X-A: secret-token'\n", "line 1: not a header"),
         ("X-A:\n", "line 1: the value is empty: X-A"), ("X-A: secret-token\x07\n", "line 1: the value is not one that a header can carry: X-A"),
+        ('# one\r\n\r\nX-A: "secret-token"\r\n', "line 3: the value stands in quotes: X-A"),
+        ("X-A: “secret-token”\n", "line 1: the value stands in quotes: X-A"),
+        ("X-A: ${SECRET}\n", "line 1: the value is the name of a variable, which nothing replaces here: X-A"),
         ("X-A: 1\nx-a: secret-token\n", "line 2: a header is there twice: x-a"),
         ("authorization: secret-token\n", "line 1: bulkdel sets this header itself: authorization"),
         ("# none\n", "the header file has no header"), ("", "the header file has no header"),
@@ -174,10 +194,18 @@ def test_headers_are_read_and_hidden(tmp_path: Path) -> None:
 def test_a_wrong_line_of_a_header_file_is_named(content: str, said: str, tmp_path: Path) -> None:
     """With its number, and never its value."""
     file = tmp_path / "headers"
-    file.write_text(content)
-    file.chmod(0o600)
     with pytest.raises(ConfigurationError) as refused:
-        headers_in(file, AppContext(stderr=io.StringIO()))
+        headers_in(content, file)
     assert said in str(refused.value)
     assert str(file) in str(refused.value)
     assert "secret-token" not in str(refused.value) + refused.value.hint
+
+
+def test_a_header_file_that_others_can_read_is_warned_of(tmp_path: Path) -> None:
+    """As a key file is: what it holds is as secret."""
+    file = tmp_path / "headers"
+    file.write_text("X-A: b\n")
+    file.chmod(0o644)
+    warned: list[tuple[str, str]] = []
+    KeyPlace(headers=str(file)).extra_headers(lambda *words: warned.append(words))
+    assert warned == [(f"others on this machine can read the header file: {file}", f"chmod 600 {file}")]

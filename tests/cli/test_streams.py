@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 from typing import Any
 
-from bulkdel.cli import streams
+from bulkdel.cli.main import buffered
 
 
 class Short(io.RawIOBase):
@@ -28,7 +28,7 @@ def test_nothing_is_lost_without_a_buffer() -> None:
     short = Short()
     bare = io.TextIOWrapper(short, encoding="utf-8", write_through=True)  # type: ignore[type-var]
     line = "49 requests in 3 s, 1 pause, and a name with an ä\n"
-    stream = streams.buffered(bare)
+    stream = buffered(bare)
     stream.write(line)
     assert short.taken.decode() == line
     assert stream.encoding == "utf-8"
@@ -37,4 +37,4 @@ def test_nothing_is_lost_without_a_buffer() -> None:
 def test_a_buffer_that_is_there_stays() -> None:
     """A stream that loses nothing is left alone."""
     plain = io.TextIOWrapper(io.BytesIO(), encoding="utf-8")
-    assert streams.buffered(plain) is plain
+    assert buffered(plain) is plain

@@ -11,9 +11,10 @@ import pytest
 from celery.contrib.testing.worker import start_worker
 
 from bulkdel import Client, Dify, Limits, Policy, Rate, events
+from bulkdel.credentials import KeyPlace
 from bulkdel.distributed import redis_limiter
 from bulkdel.distributed.app import create_app, submit
-from bulkdel.distributed.shard import Item, KeyPlace, Service, Shard
+from bulkdel.distributed.shard import Item, Service, Shard
 from bulkdel.distributed.submit import RemoteWorkers
 from bulkdel.errors import ConfigurationError
 from bulkdel.model import PurgeRequest

@@ -10,7 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bulkdel import Dify, Limits, Policy, Rate, Target
-from bulkdel.distributed.shard import MAX_OUT, Item, KeyPlace, Service, Shard, shard_size, shards_out, split_concurrency
+from bulkdel.credentials import KeyPlace
+from bulkdel.distributed.shard import MAX_OUT, Item, Service, Shard, shard_size, shards_out, split_concurrency
 
 KEY = "dataset-NeverShowThisKey0123"
 

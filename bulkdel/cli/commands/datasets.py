@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from bulkdel.cli import completion
+from bulkdel.cli import providers, run_files
 from bulkdel.cli.context import AppContext
 from bulkdel.cli.options import CONNECTION, LIMITS, OUTPUT, Options, takes
 from bulkdel.model import Dataset
@@ -24,7 +24,7 @@ Exit status: 0 listed, 1 not listed to the end, 2 wrong command, 4 stopped by th
 
 
 @click.command(epilog=EPILOG, short_help="The datasets that the key sees, with their document counts.")
-@click.argument("provider", shell_complete=completion.kinds)
+@providers.PROVIDER
 @click.option("--json", "as_json", is_flag=True, help="One JSON list on stdout, and nothing else there.")
 @takes(*LIMITS, *CONNECTION, *OUTPUT)
 def datasets(app: AppContext, /, provider: str, as_json: bool, options: Options) -> int:
@@ -32,7 +32,7 @@ def datasets(app: AppContext, /, provider: str, as_json: bool, options: Options)
 
     PROVIDER is dify, langdock, or the name of an installed plug-in.
     """
-    from bulkdel.cli import output, providers, run_files, runner
+    from bulkdel.cli import output, runner
     from bulkdel.cli.screen import Screen
 
     screen = Screen(app)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from bulkdel.cli import completion
+from bulkdel.cli import providers
 from bulkdel.cli.context import AppContext, is_terminal
 from bulkdel.cli.options import CONNECTION, LIMITS, OUTPUT, POLICY, RUN, Options, takes, usage_error
 
@@ -28,17 +28,16 @@ Exit status: 0 all are gone, 1 something was rejected, 2 wrong command or file,
 
 
 @click.command(epilog=EPILOG, short_help="Delete the documents listed in FILE or on stdin (CSV or JSONL).")
-@click.argument("provider", shell_complete=completion.kinds)
-@click.argument("file", required=False, metavar="[FILE]", shell_complete=completion.files)
+@providers.PROVIDER
+@click.argument("file", required=False, metavar="[FILE]", type=click.Path())
 @takes(*RUN, *LIMITS, *POLICY, *CONNECTION, *OUTPUT)
 def delete(app: AppContext, /, provider: str, file: str | None, options: Options) -> int:
     """Delete the documents that FILE or stdin (no FILE, or -) lists as CSV or JSONL.
 
     PROVIDER is dify, langdock, or the name of an installed plug-in.
     """
-    from bulkdel.cli import providers, run_files, runner
+    from bulkdel.cli import hints, runner
     from bulkdel.cli.targets import TargetFile, opened
-    from bulkdel.cli.task import Task
 
     spec = providers.from_options(provider, options, app)
     service = providers.open_provider(spec, app)
@@ -48,16 +47,15 @@ def delete(app: AppContext, /, provider: str, file: str | None, options: Options
     name = "stdin" if file is None or from_stdin else file
     with opened(name, app.stdin_bytes() if from_stdin else None) as source:
         targets = TargetFile(source, name, service.name, {service.name: service})
-        task = Task(
+        task = runner.Task(
             act="delete",
             options=options,
             providers=(service,),
             policy=options.policy(),
             label=service.name,
             targets=targets,
-            more=providers.header_files([spec]),
-            resume_options=run_files.carried_options(options),
-            confirm_by_name=False,
-            from_stdin=from_stdin,
+            more=providers.to_record(spec),
+            resume_options=hints.carried_options(options),
+            by_name=False,
         )
         return runner.run(task, app)

@@ -13,7 +13,7 @@ from bulkdel.cli.context import AppContext
 from bulkdel.cli.options import OUTPUT, Options, takes
 
 if TYPE_CHECKING:
-    from bulkdel.cli.task import Task
+    from bulkdel.cli.runner import Task
     from bulkdel.simulator import Simulator
 
 EPILOG = """\b
@@ -80,7 +80,7 @@ def demo(app: AppContext, /, options: Options) -> int:
 
 def _task(dify: Simulator, langdock: Simulator, options: Options) -> Task:
     """What ``bulkdel job`` would make of a job file that purges both."""
-    from bulkdel.cli.task import Task
+    from bulkdel.cli.runner import Task
     from bulkdel.model import Limits, Policy, PurgeRequest, Rate
     from bulkdel.providers.dify import Dify
     from bulkdel.providers.langdock import Langdock
@@ -98,9 +98,8 @@ def _task(dify: Simulator, langdock: Simulator, options: Options) -> Task:
             for name, simulator in (("dify", dify), ("langdock", langdock))
             for dataset in simulator.dataset_ids
         ],
-        keeps_state=False,
         # Failures and pauses are what the demo is about, but its account explains them better than a log does.
-        quiet_log=not (options.verbose or options.log_json),
+        demo=True,
     )
 
 

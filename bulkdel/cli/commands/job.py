@@ -4,24 +4,24 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import click
 
+from bulkdel.cli import providers
 from bulkdel.cli.context import AppContext
 from bulkdel.cli.options import OUTPUT, RUN, Options, takes, usage_error
+from bulkdel.credentials import KeyPlace
 from bulkdel.errors import ConfigurationError
+from bulkdel.model import PurgeRequest, Target
 from bulkdel.text import sanitize
 
 if TYPE_CHECKING:
     from bulkdel.cli.jobfile import Job
-    from bulkdel.cli.keys import KeyPlace
-    from bulkdel.cli.providers import ProviderSpec
     from bulkdel.cli.targets import TargetFile
-    from bulkdel.model import PurgeRequest, Target
     from bulkdel.providers.protocol import Provider
 
 EPILOG = """\b
@@ -71,33 +71,29 @@ def job(app: AppContext, /, file: str, plan: bool, options: Options) -> int:
     """Carry out a job file: purge datasets and delete listed targets of several providers at once, as one run with one
     account.
     """
-    from bulkdel.cli import broker, run_files, runner
-    from bulkdel.cli.keys import KEYS
-    from bulkdel.cli.providers import header_files
-    from bulkdel.cli.task import Task
+    from bulkdel.cli import broker, hints, runner
 
     for option, given in (("--dry-run", options.dry_run), ("--no-run", options.no_run)):
         if plan and given:
             usage_error(f"--plan keeps a plan in a file and {option} keeps none")
-    reading = JobReader(file, _read(file), app)
-    places = {name: place.as_dict() for name, place in reading.places.items()}
-    purges = reading.purges()
-    headers = header_files(reading.specs)
-    workers, distributed = broker.begin(options, places, app, plan=plan, header_files=bool(headers))
+    asked = _read(file)
+    opened, places = _open_providers(file, asked, app)
+    purges = _purges(file, asked, opened)
+    workers, distributed = broker.begin(options, places, app)
     with ExitStack() as stack:
-        lists = reading.targets(stack)
+        lists = _targets(file, asked, opened, stack)
         used = {purge.provider for purge in purges} | {provider for listed in lists for provider, _ in listed.counts}
-        task = Task(
+        task = runner.Task(
             act="plan" if plan else "job",
             options=options,
-            providers=tuple(one for name, one in reading.providers.items() if name in used or not used),
-            policy=reading.job.policy.policy(),
+            providers=tuple(one for name, one in opened.items() if name in used or not used),
+            policy=asked.policy.policy(),
             label=os.path.splitext(os.path.basename(file))[0],
             purges=purges,
             targets=_Chained(lists) if lists else None,
-            more={KEYS: places} | headers | distributed,
-            resume_options=run_files.carried_options(options),
-            confirm_by_name=not lists,
+            more={providers.KEYS: {name: place.as_dict() for name, place in places.items()}} | distributed,
+            resume_options=hints.carried_options(options),
+            by_name=not lists,
             workers=workers,
         )
         return runner.run(task, app)
@@ -144,98 +140,82 @@ def _errors_in(*places: str) -> Iterator[None]:
         raise ConfigurationError(": ".join((*places, str(error))), hint=error.hint) from None
 
 
-class JobReader:
-    """Makes of a job file's words the providers, the datasets to purge and the targets; paths count from the file's folder.
+def _path(file: str, written: str) -> str:
+    """A path as the job ``file`` has it, which counts from its folder; empty if none is written there."""
+    folder = os.path.dirname(os.path.abspath(file))
+    return os.path.abspath(os.path.join(folder, os.path.expanduser(written))) if written else ""
 
-    ``providers`` are by name, as ``specs`` describe them; ``places`` say where their keys are, so that resume finds them again.
+
+def _open_providers(file: str, job: Job, app: AppContext) -> tuple[dict[str, Provider], dict[str, KeyPlace]]:
+    """The providers by name, and where their keys are, so that resume finds them again.
+
+    :raises ConfigurationError: if one cannot be opened, or two are the same
     """
+    opened: dict[str, Provider] = {}
+    places: dict[str, KeyPlace] = {}
+    keys: dict[str, str] = {}
+    for place, table in enumerate(job.provider):
+        with _errors_in(file, f"provider[{place}]"):
+            key = KeyPlace(table.api_key_env, _path(file, table.api_key_file), _path(file, table.header_file))
+            spec = providers.ProviderSpec(
+                kind=table.kind,
+                key=providers.key_place(table.kind, Options(), key),
+                key_hint="name another place with api_key_env or api_key_file",
+                name=table.called,
+                base_url=table.base_url or providers.address(table.kind, app),
+                rate=table.rate,
+                concurrency=table.concurrency,
+            )
+            provider = providers.open_provider(spec, app)
+            same = keys.setdefault(provider.fingerprint, table.called)
+            if same != table.called:
+                raise ConfigurationError(
+                    f"has the address and the key of another provider: {sanitize(same)}",
+                    hint="a limit belongs to a key: name the provider once, with all its datasets",
+                )
+        opened[provider.name], places[provider.name] = provider, spec.key
+    return opened, places
 
-    def __init__(self, file: str, job: Job, app: AppContext) -> None:
-        """:raises ConfigurationError: if a provider cannot be opened"""
-        from bulkdel.cli.providers import open_provider
 
-        self.job = job
-        self.providers: dict[str, Provider] = {}
-        self.places: dict[str, KeyPlace] = {}
-        self.specs: list[ProviderSpec] = []
-        self._file = file
-        keys: dict[str, str] = {}
-        for place, table in enumerate(job.provider):
-            with _errors_in(file, f"provider[{place}]"):
-                spec = self._spec(place, app)
-                provider = open_provider(spec, app)
-                same = keys.setdefault(provider.fingerprint, table.called)
-                if same != table.called:
+def _purges(file: str, job: Job, opened: Mapping[str, Provider]) -> list[PurgeRequest]:
+    """:raises ConfigurationError: if a dataset cannot be one of its provider's, or is named twice"""
+    purges: list[PurgeRequest] = []
+    seen: dict[tuple[str, str, str], str] = {}
+    for place, table in enumerate(job.purge):
+        path, provider = f"purge[{place}].datasets", opened[table.provider]
+        with _errors_in(file, path):
+            for dataset in providers.checked_datasets(table.datasets, provider):
+                before = seen.setdefault(_identity(provider, dataset), path)
+                if before != path:
+                    raise ConfigurationError(f"names a dataset that {before} names already: {sanitize(dataset)}")
+                purges.append(PurgeRequest(table.provider, dataset, table.selection()))
+    return purges
+
+
+def _targets(file: str, job: Job, opened: Mapping[str, Provider], stack: ExitStack) -> list[TargetFile]:
+    """The files of targets, each checked to its last line; ``stack`` closes them.
+
+    :raises ConfigurationError: if one cannot be read, is wrong, or has targets in a dataset that is purged
+    """
+    from bulkdel.cli.targets import TargetFile
+    from bulkdel.cli.targets import opened as open_targets
+
+    lists: list[TargetFile] = []
+    purged = {_identity(opened[table.provider], dataset) for table in job.purge for dataset in table.datasets}
+    for place, table in enumerate(job.delete):
+        with _errors_in(file, f"delete[{place}].from"):
+            source = stack.enter_context(open_targets(_path(file, table.source)))
+            listed = TargetFile(source, table.source, table.provider, opened)
+            for provider, dataset in listed.counts:
+                if _identity(opened[provider], dataset) in purged:
                     raise ConfigurationError(
-                        f"has the address and the key of another provider: {sanitize(same)}",
-                        hint="a limit belongs to a key: name the provider once, with all its datasets",
+                        f"has targets in a dataset that a [[purge]] empties: {sanitize(dataset)}",
+                        hint="keep one of the two, or make two jobs of it",
                     )
-            self.specs.append(spec)
-            self.providers[provider.name], self.places[provider.name] = provider, spec.key
+        lists.append(listed)
+    return lists
 
-    def _spec(self, place: int, app: AppContext) -> ProviderSpec:
-        from bulkdel.cli.keys import KeyPlace
-        from bulkdel.cli.providers import ProviderSpec, address
 
-        table = self.job.provider[place]
-        key = KeyPlace(file=self._path(table.api_key_file)) if table.api_key_file else KeyPlace(table.api_key_env)
-        key = key if key.file or key.variable else KeyPlace.usual(table.kind)
-        return ProviderSpec(
-            kind=table.kind,
-            key=key,
-            key_hint=f"set {key.variable}, or name another place with api_key_env or api_key_file",
-            name=table.called,
-            base_url=table.base_url or address(table.kind, app),
-            header_file=self._path(table.header_file) if table.header_file else "",
-            rate=table.rate,
-            concurrency=table.concurrency,
-        )
-
-    def _path(self, written: str) -> str:
-        folder = os.path.dirname(os.path.abspath(self._file))
-        return os.path.abspath(os.path.join(folder, os.path.expanduser(written)))
-
-    def purges(self) -> list[PurgeRequest]:
-        """:raises ConfigurationError: if a dataset cannot be one of its provider's, or is named twice"""
-        from bulkdel.cli.providers import checked_datasets
-        from bulkdel.model import PurgeRequest
-
-        purges: list[PurgeRequest] = []
-        seen: dict[tuple[str, str, str], str] = {}
-        for place, table in enumerate(self.job.purge):
-            path = f"purge[{place}].datasets"
-            provider = self.providers[table.provider]
-            with _errors_in(self._file, path):
-                for dataset in checked_datasets(table.datasets, provider):
-                    before = seen.setdefault((provider.kind, provider.base_url, dataset), path)
-                    if before != path:
-                        raise ConfigurationError(f"names a dataset that {before} names already: {sanitize(dataset)}")
-                    purges.append(PurgeRequest(table.provider, dataset, table.selection()))
-        return purges
-
-    def targets(self, stack: ExitStack) -> list[TargetFile]:
-        """The files of targets, each checked to its last line; ``stack`` closes them.
-
-        :raises ConfigurationError: if one cannot be read, is wrong, or has targets in a dataset that is purged
-        """
-        from bulkdel.cli.targets import TargetFile, opened
-
-        lists: list[TargetFile] = []
-        purged = {self._identity(table.provider, ds) for table in self.job.purge for ds in table.datasets}
-        for place, table in enumerate(self.job.delete):
-            with _errors_in(self._file, f"delete[{place}].from"):
-                source = stack.enter_context(opened(self._path(table.source)))
-                listed = TargetFile(source, table.source, table.provider, self.providers)
-                for provider, dataset in listed.counts:
-                    if self._identity(provider, dataset) in purged:
-                        raise ConfigurationError(
-                            f"has targets in a dataset that a [[purge]] empties: {sanitize(dataset)}",
-                            hint="keep one of the two, or make two jobs of it",
-                        )
-            lists.append(listed)
-        return lists
-
-    def _identity(self, name: str, dataset: str) -> tuple[str, str, str]:
-        """Two providers of a job may be one service under two names."""
-        provider = self.providers[name]
-        return provider.kind, provider.base_url, provider.canonical(dataset)
+def _identity(provider: Provider, dataset: str) -> tuple[str, str, str]:
+    """Two providers of a job may be one service under two names."""
+    return provider.kind, provider.base_url, provider.canonical(dataset)

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import click
 
-from bulkdel.cli import completion
 from bulkdel.cli.commands.purge import purge_datasets
 from bulkdel.cli.context import AppContext
 from bulkdel.cli.options import CONNECTION, LIMITS, OUTPUT, POLICY, SELECTION, Options, takes
+from bulkdel.cli.providers import PROVIDER
 
 EPILOG = """\b
 Example: plan, review, carry out.
@@ -26,7 +26,7 @@ came, 70 a bug, 130 or 143 interrupted. Nothing is deleted, whatever it is.
 
 
 @click.command(epilog=EPILOG, short_help="List and select, delete nothing; the plan is a run file.")
-@click.argument("provider", shell_complete=completion.kinds)
+@PROVIDER
 @click.argument("datasets", nargs=-1, required=True, metavar="DATASET...")
 @takes("run_file", "as_json", *SELECTION, *LIMITS, *POLICY, *CONNECTION, *OUTPUT)
 def plan(app: AppContext, /, provider: str, datasets: tuple[str, ...], options: Options) -> int:

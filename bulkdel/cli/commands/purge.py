@@ -6,9 +6,10 @@ from typing import Literal
 
 import click
 
-from bulkdel.cli import completion
+from bulkdel.cli import providers
 from bulkdel.cli.context import AppContext
 from bulkdel.cli.options import CONNECTION, LIMITS, OUTPUT, POLICY, RUN, SELECTION, Options, takes
+from bulkdel.model import PurgeRequest
 
 EPILOG = """\b
 Example: empty one knowledge base of your own Dify, after looking at it.
@@ -31,7 +32,7 @@ was rejected or is still there, 2 wrong command, 3 refused or not confirmed,
 
 
 @click.command(epilog=EPILOG, short_help="Empty whole datasets, and verify.")
-@click.argument("provider", shell_complete=completion.kinds)
+@providers.PROVIDER
 @click.argument("datasets", nargs=-1, required=True, metavar="DATASET...")
 @takes(*RUN, *SELECTION, *LIMITS, *POLICY, *CONNECTION, *OUTPUT)
 def purge(app: AppContext, /, provider: str, datasets: tuple[str, ...], options: Options) -> int:
@@ -47,14 +48,12 @@ def purge_datasets(
     act: Literal["purge", "plan"], kind: str, datasets: tuple[str, ...], options: Options, app: AppContext
 ) -> int:
     """Empty the datasets of one provider, or plan it; returns the exit status."""
-    from bulkdel.cli import providers, run_files, runner
-    from bulkdel.cli.task import Task
-    from bulkdel.model import PurgeRequest
+    from bulkdel.cli import hints, runner
 
     spec = providers.from_options(kind, options, app)
     provider = providers.open_provider(spec, app)
     select = options.selection()
-    task = Task(
+    task = runner.Task(
         act=act,
         options=options,
         providers=(provider,),
@@ -63,7 +62,7 @@ def purge_datasets(
         purges=[
             PurgeRequest(provider.name, dataset, select) for dataset in providers.checked_datasets(datasets, provider)
         ],
-        more=providers.header_files([spec]),
-        resume_options=run_files.carried_options(options),
+        more=providers.to_record(spec),
+        resume_options=hints.carried_options(options),
     )
     return runner.run(task, app)

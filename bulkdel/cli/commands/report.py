@@ -9,7 +9,7 @@ from typing import Any, get_args
 
 import click
 
-from bulkdel.cli import completion, run_files
+from bulkdel.cli import run_files
 from bulkdel.cli.context import AppContext, is_terminal
 from bulkdel.cli.options import FILE
 from bulkdel.errors import ConfigurationError
@@ -37,7 +37,7 @@ Exit status: 0 written, 1 could not be written to the end, 2 wrong command or ru
 
 
 @click.command(epilog=EPILOG, short_help="What became of a run's documents: text, JSON, JSONL, CSV or HTML.")
-@click.argument("run", shell_complete=completion.runs)
+@run_files.run_argument()
 @click.option("--format", "form", type=click.Choice(get_args(Format)), default="text", help="Default: text.")
 @click.option("-o", "--output", type=FILE, metavar="FILE",
               help="Write to FILE, which appears when it is whole and is yours alone (0600); - is stdout.")  # fmt: skip

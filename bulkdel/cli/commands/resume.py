@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from bulkdel.cli import completion
+from bulkdel.cli import providers, run_files
 from bulkdel.cli.context import AppContext
 from bulkdel.cli.options import CONNECTION, LIMITS, OUTPUT, POLICY, Options, takes, usage_error
 
@@ -22,28 +22,17 @@ Exit status: as of bulkdel purge.
 
 
 @click.command(epilog=EPILOG, short_help="Carry out a plan, or go on with an interrupted run.")
-@click.argument("run", shell_complete=completion.unfinished)
+@run_files.run_argument(only_unfinished=True)
 @takes(
-    "yes",
-    "retry_rejected",
-    "as_json",
-    "settled",
-    "metrics_file",
-    *POLICY,
-    "broker",
-    *LIMITS,
-    *CONNECTION,
-    *OUTPUT,
-    defaults=False,
-)
+    "yes", "retry_rejected", "as_json", "settled", "metrics_file", *POLICY, "broker", *LIMITS, *CONNECTION, *OUTPUT, defaults=False
+)  # fmt: skip
 def resume(app: AppContext, /, run: str, options: Options) -> int:
     """Carry out the plan in RUN, or go on with the run in it: what is settled is not asked again, what is left is.
 
     RUN is a file, or a run's name as bulkdel runs shows it, or the beginning of one. Options that are not given are as
     the run was begun with; the account at the end is the whole run's.
     """
-    from bulkdel.cli import broker, providers, run_files, runner
-    from bulkdel.cli.task import Task
+    from bulkdel.cli import broker, runner
     from bulkdel.store import Run
 
     if options.indexing == "skip":
@@ -56,14 +45,14 @@ def resume(app: AppContext, /, run: str, options: Options) -> int:
     opened = tuple(providers.open_provider(s, app) for s in providers.from_run(header, options, app))
     words = [word for word in app.argv[1:] if word != "--retry-rejected"]  # that was done
     words.remove(run)
-    task = Task(
+    task = runner.Task(
         act="resume",
         options=options,
         providers=opened,
         policy=options.policy(header.policy),
         run=path,
         resume_options=words,
-        confirm_by_name=not header.targets,
+        by_name=not header.targets,
         agreed=agreed,
         workers=broker.again(header, options, app),
     )

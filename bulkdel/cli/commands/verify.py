@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from bulkdel.cli import completion
+from bulkdel.cli import providers, run_files
 from bulkdel.cli.context import AppContext
 from bulkdel.cli.options import CONNECTION, LIMITS, OUTPUT, Options, takes
 
@@ -23,21 +23,20 @@ again or could not be listed, 2 wrong command or run file, 4 stopped by the prov
 
 
 @click.command(epilog=EPILOG, short_help="List a run's datasets again, later, and add what is found to the run.")
-@click.argument("run", shell_complete=completion.runs)
+@run_files.run_argument()
 @takes("as_json", "timeout", "deadline", *LIMITS, *CONNECTION, *OUTPUT, defaults=False)
 def verify(app: AppContext, /, run: str, options: Options) -> int:
     """List the datasets of RUN again, send nothing but GET, and add what is found to the run and its report.
 
     RUN is a file, or a run's name as bulkdel runs shows it, or the beginning of one.
     """
-    from bulkdel.cli import providers, run_files, runner
-    from bulkdel.cli.task import Task
+    from bulkdel.cli import runner
     from bulkdel.store import Run
 
     path = run_files.find(run)
     with Run.open(path, check=False) as recorded:
         header = recorded.header
-    task = Task(
+    task = runner.Task(
         act="verify",
         options=options,
         providers=tuple(providers.open_provider(spec, app) for spec in providers.from_run(header, options, app)),

@@ -42,16 +42,15 @@ def worker(
     The same as celery -A bulkdel.distributed.worker worker, with logs as of the other commands.
     """
     from bulkdel.cli import runner
-    from bulkdel.cli.broker import checked, installed
+    from bulkdel.cli.broker import checked
     from bulkdel.cli.screen import Screen
 
-    installed()
-    from bulkdel.distributed.app import VARIABLE, run_worker
-
-    url = broker or app.environ.get(VARIABLE, "").strip()
+    url = broker or app.environ.get("BULKDEL_BROKER_URL", "").strip()
     if not url:
-        raise ConfigurationError("no broker was given", hint=f"--broker redis://HOST:6379/0, or {VARIABLE}")
-    shown = checked(url, app)
+        raise ConfigurationError("no broker was given", hint="--broker redis://HOST:6379/0, or BULKDEL_BROKER_URL")
+    shown = checked(url, app)  # first, because it finds what is not installed
+    from bulkdel.distributed.app import run_worker
+
     if options.ca_file is not None:
         os.environ["BULKDEL_CA_FILE"] = os.path.abspath(options.ca_file)
     if redeliver_after is not None:

@@ -1,0 +1,146 @@
+"""A provider's key and its extra headers: where they are, which is no secret, and what they must look like. No message holds one."""
+
+from __future__ import annotations
+
+import codecs
+import os
+import re
+import stat
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass
+
+from bulkdel.errors import ConfigurationError
+from bulkdel.text import sanitize
+
+Warn = Callable[[str, str], None]
+"""Takes a warning and what to do about it."""
+
+_QUOTES = "\"'`“”„‘’«»"
+
+
+def variable(kind: str, what: str) -> str:
+    """The environment variable of a provider: ``variable("my-docs", "API_KEY")`` is ``MY_DOCS_API_KEY``."""
+    return f"{re.sub('[^A-Z0-9]', '_', kind.upper())}_{what}"
+
+
+@dataclass(frozen=True, slots=True)
+class KeyPlace:
+    """Where a provider's secrets are, which is no secret: its key in an environment variable or a file, and the file of its extra
+    headers; empty for what there is not."""
+
+    env: str = ""
+    file: str = ""
+    headers: str = ""
+
+    @classmethod
+    def recorded(cls, found: object) -> KeyPlace:
+        """What ``as_dict`` made of it; empty if ``found`` is something else."""
+        known = {k: v for k, v in found.items() if isinstance(v, str)} if isinstance(found, dict) else {}
+        return cls(known.get("env", ""), known.get("file", ""), known.get("headers", ""))
+
+    def as_dict(self) -> dict[str, str]:
+        return {name: place for name, place in asdict(self).items() if place}
+
+    def key(self, called: str, environ: Mapping[str, str], *, hint: str = "", warn: Warn | None = None) -> str:
+        """The key, without blanks around it, and without the quotes around it if it is in a file.
+
+        :param called: what messages call the provider
+        :param hint: for a variable that is not set
+        :raises ConfigurationError: if there is none, or what is there cannot be a key
+        """
+        if self.file:
+            lines = [line for _, line in _lines(self.file, "key file", warn)]
+            key = lines[0] if lines else ""
+            if len(key) > 1 and key[0] == key[-1] and key[0] in "\"'":
+                key = key[1:-1].strip()
+            wrong = "is empty" if not key else "has more than one line" if len(lines) > 1 else ""
+            if wrong:
+                raise ConfigurationError(
+                    f"the key file {wrong}: {self.file}", hint="put the key alone into it, on one line"
+                )
+        else:
+            key = environ.get(self.env, "").strip()
+            if not key:
+                raise ConfigurationError(f"no key for {called}: {self.env} is not set", hint=hint)
+        if flaw := _flaw(key):
+            raise ConfigurationError(f"the key {flaw}: {self.file or self.env}", hint="give the key alone")
+        return key
+
+    def extra_headers(self, warn: Warn | None = None) -> dict[str, str]:
+        """What the lines ``Name: value`` of the header file say; nothing if there is no such file.
+
+        :raises ConfigurationError: if the file cannot be read, or a line is wrong
+        """
+        headers: dict[str, str] = {}
+        for number, line in _lines(self.headers, "header file", warn) if self.headers else ():
+            name, colon, value = (part.strip() for part in line.partition(":"))
+            if problem := _header_problem(name, colon, value, headers):
+                raise ConfigurationError(
+                    f"{self.headers}, line {number}: {problem}", hint="write each header as Name: value"
+                )
+            headers[name] = value
+        if self.headers and not headers:
+            raise ConfigurationError(
+                f"the header file has no header: {self.headers}", hint="write each header as Name: value"
+            )
+        return headers
+
+
+def _flaw(key: str) -> str:
+    """What was copied along with a key, or in its place; empty if nothing was. No service's keys hold any of it."""
+    if re.match(r"(export\s+)?[A-Za-z_]*(KEY|key|TOKEN|token|SECRET|secret|Bearer|bearer)\s*[=:]", key):
+        return "stands behind a name, as in a file of variables"
+    if key[0] in _QUOTES or key[-1] in _QUOTES:
+        return "stands in quotes"
+    if key[0] == "$" or re.fullmatch(r"%\w+%", key):
+        return "is the name of a variable that the shell has not replaced"
+    if key[0] in "{[(<" or key[-1] in "}])>":
+        return "stands in brackets"
+    if key[-1] in ";,":
+        return f"ends in a {'semicolon' if key[-1] == ';' else 'comma'}"
+    if "..." in key or "…" in key:
+        return "is cut short, or a placeholder"
+    return ""
+
+
+def _header_problem(name: str, colon: str, value: str, before: Mapping[str, str]) -> str:
+    # A quote may stand in a header's name, but what begins with one is a line copied with its quotes.
+    if not colon or name[:1] in ("'", "`") or re.fullmatch(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+", name) is None:
+        return "not a header"  # what stands there may be a secret
+    shown = sanitize(name, 60)
+    if name.casefold() in {
+        "accept", "accept-encoding", "authorization", "connection", "content-length", "content-type", "host", "transfer-encoding",
+    }:  # fmt: skip
+        return f"bulkdel sets this header itself: {shown}"
+    if not value:
+        return f"the value is empty: {shown}"
+    if value[0] in _QUOTES or value[-1] in _QUOTES:
+        return f"the value stands in quotes: {shown}"
+    if re.fullmatch(r"\$\w+|\$\{\w+\}|%\w+%", value):
+        return f"the value is the name of a variable, which nothing replaces here: {shown}"
+    if re.fullmatch(r"[\t\x20-\x7e\x80-\xff]+", value) is None:
+        return f"the value is not one that a header can carry: {shown}"
+    return f"a header is there twice: {shown}" if name.casefold() in map(str.casefold, before) else ""
+
+
+def _lines(file: str, what: str, warn: Warn | None) -> list[tuple[int, str]]:
+    """The lines of a file that holds secrets with their numbers, without blanks around them, empty lines and comments (``#``)."""
+    longest = 64 * 1024  # bytes; a key is below 200
+    try:
+        with open(file, "rb") as source:
+            mode = os.fstat(source.fileno()).st_mode
+            raw = source.read(longest + 1)
+    except OSError as error:
+        raise ConfigurationError(f"cannot read the {what}: {file}: {error.strerror or error}") from None
+    if warn is not None and stat.S_ISREG(mode) and mode & (stat.S_IRGRP | stat.S_IROTH):
+        warn(f"others on this machine can read the {what}: {file}", f"chmod 600 {file}")
+    if len(raw) > longest:
+        raise ConfigurationError(f"the {what} is longer than {'any key' if what == 'key file' else '64 KiB'}: {file}")
+    try:
+        # What PowerShell writes with > is UTF-16.
+        wide = raw.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
+        text = raw.decode("utf-16" if wide else "utf-8-sig")
+    except UnicodeDecodeError:
+        raise ConfigurationError(f"the {what} is not text: {file}") from None
+    lines = enumerate((line.strip() for line in re.split(r"\r\n?|\n", text)), 1)
+    return [(number, line) for number, line in lines if line and not line.startswith("#")]
