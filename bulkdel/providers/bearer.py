@@ -170,6 +170,7 @@ def _checked_url(url: object) -> str:
     try:
         parts = urlsplit(url)
         parts.port  # noqa: B018  it is checked when it is read
+        (parts.hostname or "").encode("idna")  # an empty or overlong label
     except ValueError as error:
         raise ConfigurationError(f"the base URL is malformed: {sanitize(str(error), 200)}") from None
     if "@" in parts.netloc:

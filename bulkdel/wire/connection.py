@@ -1,82 +1,26 @@
-"""What aiohttp lets others replace: one request of one send, and the connection that it travels on.
-
-An ``Attempt`` goes along with each send. It keeps aiohttp from sending a request twice, and knows whether it left at all.
-"""
+"""Connections of aiohttp's pool: where one request leaves, and the head of its answer is read apart from what follows."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import aiohttp
 from aiohttp.client_proto import ResponseHandler
 from aiohttp.http_exceptions import HttpProcessingError
-from multidict import CIMultiDict
 
-from bulkdel.wire.failures import BrokenBody, Connected, Dropped, SpeaksTLS, StrayBytes
+from bulkdel.wire.failures import BrokenBody, SpeaksTLS
 
 if TYPE_CHECKING:
-    from aiohttp.typedefs import LooseHeaders
+    from aiohttp.http_parser import RawResponseMessage
 
 HEAD_BYTES = 64 * 1024
 """How long the status line and headers of an answer may be, each and all together."""
 
 
-class Attempt:
-    """One send of one request, as a middleware of aiohttp's session; ``connect_only``: nothing is sent, not even that."""
-
-    def __init__(self, *, connect_only: bool = False) -> None:
-        self.sent = False  # whether it may have reached the service
-        self.connect_only = connect_only
-
-    async def __call__(
-        self, request: aiohttp.ClientRequest, handler: aiohttp.ClientHandlerType
-    ) -> aiohttp.ClientResponse:
-        assert isinstance(request, WireRequest)
-        request.attempt = self
-        try:
-            return await handler(request)
-        except aiohttp.ClientConnectorError:
-            raise
-        except (aiohttp.ClientOSError, aiohttp.ServerDisconnectedError) as error:
-            # aiohttp answers these two by sending a DELETE or GET again, unasked and past the limiter. Any other error it
-            # leaves to its caller.
-            raise Dropped from error
-
-
-class WireRequest(aiohttp.ClientRequest):
-    """A request that notes when it leaves, and has exactly the wire's headers."""
-
-    attempt: Attempt
-
-    def update_headers(self, headers: LooseHeaders | None) -> None:
-        # What comes is the session's own copy of the wire's headers. Copying it name by name is 4 % of a delete.
-        if isinstance(headers, CIMultiDict):
-            self.headers = headers
-        else:
-            super().update_headers(headers)
-
-    def update_auto_headers(self, skip_auto_headers: Iterable[str] | None) -> None:
-        """Add none: the wire's headers lack nothing."""
-
-    async def send(self, conn: aiohttp.connector.Connection) -> aiohttp.ClientResponse:
-        protocol = conn.protocol
-        # aiohttp also hands out an idle connection on which something arrived meanwhile, a late or a second answer. The
-        # request would read that as its own: a stray 204 would read as deleted.
-        if protocol is None or protocol.should_close:
-            raise StrayBytes
-        if self.attempt.connect_only:
-            raise Connected(conn.transport.get_extra_info("peercert") if conn.transport else None)
-        if isinstance(protocol, ServiceConnection):
-            protocol.expect_answer()
-        self.attempt.sent = True
-        return await super().send(conn)
-
-
 class ServiceConnection(ResponseHandler):
-    """A connection that reads the head of an answer, up to its blank line, apart from what follows.
+    """A connection that feeds aiohttp's parser an answer's head, up to its blank line, and then the rest.
 
     aiohttp parses what arrives at once as one piece and drops all of it for one bad byte, so garbage behind a 204 would lose
     the 204.
@@ -86,9 +30,22 @@ class ServiceConnection(ResponseHandler):
         super().__init__(loop)
         self._head: bytearray | None = bytearray()  # what came of the head; None when it is complete
 
-    def expect_answer(self) -> None:
-        """The next byte begins an answer's head."""
+    async def ask(self, message: bytes) -> tuple[RawResponseMessage, aiohttp.StreamReader]:
+        """Send a whole request; the head of its answer, and its body to read."""
+        assert self.transport is not None
         self._head = bytearray()
+        self.set_response_params(
+            read_until_eof=True,
+            auto_decompress=False,  # aiohttp takes a gzip body that stops early for a whole one
+            max_line_size=HEAD_BYTES,
+            max_field_size=HEAD_BYTES,
+            max_headers=HEAD_BYTES,
+        )
+        self.transport.write(message)
+        head, content = await self.read()
+        while 100 <= head.code < 200 and head.code != 101:  # it only announces the real answer
+            head, content = await self.read()
+        return head, content
 
     def data_received(self, data: bytes) -> None:
         while self._head is not None and data and self.exception() is None:
@@ -125,10 +82,7 @@ class ServiceConnection(ResponseHandler):
 
 
 class Pool(aiohttp.TCPConnector):
-    """aiohttp's pool with our connections in it.
-
-    An aiohttp that makes its connections in another way makes its own: what only ours read is lost in doubt then.
-    """
+    """aiohttp's pool with our connections in it."""
 
     def __init__(self, **options: Any) -> None:
         super().__init__(**options)

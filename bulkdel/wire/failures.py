@@ -17,64 +17,41 @@ from aiohttp.http_exceptions import HttpProcessingError
 from bulkdel.providers.protocol import Lost
 from bulkdel.text import sanitize
 
-PLAIN_TEXT = ("WRONG_VERSION_NUMBER", "HTTP_REQUEST", "RECORD_LAYER_FAILURE")
-"""What OpenSSL says of an answer in plain text, by its releases."""
-
 FAILURES = (aiohttp.ClientError, HttpProcessingError, OSError, ValueError, EOFError)
 """What the library raises for what a network or a service does; TimeoutError is an OSError, UnicodeError a ValueError."""
-
-
-class Dropped(aiohttp.ClientError):
-    """Raised instead of an error that the HTTP library would answer by sending the request again; that one is its cause."""
-
-
-class StrayBytes(aiohttp.ClientConnectionError):
-    """Raised when a connection holds bytes that answer no request: nothing was sent on it."""
 
 
 class SpeaksTLS(aiohttp.ClientError):
     """Raised when the answer to a request in plain text is a TLS alert."""
 
 
-class Connected(aiohttp.ClientError):
-    """Raised when a connection is there that nothing is to be sent on."""
-
-    def __init__(self, certificate: Mapping[str, Any] | None) -> None:
-        super().__init__()
-        self.certificate = certificate
-
-
 class BrokenBody(aiohttp.ClientPayloadError):
     """Raised when a body stops making sense in the middle."""
 
 
-def lost(error: BaseException, *, sent: bool, timeout: float, connect_timeout: float, proxy: str = "") -> Lost:
+def lost(error: BaseException, *, sent: bool, seconds: float, proxy: str = "") -> Lost:
     """What became of a request that ended in ``error``, one of ``FAILURES``.
 
     :param sent: it may have reached the service
+    :param seconds: how long an answer may take, or a connection if nothing was sent
     :param proxy: the address of the proxy that it went through, if any
     """
-    if isinstance(error, Dropped) and error.__cause__ is not None:
-        error = error.__cause__
-    found = _sent(error, timeout) if sent else _not_sent(error, timeout, connect_timeout, proxy)
+    found = _sent(error, seconds) if sent else _not_sent(error, seconds, proxy)
     if not proxy:
         return found
     if found.detail.startswith(proxy):
         return replace(found, detail=f"the proxy {found.detail}")
-    return (
-        found if proxy in found.detail else replace(found, detail=f"{found.detail} (through the proxy {proxy})".strip())
-    )
+    return replace(found, detail=f"{found.detail} (through the proxy {proxy})".strip())
 
 
-def _sent(error: BaseException, timeout: float) -> Lost:
+def _sent(error: BaseException, seconds: float) -> Lost:
     """What became of a request that left."""
     match error:
         case TimeoutError():
-            return Lost("timeout", True, f"more than {timeout:g} s")
+            return Lost("timeout", True, f"more than {seconds:g} s")
         case SpeaksTLS():
-            return Lost(
-                "tls", False, "the service speaks TLS there, and the address says http://", "write https:// instead"
-            )
+            detail = "the service speaks TLS there, and the address says http://"
+            return Lost("tls", False, detail, "write https:// instead")
         case BrokenBody():
             return Lost("garbled", True, "the answer's body")
         case aiohttp.ClientPayloadError():
@@ -86,20 +63,24 @@ def _sent(error: BaseException, timeout: float) -> Lost:
             return Lost("garbled", True)
 
 
-def _not_sent(error: BaseException, timeout: float, connect_timeout: float, proxy: str) -> Lost:
+def _not_sent(error: BaseException, seconds: float, proxy: str) -> Lost:
     """What became of a request that found no connection."""
     match error:
-        case StrayBytes():
-            return Lost("disconnected", False, "the connection held bytes that answer no request")
+        case aiohttp.ClientConnectorCertificateError(certificate_error=ssl.SSLCertVerificationError() as cause):
+            # OpenSSL's X509_V_ERR_CERT_NOT_YET_VALID and X509_V_ERR_CERT_HAS_EXPIRED
+            dated = cause.verify_code in (9, 10)
+            hint = "the service needs a new certificate, or this machine's clock is wrong" if dated else ""
+            return Lost("tls", False, _of_host(error, cause.verify_message), hint)
         case aiohttp.ClientConnectorCertificateError():
-            return _not_trusted(error)
-        case aiohttp.ClientConnectorError(os_error=ssl.SSLError() as cause) if (cause.reason or "") in PLAIN_TEXT:
+            return Lost("tls", False, _of_host(error, type(error.certificate_error).__name__))
+        # What OpenSSL says of an answer in plain text, by its releases.
+        case aiohttp.ClientConnectorError(
+            os_error=ssl.SSLError(reason="WRONG_VERSION_NUMBER" | "HTTP_REQUEST" | "RECORD_LAYER_FAILURE")
+        ):
             detail = _of_host(error, "it speaks no TLS there, and the address says https://")
             return Lost("tls", False, detail, "write http:// instead, if the service is served without TLS")
-        case aiohttp.ConnectionTimeoutError():
-            detail = f"no connection within {connect_timeout:g} s"
         case TimeoutError():
-            detail = f"no connection within {timeout:g} s"
+            detail = f"no connection within {seconds:g} s"
         case aiohttp.ClientConnectorDNSError():
             detail = _of_host(error, f"no such host: {_system(error.os_error)}")
         case aiohttp.ClientConnectorError(os_error=ConnectionResetError()):
@@ -133,19 +114,8 @@ def for_another_name(host: str, certificate: Mapping[str, Any]) -> Lost:
     names = [name for _, name in certificate.get("subjectAltName", ())]
     shown = ", ".join(names[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "")
     detail = sanitize(f"the certificate is for {shown or 'no name at all'}, and not for {host}", 300)
-    return Lost(
-        "tls", False, detail, "write a name of the certificate in the address, or give the service one for its name"
-    )
-
-
-def _not_trusted(error: aiohttp.ClientConnectorCertificateError) -> Lost:
-    cause = error.certificate_error
-    if not isinstance(cause, ssl.SSLCertVerificationError):
-        return Lost("tls", False, _of_host(error, type(cause).__name__))
-    # OpenSSL's X509_V_ERR_CERT_NOT_YET_VALID and X509_V_ERR_CERT_HAS_EXPIRED
-    dated = cause.verify_code in (9, 10)
-    hint = "the service needs a new certificate, or this machine's clock is wrong" if dated else ""
-    return Lost("tls", False, _of_host(error, cause.verify_message), hint)
+    hint = "write a name of the certificate in the address, or give the service one for its name"
+    return Lost("tls", False, detail, hint)
 
 
 def _system(error: OSError) -> str:

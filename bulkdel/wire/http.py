@@ -1,10 +1,15 @@
-"""Requests to one provider over its own pool of connections: each call sends at most one, and brings an Answer or a Lost."""
+"""Requests to one provider over its own pool of connections: each call sends at most one, and brings an Answer or a Lost.
+
+Of aiohttp this takes the pool (DNS, TLS, proxies) and the parser, and not the session: that follows redirects, keeps cookies, and
+sends a DELETE a second time, unasked and past the limiter, if a kept connection drops. It also costs half of a request.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import json
 import math
+import re
 import ssl
 from collections.abc import Mapping
 from functools import cache, lru_cache
@@ -20,9 +25,8 @@ from bulkdel.errors import ConfigurationError
 from bulkdel.providers.protocol import Answer, Lost, Reply, Request
 from bulkdel.text import sanitize
 from bulkdel.wire.bodies import read_body, unpacked
-from bulkdel.wire.connection import HEAD_BYTES, Attempt, Pool, WireRequest
-from bulkdel.wire.deadlines import Deadlines
-from bulkdel.wire.failures import FAILURES, Connected, for_another_name, is_for_another_name, lost
+from bulkdel.wire.connection import Pool, ServiceConnection
+from bulkdel.wire.failures import FAILURES, for_another_name, is_for_another_name, lost
 from bulkdel.wire.proxies import proxy_for
 
 if TYPE_CHECKING:
@@ -37,60 +41,53 @@ class HttpWire:
     :param ca_file: a PEM file of certificate authorities to trust as well as the system's; TLS is always verified
     :param keepalive: seconds that an idle connection is kept. gunicorn, which serves Dify, closes idle ones after 2 s, and a
         request that meets that moment is lost in doubt; half a second is left for the way there
-    :raises ConfigurationError: the address, the CA file or the environment's proxy cannot be used
+    :raises ConfigurationError: a header, the CA file or the environment's proxy cannot be used
     """
 
     def __init__(
         self, provider: Provider, *, connections: int, ca_file: str | Path | None = None, keepalive: float = 1.5
     ) -> None:
-        self._base = base = _base_url(provider.base_url)
-        self._prefix = base.raw_path.rstrip("/")
+        self._base = base = URL(provider.base_url)
+        self._place = base.raw_path.rstrip("/")  # what a request's path follows in its first line
         self._connections = connections
         self._keepalive = keepalive
-        self._headers = _headers(provider.headers(), base.host_port_subcomponent or "")
-        self._options: dict[str, Any] = {"allow_redirects": False, "ssl": True if ca_file is None else _tls(ca_file)}
         self._ca_file = ca_file
+        self._tls = True if ca_file is None else _tls(ca_file)
         self._proxy = ""  # its address, without credentials
         self._in_clear = ""  # the same, if it reads and may answer what is sent
+        self._hop: dict[str, Any] = {}  # what the pool has to know of it
+        host = base.host_port_subcomponent or ""
+        headers = {"Host": host, "Accept": "application/json", "Accept-Encoding": "gzip", "User-Agent": user_agent()}
+        given = provider.headers()
+        theirs = {name.lower() for name in given}
+        headers = {name: value for name, value in headers.items() if name.lower() not in theirs} | dict(given)
         proxy = proxy_for(base)
         if proxy is not None:
-            # aiohttp gives a session's own headers to the proxy too, the key included (its CONNECT is in clear), so with
-            # a proxy they go with each request instead, and the proxy gets these.
             self._proxy = f"{proxy.url.host}:{proxy.url.port}"
-            self._in_clear = self._proxy if base.scheme == "http" else ""
-            to_proxy = {"User-Agent": user_agent()}
-            self._options |= {"proxy": proxy.url, "proxy_headers": to_proxy, "headers": self._headers}
+            to_proxy = {"Host": host, "User-Agent": user_agent()}
+            if base.scheme == "http":
+                self._in_clear = self._proxy
+                self._place = f"{base.origin()}{self._place}"
             if proxy.authorization:
-                hop = to_proxy if base.scheme == "https" else self._headers
-                hop["Proxy-Authorization"] = proxy.authorization
-        self._session: aiohttp.ClientSession | None = None
-        self._deadlines: Deadlines | None = None
+                (headers if self._in_clear else to_proxy)["Proxy-Authorization"] = proxy.authorization
+            self._hop = {"proxy": proxy.url, "proxy_headers": to_proxy}
+        self._headers = _lines(headers)
+        self._pool: Pool | None = None
 
     def __repr__(self) -> str:
         return f"HttpWire({str(self._base)!r}, connections={self._connections})"
 
     async def __aenter__(self) -> HttpWire:
-        self._deadlines = Deadlines()
-        self._session = aiohttp.ClientSession(
-            connector=Pool(limit=self._connections, keepalive_timeout=self._keepalive),
-            headers=None if self._proxy else self._headers,
-            request_class=WireRequest,
-            cookie_jar=aiohttp.DummyCookieJar(),
-            auto_decompress=False,  # aiohttp takes a gzip body that stops early for a whole one
-            max_line_size=HEAD_BYTES,
-            max_field_size=HEAD_BYTES,
-            max_headers=HEAD_BYTES,
-        )
+        self._pool = Pool(limit=self._connections, keepalive_timeout=self._keepalive)
+        self._service = self._connection_to(self._tls)
         return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        session, self._session = self._session, None
-        if session is not None:
-            await session.close()
-        if self._deadlines is not None:
-            self._deadlines.close()
+        pool, self._pool = self._pool, None
+        if pool is not None:
+            await pool.close()
 
     async def send(self, request: Request, *, timeout: float, connect_timeout: float) -> Reply:
         """Send ``request`` once and read its answer, all within ``timeout`` seconds, connecting within ``connect_timeout``.
@@ -98,106 +95,91 @@ class HttpWire:
         Whatever the network or the service does ends in an ``Answer`` or a ``Lost``. Cancelled, it closes its connection.
 
         :raises RuntimeError: the wire is not open
+        :raises ValueError: the path holds what no address may: a bug of the provider
         """
-        if self._session is None or self._deadlines is None:
+        if self._pool is None:
             raise RuntimeError("the wire is not open: use it as an async context manager")
-        options = self._options
-        if request.json is not None:
-            headers = self._headers | {"Content-Type": "application/json"}
-            options = options | {"data": json.dumps(request.json).encode(), "headers": headers}
-        attempt = Attempt()
-        response: aiohttp.ClientResponse | None = None
+        message = self._message(request)
+        connect_timeout = min(connect_timeout, timeout)
+        answer: Answer | None = None
+        sent = False
         try:
-            with self._deadlines.within(timeout):
-                response = await self._session.request(
-                    request.method,
-                    self._url(request.path),
-                    middlewares=(attempt,),
-                    timeout=_connecting_within(connect_timeout),
-                    **options,
-                )
+            async with asyncio.timeout(timeout):
+                connection = await self._pool.connect(self._service, [], _connecting_within(connect_timeout))
                 try:
-                    body, cut = await read_body(response.content, request.max_body)
+                    service = connection.protocol
+                    # The pool also hands out an idle connection on which something arrived meanwhile, a late or a second
+                    # answer. The request would read that as its own: a stray 204 would read as deleted.
+                    if not isinstance(service, ServiceConnection) or service.should_close:
+                        return Lost("disconnected", False, "the connection held bytes that answer no request")
+                    sent = True
+                    head, content = await service.ask(message)
+                    answer = Answer(head.code, head.headers, proxy=self._in_clear)
+                    body, cut = await read_body(content, request.max_body)
+                    connection.release()  # if anything is left to read, this closes it
                 finally:
-                    response.close()  # if anything is left to read, this closes the connection
+                    connection.close()  # after a release, this does nothing
         except FAILURES as error:
             # What a 2xx says was done, whatever became of its body.
-            if response is not None and 200 <= response.status < 300 and not isinstance(error, TimeoutError):
-                return Answer(response.status, response.headers, broken=True, proxy=self._in_clear)
+            if answer is not None and 200 <= answer.status < 300 and not isinstance(error, TimeoutError):
+                return answer._replace(broken=True)
             if is_for_another_name(error) and (certificate := await self._certificate(connect_timeout)):
                 return for_another_name(self._base.host or "", certificate)
-            return lost(error, sent=attempt.sent, timeout=timeout, connect_timeout=connect_timeout, proxy=self._proxy)
-        answer = Answer(response.status, response.headers, body, cut, proxy=self._in_clear)
-        return self._whole(answer, request.max_body)
-
-    def _whole(self, answer: Answer, limit: int) -> Reply:
-        """What an answer that came to its end is: its body unpacked, or none of the service's at all."""
+            return lost(error, sent=sent, seconds=timeout if sent else connect_timeout, proxy=self._proxy)
         if answer.status < 200:
             return Lost("garbled", True, "an answer that only announces another one")
         if answer.status == 407 and answer.proxy:
             detail = f"the proxy {answer.proxy} wants a user name and a password, it answers 407"
             return Lost("unreachable", False, detail)
-        return unpacked(answer, limit)
+        return unpacked(answer._replace(body=body, cut=cut), request.max_body)
+
+    def _message(self, request: Request) -> bytes:
+        """The request's bytes. Its path stays as the provider has percent-encoded it: an id may hold ``%2F``."""
+        if not request.path.isascii() or not request.path.isprintable():
+            raise ValueError("a request's path must be percent-encoded")
+        lines, body = f"{request.method} {self._place}{request.path} HTTP/1.1\r\n{self._headers}", b""
+        if request.json is not None:
+            lines, body = f"{lines}Content-Type: application/json\r\n", json.dumps(request.json).encode()
+        if request.method != "GET":
+            lines = f"{lines}Content-Length: {len(body)}\r\n"
+        return f"{lines}\r\n".encode("ascii") + body
+
+    def _connection_to(self, tls: ssl.SSLContext | bool) -> aiohttp.ClientRequest:
+        """What the pool wants to know of a connection."""
+        loop = asyncio.get_running_loop()
+        return aiohttp.ClientRequest("GET", self._base, loop=loop, ssl=tls, **self._hop)
 
     async def _certificate(self, seconds: float) -> Mapping[str, Any] | None:
         """The service's certificate, whatever name a trusted authority signed it for; nothing is sent."""
-        assert self._session is not None
+        assert self._pool is not None
         context = _tls(self._ca_file)
         context.check_hostname = False
         try:
             async with asyncio.timeout(seconds):
-                attempt = Attempt(connect_only=True)
-                await self._session.get(self._base, middlewares=(attempt,), **(self._options | {"ssl": context}))
-        except Connected as connected:
-            return connected.certificate
+                connection = await self._pool.connect(self._connection_to(context), [], _connecting_within(seconds))
         except FAILURES:
             return None
-        return None
-
-    def _url(self, path: str) -> URL:
-        """Where ``path`` is, which the provider has percent-encoded and which stays as it is: an id may hold ``%2F``."""
-        if "?" in path:
-            return URL(f"{self._base.origin()}{self._prefix}{path}", encoded=True)
-        return self._base.with_path(self._prefix + path, encoded=True)  # parsing the whole text is 3 % of a delete
+        try:
+            return connection.transport.get_extra_info("peercert") if connection.transport else None
+        finally:
+            connection.close()
 
 
 @lru_cache(maxsize=64)
 def _connecting_within(seconds: float) -> aiohttp.ClientTimeout:
-    """A limit on connecting alone: ``send`` keeps the whole one. aiohttp would round what is over 5 s up to a full second."""
+    """A limit on connecting alone; aiohttp would round what is over 5 s up to a full second."""
     return aiohttp.ClientTimeout(total=None, connect=seconds, ceil_threshold=math.inf)
 
 
-def _base_url(given: str) -> URL:
-    """:raises ConfigurationError: ``given`` is not an http or https address, or holds credentials"""
-    try:
-        base = URL(given)
-        host = base.raw_host or ""
-        host.encode("idna")  # an empty or overlong label fails here and not at each request
-        odd = base.query_string or base.fragment or any(letter.isspace() for letter in host)
-        usable = base.scheme in ("http", "https") and host and not odd
-    except ValueError:
-        usable = False
-        base = URL()
-    if base.raw_user is not None or base.raw_password is not None:
-        raise ConfigurationError("a base URL must not hold a user name or a password")
-    if not usable:
-        raise ConfigurationError(
-            f"not an http or https address: {sanitize(given, 200)}", hint="give a base URL such as http://localhost/v1"
-        )
-    return base
-
-
-def _headers(given: Mapping[str, str], host: str) -> dict[str, str]:
+def _lines(headers: Mapping[str, str]) -> str:
     """:raises ConfigurationError: a header that cannot be sent, without its value"""
-    for name, value in given.items():
-        if not (value.isascii() and value.isprintable()):
+    for name, value in headers.items():
+        if not (value.isascii() and value.isprintable() and re.fullmatch(r"[\w!#$%&'*+.^`|~-]+", name, re.ASCII)):
             raise ConfigurationError(
                 f"a header holds characters that cannot be sent: {sanitize(name, 50)}",
                 hint="look for line breaks, quotes or stray characters in the API key",
             )
-    ours = {"Host": host, "Accept": "application/json", "Accept-Encoding": "gzip", "User-Agent": user_agent()}
-    theirs = {name.lower() for name in given}
-    return {name: value for name, value in ours.items() if name.lower() not in theirs} | dict(given)
+    return "".join(f"{name}: {value}\r\n" for name, value in headers.items())
 
 
 def _tls(ca_file: str | Path | None) -> ssl.SSLContext:

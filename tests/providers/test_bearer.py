@@ -121,7 +121,7 @@ def test_an_impossible_key_is_refused_and_not_repeated(key: Any) -> None:
     ["", "localhost/v1", "ftp://localhost/v1", "http://", "https:///v1", "http://:80/v1", "https://user@host/v1",
      f"https://user:{KEY}@host/v1", f"ftp://user:{KEY}@host/v1", "https://host/v1?x=1", f"https://host/v1?key={KEY}", "https://host/v1#top",
      "https://host/v1?", "https://host/v1#", "http://ho st/v1", "http://host/v1\n", "http://host\\v1", "http://[::1/v1",
-     "http://host:port/v1", "http://host:99999/v1", "//host/v1", "http://ho\u200bst/v1", "http://host/v1\u00a0", KEY, "javascript:alert(1)", 7, b"http://host"],
+     "http://host:port/v1", "http://host:99999/v1", "//host/v1", "http://a..b/v1", f"http://{'a' * 64}.test/v1", "http://ho\u200bst/v1", "http://host/v1\u00a0", KEY, "javascript:alert(1)", 7, b"http://host"],
 )  # fmt: skip
 def test_an_impossible_address_is_refused(url: Any) -> None:
     """Anything but http(s)://HOST[:PORT][/PATH]; what may hold a key is not repeated."""

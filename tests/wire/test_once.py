@@ -285,6 +285,19 @@ def test_what_is_sent(run: Run) -> None:
     run(main())
 
 
+@pytest.mark.parametrize("path", ["/a\r\nX-Evil: 1", "/a\x00", "/\u00e9"])
+def test_path_that_is_not_encoded(path: str) -> None:
+    """A provider that lets such a path through is a bug: nothing is sent."""
+
+    async def main() -> None:
+        async with ScriptedServer(answering(OK)) as server, wire_to(server.url) as wire:
+            with pytest.raises(ValueError, match="percent-encoded"):
+                await ask(wire, Request("DELETE", path))
+            assert (server.seen, server.connections) == ([], 0)
+
+    run_on("asyncio", main())
+
+
 @pytest.mark.parametrize(
     ("address", "host"),
     [

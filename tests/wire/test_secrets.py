@@ -57,23 +57,3 @@ def test_key_that_cannot_be_sent(value: str) -> None:
     with pytest.raises(ConfigurationError, match="Authorization") as raised:
         HttpWire(Place("http://service.test", {"Authorization": value}), connections=1)  # type: ignore[arg-type]
     assert KEY not in str(raised.value) + raised.value.hint
-
-
-BAD_ADDRESSES = (
-    "", "service.test", "ftp://service.test", "http://", "http://service.test:99999", "http://a b/", "http://a..b/",
-    "http://service.test/v1?x=1", "http://service.test/#x", f"http://{'a' * 64}.test/",
-)  # fmt: skip
-
-
-@pytest.mark.parametrize("url", BAD_ADDRESSES)
-def test_address_that_cannot_be_used(url: str) -> None:
-    """An address that no request could be sent to is a configuration error."""
-    with pytest.raises(ConfigurationError, match="not an http or https address"):
-        wire_to(url)
-
-
-def test_address_with_credentials() -> None:
-    """Credentials in the address are refused and not shown."""
-    with pytest.raises(ConfigurationError, match="must not hold") as raised:
-        wire_to("http://someone:secret@service.test/v1")
-    assert "secret" not in str(raised.value)
