@@ -129,8 +129,9 @@ class Client:
         on_plan: OnPlan | None = None,
     ) -> Report:
         """List and select, guard, and keep it in a new run file; no request but GET. ``resume`` carries it out."""
-        options = CallOptions(policy or self._policy, on_event or self._on_event, on_plan, dry_run=True, run=run)
-        return await run_new(self._gates, self._requests(provider, datasets, select), options, "plan")
+        return await self.purge(
+            provider, *datasets, select=select, policy=policy, on_event=on_event, on_plan=on_plan, dry_run=True, run=run
+        )
 
     async def delete(
         self,

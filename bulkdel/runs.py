@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager, suppress
 from dataclasses import replace
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -16,14 +17,15 @@ from bulkdel.engine.sink import Journal
 from bulkdel.errors import ConfigurationError, RunFileError, TargetsError
 from bulkdel.model import PurgeRequest, Selection
 from bulkdel.outcomes import OutcomeCollector
-from bulkdel.plan import PlannedDataset
 from bulkdel.providers.protocol import Provider
 from bulkdel.purging import CallOptions, Purge
 from bulkdel.report import Account, Report, RunEnd, make_report
 from bulkdel.store import Act, AskedDataset, ProviderHeader, RunFile, RunHeader
-from bulkdel.store.recorded import RecordedSettled, read_resume_state, read_verify_state
+from bulkdel.store.recorded import RecordedSettled, ResumeState, read_resume_state, read_verify_state
 from bulkdel.targets import Targets, stream_targets
 from bulkdel.verification import verify_again
+
+VERSION = version("bulkdel")
 
 
 async def run_streamed(gates: Gates, targets: Targets, options: CallOptions) -> Report:
@@ -33,8 +35,8 @@ async def run_streamed(gates: Gates, targets: Targets, options: CallOptions) -> 
     :raises TargetsError: if the iterable itself raised; ``report`` has what was settled before
     """
     collector = OutcomeCollector(options.on_settled, keep=options.keep)
+    failed: Exception | None = None
     with _call(gates, gates.providers, options, collector) as call:
-        failed: Exception | None = None
         try:
             await stream_targets(call, targets)
         except ConfigurationError:
@@ -64,12 +66,14 @@ async def run_new(
     """
     requests = _checked_requests(gates, requests)
     used = {request.provider for request in requests}
-    names = [name for name in gates.providers if name in used or targets is not None]
-
     header = RunHeader(
         act="plan" if options.dry_run else act,  # a plan is a run that was listed and not begun
-        providers=tuple(ProviderHeader.of(gates.providers[name]) for name in names),
-        version=_version(),
+        providers=tuple(
+            ProviderHeader.of(provider)
+            for name, provider in gates.providers.items()
+            if name in used or targets is not None
+        ),
+        version=VERSION,
         policy=options.policy,
         selection=requests[0].select if requests else Selection(),
         datasets=tuple(AskedDataset(one.provider, one.dataset, one.select) for one in requests),
@@ -77,7 +81,7 @@ async def run_new(
         more=more or {},
     )
     async with await RunFile.create(options.run, header) as file:
-        return await _run_on_file(gates, file, names, requests, options, targets=targets)
+        return await _run_on_file(gates, file, ResumeState(header, requests), options, targets)
 
 
 async def run_again(
@@ -88,10 +92,9 @@ async def run_again(
     :raises RunFileError: if the file cannot be used, or another process works on it
     :raises ConfigurationError: if a provider of the run is missing or is at another address
     """
-
     gates.check_open()
     state = await anyio.to_thread.run_sync(read_resume_state, path, gates.providers)
-    async with await RunFile.open(path, version=_version()) as file:
+    async with await RunFile.open(path, version=VERSION) as file:
         if retry_rejected:
             await file.retry_rejected()
             state = await anyio.to_thread.run_sync(read_resume_state, path, gates.providers)
@@ -99,10 +102,7 @@ async def run_again(
             options = replace(options, policy=state.header.policy)
         if state.agreed:
             options = replace(options, confirm=None)
-        names = [provider.name for provider in state.header.providers]
-        return await _run_on_file(
-            gates, file, names, state.requests, options, listed=state.listed, account=state.account
-        )
+        return await _run_on_file(gates, file, state, options)
 
 
 async def verify_later(gates: Gates, path: str | Path, options: CallOptions, *, own_policy: bool) -> Report:
@@ -113,18 +113,16 @@ async def verify_later(gates: Gates, path: str | Path, options: CallOptions, *, 
     :raises RunFileError: if the file cannot be used, or nothing was deleted in it
     :raises ConfigurationError: if a provider of the run is missing or is at another address
     """
-
     gates.check_open()
     state = await anyio.to_thread.run_sync(read_verify_state, path, gates.providers)
     if own_policy:
         options = replace(options, policy=state.header.policy)
-    names = list(dict.fromkeys(planned.provider for planned in state.datasets))
-    before_s = state.account.elapsed_s
-    async with await RunFile.open(path, act="verify", version=_version()) as file:
-        with _call(gates, names, options, OutcomeCollector(None, keep=False), account=state.account) as call:
+    names = dict.fromkeys(planned.provider for planned in state.datasets)
+    collector, before_s = OutcomeCollector(None, keep=False), state.account.elapsed_s
+    async with await RunFile.open(path, act="verify", version=VERSION) as file:
+        with _call(gates, names, options, collector, account=state.account) as call:
             found, why = await verify_again(call, file, state.datasets)
-            end = call.close_account()
-            report = make_report(call.account, end, settled=RecordedSettled(file.path or Path()), run=str(file.path))
+            report = _report(file, call, call.close_account(), collector)
             # What stopped the verification stops no run: the run is what it was, but for what was found.
             whole = make_report(call.account, RunEnd("complete" if state.status == "incomplete" else state.status))
             await file.record_costs(call.account.providers)
@@ -139,33 +137,26 @@ async def verify_later(gates: Gates, path: str | Path, options: CallOptions, *, 
 
 
 async def _run_on_file(
-    gates: Gates,
-    file: RunFile,
-    names: Sequence[str],
-    requests: Sequence[PurgeRequest],
-    options: CallOptions,
-    *,
-    targets: Targets | None = None,
-    listed: Sequence[PlannedDataset] = (),
-    account: Account | None = None,
+    gates: Gates, file: RunFile, state: ResumeState, options: CallOptions, targets: Targets | None = None
 ) -> Report:
     """Carry it out, and close the file; if the file is lost on the way, the account in memory holds."""
-
     collector = OutcomeCollector(options.on_settled, keep=options.keep and file.path is None)
-    before_s = 0.0 if account is None else account.elapsed_s
-    with _call(gates, names, options, collector, journal=file, account=account) as call:
-        end = await Purge(call, file, requests, options, listed=listed).run(targets)
+    names, before_s = [provider.name for provider in state.header.providers], state.account.elapsed_s
+    with _call(gates, names, options, collector, journal=file, account=state.account) as call:
+        end = await Purge(call, file, state.requests, options, listed=state.listed).run(targets)
         clean = not (call.sink.journal_lost or call.sink.remote_outcome_unknown)
         with suppress(RunFileError):  # a lost file has been reported already
             in_doubt = await file.count_in_doubt(clean=clean)
-            for place, report_of in call.account.datasets.items():
-                report_of.in_doubt = in_doubt.get(place, 0)
-        if file.path is None:
-            report = make_report(call.account, end, settled=collector.in_order())
-        else:
-            report = make_report(call.account, end, settled=RecordedSettled(file.path), run=str(file.path))
+            for place, dataset in call.account.datasets.items():
+                dataset.in_doubt = in_doubt.get(place, 0)
+        report = _report(file, call, end, collector)
         try:
-            await _close(file, call, report, clean=clean, elapsed_s=call.account.elapsed_s - before_s)
+            # What the session cost; it ends as the run ends: an earlier one may have rejected something.
+            await file.record_costs(call.account.providers)
+            for name, samples in call.time.samples().items():
+                await file.add_samples(name, samples)
+            took = call.account.elapsed_s - before_s
+            await file.close(report.status, report.exit_status, reason=report.reason, clean=clean, elapsed_s=took)
         except RunFileError as error:
             with suppress(RunFileError):
                 await file.close(None, None, clean=False)
@@ -175,12 +166,10 @@ async def _run_on_file(
         return report
 
 
-async def _close(file: RunFile, call: Call, report: Report, *, clean: bool, elapsed_s: float) -> None:
-    """Write down what the session cost, and end it as the run ends: an earlier session may have rejected something."""
-    await file.record_costs(call.account.providers)
-    for name, samples in call.time.samples().items():
-        await file.add_samples(name, samples)
-    await file.close(report.status, report.exit_status, reason=report.reason, clean=clean, elapsed_s=elapsed_s)
+def _report(file: RunFile, call: Call, end: RunEnd, collector: OutcomeCollector) -> Report:
+    if file.path is None:
+        return make_report(call.account, end, settled=collector.in_order())
+    return make_report(call.account, end, settled=RecordedSettled(file.path), run=str(file.path))
 
 
 def checked_dataset(provider: Provider, dataset: object) -> str:
@@ -198,8 +187,7 @@ def _checked_requests(gates: Gates, requests: Sequence[PurgeRequest]) -> list[Pu
     gates.check_open()
     checked: dict[tuple[str, str], PurgeRequest] = {}
     for request in requests:
-        provider = gates.provider(request.provider)  # raises if there is none
-        dataset = checked_dataset(provider, request.dataset)
+        dataset = checked_dataset(gates.provider(request.provider), request.dataset)
         checked[request.provider, dataset] = replace(request, dataset=dataset)
     if len(checked) < len(requests):
         raise ConfigurationError("one dataset is to be emptied twice in one call")
@@ -219,10 +207,3 @@ def _call(
     return gates.call(
         names, options.policy, on_event=options.on_event, journal=journal, consumer=consumer, account=account
     )
-
-
-def _version() -> str:
-    """bulkdel's version, as installed."""
-    from importlib.metadata import version
-
-    return version("bulkdel")

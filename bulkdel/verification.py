@@ -121,13 +121,15 @@ async def verify_again(call: Call, store: RunFile, datasets: Sequence[PlannedDat
     found = await side_by_side(one, datasets, 4)
     first = next((why[place] for place in account if place in why), "")
     counts = sum((shown.counts for shown in found if shown is not None), Counter[Kind]())
-    deleted = sum(report.counts.deleted + report.counts.already_gone for report in account.values())
-    return ("" if None in found else in_words(counts, deleted)), first
+    deleted = sum(report.counts.deleted for report in account.values())
+    already_gone = sum(report.counts.already_gone for report in account.values())
+    return ("" if None in found else in_words(counts, deleted, already_gone)), first
 
 
-def in_words(counts: Counter[Kind], deleted: int) -> str:
-    """What showed of a run that has deleted so many documents."""
-    of = f"the {deleted} deleted documents" if deleted != 1 else "1 deleted document"
+def in_words(counts: Counter[Kind], deleted: int, already_gone: int = 0) -> str:
+    """What showed of a run that has deleted so many documents, and found so many gone."""
+    gone = f"{deleted} deleted and {already_gone} already gone" if already_gone else f"{deleted} deleted"
+    of = "1 deleted document" if gone == "1 deleted" else f"the {gone} documents"
     if back := counts["deleted"]:
         parts = [f"Not everything is gone: {back} of {of} {_is(back)} listed again"]
     else:

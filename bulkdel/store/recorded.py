@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Generator, Mapping, Sequence
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
 from typing import overload
@@ -61,7 +61,7 @@ def unread(run: Run) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class ResumeState:
-    """What a resumed run holds.
+    """What a run still has to do; one that begins has listed nothing and counted nothing.
 
     ``requests`` are the datasets that are to be listed, or listed again afterwards; ``listed`` those that an earlier session
     listed, with what is left to delete. ``account`` is what earlier sessions counted, to be counted on: what they did not
@@ -70,9 +70,9 @@ class ResumeState:
 
     header: RunHeader
     requests: Sequence[PurgeRequest]
-    listed: Sequence[PlannedDataset]
-    agreed: bool
-    account: Account
+    listed: Sequence[PlannedDataset] = ()
+    agreed: bool = False
+    account: Account = field(default_factory=Account)
 
 
 @dataclass(frozen=True, slots=True)

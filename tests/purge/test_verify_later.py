@@ -124,6 +124,7 @@ def test_a_service_that_is_away_verifies_nothing(tmp_path: Path) -> None:
     ("deleted", "shown", "sentence"),
     [
         (1, {}, "Verified: none of 1 deleted document came back"),
+        ((20, 3), {}, "Verified: none of the 20 deleted and 3 already gone documents came back"),
         (22, {}, "Verified: none of the 22 deleted documents came back"),
         (3, {"not attempted": 94},
          "Verified: none of the 3 deleted documents came back; 94 of the run's documents are still there (not attempted)"),
@@ -133,8 +134,9 @@ def test_a_service_that_is_away_verifies_nothing(tmp_path: Path) -> None:
         (5, {"deleted": 1}, "Not everything is gone: 1 of the 5 deleted documents is listed again"),
     ],
 )  # fmt: skip
-def test_the_sentence_says_what_is_there(deleted: int, shown: dict[Kind, int], sentence: str) -> None:
-    assert in_words(Counter(shown), deleted) == sentence
+def test_the_sentence_says_what_is_there(deleted: int | tuple[int, int], shown: dict[Kind, int], sentence: str) -> None:
+    gone = (deleted,) if isinstance(deleted, int) else deleted
+    assert in_words(Counter(shown), *gone) == sentence
 
 
 def test_a_killed_runs_rest_is_named(tmp_path: Path) -> None:
@@ -210,3 +212,23 @@ def test_there_is_nothing_to_verify(tmp_path: Path) -> None:
                 await c.verify(path)
 
     virtual.run(main())
+
+
+def test_a_run_at_work_is_not_verified(tmp_path: Path) -> None:
+    """Its file is held: the one that works on it is named, and goes on as if nothing had been asked."""
+    path, service = tmp_path / "a.run", Service(latency=0.3)
+    service.fill(8)
+
+    async def main() -> Report:
+        async with client(service, providers=[provider(concurrency=1)]) as c:
+            begun = asyncio.Event()
+            service.when[8] = begun.set  # what was deleted before is on record
+            going = asyncio.ensure_future(c.purge("dify", DATASET, run=path))
+            await begun.wait()
+            with pytest.raises(RunFileError, match="is being used by"):
+                await c.verify(path)
+            return await going
+
+    report = virtual.run(main)
+    assert (report.exit_status, report.deleted) == (0, 8)
+    assert recorded(path)["state"] == "complete"
