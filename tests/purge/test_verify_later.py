@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from bulkdel import Run
+from bulkdel import Run, events
 from bulkdel.errors import ConfigurationError, RunFileError
 from bulkdel.render.json import account
 from bulkdel.render.wording import headline
@@ -221,10 +221,14 @@ def test_a_run_at_work_is_not_verified(tmp_path: Path) -> None:
 
     async def main() -> Report:
         async with client(service, providers=[provider(concurrency=1)]) as c:
-            begun = asyncio.Event()
-            service.when[8] = begun.set  # what was deleted before is on record
-            going = asyncio.ensure_future(c.purge("dify", DATASET, run=path))
-            await begun.wait()
+            on_record = asyncio.Event()
+
+            def on_event(event: object) -> None:
+                if isinstance(event, events.Settled):
+                    on_record.set()
+
+            going = asyncio.ensure_future(c.purge("dify", DATASET, run=path, on_event=on_event))
+            await on_record.wait()
             with pytest.raises(RunFileError, match="is being used by"):
                 await c.verify(path)
             return await going
