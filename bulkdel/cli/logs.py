@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator, MutableMapping, Sequence
+from collections.abc import Iterator, MutableMapping, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, NamedTuple, assert_never
 
@@ -23,8 +23,9 @@ that terminals come with, light and dark. Yellow on white has 1.7, red on black 
 class _Handler(logging.Handler):
     """Hands every formatted record to the screen."""
 
-    def __init__(self, screen: Screen, *, as_json: bool) -> None:
+    def __init__(self, screen: Screen, formatter: logging.Formatter, *, as_json: bool) -> None:
         super().__init__()
+        self.setFormatter(formatter)
         self._say = screen.say if as_json else screen.say_wrapped
 
     def emit(self, record: logging.LogRecord) -> None:
@@ -36,41 +37,31 @@ class _Handler(logging.Handler):
 def configure_logging(
     screen: Screen, *, quiet: bool, verbose: bool, as_json: bool, also: Sequence[str] = ()
 ) -> Iterator[BoundLogger]:
-    """Log on ``screen`` while the context lasts; the library's own logger, asyncio's and those named in ``also`` go there, too.
-
-    Tracebacks are plain: structlog's default ones show the values of local variables, and those may be keys.
-    """
+    """Log on ``screen`` while the context lasts; the library's own logger, asyncio's and those named in ``also`` go there, too."""
     import structlog
+    from structlog.stdlib import ProcessorFormatter
 
-    level = logging.ERROR if quiet else logging.DEBUG if verbose else logging.INFO
-    when = structlog.processors.TimeStamper(fmt="iso" if as_json else "%H:%M:%S", utc=as_json)
-    shared: list[Any] = [structlog.stdlib.add_log_level, when]
+    shared: list[Any] = [
+        structlog.stdlib.add_log_level,
+        structlog.processors.TimeStamper(fmt="iso" if as_json else "%H:%M:%S", utc=as_json),
+    ]
     last: list[Any] = (
-        [_without_sentence, structlog.processors.JSONRenderer()] if as_json else [line(color=screen.color)]
+        [_without_sentence, structlog.processors.JSONRenderer()] if as_json else [_Sentence(color=screen.color)]
     )
-    handler = _Handler(screen, as_json=as_json)
-    handler.setFormatter(
-        structlog.stdlib.ProcessorFormatter(
-            foreign_pre_chain=shared,
-            processors=[
-                structlog.stdlib.ProcessorFormatter.remove_processors_meta,
-                structlog.processors.format_exc_info,
-                *last,
-            ],
-        )
+    formatter = ProcessorFormatter(
+        foreign_pre_chain=shared,
+        # Tracebacks are plain: structlog's default ones show the values of local variables, and those may be keys.
+        processors=[ProcessorFormatter.remove_processors_meta, structlog.processors.format_exc_info, *last],
     )
+    level = logging.ERROR if quiet else logging.DEBUG if verbose else logging.INFO
     levels = {"bulkdel": level, "asyncio": max(level, logging.WARNING)} | dict.fromkeys(also, level)
+    handler = _Handler(screen, formatter, as_json=as_json)
     before = [(logger, logger.level, logger.propagate) for logger in map(logging.getLogger, levels)]
     configured = structlog.is_configured()
     structlog.configure(
-        processors=[
-            structlog.stdlib.filter_by_level,
-            *shared,
-            structlog.stdlib.ProcessorFormatter.wrap_for_formatter,
-        ],
+        processors=[structlog.stdlib.filter_by_level, *shared, ProcessorFormatter.wrap_for_formatter],
         logger_factory=structlog.stdlib.LoggerFactory(),
         wrapper_class=structlog.stdlib.BoundLogger,
-        cache_logger_on_first_use=False,
     )
     for logger, _, _ in before:
         logger.addHandler(handler)
@@ -88,29 +79,20 @@ def configure_logging(
             structlog.reset_defaults()
 
 
-Processor = Callable[[Any, str, MutableMapping[str, Any]], str]
+class _Sentence:
+    """The last processor for people: when, how grave, and what happened in words, or else the event's name and its fields."""
 
+    def __init__(self, *, color: bool) -> None:
+        self._color = color
 
-def line(*, color: bool) -> Processor:
-    """A processor for structlog that comes last and makes the line: when, how grave, and a sentence."""
-
-    def render(_logger: Any, _method: str, event: MutableMapping[str, Any]) -> str:
-        level, when, trace = (str(event.pop(key, "")) for key in ("level", "timestamp", "exception"))
+    def __call__(self, _logger: Any, _method: str, event: MutableMapping[str, Any]) -> str:
+        level, when, trace, name = (str(event.pop(key, "")) for key in ("level", "timestamp", "exception", "event"))
         grave = f"{level}: " if level in LEVEL_COLORS else ""
-        if grave and color:
+        if grave and self._color:
             grave = f"\x1b[{LEVEL_COLORS[level]}m{level}:\x1b[0m "
-        return f"{when} {grave}{_sentence(event)}" + (f"\n{trace}" if trace else "")
-
-    return render
-
-
-def _sentence(event: MutableMapping[str, Any]) -> str:
-    """What happened in words; of an event that brings none its name and its fields."""
-    if "_sentence" in event:
-        return str(event["_sentence"])
-    name = str(event.pop("event", ""))
-    fields = ", ".join(f"{key} {value}" for key, value in event.items() if not key.startswith("_"))
-    return f"{name}: {fields}" if fields else name
+        fields = ", ".join(f"{key} {value}" for key, value in event.items() if not key.startswith("_"))
+        words = event.get("_sentence") or (f"{name}: {fields}" if fields else name)
+        return f"{when} {grave}{words}" + (f"\n{trace}" if trace else "")
 
 
 def _without_sentence(_logger: Any, _method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
@@ -135,12 +117,14 @@ def listener(log: BoundLogger, *, named: int = 20) -> events.OnEvent:
 
     def on_event(event: events.Event) -> None:
         nonlocal rejections
-        found = entry(event)
-        rejections += found.name == "rejected"
-        if found.name == "rejected" and rejections > named:
-            found = found._replace(level=logging.DEBUG)
-        log.log(found.level, found.name, **found.fields, _sentence=found.sentence)
-        if found.name == "rejected" and rejections == named:
+        level, name, sentence, fields = entry(event)
+        rejections += name == "rejected"
+        if name == "rejected" and rejections > named:
+            level = logging.DEBUG
+        # Names and reasons are the service's words: this is the one place in which the log makes them safe.
+        safe = {key: sanitize(value) if isinstance(value, str) else value for key, value in fields.items()}
+        log.log(level, name, **safe, _sentence=sanitize(sentence, 2000))
+        if name == "rejected" and rejections == named:
             words, hint = "further rejected documents are counted only", "-v or --settled FILE names each"
             log.warning(words, hint=hint, _sentence=f"{words}; {hint}")
 
@@ -148,31 +132,26 @@ def listener(log: BoundLogger, *, named: int = 20) -> events.OnEvent:
 
 
 def entry(event: events.Event) -> Entry:
-    """What the log says of an event, at the level that its consequences deserve."""
+    """What the log says of an event, at the level that its consequences deserve; ids are shown, other words are as they came."""
+    fields: dict[str, Any]
     match event:
         case events.Listed():
-            dataset, name = show_invisible(event.dataset), sanitize(event.name)
-            documents = pluralize(event.listed, "document")
-            return Entry(
-                logging.INFO, "listed", f"listed {name or dataset}: {documents}, {event.selected} selected",
-                {"provider": event.provider, "dataset": dataset, "name": name, "documents": event.listed, "selected": event.selected},
-            )  # fmt: skip
+            dataset = show_invisible(event.dataset)
+            words = f"listed {event.name or dataset}: {pluralize(event.listed, 'document')}, {event.selected} selected"
+            fields = {"provider": event.provider, "dataset": dataset, "name": event.name, "documents": event.listed}
+            return Entry(logging.INFO, "listed", words, fields | {"selected": event.selected})
         case events.Settled():
             return _settled(event)
         case events.Requeued():
-            document, reason = show_invisible(event.target.document), sanitize(event.reason)
+            document = show_invisible(event.target.document)
             again = f"asked again in {format_duration(event.seconds)} ({event.cause.replace('_', ' ')})"
-            return Entry(
-                logging.DEBUG, "requeued", f"{again}: {document}: {reason}",
-                {"dataset": show_invisible(event.target.dataset), "document": document, "cause": event.cause, "reason": reason,
-                 "seconds": round(event.seconds, 3)},
-            )  # fmt: skip
+            fields = {"dataset": show_invisible(event.target.dataset), "document": document, "cause": event.cause}
+            fields |= {"reason": event.reason, "seconds": round(event.seconds, 3)}
+            return Entry(logging.DEBUG, "requeued", f"{again}: {document}: {event.reason}", fields)
         case events.Paused():
-            reason, seconds = sanitize(event.reason), round(event.seconds, 1)
-            return Entry(
-                logging.WARNING, "paused", f"nothing is sent to {event.provider} for {format_duration(seconds)}: {reason}",
-                {"provider": event.provider, "reason": reason, "seconds": seconds},
-            )  # fmt: skip
+            words = f"nothing is sent to {event.provider} for {format_duration(event.seconds)}: {event.reason}"
+            fields = {"provider": event.provider, "reason": event.reason, "seconds": round(event.seconds, 1)}
+            return Entry(logging.WARNING, "paused", words, fields)
         case events.Resumed():
             return Entry(logging.INFO, "resumed", f"{event.provider} goes on", {"provider": event.provider})
         case events.Stopped():
@@ -180,10 +159,8 @@ def entry(event: events.Event) -> Entry:
         case events.RateLearned():
             rate, age = format_rate(event.rate), round(event.ago_s)
             refused = "" if event.refused is None else format_rate(event.refused)
-            return Entry(
-                logging.INFO, "rate learned", f"{event.provider}: {learned(rate, age, refused)}",
-                {"provider": event.provider, "rate": rate, "ago_s": age, "refused": refused},
-            )  # fmt: skip
+            fields = {"provider": event.provider, "rate": rate, "ago_s": age, "refused": refused}
+            return Entry(logging.INFO, "rate learned", f"{event.provider}: {learned(rate, age, refused)}", fields)
         case events.Verified():
             return _verified(event)
         case _:
@@ -192,46 +169,33 @@ def entry(event: events.Event) -> Entry:
 
 def _settled(event: events.Settled) -> Entry:
     settled = event.settled
-    document, name, reason = show_invisible(settled.target.document), sanitize(settled.name), sanitize(settled.reason)
-    outcome = settled.outcome.replace("_", " ")
-    called = f"{name} ({document})" if name else document
-    fields = {
-        "dataset": show_invisible(settled.target.dataset),
-        "document": document,
-        "name": name,
-        "outcome": settled.outcome,
-        "reason": reason,
-        "attempts": settled.attempts,
-    }
-    if settled.status == "fulfilled" or settled.outcome in ("not_attempted", "dataset_stopped"):
-        words = f"{outcome}: {called}: {reason}" if reason else f"{outcome}: {called}"
-        return Entry(logging.DEBUG, "settled", words, fields)
-    return Entry(logging.WARNING, "rejected", f"rejected {called}: {reason or outcome}", fields)
+    document, outcome, reason = show_invisible(settled.target.document), settled.outcome, settled.reason
+    called = f"{settled.name} ({document})" if settled.name else document
+    fields: dict[str, Any] = {"dataset": show_invisible(settled.target.dataset), "document": document}
+    fields |= {"name": settled.name, "outcome": outcome, "reason": reason, "attempts": settled.attempts}
+    said = outcome.replace("_", " ")
+    if settled.status == "fulfilled" or outcome in ("not_attempted", "dataset_stopped"):
+        return Entry(logging.DEBUG, "settled", f"{said}: {called}" + (f": {reason}" if reason else ""), fields)
+    return Entry(logging.WARNING, "rejected", f"rejected {called}: {reason or said}", fields)
 
 
 def _stopped(event: events.Stopped) -> Entry:
-    fields = {"provider": event.provider, "reason": sanitize(event.reason)}
-    called = event.provider
-    if event.dataset:
-        fields["dataset"] = show_invisible(event.dataset)
-        called = f"{called} / {fields['dataset']}"
-    words = f"{called} stopped: {fields['reason']}"
-    if event.hint:
-        fields["hint"] = sanitize(event.hint)
-        words += f"; {fields['hint']}"
-    return Entry(logging.ERROR, "dataset stopped" if event.dataset else "provider stopped", words, fields)
+    dataset = show_invisible(event.dataset)
+    called = f"{event.provider} / {dataset}" if dataset else event.provider
+    words = f"{called} stopped: {event.reason}" + (f"; {event.hint}" if event.hint else "")
+    fields = {"provider": event.provider, "reason": event.reason, "dataset": dataset, "hint": event.hint}
+    name = "dataset stopped" if dataset else "provider stopped"
+    return Entry(logging.ERROR, name, words, {key: value for key, value in fields.items() if value or key == "reason"})
 
 
 def _verified(event: events.Verified) -> Entry:
-    dataset, name = show_invisible(event.dataset), sanitize(event.name)
+    dataset = show_invisible(event.dataset)
     parts = [f"{event.remaining} still there" if event.remaining else "empty"]
     parts += [f"{event.new} of them new"] if event.new else []
     whole = "all" if event.skipped == event.remaining else str(event.skipped)
     parts += [f"{whole} of them not selected"] if event.skipped else []
-    return Entry(
-        # What was never to be deleted is no surprise.
-        logging.WARNING if event.remaining > event.skipped else logging.INFO,
-        "listed again", f"listed again {name or dataset}: {', '.join(parts)}",
-        {"provider": event.provider, "dataset": dataset, "name": name, "remaining": event.remaining, "new": event.new,
-         "skipped": event.skipped},
-    )  # fmt: skip
+    fields = {"provider": event.provider, "dataset": dataset, "name": event.name, "remaining": event.remaining}
+    # What was never to be deleted is no surprise.
+    level = logging.WARNING if event.remaining > event.skipped else logging.INFO
+    words = f"listed again {event.name or dataset}: {', '.join(parts)}"
+    return Entry(level, "listed again", words, fields | {"new": event.new, "skipped": event.skipped})
