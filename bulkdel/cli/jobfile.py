@@ -10,18 +10,9 @@ import re
 import tomllib
 from collections.abc import Callable, Sequence
 from datetime import date
-from typing import Annotated, Any, Literal, get_args
+from typing import Annotated, Any, Literal
 
-from pydantic import (
-    AfterValidator,
-    BaseModel,
-    BeforeValidator,
-    ConfigDict,
-    Field,
-    ValidationError,
-    ValidationInfo,
-    field_validator,
-)
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, ValidationInfo, field_validator
 
 from bulkdel.cli import values
 from bulkdel.cli.options import Options
@@ -34,53 +25,17 @@ def _show(found: Any) -> str:
     return sanitize(repr(found), 60)
 
 
-def _text(found: Any) -> str:
-    if not isinstance(found, str):
-        raise ValueError(f"must be a string: {_show(found)}")
-    if not found.strip():
-        raise ValueError("must not be empty")
-    return found.strip()
-
-
-def _variable(found: str) -> str:
-    if "=" in found or "\0" in found:
-        raise ValueError("must be the name of a variable")
-    return found
-
-
 def _written(found: Any) -> str:
     """A number or a date of TOML's own as the string that it is written as."""
     if isinstance(found, date):
         return found.isoformat()
-    if isinstance(found, int) and not isinstance(found, bool):
-        return str(found)
-    return _text(found)
+    if isinstance(found, str) or type(found) is int:
+        return str(found).strip()
+    raise ValueError(f"must be a string: {_show(found)}")
 
 
 def _parsed(parse: Callable[[str], Any]) -> BeforeValidator:
     return BeforeValidator(lambda found: parse(_written(found)))
-
-
-def _whole(least: int) -> BeforeValidator:
-    def check(found: Any) -> int:
-        if isinstance(found, bool) or not isinstance(found, int) or found < least:
-            raise ValueError(f"must be a whole number of at least {least}: {_show(found)}")
-        return found
-
-    return BeforeValidator(check)
-
-
-def _bool(found: Any) -> bool:
-    if not isinstance(found, bool):
-        raise ValueError(f"must be true or false: {_show(found)}")
-    return found
-
-
-def _some(found: list[Any]) -> list[Any]:
-    # A list that is there and empty selects nothing in the eyes of its writer: it must not select everything.
-    if not found:
-        raise ValueError("must not be empty; leave it out to select all")
-    return found
 
 
 def _moment(found: Any, info: ValidationInfo) -> float:
@@ -91,32 +46,35 @@ def _list(found: Any) -> Any:
     return found if isinstance(found, list) else [found]
 
 
-Text = Annotated[str, BeforeValidator(_text)]
+Text = Annotated[str, Field(min_length=1)]
 Duration = Annotated[float, _parsed(values.duration)]
-Texts = Annotated[list[Text], BeforeValidator(_list)]
-Some = Annotated[list[Text], BeforeValidator(_list), AfterValidator(_some)]
-Moments = Annotated[list[Annotated[float, BeforeValidator(_moment)]], BeforeValidator(_list), AfterValidator(_some)]
+Count = Annotated[int, Field(ge=0)]
+# A list that is there and empty selects nothing in the eyes of its writer: it must not select everything.
+Texts = Annotated[list[Text], BeforeValidator(_list), Field(min_length=1)]
+Moments = Annotated[list[Annotated[float, BeforeValidator(_moment)]], BeforeValidator(_list), Field(min_length=1)]
 
 
 class _Table(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True)
+    model_config = ConfigDict(
+        extra="forbid", frozen=True, populate_by_name=True, strict=True, str_strip_whitespace=True
+    )
 
 
 class PolicyTable(_Table):
     """The options' names, with underscores."""
 
-    accept_incomplete: Annotated[bool, BeforeValidator(_bool)] = False
-    attempts: Annotated[int, _whole(1)] | None = None
+    accept_incomplete: bool = False
+    attempts: Annotated[int, Field(ge=1)] | None = None
     backoff: Duration | None = None
     deadline: Duration | None = None
-    expect: Annotated[int, _whole(0)] | None = None
+    expect: Count | None = None
     indexing: Indexing | None = None
     indexing_timeout: Duration | None = None
-    max_delete: Annotated[int, _whole(0)] | None = None
+    max_delete: Count | None = None
     max_pause: Duration | None = None
     missing: Missing | None = None
     timeout: Duration | None = None
-    unarchive: Annotated[bool, BeforeValidator(_bool)] = False
+    unarchive: bool = False
 
     def policy(self) -> Policy:
         return Options(**self.model_dump()).policy()
@@ -132,7 +90,7 @@ class ProviderTable(_Table):
     name: Text = ""
     kind: Text
     base_url: Text = ""
-    api_key_env: Annotated[Text, AfterValidator(_variable)] = ""
+    api_key_env: Annotated[str, Field(pattern=r"^[^=\x00]+$")] = ""
     api_key_file: Text = ""
     header_file: Text = ""
     rate: Annotated[Rate | Literal["none"], _parsed(values.rate)] | None = None
@@ -154,10 +112,10 @@ class PurgeTable(_Table):
     """Whole datasets of one provider, and which of their documents."""
 
     provider: Text
-    datasets: Annotated[Texts, Field(min_length=1)]
-    name: Some = []
+    datasets: Texts
+    name: Texts = []
     created_before: Moments = []
-    status: Some = []
+    status: Texts = []
 
     def selection(self) -> Selection:
         """Of several moments the earliest counts."""
@@ -187,11 +145,10 @@ def read(text: str, now: float) -> Job:
     :raises ConfigurationError: naming what is wrong, each key with its path
     """
     try:
-        whole = tomllib.loads(
-            text + "\n"
-        )  # else what is wrong in a last line without an end is reported as the file's end
+        whole = tomllib.loads(text + "\n")  # else a fault in a last line without an end is reported as the file's end
     except tomllib.TOMLDecodeError as error:
-        raise ConfigurationError(_toml(str(error)), hint=_unquoted(text, str(error))) from None
+        words = str(error)
+        raise ConfigurationError(f"not TOML: {words[:1].lower()}{words[1:]}", hint=_unquoted(text, words)) from None
     except RecursionError:
         raise ConfigurationError("not TOML that can be read: nested too deeply") from None
     try:
@@ -233,20 +190,20 @@ _TABLES: dict[str, type[BaseModel]] = {
 
 
 def _wrong(error: ValidationError, whole: dict[str, Any]) -> ConfigurationError:
-    """What pydantic found, in our words: unknown keys together, everything else behind its path."""
+    """What pydantic found: unknown keys together, with what may have been meant, everything else behind its path."""
     unknown: dict[str, str] = {}
     said: list[str] = []
     for one in error.errors(include_url=False):
         path, key = _path(one["loc"], whole), str(one["loc"][-1])
-        if one["type"] == "extra_forbidden":
-            if key == "api_key":
-                return ConfigurationError(
-                    f"{path}: a key does not belong in a file that is copied and committed",
-                    hint="name the variable that holds it (api_key_env), or a file (api_key_file)",
-                )
-            unknown[path] = _meant(key, _TABLES[str(one["loc"][0])] if len(one["loc"]) > 1 else Job)
-        else:
+        if one["type"] != "extra_forbidden":
             said.append(f"{path}: {_words(one, key)}")
+        elif key == "api_key":
+            return ConfigurationError(
+                f"{path}: a key does not belong in a file that is copied and committed",
+                hint="name the variable that holds it (api_key_env), or a file (api_key_file)",
+            )
+        else:
+            unknown[path] = _meant(key, _TABLES[str(one["loc"][0])] if len(one["loc"]) > 1 else Job)
     shown = list(unknown)[:10]
     if unknown:
         more = f" and {len(unknown) - len(shown)} more" if len(unknown) > len(shown) else ""
@@ -261,31 +218,41 @@ def _path(place: Sequence[int | str], whole: Any) -> str:
     path = ""
     for step in place:
         if isinstance(step, str):
-            if not isinstance(whole, dict):
-                continue  # pydantic's name for a branch of a union
             path += f".{step}" if path else step
-            whole = whole.get(step)
         elif isinstance(whole, list):
             path += f"[{step}]"
-            whole = whole[step] if step < len(whole) else None
+        try:
+            whole = whole[step]
+        except (KeyError, IndexError, TypeError):
+            whole = None
     return path
 
 
+_WORDS = {
+    "missing": "is missing",
+    "string_type": "must be a string: {input}",
+    "string_too_short": "must not be empty",
+    "string_pattern_mismatch": "must be the name of a variable",
+    "too_short": "must not be empty",
+    "int_type": "must be a whole number: {input}",
+    "greater_than_equal": "must be at least {ge}: {input}",
+    "bool_type": "must be true or false: {input}",
+    "literal_error": "must be {expected}: {input}",
+    "model_type": "must be a table, written {table}",
+    "list_type": "must be a list of tables, each begun with {table}",
+    "value_error": "{error}",
+}
+"""pydantic's errors in the words of the command line, by their type."""
+
+
 def _words(error: Any, key: str) -> str:
-    match error["type"]:
-        case "value_error":
-            return str(error["ctx"]["error"])
-        case "missing":
-            return "is missing"
-        case "too_short":
-            return "must not be empty"
-        case "literal_error":
-            known = get_args(Indexing if key == "indexing" else Missing)
-            return f"must be one of {', '.join(known)}: {_show(error['input'])}"
-        case "model_type" if key == "policy":
-            return "must be a table, written [policy]"
-        case _:
-            return f"must be a list of tables, each begun with [[{error['loc'][0]}]]"
+    first = error["loc"][0]
+    table = "[policy]" if first == "policy" else f"[[{first}]]"
+    words = _WORDS.get(error["type"], error["msg"]).format(
+        input=_show(error["input"]), table=table, **error.get("ctx", {})
+    )
+    optional = error["type"] == "too_short" and key != "datasets"
+    return f"{words}; leave it out to select all" if optional else words
 
 
 def _meant(key: str, table: type[BaseModel]) -> str:
@@ -303,12 +270,3 @@ def _unquoted(text: str, message: str) -> str:
     bare = r"\s*([A-Za-z0-9_-]{1,40})\s*=\s*([\w.*/:-]*[A-Za-z][\w.*/:-]*)\s*(?:#.*)?"
     found = re.fullmatch(bare, lines[int(place[1]) - 1])
     return f'strings stand in quotes: {found[1]} = "{sanitize(found[2], 60)}"' if found is not None else ""
-
-
-def _toml(message: str) -> str:
-    """tomllib's message, its place first: ``line 3, column 5: expected '=' after a key``."""
-    what, _, place = message.rpartition(" (at ")
-    if not what:
-        return f"not TOML: {message}"
-    place = place.removesuffix(")").replace("end of document", "the end of the file")
-    return f"{place}: {what[:1].lower()}{what[1:]}"
