@@ -6,7 +6,7 @@ Everything here reads values and a run file, and counts nothing. No module is im
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Literal, assert_never
+from typing import TYPE_CHECKING, Literal
 
 if TYPE_CHECKING:
     from bulkdel.store import Run
@@ -16,27 +16,11 @@ Format = Literal["text", "json", "jsonl", "csv", "html"]
 
 
 def render(run: Run, form: Format) -> Iterator[str]:
-    """The report of ``run`` in pieces, in order and small whatever the run's size; only the module of ``form`` is imported."""
-    match form:
-        case "text":
-            from bulkdel.render.text import text
+    """The report of ``run`` in pieces, in order and small whatever the run's size; pygal and jinja2 are imported only for HTML."""
+    if form == "html":
+        from bulkdel.render.html.page import page
 
-            return text(run)
-        case "json":
-            from bulkdel.render.json import json_object
+        return page(run)
+    from bulkdel.render import data, text
 
-            return json_object(run)
-        case "jsonl":
-            from bulkdel.render.jsonl import jsonl
-
-            return jsonl(run)
-        case "csv":
-            from bulkdel.render.csv import csv_rows
-
-            return csv_rows(run)
-        case "html":
-            from bulkdel.render.html.page import page
-
-            return page(run)
-        case _:
-            assert_never(form)
+    return {"text": text.text, "json": data.json_object, "jsonl": data.jsonl, "csv": data.csv_rows}[form](run)

@@ -16,7 +16,7 @@ from bulkdel.model import Policy, PurgeRequest
 from bulkdel.planning import refusal
 from bulkdel.providers.dify import Dify
 from bulkdel.providers.protocol import Answer, Request
-from bulkdel.render.jsonl import PLANNED
+from bulkdel.render.data import PLANNED
 from bulkdel.render.wording import ADVICE
 from bulkdel.report import RunEnd
 from bulkdel.store import Run

@@ -15,7 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bulkdel import Policy, Report, Run
-from bulkdel.render.json import account
+from bulkdel.render.data import account
 from bulkdel.render.text import lines
 from bulkdel.store.recorded import recorded_report
 from tests import virtual

@@ -12,7 +12,7 @@ import pytest
 
 from bulkdel import Run, events
 from bulkdel.errors import ConfigurationError, RunFileError
-from bulkdel.render.json import account
+from bulkdel.render.data import account
 from bulkdel.render.wording import headline
 from bulkdel.report import Report
 from bulkdel.verification import Kind, in_words

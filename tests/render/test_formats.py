@@ -24,7 +24,7 @@ from bulkdel.cli.commands.runs import lines
 from bulkdel.errors import ConfigurationError
 from bulkdel.model import Document, Settled, Target
 from bulkdel.render import Format, render
-from bulkdel.render.csv import COLUMNS
+from bulkdel.render.data import COLUMNS
 from bulkdel.render.overview import overview
 from bulkdel.render.saving import save
 from bulkdel.store import ListedRow, Run, RunFile

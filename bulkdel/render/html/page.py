@@ -17,7 +17,7 @@ from markupsafe import Markup, escape
 from bulkdel.model import Outcome, Settled
 from bulkdel.render.html.figures import color_of, figures
 from bulkdel.render.html.timeline import ProviderTimeline, timelines
-from bulkdel.render.jsonl import endings
+from bulkdel.render.data import endings
 from bulkdel.render.overview import run_name, worth_resuming
 from bulkdel.render.plan import describe
 from bulkdel.render.text import asked, result
