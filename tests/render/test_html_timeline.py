@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bulkdel.engine.timeline import Sample
-from bulkdel.render.html.timeline import coarser
+from bulkdel.render.html.figures import coarser
 
 looks = st.lists(
     st.tuples(

@@ -1,25 +1,42 @@
-"""A provider's timeline as inline SVG: drawn by pygal, colored by the page's style sheet, without script or style of its own."""
+"""How a run's time went, drawn: every session's samples one behind the other as inline SVG, without script or style of its own."""
 
 from __future__ import annotations
 
 import re
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import reduce
 from typing import Any
-from xml.etree import ElementTree
 
 import pygal
 
-from bulkdel.engine.timeline import Sample
-from bulkdel.render.html.timeline import ProviderTimeline
+from bulkdel.engine.timeline import Sample, merge
 from bulkdel.render.wording import CAUSES
+from bulkdel.store import Run, Session
 
 # pygal leaves an import hook for its plug-ins behind, of a kind that Python 3.11 warns of at every later import. There are
 # no plug-ins here.
 sys.meta_path[:] = [finder for finder in sys.meta_path if type(finder).__module__ != "pygal"]
 
+Value = Callable[[Sample], float | None]
 Line = Sequence[tuple[float, float | None]]
+
+
+@dataclass(frozen=True, slots=True)
+class ProviderTimeline:
+    """One provider's time at work; the time between sessions is left out.
+
+    ``measured`` counts the sessions that left samples, ``estimated`` those of which only the moments are known at which
+    documents settled (they were killed, or still run). ``waited_s`` has seconds by cause over the measured ones.
+    """
+
+    provider: str
+    samples: tuple[Sample, ...]
+    measured: int
+    estimated: int
+    waited_s: Mapping[str, float]
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,27 +49,65 @@ class Figure:
     note: str = ""
 
 
-def figures(timeline: ProviderTimeline) -> list[Figure]:
+def timelines(run: Run) -> list[ProviderTimeline]:
+    """Every provider of the run that did something, in the order of its header."""
+    kept, sessions = run.samples(), run.sessions()
+    found: defaultdict[str, list[Sample]] = defaultdict(list)
+    measured: Counter[str] = Counter()
+    estimated: Counter[str] = Counter()
+    offset = 0.0
+    for session, after in zip(sessions, [*sessions[1:], None], strict=True):
+        samples: Mapping[str, Sequence[Sample]] | None = kept.get(session.id)
+        if samples is None:
+            samples = _from_endings(run, session, until=after.started_at if after else 9e12)
+            estimated.update(samples)
+        else:
+            measured.update(samples)
+        for name, ones in samples.items():
+            found[name] += [replace(one, at=one.at + offset) for one in ones]
+        offset = max((one.at + one.span_s for ones in found.values() for one in ones), default=0.0)
+    costs = run.account().providers
+    return [
+        ProviderTimeline(p.name, coarser(found[p.name]), measured[p.name], estimated[p.name], costs[p.name].waited_s)
+        for p in run.header.providers
+        if any(one.settled or one.requests for one in found[p.name])
+    ]
+
+
+def _from_endings(run: Run, session: Session, until: float) -> dict[str, list[Sample]]:
+    """A session of which only the moments are known at which documents settled, up to ``until`` in Unix seconds."""
+    width, found = run.endings_in(session.started_at, until, 120)
+    count = 1 + max((place for counts in found.values() for place in counts), default=0)
+    return {
+        name: [Sample(at=place * width, span_s=width, settled=counts.get(place, 0)) for place in range(count)]
+        for name, counts in found.items()
+    }
+
+
+def coarser(samples: Sequence[Sample], most: int = 120) -> tuple[Sample, ...]:
+    """At most ``most`` samples, each merged from as many neighbors: one for about six pixels, so that noise does not hide the shape."""
+    lasting = [sample for sample in samples if sample.span_s > 0]
+    size = max(1, -(-len(lasting) // most))
+    return tuple(reduce(merge, lasting[start : start + size]) for start in range(0, len(lasting), size))
+
+
+# ------------------------------------------------------------------ drawing
+
+
+def figures(timeline: ProviderTimeline) -> Iterator[Figure]:
     """What there is to see of one provider; what did not happen is not drawn."""
     samples = timeline.samples
     if not samples:
-        return []
-    return list(_measured(samples) if timeline.measured else _settled(samples))
-
-
-def _settled(samples: Sequence[Sample]) -> Iterator[Figure]:
+        return
     yield _figure("Documents settled", samples, "a second", {"settled": lambda s: s.settled / s.span_s})
-
-
-def _measured(samples: Sequence[Sample]) -> Iterator[Figure]:
-    yield from _settled(samples)
+    if not timeline.measured:
+        return
     if any(s.p50_s is not None for s in samples):
         answers: Mapping[str, Value] = {"median": lambda s: s.p50_s, "95th percentile": lambda s: s.p95_s}
         yield _figure("How long answers took", samples, "seconds", answers)
-    requests: dict[str, Value] = {"sent": lambda s: s.requests / s.span_s}
     limited = any(s.rate is not None for s in samples)
-    if limited:
-        requests["allowed"] = lambda s: s.rate
+    requests: dict[str, Value] = {"sent": lambda s: s.requests / s.span_s}
+    requests |= {"allowed": lambda s: s.rate} if limited else {}
     yield _figure("Requests", samples, "a second", requests, note="" if limited else "no limit known")
     concurrent: Mapping[str, Value] = {"in flight": lambda s: s.in_flight, "at most": lambda s: s.concurrency}
     most = "in flight: the most at once in each stretch"
@@ -62,12 +117,9 @@ def _measured(samples: Sequence[Sample]) -> Iterator[Figure]:
         yield _figure("Asked again", samples, "a second", {"asked again": lambda s: s.requeued / s.span_s})
 
 
-Value = Callable[[Sample], float | None]
-
-
 def _figure(title: str, samples: Sequence[Sample], unit: str, values: Mapping[str, Value], *, note: str = "") -> Figure:
-    lines = {name: _steps(samples, [value(s) for s in samples]) for name, value in values.items()}
-    legend = tuple((f"color-{n}", meaning) for n, meaning in enumerate(values)) if len(values) > 1 else ()
+    lines = {f"color-{n}": _steps(samples, map(value, samples)) for n, value in enumerate(values.values())}
+    legend = tuple(zip(lines, values, strict=True)) if len(values) > 1 else ()
     return Figure(title, _svg(title, lines, samples, unit), legend, note)
 
 
@@ -99,14 +151,14 @@ def _time_unit(samples: Sequence[Sample]) -> tuple[float, str]:
     return (60.0, "minutes") if seconds < 6 * 3600 else (3600.0, "hours")
 
 
-def _steps(samples: Sequence[Sample], values: Sequence[float | None]) -> Line:
+def _steps(samples: Sequence[Sample], values: Iterable[float | None]) -> Line:
     """Each value for all of its stretch, so that a lone one between two gaps is seen, too."""
     unit, _ = _time_unit(samples)
     return [((s.at + edge) / unit, y) for s, y in zip(samples, values, strict=True) for edge in (0.0, s.span_s)]
 
 
 def _svg(title: str, lines: Mapping[str, Line], samples: Sequence[Sample], unit: str, *, stacked: bool = False) -> str:
-    """The lines over time; ``stacked`` ones are areas up to 100 that are named by their color's class."""
+    """The lines over time by their colors' classes; ``stacked`` ones are areas up to 100."""
     # A little air above the highest value: a line on the frame is taken for the frame.
     highest = max((y for line in lines.values() for _, y in line if y is not None), default=0.0)
     length, name = _time_unit(samples)
@@ -114,40 +166,34 @@ def _svg(title: str, lines: Mapping[str, Line], samples: Sequence[Sample], unit:
         width=640, height=250, margin=6, x_title=f"{name} at work", y_title=unit,
         range=(0, 100.0 if stacked else 1.05 * highest or 1), xrange=(0, (samples[-1].at + samples[-1].span_s) / length),
         show_legend=False, show_dots=False, fill=stacked, include_x_axis=True, allow_interruptions=not stacked, max_scale=6,
-        value_formatter=_number, x_value_formatter=_number, js=(), css=(), no_prefix=True,
+        value_formatter=_number, x_value_formatter=_number, js=(), css=(), no_prefix=True, disable_xml_declaration=True,
     )  # fmt: skip
-    for label, line in lines.items():
-        chart.add(label, list(line))
-    return _bare(chart.render(), title, list(lines) if stacked else [])
+    for color, line in lines.items():
+        chart.add(color, list(line))
+    chart.add_xml_filter(lambda root: _bare(root, title, list(lines)))
+    drawn: str = chart.render(is_unicode=True)
+    return drawn
 
 
 def _number(value: float) -> str:
     return f"{value:,.6g}"
 
 
-def _bare(drawn: bytes, title: str, colors: Sequence[str]) -> str:
-    """pygal's drawing without its script and style, which the page's content-security policy forbids."""
-    root = ElementTree.fromstring(drawn)
+def _bare(root: Any, title: str, colors: Sequence[str]) -> Any:
+    """pygal's drawing without its script and style, which the page's content-security policy forbids, in our colors."""
     for parent in list(root.iter()):
         for child in list(parent):
-            if _name(child) in ("script", "style", "defs", "title", "desc"):
+            if not isinstance(child.tag, str) or child.tag in ("script", "defs", "title", "desc"):
                 parent.remove(child)
     for element in root.iter():
-        element.tag = _name(element)
         for attribute, value in list(element.attrib.items()):
-            if attribute in ("style", "id") or attribute.startswith("{"):
+            if attribute in ("style", "id", "xmlns"):
                 del element.attrib[attribute]
             elif attribute in ("d", "x", "y", "transform", "width", "height"):
                 # Tenths of a pixel are enough, and halve the page.
                 element.set(attribute, re.sub(r"\d+\.\d+", lambda match: f"{float(match[0]):.1f}", value))
-    for number, color in enumerate(colors):
-        for element in root.iter("g"):
-            if f"serie-{number}" in element.get("class", "").split():
-                element.set("class", f"series {color}")
+        if (series := re.search(r"\bserie-(\d+)", element.get("class", ""))) is not None:
+            element.set("class", f"series {colors[int(series[1])]}")
     root.set("role", "img")
     root.set("aria-label", title)
-    return ElementTree.tostring(root, encoding="unicode", short_empty_elements=True)
-
-
-def _name(element: ElementTree.Element) -> str:
-    return str(element.tag).removeprefix("{http://www.w3.org/2000/svg}")
+    return root

@@ -5,19 +5,18 @@ from __future__ import annotations
 import base64
 import hashlib
 import re
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, fields
+from collections.abc import Iterator
+from dataclasses import fields
 from importlib import resources
-from itertools import chain, islice
+from itertools import chain, islice, starmap
 from typing import get_args
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup, escape
 
 from bulkdel.model import Outcome, Settled
-from bulkdel.render.html.figures import color_of, figures
-from bulkdel.render.html.timeline import ProviderTimeline, timelines
 from bulkdel.render.data import endings
+from bulkdel.render.html.figures import ProviderTimeline, color_of, figures, timelines
 from bulkdel.render.overview import run_name, worth_resuming
 from bulkdel.render.plan import describe
 from bulkdel.render.text import asked, result
@@ -31,22 +30,12 @@ Row = tuple[int, str, str, str, str, int, int | None]
 """Dataset (its place), document, name, outcome, reason, attempts, when (Unix milliseconds)."""
 
 
-@dataclass(frozen=True, slots=True)
-class Listing:
-    """A searchable table of the page; its ``rows`` are read once, as the page is written."""
-
-    id: str
-    title: str
-    total: int
-    rows: Iterable[Row]
-
-
 def page(run: Run, *, most: int = 100_000) -> Iterator[str]:
     """The page, in pieces; memory is flat.
 
     :param most: rows of each list that are embedded: 100,000 are about 15 MB, which a browser opens in a second or two
     """
-    report, state = recorded_report(run), run.state
+    report, planned = recorded_report(run), run.state == "planned"
     environment = Environment(
         loader=PackageLoader("bulkdel.render.html", ""), autoescape=True, undefined=StrictUndefined,
         trim_blocks=True, lstrip_blocks=True, keep_trailing_newline=True,
@@ -62,17 +51,18 @@ def page(run: Run, *, most: int = 100_000) -> Iterator[str]:
         script=Markup(script),
         name=sanitize(run_name(run.path)),
         page_title=_page_title(run, report),
-        state=state,
+        state=run.state,
         headline=result(run, report),
         facts=[line.strip().partition(": ")[::2] for line in asked(run)],
-        plan=[line.strip() for line in describe(run.plan(), run.header.policy, shown=None)]
-        if state == "planned"
-        else [],
+        plan=[line.strip() for line in describe(run.plan(), run.header.policy, shown=None)] if planned else [],
         counts=[(f.name.replace("_", " "), getattr(report.counts, f.name)) for f in fields(report.counts)],
         report=report,
         costs=costs(report, run.answers_lost()),
-        reasons=[] if state == "planned" else list(_reasons(run, report)),
-        timelines=[(timeline, _figures(timeline), list(_shares(timeline))) for timeline in timelines(run)],
+        reasons=[] if planned else list(_reasons(run, report)),
+        timelines=[
+            (timeline, [(figure, Markup(figure.svg)) for figure in figures(timeline)], list(_shares(timeline)))
+            for timeline in timelines(run)
+        ],
         datasets=[(title(d.provider, d.dataset, d.name), d, dataset_lines(d, named=None)) for d in report.datasets],
         places=[[d.provider, show_invisible(d.dataset), sanitize(d.name)] for d in report.datasets],
         lists=_lists(run, report, most),
@@ -106,10 +96,6 @@ def _reasons(run: Run, report: Report) -> Iterator[tuple[str, int, str, Settled 
             yield outcome.replace("_", " "), n, ADVICE[outcome], next(some, None)
 
 
-def _figures(timeline: ProviderTimeline) -> list[tuple[object, Markup]]:
-    return [(figure, Markup(figure.svg)) for figure in figures(timeline)]
-
-
 def _shares(timeline: ProviderTimeline) -> Iterator[tuple[str, str, float, float]]:
     """Color, meaning, seconds and share of each cause, the longest first."""
     total = sum(timeline.waited_s.values())
@@ -118,37 +104,33 @@ def _shares(timeline: ProviderTimeline) -> Iterator[tuple[str, str, float, float
             yield color_of(cause), CAUSES[cause], seconds, 100 * seconds / total
 
 
-def _lists(run: Run, report: Report, most: int) -> Iterator[Listing]:
+def _lists(run: Run, report: Report, most: int) -> Iterator[tuple[str, str, int, Iterator[Row]]]:
+    """The searchable tables: what each is called in the page and by its heading, how many rows it has, and the first ``most``."""
     places = {(d.provider, d.dataset): place for place, d in enumerate(report.datasets)}
 
     def row(settled: Settled, ended: str = "") -> Row:
-        target = settled.target
         when = round(settled.settled_at * 1000) if settled.settled_at else None
-        words = ended or settled.outcome.replace("_", " ")
-        place = places[target.provider, target.dataset]
-        return place, show_invisible(target.document), settled.name, words, settled.reason, settled.attempts, when
+        place, ended = places[settled.target[:2]], ended or settled.outcome.replace("_", " ")
+        document = show_invisible(settled.target.document)
+        return place, document, settled.name, ended, settled.reason, settled.attempts, when
 
-    def listing(id: str, called: str, total: int, rows: Iterator[Row]) -> Listing:
-        return Listing(id, called, total, islice(rows, most))
+    def planned(found: PlannedRow) -> Row:
+        word = "left alone" if found.why_not else "never sent" if found.invalid else "to delete"
+        why = found.why_not or found.invalid
+        return row(Settled(found.target, "not_attempted", why, 0, found.name, found.created_at or 0.0), word)
+
+    def again(settled: Settled, session: int) -> Row:
+        return row(settled, f"{settled.outcome.replace('_', ' ')}, asked again in session {session}")
 
     if run.state == "planned":
-        yield listing("planned", "Every document", report.listed, (row(*_planned(one)) for one in run.listed()))
+        yield "planned", "Every document", report.listed, islice(map(planned, run.listed()), most)
         return
-    left = report.counts.rejected + report.not_attempted
-    yield listing("rejected", "Not deleted", left, map(row, chain(run.rejected(), run.not_attempted())))
-    if again := sum(session.retried for session in run.sessions()):
-        earlier = (
-            row(settled, f"{settled.outcome.replace('_', ' ')}, asked again in session {session}")
-            for settled, session in run.earlier_endings()
-        )
-        yield listing("again", "Rejected before, and asked again on request", again, earlier)
-    yield listing("settled", "Every selected document", report.selected, map(row, endings(run)))
-
-
-def _planned(row: PlannedRow) -> tuple[Settled, str]:
-    word = "left alone" if row.why_not else "never sent" if row.invalid else "to delete"
-    why = row.why_not or row.invalid
-    return Settled(row.target, "not_attempted", why, 0, row.name, row.created_at or 0.0), word
+    left, not_gone = report.counts.rejected + report.not_attempted, chain(run.rejected(), run.not_attempted())
+    yield "rejected", "Not deleted", left, islice(map(row, not_gone), most)
+    if retried := sum(session.retried for session in run.sessions()):
+        heading = "Rejected before, and asked again on request"
+        yield "again", heading, retried, islice(starmap(again, run.earlier_endings()), most)
+    yield "settled", "Every selected document", report.selected, islice(map(row, endings(run)), most)
 
 
 def _whole_options(words: str) -> Markup:
