@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -35,21 +35,10 @@ class Overview:
         return run_name(self.path)
 
     def as_dict(self) -> dict[str, Any]:
-        c = self.counts
         out: dict[str, Any] = {"name": self.name, "run": str(self.path)}
         if self.problem:
             return out | {"status": None, "problem": self.problem}
-        return out | {
-            "status": self.state,
-            "act": self.act,
-            "listed": c.listed,
-            "selected": c.selected,
-            "skipped": c.skipped,
-            "deleted": c.deleted,
-            "already_gone": c.already_gone,
-            "rejected": c.rejected,
-            "not_attempted": c.not_attempted,
-        }
+        return out | {"status": self.state, "act": self.act} | asdict(self.counts)
 
 
 def overview(path: Path) -> Overview:
@@ -74,10 +63,10 @@ def worth_resuming(run: Run) -> bool:
 
     A refusal ends no run whose deletes had begun, and no plan that was made before it.
     """
-    if run.state == "refused":
+    if run.state == "refused" and not run.begun:
         first = run.sessions()[0]
-        planned = first.act == "plan" and first.status != "refused"
-        return (run.begun or planned) and can_resume(run)
+        if first.act != "plan" or first.status == "refused":
+            return False
     return can_resume(run)
 
 

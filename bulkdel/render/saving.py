@@ -5,15 +5,12 @@ from __future__ import annotations
 import os
 import stat
 import tempfile
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Iterable
+from contextlib import suppress
 from pathlib import Path
-from typing import TextIO
 
 from bulkdel.errors import ConfigurationError
 from bulkdel.store.lock import SUFFIX as LOCK
-
-_MAGIC = b"SQLite format 3\x00"  # https://www.sqlite.org/fileformat.html, 1.3
 
 
 def save(path: Path, pieces: Iterable[str]) -> None:
@@ -33,17 +30,10 @@ def save(path: Path, pieces: Iterable[str]) -> None:
         with open(where, "w", encoding="utf-8", newline="") as stream:
             stream.writelines(pieces)
         return
-    with _replacing(where) as stream:
-        stream.writelines(pieces)
-
-
-@contextmanager
-def _replacing(where: str) -> Iterator[TextIO]:
-    """A stream whose text takes the place of ``where`` in one step when the block ends well."""
     descriptor, beside = tempfile.mkstemp(dir=os.path.dirname(where), prefix=f".{os.path.basename(where)[:100]}.")
     try:
         with open(descriptor, "w", encoding="utf-8", newline="") as stream:
-            yield stream
+            stream.writelines(pieces)
             stream.flush()
             os.fsync(stream.fileno())
         os.replace(beside, where)
@@ -58,10 +48,11 @@ def is_run_file(path: str) -> bool:
     any SQLite database counts as one."""
     if os.path.exists(path + LOCK) or os.path.exists(path + "-wal"):
         return True
+    magic = b"SQLite format 3\x00"  # https://www.sqlite.org/fileformat.html, 1.3
     try:
         if not stat.S_ISREG(os.stat(path).st_mode):
             return False
         with open(path, "rb") as file:
-            return file.read(len(_MAGIC)) == _MAGIC
+            return file.read(len(magic)) == magic
     except OSError:
         return False

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from itertools import chain
 
 from bulkdel.model import Outcome, Selection, Settled
 from bulkdel.render.overview import run_name, unfinished_plan, worth_resuming
@@ -12,7 +11,7 @@ from bulkdel.render.wording import account, costs, counted, headline
 from bulkdel.report import Report
 from bulkdel.store import PlannedRow, Run, Session
 from bulkdel.store.recorded import recorded_report, unread
-from bulkdel.text import format_day, format_duration, format_time, pluralize, sanitize, show_invisible
+from bulkdel.text import NAME, format_day, format_duration, format_time, pluralize, sanitize, show_invisible
 
 
 def text(run: Run) -> Iterator[str]:
@@ -24,23 +23,27 @@ def text(run: Run) -> Iterator[str]:
 def lines(run: Run) -> Iterator[str]:
     """A plan is shown for review: what would be deleted and what not, and why; everything else by what became of it."""
     report = recorded_report(run)
+    several = len(report.datasets) > 1
     yield f"Run {sanitize(run_name(run.path))}: {run.state}"
     yield from asked(run)
     yield ""
     if run.state == "planned":
         yield result(run, report)
         yield from describe(run.plan(), run.header.policy, shown=None)
-        yield from _for_review(run)
+        yield from _for_review(run, several)
     else:
-        several = len(report.datasets) > 1
 
         def endings(outcome: Outcome) -> Iterator[str]:
             for settled in run.settled([outcome]):
-                yield f"{_ending(settled, several)}: {sanitize(settled.reason) or 'no reason given'}"
+                yield f"{_document(settled, several)}: {sanitize(settled.reason) or 'no reason given'}"
 
         yield from account(report, endings, result=result(run, report), named=None, without=("not_attempted",))
-        yield from _asked_again(run, several)
-        yield from _not_attempted(run, report, several)
+        again = "Asked again on request, after it had been rejected:"
+        yield from _under(again, _asked_again(run, several))
+        if report.not_attempted:
+            over = report.status == "refused" and not worth_resuming(run)
+            why = "for the run was refused" if over else "so they are still to go"
+            yield from _under(f"{report.not_attempted} not attempted, {why}:", _not_attempted(run, several))
         yield ""
         yield from costs(report, run.answers_lost())
     if unfinished_plan(run):
@@ -85,13 +88,13 @@ def asked(run: Run) -> Iterator[str]:
 
 
 def _selection(selection: Selection) -> str:
-    parts = []
-    if selection.names:
-        parts.append(f"name like {' or '.join(sanitize(name, 60) for name in selection.names)}")
+    def any_of(words: Iterable[str]) -> str:
+        return " or ".join(sanitize(word, NAME) for word in words)
+
+    parts = [f"name like {any_of(selection.names)}"] if selection.names else []
     if selection.created_before is not None:
         parts.append(f"created before {format_time(selection.created_before)}")
-    if selection.statuses:
-        parts.append(f"status {' or '.join(sanitize(status, 60) for status in selection.statuses)}")
+    parts += [f"status {any_of(selection.statuses)}"] if selection.statuses else []
     return ", ".join(parts)
 
 
@@ -109,29 +112,25 @@ def _session(session: Session) -> str:
 
 def _under(heading: str, items: Iterable[str]) -> Iterator[str]:
     """``items`` under a heading; nothing at all if there are none."""
-    rest = iter(items)
-    for first in rest:
-        yield ""
-        yield heading
-        for item in chain([first], rest):
-            yield f"  {item}"
+    for place, item in enumerate(items):
+        if place == 0:
+            yield ""
+            yield heading
+        yield f"  {item}"
 
 
-def _for_review(run: Run) -> Iterator[str]:
+def _for_review(run: Run, several: bool) -> Iterator[str]:
     """Everything that was listed: first what would be deleted, then what would not, and why."""
-    several = len(run.listings()) > 1
-    for heading in ("To delete:", "Never sent, and rejected:", "Left alone:"):
-        yield from _under(heading, (_planned(row, several) for row in run.listed() if _heading(row) == heading))
-
-
-def _heading(row: PlannedRow) -> str:
-    if row.why_not:
-        return "Left alone:"
-    return "Never sent, and rejected:" if row.invalid else "To delete:"
+    yield from _under(
+        "To delete:", (_planned(row, several) for row in run.listed() if not (row.why_not or row.invalid))
+    )
+    never_sent = (_planned(row, several) for row in run.listed() if row.invalid and not row.why_not)
+    yield from _under("Never sent, and rejected:", never_sent)
+    yield from _under("Left alone:", (_planned(row, several) for row in run.listed() if row.why_not))
 
 
 def _planned(row: PlannedRow, several: bool) -> str:
-    marks = [_document(row.target.dataset, row.target.document, row.name, several)]
+    marks = [_document(row, several)]
     marks += [f"created {format_day(row.created_at)}"] if row.created_at is not None else []
     marks += ["archived"] if row.archived else []
     marks += ["still being indexed"] if row.indexing else []
@@ -140,31 +139,18 @@ def _planned(row: PlannedRow, several: bool) -> str:
 
 
 def _asked_again(run: Run, several: bool) -> Iterator[str]:
-    yield from _under(
-        "Asked again on request, after it had been rejected:",
-        (
-            f"{_ending(s, several)}: {sanitize(s.reason) or s.outcome.replace('_', ' ')}; again in session {session}"
-            for s, session in run.earlier_endings()
-        ),
-    )
+    for settled, session in run.earlier_endings():
+        why = sanitize(settled.reason) or settled.outcome.replace("_", " ")
+        yield f"{_document(settled, several)}: {why}; again in session {session}"
 
 
-def _not_attempted(run: Run, report: Report, several: bool) -> Iterator[str]:
-    over = report.status == "refused" and not worth_resuming(run)
-    yield from _under(
-        f"{report.not_attempted} not attempted, {'for the run was refused' if over else 'so they are still to go'}:",
-        (
-            _ending(s, several) + (f": {sanitize(s.reason)}" if s.reason else "")
-            for s in (run.not_attempted() if report.not_attempted else ())
-        ),
-    )
+def _not_attempted(run: Run, several: bool) -> Iterator[str]:
+    for settled in run.not_attempted():
+        yield _document(settled, several) + (f": {sanitize(settled.reason)}" if settled.reason else "")
 
 
-def _ending(settled: Settled, several: bool) -> str:
-    return _document(settled.target.dataset, settled.target.document, settled.name, several)
-
-
-def _document(dataset: str, document: str, name: str, several: bool) -> str:
+def _document(found: Settled | PlannedRow, several: bool) -> str:
     """A document, with its dataset if the run has several."""
-    place = f"{show_invisible(dataset)} / {show_invisible(document)}" if several else show_invisible(document)
-    return f"{place} ({sanitize(name, 120)})" if name else place
+    place = show_invisible(found.target.document)
+    place = f"{show_invisible(found.target.dataset)} / {place}" if several else place
+    return f"{place} ({sanitize(found.name, 120)})" if found.name else place

@@ -150,66 +150,38 @@ def costs(report: Report, answers_lost: int = 0) -> list[str]:
 
     ``answers_lost`` is how many of the deleted were found gone when they were asked for again.
     """
-    return [
-        *_without_answer(answers_lost),
-        *_not_there(report.already_gone),
-        *_in_doubt(report.in_doubt),
-        *unverified(report),
-        requests(report),
-        *time_spent(report),
-    ]
+    lines: list[str] = []
+    if n := answers_lost:
+        lost = "its answer was lost, and it was" if n == 1 else "their answers were lost, and they were"
+        lines.append(f"{n} of the deleted: {lost} found gone afterwards")
+    if n := report.already_gone:
+        lines.append(f"{n} already gone: {'it was' if n == 1 else 'they were'} not there when first asked for")
+    if n := report.in_doubt:
+        were = (
+            "is in doubt: it was asked for before, and" if n == 1 else "are in doubt: they were asked for before, and"
+        )
+        lines.append(f"{n} of those not attempted {were} may be gone")
+    if report.remaining is not None and report.unverified:
+        known, every = len(report.datasets) - report.unverified, pluralize(len(report.datasets), "dataset")
+        lines.append(f"listed again: {known} of {every}; what is still in the others is not known")
+    lines.append(_requests(report))
+    # Where every second went, the longest first: to what was waited for, or to bulkdel itself.
+    took = sorted(report.waited_s.items(), key=lambda item: -item[1])
+    if parts := [f"{CAUSES.get(cause, sanitize(cause))} {format_duration(n)}" for cause, n in took if n >= 0.05]:
+        providers = len({dataset.provider for dataset in report.datasets})
+        added = f" (of {providers} providers, added up)" if providers > 1 else ""
+        lines.append(f"where the time went{added}: {', '.join(parts)}")
+    return lines
 
 
-def requests(report: Report) -> str:
-    """Requests, time, pauses, and what was asked again."""
+def _requests(report: Report) -> str:
     parts = [f"{pluralize(report.requests, 'request')} in {format_duration(report.elapsed_s)}"]
     if n := report.uncounted_sessions:
         were = "was" if n == 1 else "were"
         parts = [f"{parts[0]}, without what {pluralize(n, 'session')} took that {were} killed or broken off"]
-    if report.pauses:
-        parts.append(pluralize(report.pauses, "pause"))
+    parts += [pluralize(report.pauses, "pause")] if report.pauses else []
     parts += [f"{n} asked again ({sanitize(cause).replace('_', ' ')})" for cause, n in report.requeued.items() if n]
     return ", ".join(parts)
-
-
-def time_spent(report: Report) -> list[str]:
-    """Where every second went, the longest first: to what was waited for, or to bulkdel itself."""
-    took = sorted(report.waited_s.items(), key=lambda item: -item[1])
-    parts = [f"{CAUSES.get(cause, sanitize(cause))} {format_duration(n)}" for cause, n in took if n >= 0.05]
-    providers = len({dataset.provider for dataset in report.datasets})
-    added = f" (of {providers} providers, added up)" if providers > 1 else ""
-    return [f"where the time went{added}: {', '.join(parts)}"] if parts else []
-
-
-def _without_answer(n: int) -> list[str]:
-    """How many of the deleted no answer confirmed; nothing if there are none."""
-    if not n:
-        return []
-    lost = "its answer was lost, and it was" if n == 1 else "their answers were lost, and they were"
-    return [f"{n} of the deleted: {lost} found gone afterwards"]
-
-
-def _not_there(n: int) -> list[str]:
-    """How many no request of this run deleted; nothing if there are none."""
-    return [f"{n} already gone: {'it was' if n == 1 else 'they were'} not there when first asked for"] if n else []
-
-
-def _in_doubt(n: int) -> list[str]:
-    """How many of those not attempted may be gone; nothing if there are none."""
-    if not n:
-        return []
-    were = "is in doubt: it was asked for before, and" if n == 1 else "are in doubt: they were asked for before, and"
-    return [f"{n} of those not attempted {were} may be gone"]
-
-
-def unverified(report: Report) -> list[str]:
-    """How many datasets were not listed again, if some of them were."""
-    if report.remaining is None or not report.unverified:
-        return []
-    known = len(report.datasets) - report.unverified
-    return [
-        f"listed again: {known} of {pluralize(len(report.datasets), 'dataset')}; what is still in the others is not known"
-    ]
 
 
 def format_rate(rate: Rate) -> str:

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from bulkdel import text
 from bulkdel.model import Rate
-from bulkdel.render.wording import CAUSES, format_rate, learned, time_spent, unverified
+from bulkdel.render.wording import CAUSES, costs, format_rate, learned
 from bulkdel.report import Counts, DatasetReport, Report
 
 
@@ -75,21 +75,22 @@ def test_where_the_time_went_is_said() -> None:
         "service" not in CAUSES["pause"]
     )  # whoever wished for it: where the service failed, the pause was bulkdel's own
     one = Report("complete", Counts(), datasets=(DatasetReport("dify", "a"),), waited_s=waited)
-    assert time_spent(one) == [
+    assert costs(one)[1:] == [
         "where the time went: waiting for the rate limit 1 min 02 s, waiting for answers 40 s, client (bulkdel itself) 1 s"
     ]
     two = replace(one, datasets=(*one.datasets, DatasetReport("langdock", "b")))
-    assert time_spent(two)[0].startswith("where the time went (of 2 providers, added up): waiting for the rate limit")
-    assert time_spent(replace(two, waited_s={"done": 9.0}))[0].endswith(": done, while another provider went on 9 s")
-    assert time_spent(replace(one, waited_s={})) == []
+    assert costs(two)[-1].startswith("where the time went (of 2 providers, added up): waiting for the rate limit")
+    assert costs(replace(two, waited_s={"done": 9.0}))[-1].endswith(": done, while another provider went on 9 s")
+    assert costs(replace(one, waited_s={})) == ["0 requests in 0.0 s"]
 
 
 def test_what_was_not_listed_again_is_said() -> None:
     """A sum over some of the datasets is no sum over all: the others are counted, in words and in the JSON object."""
     known = DatasetReport("dify", "a", remaining=3)
     some = Report("incomplete", Counts(), datasets=(known, DatasetReport("dify", "b")), remaining=3)
-    assert unverified(some) == ["listed again: 1 of 2 datasets; what is still in the others is not known"]
+    said = "listed again: 1 of 2 datasets; what is still in the others is not known"
+    assert costs(some)[0] == said
     assert (some.as_dict()["remaining"], some.as_dict()["unverified"]) == (3, 1)
     for whole in (replace(some, datasets=(known,)), replace(some, remaining=None)):
-        assert unverified(whole) == []
+        assert said not in costs(whole)
         assert "unverified" not in whole.as_dict()
