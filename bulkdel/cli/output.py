@@ -10,20 +10,10 @@ from dataclasses import dataclass, field
 from itertools import islice
 from typing import Any, TextIO, get_args
 
-import click
-
 from bulkdel.cli.context import AppContext
 from bulkdel.errors import BulkdelError, ConfigurationError
 from bulkdel.model import ANSWER_LOST, FULFILLED, Outcome, Settled
 from bulkdel.text import NAME, sanitize, show_invisible
-
-
-def check_streams(settled: str | None, *, as_json: bool) -> None:
-    """:raises click.UsageError: if the settled lines and the JSON object would both go to stdout"""
-    if as_json and settled == "-":
-        raise click.UsageError(
-            "--json and --settled - both write to stdout; give --settled a file", click.get_current_context(silent=True)
-        )
 
 
 def write(app: AppContext, words: str) -> None:
