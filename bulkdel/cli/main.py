@@ -134,12 +134,11 @@ def _explained(error: BaseException, screen: Screen, app: AppContext) -> int:
         case click.exceptions.NoArgsIsHelpError():
             screen.say(error.format_message())
             return 2
-        case click.UsageError():
-            hint = f"{error.ctx.command_path} --help shows what is allowed" if error.ctx is not None else ""
-            screen.error(_sentence(error.format_message()), hint)
-            return 2
         case click.ClickException():
-            screen.error(_sentence(error.format_message()))
+            ctx = error.ctx if isinstance(error, click.UsageError) else None
+            screen.error(
+                _sentence(error.format_message()), f"{ctx.command_path} --help shows what is allowed" if ctx else ""
+            )
             return 2
         case click.Abort() | KeyboardInterrupt():
             screen.error("interrupted")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Literal
 
 import click
@@ -24,25 +24,6 @@ if TYPE_CHECKING:
 
 KEYS = "keys"
 """What a run's header calls the places of its keys and headers, by the provider's name."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ProviderSpec:
-    """One provider as the options, a job file or an earlier run describe it.
-
-    ``name`` is what reports call it, empty for the kind; ``base_url`` is empty for the service's own cloud. ``rate`` and
-    ``concurrency`` are what the user gives now, ``before`` the limits that an earlier run began with. ``key_hint`` says how to
-    give another key.
-    """
-
-    kind: str
-    key: KeyPlace
-    key_hint: str = "give --api-key-file FILE"
-    name: str = ""
-    base_url: str = ""
-    rate: Rate | Literal["none"] | None = None
-    concurrency: int | Auto | None = None
-    before: Limits | None = None
 
 
 def _kinds(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
@@ -65,24 +46,25 @@ def key_place(kind: str, options: Options, before: KeyPlace | None = None) -> Ke
     return place if options.header_file is None else replace(place, headers=os.path.abspath(options.header_file))
 
 
-def from_options(kind: str, options: Options, app: AppContext) -> ProviderSpec:
+def from_options(kind: str, options: Options, app: AppContext) -> Provider:
     """The provider of a command that names one.
 
-    :raises ConfigurationError: if its address is empty
+    :raises ConfigurationError: as ``open_provider``, and if its address is empty
     """
-    return ProviderSpec(
-        kind=kind,
-        key=key_place(kind, options),
+    return open_provider(
+        kind,
+        key_place(kind, options),
+        app,
         base_url=address(kind, app, options.base_url),
         rate=options.rate,
         concurrency=options.concurrency,
     )
 
 
-def from_run(header: RunHeader, options: Options, app: AppContext) -> list[ProviderSpec]:
+def from_run(header: RunHeader, options: Options, app: AppContext) -> tuple[Provider, ...]:
     """The providers of an earlier run, with what the options say now.
 
-    :raises ConfigurationError: if an option that is for one provider meets a run that has several
+    :raises ConfigurationError: as ``open_provider``, and if an option that is for one provider meets a run that has several
     """
     if len(header.providers) > 1:
         for name in ("api_key_file", "base_url", "header_file", "rate", "concurrency"):
@@ -92,7 +74,7 @@ def from_run(header: RunHeader, options: Options, app: AppContext) -> list[Provi
                     f"--{name.replace('_', '-')} means one provider, and this run has {len(header.providers)}: {names}",
                     hint="each has its own, kept with the run",
                 )
-    specs = []
+    opened = []
     for asked in header.providers:
         recorded = recorded_key(header.more, asked.name)
         base_url = asked.base_url
@@ -100,22 +82,24 @@ def from_run(header: RunHeader, options: Options, app: AppContext) -> list[Provi
         of_a_job = recorded.env or recorded.file
         if options.base_url is not None or (not of_a_job and variable(asked.kind, "BASE_URL") in app.environ):
             base_url = address(asked.kind, app, options.base_url)
-        spec = ProviderSpec(
-            kind=asked.kind,
-            key=key_place(asked.kind, options, recorded),
+        provider = open_provider(
+            asked.kind,
+            key_place(asked.kind, options, recorded),
+            app,
             name=asked.name,
             base_url=base_url,
             rate=options.rate,
             concurrency=options.concurrency,
             before=asked.limits,
         )
-        specs.append(spec)
-    return specs
+        opened.append(provider)
+    return tuple(opened)
 
 
-def to_record(spec: ProviderSpec) -> dict[str, Any]:
+def to_record(kind: str, options: Options) -> dict[str, Any]:
     """What the run of a command that names one provider keeps of it: where its headers are. Its key is in the usual variable."""
-    return {KEYS: {spec.kind: {"headers": spec.key.headers}}} if spec.key.headers else {}
+    headers = key_place(kind, options).headers
+    return {KEYS: {kind: {"headers": headers}}} if headers else {}
 
 
 def recorded_key(more: Mapping[str, Any], provider: str) -> KeyPlace:
@@ -149,37 +133,52 @@ def address(kind: str, app: AppContext, given: str | None = None) -> str:
     return found.strip()
 
 
-def open_provider(spec: ProviderSpec, app: AppContext) -> Provider:
+def open_provider(
+    kind: str,
+    place: KeyPlace,
+    app: AppContext,
+    *,
+    name: str = "",
+    base_url: str = "",
+    rate: Rate | Literal["none"] | None = None,
+    concurrency: int | Auto | None = None,
+    before: Limits | None = None,
+    other_place: str = "give --api-key-file FILE",
+) -> Provider:
     """The provider; its key and its headers' values are hidden from now on in everything that is shown.
 
+    :param name: what reports call it, empty for the kind
+    :param base_url: empty for the service's own cloud
+    :param before: the limits that an earlier run began with
+    :param other_place: what to do if the key's variable is not set, for the hint
     :raises ConfigurationError: for an unknown kind, a missing or impossible key or header, a wrong address
     """
     from bulkdel.providers import registry
 
-    build = registry.load(spec.kind)
-    key = spec.key.key(spec.kind, app.environ, hint=f"set {spec.key.env}, or {spec.key_hint}", warn=app.warn)
-    headers = spec.key.extra_headers(app.warn)
+    build = registry.load(kind)
+    key = place.key(kind, app.environ, hint=f"set {place.env}, or {other_place}", warn=app.warn)
+    headers = place.extra_headers(app.warn)
     # Of "Bearer TOKEN" the token alone is as secret as the whole.
     for secret in (key, *(part for value in headers.values() for part in (value, *value.split()))):
         app.hide_from_now_on(secret)
     named: dict[str, Any] = {"api_key": key}
-    if spec.base_url:
-        named["base_url"] = spec.base_url
-    if spec.name and spec.name != spec.kind:
-        named["name"] = spec.name
+    if base_url:
+        named["base_url"] = base_url
+    if name and name != kind:
+        named["name"] = name
     provider = build(**named)
     if provider.warning:
         app.warn(provider.warning)
     # A limit that was given, now or for the earlier run, is kept to; one that was not is the provider's own, which may adapt it.
-    own, before = provider.limits, spec.before or provider.limits
-    if spec.rate is not None or before.rate != own.rate:
-        rate = before.rate if spec.rate is None else None if spec.rate == "none" else spec.rate
-        provider = build(**named, limits=Limits(rate=rate))
+    own, before = provider.limits, before or provider.limits
+    if rate is not None or before.rate != own.rate:
+        kept = before.rate if rate is None else None if rate == "none" else rate
+        provider = build(**named, limits=Limits(rate=kept))
     if headers:
         provider = provider.with_headers(headers)
     usual = own.concurrency or 1
-    match spec.concurrency:
-        case int() as concurrency:
+    match concurrency:
+        case int():
             return provider.with_concurrency(concurrency)
         case Auto(int() as up_to):
             return provider.with_concurrency(min(up_to, usual), up_to=up_to)

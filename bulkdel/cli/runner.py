@@ -105,10 +105,10 @@ def run(task: Task, app: AppContext) -> int:
     path = task.run
     if not task.asks or app.can_ask():
         path = path or run_files.path_for(task.options, task.label)
-        live = LiveRun(task, app, screen, metrics, path)
+        live = LiveRun(task, app, screen, path)
         _carry_out(live, task, app, screen)
     else:
-        live = LiveRun(task, app, screen, metrics, None)
+        live = LiveRun(task, app, screen, None)
         shown = "" if task.act == "resume" else "; --dry-run shows what would be deleted"
         live.report = Report(
             status="refused",
@@ -190,7 +190,7 @@ class LiveRun:
     ``report``, ``plan`` and ``samples`` are what there is to report at the end.
     """
 
-    def __init__(self, task: Task, app: AppContext, screen: Screen, metrics: Metrics, path: Path | None) -> None:
+    def __init__(self, task: Task, app: AppContext, screen: Screen, path: Path | None) -> None:
         self.path = path
         self.report = Report(status="refused", counts=Counts(), reason="interrupted before it began")
         self.plan: Plan | None = None
@@ -198,17 +198,16 @@ class LiveRun:
         self._task = task
         self._app = app
         self._screen = screen
-        self._metrics = metrics
         self._client: Any = None
         self._work: asyncio.Task[Report] | None = None
         self._stopping = asyncio.Event()
-        self._lost = ""  # how many requests were in flight when it was stopped at once
         self._unwritten = ""
         self._confirm = Confirmation(screen, app.stdin, task.policy, self._stopping, by_name=task.by_name)
 
     async def run(self, settled_stream: TextIO | None, log: BoundLogger) -> None:
         """:param settled_stream: takes every settled document as a line, None for no such lines"""
         task, options, app, warn = self._task, self._task.options, self._app, self._screen.warning
+        metrics = app.metrics or Metrics()
         if self.path is not None:
             log.info("run file", path=str(self.path), _sentence=f"run file: {self.path}")
         interrupts = Interrupts(self._gently, self._at_once)
@@ -220,18 +219,17 @@ class LiveRun:
             client = app.client(*task.providers, ca_file=options.ca_file, state=state, **more)
             self._client = await stack.enter_async_context(client)
             stack.enter_context(handled(interrupts.on_signal))
-            await stack.enter_async_context(self._metrics.written(self._client.progress, warn))
+            await stack.enter_async_context(metrics.written(self._client.progress, warn))
             shown = progress.show_progress(style, self._screen, log, self._client.progress, self._stopping.is_set)
             await stack.enter_async_context(shown)
-            self._work = asyncio.ensure_future(self._called(settled_stream, logs.listener(log)))
+            listeners = (metrics.on_event, logs.listener(log))
+            self._work = asyncio.ensure_future(self._called(settled_stream, listeners))
             try:
                 self.report = await self._work
             except asyncio.CancelledError:
                 if interrupts.signal is None or not interrupts.twice:
                     raise
-                self.report = self._client.interrupted_report(
-                    f"stopped at once{self._lost}", interrupts.signal, self.path
-                )
+                self.report = self._client.interrupted_report(self.report.reason, interrupts.signal, self.path)
         report = self.report
         if report.status == "refused":
             report.reason = self._confirm.refusal or report.reason
@@ -243,15 +241,15 @@ class LiveRun:
             kept = " alone" if self.path is None else " and the run file"
             report.hint = f"the account{kept} still has everything that was deleted; the lines end before it"
 
-    async def _called(self, settled_stream: TextIO | None, log_event: Callable[[Any], None]) -> Report:
+    async def _called(self, settled_stream: TextIO | None, listeners: Sequence[Callable[[Any], None]]) -> Report:
         if self._stopping.is_set():  # a signal came before there was anything to stop
             return self.report
         task, path, client = self._task, self.path, self._client
         lines = output.SettledLines(settled_stream, self._app.hide, self._unwritable)
 
         def on_event(event: Any) -> None:
-            self._metrics.on_event(event)
-            log_event(event)
+            for listener in listeners:
+                listener(event)
 
         async def on_settled(page: Sequence[Settled]) -> None:
             self.samples.add(page)
@@ -291,7 +289,8 @@ class LiveRun:
 
     def _at_once(self) -> None:
         in_flight = sum(look.in_flight for look in self._client.progress())
-        self._lost = f"; how {pluralize(in_flight, 'request')} in flight ended is unknown" if in_flight else ""
+        unknown = f"; how {pluralize(in_flight, 'request')} in flight ended is unknown" if in_flight else ""
+        self.report.reason = f"stopped at once{unknown}"
         self._screen.say("stopping at once")
         if self._work is not None:
             self._work.cancel()

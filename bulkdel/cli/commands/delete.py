@@ -39,8 +39,7 @@ def delete(app: AppContext, /, provider: str, file: str | None, options: Options
     from bulkdel.cli import hints, runner
     from bulkdel.cli.targets import TargetFile, opened
 
-    spec = providers.from_options(provider, options, app)
-    service = providers.open_provider(spec, app)
+    service = providers.from_options(provider, options, app)
     if file is None and is_terminal(app.stdin):
         usage_error("no targets: give a FILE, or pipe CSV or JSONL into stdin")
     from_stdin = file is None or file == "-"
@@ -54,7 +53,7 @@ def delete(app: AppContext, /, provider: str, file: str | None, options: Options
             policy=options.policy(),
             label=service.name,
             targets=targets,
-            more=providers.to_record(spec),
+            more=providers.to_record(provider, options),
             resume_options=hints.carried_options(options),
             by_name=False,
         )

@@ -6,7 +6,7 @@ import os
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from itertools import chain
 from typing import TYPE_CHECKING
 
 import click
@@ -16,7 +16,7 @@ from bulkdel.cli.context import AppContext
 from bulkdel.cli.options import OUTPUT, RUN, Options, takes, usage_error
 from bulkdel.credentials import KeyPlace
 from bulkdel.errors import ConfigurationError
-from bulkdel.model import PurgeRequest, Target
+from bulkdel.model import PurgeRequest
 from bulkdel.text import sanitize
 
 if TYPE_CHECKING:
@@ -90,24 +90,13 @@ def job(app: AppContext, /, file: str, plan: bool, options: Options) -> int:
             policy=asked.policy.policy(),
             label=os.path.splitext(os.path.basename(file))[0],
             purges=purges,
-            targets=_Chained(lists) if lists else None,
+            targets=chain.from_iterable(lists) if lists else None,
             more={providers.KEYS: {name: place.as_dict() for name, place in places.items()}} | distributed,
             resume_options=hints.carried_options(options),
             by_name=not lists,
             workers=workers,
         )
         return runner.run(task, app)
-
-
-@dataclass(frozen=True, slots=True)
-class _Chained:
-    """Several files of targets as one, which can be read again and again."""
-
-    lists: list[TargetFile]
-
-    def __iter__(self) -> Iterator[Target]:
-        for one in self.lists:
-            yield from one
 
 
 def _read(file: str) -> Job:
@@ -156,24 +145,25 @@ def _open_providers(file: str, job: Job, app: AppContext) -> tuple[dict[str, Pro
     keys: dict[str, str] = {}
     for place, table in enumerate(job.provider):
         with _errors_in(file, f"provider[{place}]"):
-            key = KeyPlace(table.api_key_env, _path(file, table.api_key_file), _path(file, table.header_file))
-            spec = providers.ProviderSpec(
-                kind=table.kind,
-                key=providers.key_place(table.kind, Options(), key),
-                key_hint="name another place with api_key_env or api_key_file",
+            written = KeyPlace(table.api_key_env, _path(file, table.api_key_file), _path(file, table.header_file))
+            key = providers.key_place(table.kind, Options(), written)
+            provider = providers.open_provider(
+                table.kind,
+                key,
+                app,
                 name=table.called,
                 base_url=table.base_url or providers.address(table.kind, app),
                 rate=table.rate,
                 concurrency=table.concurrency,
+                other_place="name another place with api_key_env or api_key_file",
             )
-            provider = providers.open_provider(spec, app)
             same = keys.setdefault(provider.fingerprint, table.called)
             if same != table.called:
                 raise ConfigurationError(
                     f"has the address and the key of another provider: {sanitize(same)}",
                     hint="a limit belongs to a key: name the provider once, with all its datasets",
                 )
-        opened[provider.name], places[provider.name] = provider, spec.key
+        opened[provider.name], places[provider.name] = provider, key
     return opened, places
 
 

@@ -50,8 +50,7 @@ def purge_datasets(
     """Empty the datasets of one provider, or plan it; returns the exit status."""
     from bulkdel.cli import hints, runner
 
-    spec = providers.from_options(kind, options, app)
-    provider = providers.open_provider(spec, app)
+    provider = providers.from_options(kind, options, app)
     select = options.selection()
     task = runner.Task(
         act=act,
@@ -62,7 +61,7 @@ def purge_datasets(
         purges=[
             PurgeRequest(provider.name, dataset, select) for dataset in providers.checked_datasets(datasets, provider)
         ],
-        more=providers.to_record(spec),
+        more=providers.to_record(kind, options),
         resume_options=hints.carried_options(options),
     )
     return runner.run(task, app)

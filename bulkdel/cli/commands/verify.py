@@ -39,7 +39,7 @@ def verify(app: AppContext, /, run: str, options: Options) -> int:
     task = runner.Task(
         act="verify",
         options=options,
-        providers=tuple(providers.open_provider(spec, app) for spec in providers.from_run(header, options, app)),
+        providers=providers.from_run(header, options, app),
         policy=options.policy(header.policy),
         run=path,
     )
