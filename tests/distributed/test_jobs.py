@@ -52,6 +52,33 @@ def test_the_account_is_that_of_a_local_run(redis_server: RedisServer, tmp_path:
     assert outcomes[0]["exit_status"] == 1
 
 
+def test_workers_send_the_headers_of_a_header_file(redis_server: RedisServer, tmp_path: Path) -> None:
+    """$ bulkdel job … --broker with header_file in a provider: each request has them, whoever sends it; their values are in no
+    message, run file or log."""
+    secret = "gateway-token-0123456789"
+
+    async def work(crew: Crew) -> None:
+        headers = crew.folder / "headers"
+        headers.write_text(f"X-Gateway: {secret}\r\n")
+        headers.chmod(0o600)
+        crew.job(provider='header_file = "headers"')
+        job = crew.submit("-v")
+        await until(lambda: keys(redis_server, "bulkdel"))
+        with redis_server.client() as client:
+            assert secret not in str(client.lrange("bulkdel", 0, -1))
+        worker = crew.worker()
+        ended = await job.end()
+        told = account(ended)
+        assert (told["exit_status"], told["deleted"]) == (0, 60), ended.stderr
+        deletes = [one for one in crew.simulator.requests if one.method == "DELETE"]
+        assert len(deletes) == 60
+        assert {one.headers["X-Gateway"] for one in crew.simulator.requests} == {secret}
+        assert secret not in ended.stderr + ended.stdout + worker.said
+        assert secret.encode() not in (crew.folder / "job.run").read_bytes()
+
+    with_crew(work, redis_server.url, tmp_path, documents=60)
+
+
 def test_a_worker_that_is_killed_loses_nothing(redis_server: RedisServer, tmp_path: Path) -> None:
     """kill -9 of a worker with its children: its shard alone is asked again, and what it had done counts as deleted."""
 
