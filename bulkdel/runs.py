@@ -15,12 +15,12 @@ from bulkdel.engine.call import Call
 from bulkdel.engine.gates import Gates
 from bulkdel.engine.sink import Journal
 from bulkdel.errors import ConfigurationError, RunFileError, TargetsError
-from bulkdel.model import PurgeRequest, Selection
+from bulkdel.model import PurgeRequest
 from bulkdel.outcomes import OutcomeCollector
 from bulkdel.providers.protocol import Provider
 from bulkdel.purging import CallOptions, Purge
 from bulkdel.report import Account, Report, RunEnd, make_report
-from bulkdel.store import Act, AskedDataset, ProviderHeader, RunFile, RunHeader
+from bulkdel.store import Act, ProviderHeader, RunFile, RunHeader
 from bulkdel.store.recorded import RecordedSettled, ResumeState, read_resume_state, read_verify_state
 from bulkdel.targets import Targets, stream_targets
 from bulkdel.verification import verify_again
@@ -75,8 +75,7 @@ async def run_new(
         ),
         version=VERSION,
         policy=options.policy,
-        selection=requests[0].select if requests else Selection(),
-        datasets=tuple(AskedDataset(one.provider, one.dataset, one.select) for one in requests),
+        datasets=tuple(requests),
         targets=targets is not None,
         more=more or {},
     )

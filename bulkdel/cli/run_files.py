@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -27,7 +26,7 @@ def path_for(options: Options, label: str) -> Path | None:
         return options.run_file
     from bulkdel.store.folder import new_path, state_folder
 
-    return new_path(label, folder=state_folder(), now=time.time())
+    return new_path(label, state_folder())
 
 
 def state() -> Path | None:

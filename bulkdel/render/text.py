@@ -81,7 +81,7 @@ def asked(run: Run) -> Iterator[str]:
         limit = "no known limit" if p.limits.rate is None else f"at most {p.limits.rate}"
         kind = "" if p.name == p.kind else f" ({p.kind})"
         yield f"  provider: {sanitize(p.name)}{kind} at {sanitize(p.base_url)}, {limit}, key fingerprint {p.fingerprint}"
-    if selection := _selection(header.selection):
+    if header.datasets and (selection := _selection(header.datasets[0].select)):
         yield f"  selected: {selection}"
     for session in run.sessions():
         yield f"  session {session.id}: {_session(session)}"

@@ -6,9 +6,9 @@ import json
 import sqlite3
 
 from bulkdel.model import RunStatus
-from bulkdel.report import Account, DatasetReport
+from bulkdel.report import Account, DatasetReport, ProviderAccount
 from bulkdel.store.database import damaged
-from bulkdel.store.header import unpack_id
+from bulkdel.store.header import from_json, unpack_id
 
 
 def read_account(db: sqlite3.Connection, path: str, *, running: bool) -> Account:
@@ -43,7 +43,13 @@ def read_account(db: sqlite3.Connection, path: str, *, running: bool) -> Account
         if listing == "open" or (listing == "none" and account.input_truncated):
             report.reason = report.reason or _why_truncated(report, listing, running)
         report.status = _status(report, planned=act == "plan" and listing in ("complete", "none"), last=ended)
-    _read_costs(db, account, running)
+    for name, cost in db.execute("SELECT name, cost FROM provider ORDER BY id"):
+        account.providers[name] = from_json(ProviderAccount, cost, path, f"provider.{name}.cost")
+    account.elapsed_s, broken_off = db.execute(
+        "SELECT COALESCE(SUM(elapsed_s), 0.0), SUM(status IS NULL) FROM session"
+    ).fetchone()
+    # A session writes down what it cost when it ends; one that is at work is about to.
+    account.uncounted_sessions = broken_off - running
     return account
 
 
@@ -105,26 +111,3 @@ def _status(report: DatasetReport, *, planned: bool, last: str | None) -> RunSta
     if report.status == "incomplete" and last == "refused" and not report.reason and not report.counts.rejected:
         return "refused"  # all of it is still to go, for that one reason
     return report.status
-
-
-def _read_costs(db: sqlite3.Connection, account: Account, running: bool) -> None:
-    for (name,) in db.execute("SELECT name FROM provider ORDER BY id"):
-        account.provider(name)
-    for name, what, cause, n in db.execute(
-        "SELECT p.name, c.what, c.cause, c.n FROM cost c JOIN provider p ON p.id = c.provider"
-    ):
-        provider = account.provider(name)
-        match what:
-            case "requests":
-                provider.requests = int(n)
-            case "pauses":
-                provider.pauses = int(n)
-            case "requeued":
-                provider.requeued[cause] = int(n)
-            case _:
-                provider.waited_s[cause] = n
-    account.elapsed_s, broken_off = db.execute(
-        "SELECT COALESCE(SUM(elapsed_s), 0.0), SUM(status IS NULL) FROM session"
-    ).fetchone()
-    # A session writes down what it cost when it ends; one that is at work is about to.
-    account.uncounted_sessions = broken_off - running

@@ -95,21 +95,12 @@ def damaged(path: str, detail: str) -> RunFileError:
     )
 
 
-def error_code(error: Exception) -> int:
-    """SQLite's primary result code, 0 if the error is not SQLite's."""
-    if isinstance(error, sqlite3.Error) and hasattr(
-        error, "sqlite_errorcode"
-    ):  # errors of Python's own module have none
-        return error.sqlite_errorcode & 0xFF
-    return 0
-
-
 def trouble(path: str, error: Exception) -> RunFileError:
     """What an error of SQLite or of the system means for the run file, in words for its user."""
     if isinstance(error, RunFileError):
         return RunFileError(str(error), hint=error.hint)
     hint = ""
-    match error_code(error):
+    match getattr(error, "sqlite_errorcode", 0) & 0xFF:  # the primary code; errors of Python's own module have none
         case sqlite3.SQLITE_CORRUPT:
             return damaged(path, str(error))
         case sqlite3.SQLITE_FULL:
@@ -137,8 +128,7 @@ class Database:
         self.connection = connection
         self._path = path
         self._held = held
-        self._file = _identity(path)
-        self._log: tuple[int, int] | None = None
+        self._files: list[tuple[int, int] | None] = []  # once the first commit is made
         self._new = new
 
     @classmethod
@@ -163,7 +153,12 @@ class Database:
         created = False
         try:
             if new:
-                _create_empty(path)
+                try:
+                    os.close(
+                        os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600)
+                    )  # SQLite gives its other files the same
+                except OSError as error:
+                    raise lock.unwritable(path, error) from error
                 created = True
             connection = connect(path, "mode=rw")
             if not new:
@@ -185,16 +180,9 @@ class Database:
 
         :raises RunFileError: if the file was deleted, moved or replaced while it was in use
         """
-        try:
-            same = _identity(self._path) == self._file
-            if same and self._log is None:
-                with suppress(FileNotFoundError):  # a rollback journal has no log
-                    self._log = _identity(self._path + "-wal")
-            elif same:
-                same = _identity(self._path + "-wal") == self._log
-        except FileNotFoundError:
-            same = False
-        if not same:
+        found = [_identity(self._path), _identity(self._path + "-wal")]  # a rollback journal has no log
+        self._files = self._files or found
+        if found != self._files:
             raise RunFileError(f"the run file was deleted or replaced while it was in use: {self._path}")
 
     def close(self) -> None:
@@ -208,27 +196,16 @@ class Database:
             self.connection.close()
             if nothing:  # its first commit failed: leave nothing that looks like a run
                 with suppress(OSError):
-                    if _identity(self._path) == self._file:
-                        os.unlink(self._path)
+                    os.unlink(self._path)
         finally:
             lock.release(self._held)
 
 
-class MemoryDatabase(Database):
-    """The same for a run without a file: nobody else can reach it."""
-
-    def __init__(self) -> None:
-        self.connection = sqlite3.connect(":memory:", isolation_level=None)
-
-    def verify_identity(self) -> None:
-        """There is nothing that could be taken away."""
-
-    def close(self) -> None:
-        self.connection.close()
-
-
-def _identity(path: str) -> tuple[int, int]:
-    there = os.stat(path)
+def _identity(path: str) -> tuple[int, int] | None:
+    try:
+        there = os.stat(path)
+    except FileNotFoundError:
+        return None
     return there.st_dev, there.st_ino
 
 
@@ -239,25 +216,6 @@ def _holder(path: str) -> str:
         if found is not None:
             return f"process {found[0]} on {found[1]}"
     return "another process"
-
-
-def _create_empty(path: str) -> None:
-    try:
-        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600)
-        try:
-            if hasattr(os, "fchmod"):
-                os.fchmod(descriptor, 0o600)  # whatever the umask; SQLite gives its other files the same
-        finally:
-            os.close(descriptor)
-        # The file's name is in its folder, and that is a file too.
-        if hasattr(os, "O_DIRECTORY"):
-            folder = os.open(os.path.dirname(path), os.O_RDONLY | os.O_DIRECTORY)
-            try:
-                os.fsync(folder)
-            finally:
-                os.close(folder)
-    except OSError as error:
-        raise lock.unwritable(path, error) from error
 
 
 def _configure(connection: sqlite3.Connection) -> None:

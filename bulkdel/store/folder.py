@@ -5,13 +5,14 @@ from __future__ import annotations
 import os
 import re
 import secrets
+import time
 from datetime import UTC, datetime
 from pathlib import Path
 
 from bulkdel.errors import RunFileError
 
 SUFFIX = ".run"
-_STAMP = re.compile(r"\d{8}-\d{6}")
+_STAMPED = re.compile(r"\d{8}-\d{6}-")
 
 
 def state_folder() -> Path:
@@ -31,7 +32,7 @@ def state_folder() -> Path:
         ) from None
 
 
-def new_path(label: str, *, folder: Path, now: float, token: str | None = None) -> Path:
+def new_path(label: str, folder: Path) -> Path:
     """A path for a new run in ``folder``, which is made if it is missing (for the user alone).
 
     Its name is the time in UTC, ``label`` (a provider's name) and six random hex digits:
@@ -46,9 +47,8 @@ def new_path(label: str, *, folder: Path, now: float, token: str | None = None) 
             f"the folder for run files cannot be made ({error.strerror or error}): {folder}",
             hint="choose a place with --run FILE, or --no-run for none",
         ) from error
-    when = datetime.fromtimestamp(now, UTC).strftime("%Y%m%d-%H%M%S")
     plain = re.sub(r"[^a-z0-9]+", "-", label.casefold()).strip("-")[:40] or "run"
-    return folder / f"{when}-{plain}-{token or secrets.token_hex(3)}{SUFFIX}"
+    return folder / f"{_stamp(time.time())}-{plain}-{secrets.token_hex(3)}{SUFFIX}"
 
 
 def run_files(folder: Path) -> list[Path]:
@@ -58,16 +58,18 @@ def run_files(folder: Path) -> list[Path]:
 
     :raises RunFileError: if it cannot be read
     """
-    found = []
     try:
-        for entry in os.scandir(folder):
-            if entry.name.endswith(SUFFIX) and entry.is_file():
-                stamp = entry.name[:15]
-                if not _STAMP.fullmatch(stamp):
-                    stamp = datetime.fromtimestamp(entry.stat().st_mtime, UTC).strftime("%Y%m%d-%H%M%S")
-                found.append((stamp, entry.name))
+        found = [
+            (entry.name if _STAMPED.match(entry.name) else _stamp(entry.stat().st_mtime), entry.name)
+            for entry in os.scandir(folder)
+            if entry.name.endswith(SUFFIX) and entry.is_file()
+        ]
     except FileNotFoundError:
         return []
     except OSError as error:
         raise RunFileError(f"the folder of run files cannot be read ({error.strerror or error}): {folder}") from error
     return [folder / name for _, name in sorted(found, reverse=True)]
+
+
+def _stamp(moment: float) -> str:
+    return datetime.fromtimestamp(moment, UTC).strftime("%Y%m%d-%H%M%S")

@@ -5,12 +5,12 @@ from __future__ import annotations
 import json
 import sqlite3
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
-from typing import Any, Literal, NamedTuple, TypeVar
+from dataclasses import dataclass, field, fields
+from typing import Any, Literal, TypeVar
 from urllib.parse import urlsplit, urlunsplit
 
 from bulkdel.errors import ConfigurationError
-from bulkdel.model import Limits, Policy, Selection, Target
+from bulkdel.model import Limits, Policy, PurgeRequest, Target
 from bulkdel.providers.protocol import Provider
 from bulkdel.store.database import damaged
 
@@ -43,14 +43,6 @@ class ProviderHeader:
         return cls(provider.name, provider.kind, provider.base_url, provider.limits, provider.fingerprint)
 
 
-class AskedDataset(NamedTuple):
-    """A dataset to empty: ``selection`` is None if the run's own holds."""
-
-    provider: str
-    dataset: str
-    selection: Selection | None = None
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunHeader:
     """What was asked, as the run file keeps it.
@@ -64,8 +56,7 @@ class RunHeader:
     providers: tuple[ProviderHeader, ...]
     version: str
     policy: Policy = field(default_factory=Policy)
-    selection: Selection = field(default_factory=Selection)
-    datasets: tuple[AskedDataset, ...] = ()
+    datasets: tuple[PurgeRequest, ...] = ()
     targets: bool = False
     created_at: float = 0.0
     more: Mapping[str, Any] = field(default_factory=dict)
@@ -76,55 +67,23 @@ def write_header(db: sqlite3.Connection, header: RunHeader) -> None:
 
     :raises ConfigurationError: if a dataset's provider is none of the run's
     """
-    db.execute(
-        "INSERT INTO run (act, version, created_at, policy, selection, more, targets) VALUES (?, ?, ?, ?, ?, ?, ?)",
-        (header.act, header.version, header.created_at, to_json(header.policy), to_json(header.selection),
-         to_json(header.more), "open" if header.targets else "none"),
-    )  # fmt: skip
-    db.executemany(
-        "INSERT INTO provider (name, kind, base_url, limits, fingerprint) VALUES (?, ?, ?, ?, ?)",
-        [(p.name, p.kind, p.base_url, to_json(p.limits), p.fingerprint) for p in header.providers],
-    )
-    for provider, dataset, selection in header.datasets:
-        own = None if selection is None else to_json(selection)
-        key = dataset_key(db, provider, dataset)
-        db.execute("UPDATE dataset SET listing = 'open', selection = ? WHERE id = ?", (own, key))
+    targets = "open" if header.targets else "none"
+    db.execute("INSERT INTO run (asked, targets) VALUES (?, ?)", (to_json(header), targets))
+    db.executemany("INSERT INTO provider (name) VALUES (?)", [(provider.name,) for provider in header.providers])
+    for asked in header.datasets:
+        key = dataset_key(db, asked.provider, asked.dataset)
+        db.execute("UPDATE dataset SET listing = 'open' WHERE id = ?", (key,))
 
 
 def read_header(db: sqlite3.Connection, path: str) -> RunHeader:
     """What was asked, out of the tables; raises SQLite's errors.
 
-    :raises RunFileError: if what is there is no header; its place in the file is named
+    :raises RunFileError: if what is there is no header; its place in it is named
     """
-    run = db.execute("SELECT act, version, created_at, policy, selection, more, targets FROM run").fetchone()
+    run = db.execute("SELECT asked FROM run").fetchone()
     if run is None:
         raise damaged(path, "what was asked is missing")
-    act, version, created_at, policy, selection, more, targets = run
-    providers = [
-        ProviderHeader(name, kind, base_url, from_json(Limits, limits, path, f"provider.{name}.limits"), fingerprint)
-        for name, kind, base_url, limits, fingerprint in db.execute(
-            "SELECT name, kind, base_url, limits, fingerprint FROM provider ORDER BY id"
-        )
-    ]
-    datasets = []
-    for provider, packed, own in db.execute(
-        "SELECT p.name, s.dataset, s.selection FROM dataset s JOIN provider p ON p.id = s.provider"
-        " WHERE s.listing <> 'none' ORDER BY s.id"
-    ):
-        dataset = unpack_id(packed)
-        chosen = None if own is None else from_json(Selection, own, path, f"dataset.{dataset}.selection")
-        datasets.append(AskedDataset(provider, dataset, chosen))
-    return RunHeader(
-        act=act,
-        providers=tuple(providers),
-        version=version,
-        policy=from_json(Policy, policy, path, "policy"),
-        selection=from_json(Selection, selection, path, "selection"),
-        datasets=tuple(datasets),
-        targets=targets != "none",
-        created_at=created_at,
-        more=from_json(dict[str, Any], more, path, "more"),
-    )
+    return from_json(RunHeader, run[0], path, "asked")
 
 
 def provider_key(db: sqlite3.Connection, name: str) -> int:
@@ -149,7 +108,11 @@ def dataset_key(db: sqlite3.Connection, provider: str, dataset: str) -> int:
 
 
 def to_json(value: object) -> str:
-    return json.dumps(value, default=asdict, separators=(",", ":"))  # a frozen value as its fields
+    return json.dumps(value, default=_fields, separators=(",", ":"))
+
+
+def _fields(value: Any) -> dict[str, Any]:
+    return {field.name: getattr(value, field.name) for field in fields(value)}
 
 
 def from_json(kind: type[T], text: str, path: str, what: str) -> T:

@@ -9,9 +9,9 @@ import os
 import sqlite3
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
-from types import TracebackType
 from typing import Any, Literal, NamedTuple, Self, cast
 
 from bulkdel.engine.timeline import Sample
@@ -22,7 +22,7 @@ from bulkdel.report import Account, Counts
 from bulkdel.store import database
 from bulkdel.store.account import read_account
 from bulkdel.store.database import trouble
-from bulkdel.store.header import given_target, read_header, unpack_id
+from bulkdel.store.header import from_json, given_target, read_header, unpack_id
 from bulkdel.store.lock import is_held
 
 # A document's place: its dataset and provider. CROSS JOIN keeps the order of the tables: documents by row.
@@ -32,6 +32,14 @@ _DATASETS = "dataset s JOIN provider p ON p.id = s.provider"
 State = Literal["planned", "running", "crashed"] | RunStatus
 """What became of a run: the words of its report, or that it waits for its first delete, goes on now, or ended without
 a word (killed, or the power failed)."""
+
+
+@dataclass(frozen=True)
+class _Estimate:
+    """What ``RunFile.record_estimate`` wrote."""
+
+    seconds: float | None = None
+    learned: dict[str, tuple[Rate, float]] = field(default_factory=dict)
 
 
 class PlannedRow(NamedTuple):
@@ -88,31 +96,21 @@ class Run:
         where = os.path.realpath(path)
         if not os.path.isfile(where):
             raise RunFileError(f"there is no such run file: {where}")
+        connection: sqlite3.Connection | None = None
         try:
-            # SQLite may have to write to read: after a crash it plays the journal back.
-            return cls._open(where, "mode=rw", check)
-        except (sqlite3.Error, RunFileError) as error:
-            cannot_write = database.error_code(error) in (sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY)
-            if not cannot_write or any(os.path.exists(where + suffix) for suffix in ("-wal", "-journal")):
-                raise trouble(where, error) from error
-        try:
-            return cls._open(where, "mode=ro&immutable=1", check)  # a read-only disk: no process writes there
-        except (sqlite3.Error, RunFileError) as error:
-            raise trouble(where, error) from error
-
-    @classmethod
-    def _open(cls, where: str, query: str, check: bool) -> Self:
-        connection = database.connect(where, query)
-        try:
+            connection = database.connect(
+                where, "mode=rw"
+            )  # to read, SQLite may have to play a crashed run's journal back
             connection.execute("PRAGMA query_only = 1")
             connection.execute("PRAGMA cache_size = -4096")  # KiB: rows are read in their order, which needs no more
             database.identify(connection, where)
             if check:
                 database.check(connection, where)
             return cls(Path(where), connection)
-        except BaseException:
-            connection.close()
-            raise
+        except (sqlite3.Error, RunFileError) as error:
+            if connection is not None:
+                connection.close()
+            raise trouble(where, error) from error
 
     def close(self) -> None:
         self._connection.close()
@@ -120,9 +118,7 @@ class Run:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
+    def __exit__(self, *error: object) -> None:
         self.close()
 
     # ------------------------------------------------------------------ what became of it
@@ -191,12 +187,10 @@ class Run:
     def samples(self) -> Mapping[int, Mapping[str, list[Sample]]]:
         """How its time went, by session and provider; a session that crashed left none."""
         found: dict[int, dict[str, list[Sample]]] = {}
-        for session, provider, *columns, waited in self._all(
-            "SELECT m.session, p.name, m.at, m.span_s, m.settled, m.requests, m.requeued, m.p50_s, m.p95_s, m.in_flight,"
-            " m.concurrency, m.rate, m.waited FROM sample m JOIN provider p ON p.id = m.provider ORDER BY m.rowid"
+        for session, provider, samples in self._all(
+            "SELECT t.session, p.name, t.samples FROM timeline t JOIN provider p ON p.id = t.provider ORDER BY t.rowid"
         ):
-            values: list[Any] = [*columns, json.loads(waited)]
-            found.setdefault(session, {}).setdefault(provider, []).append(Sample(*values))
+            found.setdefault(session, {})[provider] = from_json(list[Sample], samples, str(self.path), "timeline")
         return found
 
     def endings_in(self, since: float, until: float, most: int) -> tuple[float, Mapping[str, Mapping[int, int]]]:
@@ -266,11 +260,9 @@ class Run:
         self._describe_left(planned)
         plan = Plan(list(planned.values()))
         if all(d.counts.not_attempted == d.counts.selected for d in account.datasets.values()):
-            plan.seconds = self._all("SELECT estimated_s FROM run")[0][0]
-            for name, n, per, ago_s in self._all(
-                "SELECT name, learned_n, learned_per, learned_ago_s FROM provider WHERE learned_n IS NOT NULL"
-            ):
-                plan.learned[name] = (Rate(n, per=per), ago_s)
+            ((estimate,),) = self._all("SELECT estimate FROM run")
+            counted = from_json(_Estimate, estimate, str(self.path), "estimate")
+            plan.seconds, plan.learned = counted.seconds, counted.learned
         return plan
 
     def _describe_left(self, planned: Mapping[tuple[str, str], PlannedDataset]) -> None:

@@ -107,7 +107,7 @@ def read_resume_state(path: str | Path, providers: Mapping[str, Provider]) -> Re
             )
         account = run.account()
         left = {(planned.provider, planned.dataset): planned for planned in run.plan().datasets}
-        own = {(asked.provider, asked.dataset): asked.selection for asked in run.header.datasets}
+        asked = {(request.provider, request.dataset): request for request in run.header.datasets}
         requests: list[PurgeRequest] = []
         listed: list[PlannedDataset] = []
         for (provider, dataset), listing in listings.items():
@@ -126,7 +126,7 @@ def read_resume_state(path: str | Path, providers: Mapping[str, Provider]) -> Re
                 planned.explicit = listing == "none"
                 listed.append(planned)
             if not planned.explicit:
-                requests.append(PurgeRequest(provider, dataset, own.get((provider, dataset)) or run.header.selection))
+                requests.append(asked[provider, dataset])
         return ResumeState(run.header, requests, listed, run.agreed, account)
 
 

@@ -182,11 +182,7 @@ class RunFile(RunSession):
     ) -> None:
         """How long the deletes of a plan will take, in seconds, and the rates that an earlier run learned, with how many
         seconds ago, by provider."""
-        db.execute("UPDATE run SET estimated_s = ?", (seconds,))
-        db.executemany(
-            "UPDATE provider SET learned_n = ?, learned_per = ?, learned_ago_s = ? WHERE name = ?",
-            [(rate.n, rate.per, ago_s, name) for name, (rate, ago_s) in learned.items()],
-        )
+        db.execute("UPDATE run SET estimate = ?", (to_json({"seconds": seconds, "learned": learned}),))
 
     @written
     def states(
@@ -323,26 +319,14 @@ class RunFile(RunSession):
     @written
     def record_costs(self, db: sqlite3.Connection, providers: Mapping[str, ProviderAccount]) -> None:
         """What each provider cost, over all sessions, in the place of what was written down before."""
-        values: list[tuple[int, str, str, float]] = []
         for name, cost in providers.items():
-            key = provider_key(db, name)
-            values += [(key, "requests", "", cost.requests), (key, "pauses", "", cost.pauses)]
-            values += [(key, "requeued", cause, n) for cause, n in cost.requeued.items()]
-            values += [(key, "waited_s", cause, n) for cause, n in cost.waited_s.items()]
-        db.executemany("INSERT OR REPLACE INTO cost VALUES (?, ?, ?, ?)", values)
+            db.execute("UPDATE provider SET cost = ? WHERE id = ?", (to_json(cost), provider_key(db, name)))
 
     @written
     def add_samples(self, db: sqlite3.Connection, provider: str, samples: Sequence[Sample]) -> None:
         """How one provider's part of this session went, stretch by stretch; once, when it ends."""
-        key = provider_key(db, provider)
-        db.executemany(
-            "INSERT INTO sample VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-            [
-                (self.session, key, s.at, s.span_s, s.settled, s.requests, s.requeued, s.p50_s, s.p95_s, s.in_flight,
-                 s.concurrency, s.rate, to_json(dict(s.waited)))
-                for s in samples
-            ],
-        )  # fmt: skip
+        values = (self.session, provider_key(db, provider), to_json(samples))
+        db.execute("INSERT INTO timeline VALUES (?, ?, ?)", values)
 
 
 def _drop_listed(db: sqlite3.Connection, provider: str, dataset: str) -> int:

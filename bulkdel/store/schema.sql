@@ -5,28 +5,17 @@
 
 -- What was asked: one row.
 CREATE TABLE run (
-    id           INTEGER PRIMARY KEY CHECK (id = 1),
-    act          TEXT NOT NULL,             -- purge, delete, plan or job
-    version      TEXT NOT NULL,             -- of the bulkdel that made it
-    created_at   REAL NOT NULL,
-    policy       TEXT NOT NULL,             -- JSON: attempts, timeouts, guards
-    selection    TEXT NOT NULL,             -- JSON: which documents of a dataset
-    more         TEXT NOT NULL,             -- JSON: what else the caller wants to find again
-    targets      TEXT NOT NULL CHECK (targets IN ('none', 'open', 'complete')),  -- explicit ones; open: not yet read to the end
-    agreed       INTEGER,                   -- the guards and the user agreed to delete so many; null: nobody was asked yet
-    estimated_s  REAL                       -- how long the deletes of a plan will take
+    id        INTEGER PRIMARY KEY CHECK (id = 1),
+    asked     TEXT NOT NULL,                -- JSON: what to do where, with which policy and selection (RunHeader)
+    targets   TEXT NOT NULL CHECK (targets IN ('none', 'open', 'complete')),  -- explicit ones; open: not yet read to the end
+    agreed    INTEGER,                      -- the guards and the user agreed to delete so many; null: nobody was asked yet
+    estimate  TEXT NOT NULL DEFAULT '{}'    -- JSON: how long the deletes of a plan will take, and which learned rates that counts with
 );
 
 CREATE TABLE provider (
-    id             INTEGER PRIMARY KEY,
-    name           TEXT NOT NULL UNIQUE,
-    kind           TEXT NOT NULL,
-    base_url       TEXT NOT NULL,           -- without user, password and query
-    limits         TEXT NOT NULL,           -- JSON: rate and concurrency
-    fingerprint    TEXT NOT NULL,           -- tells one key from another
-    learned_n      REAL,                    -- the rate that an estimate counted with, if an earlier run learned it:
-    learned_per    REAL,                    -- so many requests in so many seconds,
-    learned_ago_s  REAL                     -- learned so long before this run
+    id    INTEGER PRIMARY KEY,
+    name  TEXT NOT NULL UNIQUE,
+    cost  TEXT NOT NULL DEFAULT '{}'        -- JSON: requests, pauses, requeues and seconds by cause, over all sessions that wrote them down
 );
 
 -- One process that worked on the run, from opening the file to closing it.
@@ -51,7 +40,6 @@ CREATE TABLE dataset (
     provider   INTEGER NOT NULL REFERENCES provider,
     dataset    TEXT NOT NULL,
     name       TEXT NOT NULL DEFAULT '',
-    selection  TEXT,                        -- JSON; null: the run's
     listing    TEXT NOT NULL CHECK (listing IN ('none', 'open', 'complete', 'incomplete')),  -- none: explicit targets
     listed     INTEGER NOT NULL DEFAULT 0,  -- rows of document; fewer there means that the file lost some
     counted    INTEGER,                     -- the service's own count, if its listing never shows as many; else null
@@ -111,30 +99,12 @@ CREATE TABLE history (
     PRIMARY KEY (row, session)
 );
 
--- What the run cost, over all sessions that came to write it down.
-CREATE TABLE cost (
+-- How a provider's time went in a session, for plots; a session that was killed left none.
+CREATE TABLE timeline (
+    session   INTEGER NOT NULL REFERENCES session,
     provider  INTEGER NOT NULL REFERENCES provider,
-    what      TEXT NOT NULL,                -- requests, pauses, requeued or waited_s
-    cause     TEXT NOT NULL,                -- of what was requeued or waited for; else empty
-    n         REAL NOT NULL,
-    PRIMARY KEY (provider, what, cause)
-);
-
--- A stretch of a provider's time in a session, for plots: bulkdel.engine.timeline.Sample.
-CREATE TABLE sample (
-    session      INTEGER NOT NULL REFERENCES session,
-    provider     INTEGER NOT NULL REFERENCES provider,
-    at           REAL NOT NULL,             -- seconds since the session's call began
-    span_s       REAL NOT NULL,
-    settled      INTEGER NOT NULL,
-    requests     INTEGER NOT NULL,
-    requeued     INTEGER NOT NULL,
-    p50_s        REAL,
-    p95_s        REAL,
-    in_flight    INTEGER NOT NULL,
-    concurrency  INTEGER NOT NULL,
-    rate         REAL,
-    waited       TEXT NOT NULL              -- JSON: seconds by cause
+    samples   TEXT NOT NULL,                -- JSON: stretches of it (bulkdel.engine.timeline.Sample)
+    PRIMARY KEY (session, provider)
 );
 
 -- What is written as settled stays so (S9), whoever writes SQL to this file. A rejection is opened again only once it is in

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from bulkdel.errors import BrokenPromise, RunFileError
-from bulkdel.store.database import Database, MemoryDatabase, trouble
+from bulkdel.store.database import Database, trouble
 
 T = TypeVar("T")
 
@@ -43,7 +43,8 @@ class Writer:
         self._path = path
         self._new = new
         self._thread = None if path is None else ThreadPoolExecutor(1, "bulkdel-run-file")
-        self._database: Database | None = None
+        self._connection: sqlite3.Connection | None = None
+        self._file: Database | None = None
         self._waiting: list[_Job] = []
         self._writing = False
         self._failure: RunFileError | None = None
@@ -125,32 +126,38 @@ class Writer:
         except Exception as error:
             self._failure = trouble(str(self._path), error)
             self._failure.__cause__ = error
-            if self._database is not None:
+            if self._connection is not None:
                 with suppress(sqlite3.Error):
-                    self._database.connection.execute("ROLLBACK")
+                    self._connection.execute("ROLLBACK")
         if self._failure is not None:
             for job in group:
                 # An exception of its own: one that is raised twice gathers both tracebacks.
                 job.error = trouble(str(self._path), self._failure)
                 job.error.__cause__ = self._failure.__cause__
-        if group[-1].last and self._database is not None:
+        if group[-1].last and self._connection is not None:
             try:
-                self._database.close()
+                (self._file or self._connection).close()
             except Exception as error:  # what was promised is on disk; say so only if nothing worse was said
                 group[-1].error = group[-1].error or trouble(str(self._path), error)
 
     def _commit(self, group: list[_Job]) -> None:
-        if self._database is None:
-            path, new = self._path, self._new
-            self._database = MemoryDatabase() if path is None else Database.open_exclusive(path, new=new)
-        connection = self._database.connection
+        connection = self._connection or self._open()
         connection.execute("BEGIN IMMEDIATE")
         for job in group:
             connection.execute("SAVEPOINT job")
             self._do_one(connection, job)
             connection.execute("RELEASE job")
         connection.execute("COMMIT")
-        self._database.verify_identity()
+        if self._file is not None:
+            self._file.verify_identity()
+
+    def _open(self) -> sqlite3.Connection:
+        if self._path is None:
+            self._connection = sqlite3.connect(":memory:", isolation_level=None)
+        else:
+            self._file = Database.open_exclusive(self._path, new=self._new)
+            self._connection = self._file.connection
+        return self._connection
 
     def _do_one(self, connection: sqlite3.Connection, job: _Job) -> None:
         """Do one job; one that breaks a promise, or is the caller's mistake, is undone alone.

@@ -15,8 +15,8 @@ import signal
 import sys
 from pathlib import Path
 
-from bulkdel.model import Settled
-from bulkdel.store import AskedDataset, ClaimedRow, RunFile
+from bulkdel.model import PurgeRequest, Settled
+from bulkdel.store import ClaimedRow, RunFile
 from tests.store.helpers import JOURNALS, document, ending, header, listed, sqlite
 
 
@@ -36,7 +36,7 @@ async def work(path: Path, count: int) -> None:
     run = (
         await RunFile.open(path)
         if exists
-        else await RunFile.create(path, header(datasets=(AskedDataset("dify", "ds"),)))
+        else await RunFile.create(path, header(datasets=(PurgeRequest("dify", "ds"),)))
     )
     async with run:
         say("open")
@@ -90,7 +90,7 @@ def write_until_killed(path: Path, count: int, journal: str, told: Path, *, afte
 
     async def main() -> None:
         tell("begin")
-        async with await RunFile.create(path, header(datasets=(AskedDataset("dify", "ds"),))) as run:
+        async with await RunFile.create(path, header(datasets=(PurgeRequest("dify", "ds"),))) as run:
             tell("begun")
             await run.begin_listing("dify", "ds", "Things")
             tell("dataset")

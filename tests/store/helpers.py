@@ -12,8 +12,8 @@ from typing import Any
 
 import pytest
 
-from bulkdel.model import Document, Limits, Outcome, Policy, Rate, Selection, Settled, Target
-from bulkdel.store import AskedDataset, ClaimedRow, ListedRow, ProviderHeader, RunFile, RunHeader
+from bulkdel.model import Document, Limits, Outcome, Policy, PurgeRequest, Rate, Settled, Target
+from bulkdel.store import ClaimedRow, ListedRow, ProviderHeader, RunFile, RunHeader
 
 DIFY = ProviderHeader("dify", "dify", "http://localhost/v1", Limits(concurrency=4), "0123456789abcdef")
 LANGDOCK = ProviderHeader(
@@ -22,14 +22,13 @@ LANGDOCK = ProviderHeader(
 
 
 def header(
-    act: str = "purge", datasets: tuple[AskedDataset, ...] = (), targets: bool = False, **more: object
+    act: str = "purge", datasets: tuple[PurgeRequest, ...] = (), targets: bool = False, **more: object
 ) -> RunHeader:
     return RunHeader(
         act=act,  # type: ignore[arg-type]
         providers=(DIFY, LANGDOCK),
         version="0.1.0",
         policy=Policy(attempts=3, indexing="wait"),
-        selection=Selection(names=("tmp-*", "old-*"), created_before=1_700_000_000.0),
         datasets=datasets,
         targets=targets,
         more=more,

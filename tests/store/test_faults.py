@@ -258,16 +258,23 @@ def test_the_file_itself_keeps_its_endings(tmp_path: Path, statement: str) -> No
     connection.close()
 
 
+def asked(place: str, value: str) -> str:
+    return f"UPDATE run SET asked = json_replace(asked, '{place}', json('{value}'))"
+
+
 @pytest.mark.parametrize(
     ("statement", "says"),
     [
-        ("UPDATE run SET policy = '{\"attempts\":'", r"policy: Invalid JSON"),
-        ('UPDATE run SET policy = \'{"attempts": "x"}\'', r"policy\.attempts: Input should be a valid integer"),
-        ("UPDATE run SET policy = '{\"attempts\": 0}'", r"policy: Value error, attempts must be a whole number"),
-        ("UPDATE run SET selection = '{\"names\": [7]}'", r"selection\.names\.0: Input should be a valid string"),
-        ("UPDATE run SET more = '[]'", r"more: Input should be"),
-        ('UPDATE provider SET limits = \'{"rate": {"n": -5}}\' WHERE id = 1', r"provider\.dify\.limits\.rate: "),
-        ("UPDATE dataset SET selection = '7'", r"dataset\.ds\.selection: "),
+        ("UPDATE run SET asked = '{\"policy\":'", r"asked: Invalid JSON"),
+        (asked("$.policy.attempts", '"x"'), r"asked\.policy\.attempts: Input should be a valid integer"),
+        (asked("$.policy.attempts", "0"), r"asked\.policy: Value error, attempts must be a whole number"),
+        (
+            asked("$.datasets", '[{"provider": "dify", "dataset": "ds", "select": {"names": [7]}}]'),
+            r"asked\.datasets\.0\.select\.names\.0: Input should be a valid string",
+        ),
+        (asked("$.more", "[]"), r"asked\.more: Input should be"),
+        (asked("$.providers[0].limits.rate", '{"n": -5}'), r"asked\.providers\.0\.limits\.rate: "),
+        (asked("$.datasets", "[7]"), r"asked\.datasets\.0: "),
         ("DELETE FROM run", "what was asked is missing"),
     ],
 )

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import os
 import pwd
+import re
 import stat
+import time
 from pathlib import Path
 
 import pytest
@@ -39,15 +41,15 @@ def test_a_relative_state_folder_is_not_used(name: str, value: str, monkeypatch:
     assert "--run FILE" in caught.value.hint
 
 
-def test_the_name_of_a_new_run(tmp_path: Path) -> None:
+def test_the_name_of_a_new_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Time in UTC, provider, six hex digits; the folder is made for the user alone."""
+    monkeypatch.setattr(time, "time", lambda: 1_795_289_400.9)
     folder = tmp_path / "a" / "bulkdel"
-    path = new_path("dify", folder=folder, now=1_795_289_400.9, token="ab12cd")
-    assert path == folder / "20261121-193000-dify-ab12cd.run"
+    path = new_path("dify", folder)
+    assert path.parent == folder
+    assert re.fullmatch(r"20261121-193000-dify-[0-9a-f]{6}\.run", path.name)
     assert stat.S_IMODE(folder.stat().st_mode) == 0o700
-    again = new_path("dify", folder=folder, now=1_795_289_400.9)
-    assert again != new_path("dify", folder=folder, now=1_795_289_400.9)
-    assert len(again.name) == len(path.name)
+    assert path != new_path("dify", folder)
 
 
 @pytest.mark.parametrize(
@@ -55,15 +57,16 @@ def test_the_name_of_a_new_run(tmp_path: Path) -> None:
 )
 def test_a_label_is_made_a_name(tmp_path: Path, label: str, plain: str) -> None:
     """A provider may be called anything; its runs stay in their folder."""
-    path = new_path(label, folder=tmp_path, now=0, token="000000")
-    assert path == tmp_path / f"19700101-000000-{plain}-000000.run"
+    path = new_path(label, tmp_path)
+    assert path.parent == tmp_path
+    assert re.fullmatch(rf"\d{{8}}-\d{{6}}-{plain}-[0-9a-f]{{6}}\.run", path.name)
 
 
 def test_a_folder_that_cannot_be_made(tmp_path: Path) -> None:
     """It is named, with what to do."""
     (tmp_path / "file").write_text("")
     with pytest.raises(RunFileError, match=f"cannot be made .*: {tmp_path}/file/bulkdel") as caught:
-        new_path("dify", folder=tmp_path / "file" / "bulkdel", now=0)
+        new_path("dify", tmp_path / "file" / "bulkdel")
     assert "--no-run" in caught.value.hint
 
 

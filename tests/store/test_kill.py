@@ -18,8 +18,9 @@ from typing import Any
 import pytest
 
 from bulkdel.errors import RunFileError
+from bulkdel.model import PurgeRequest
 from bulkdel.report import Counts
-from bulkdel.store import AskedDataset, Run, RunFile, lock
+from bulkdel.store import Run, RunFile, lock
 from tests.cli.forked import CONTEXT
 from tests.store.child import write_until_killed
 from tests.store.helpers import JOURNALS, claimed, planned
@@ -87,7 +88,7 @@ def test_killed_at_any_moment(tmp_path: Path, seed: int, journal: str) -> None:
             assert counts.listed >= max(listed, whole)
             assert run.state == ("crashed" if kill_after else "complete")
             assert run.go_on() is bool(kill_after)
-            assert run.header.datasets == (AskedDataset("dify", "ds"),)
+            assert run.header.datasets == (PurgeRequest("dify", "ds"),)
             settled = there
         if kill_after:
             still_open = asyncio.run(_open_rows(path))

@@ -15,10 +15,10 @@ import pytest
 
 from bulkdel.engine.timeline import Sample
 from bulkdel.errors import ConfigurationError
-from bulkdel.model import Document, Limits, Outcome, Policy, Rate, RunStatus, Selection
+from bulkdel.model import Document, Limits, Outcome, Policy, PurgeRequest, Rate, RunStatus, Selection
 from bulkdel.plan import PlannedDataset
 from bulkdel.report import Counts, DatasetReport
-from bulkdel.store import AskedDataset, ListedRow, PlannedRow, Run, RunFile, address
+from bulkdel.store import ListedRow, PlannedRow, Run, RunFile, address
 from bulkdel.store.header import from_json
 from tests.store.helpers import (
     claimed,
@@ -36,7 +36,7 @@ from tests.store.helpers import (
 
 def test_an_account_per_dataset(tmp_path: Path) -> None:
     """Counts are those of the rows, by dataset and in all; what was verified is named."""
-    asked = (AskedDataset("dify", "one"), AskedDataset("langdock", "one"), AskedDataset("dify", "gone"))
+    asked = (PurgeRequest("dify", "one"), PurgeRequest("langdock", "one"), PurgeRequest("dify", "gone"))
     one = DatasetReport(
         "dify", "one", "One", "incomplete", remaining=9, new=("x new",), new_count=1, still_there_count=30
     )
@@ -423,7 +423,7 @@ def test_endings_are_counted_by_stretch(
 def test_what_was_asked_of_a_dataset_is_its_own(tmp_path: Path) -> None:
     """A dataset's own selection holds for it alone, of two with one id too; for the others it is the run's."""
     own = Selection(statuses=("TIMEOUT",), created_before=5.0)
-    asked = (AskedDataset("dify", "one"), AskedDataset("langdock", "one", own))
+    asked = (PurgeRequest("dify", "one"), PurgeRequest("langdock", "one", own))
 
     async def main() -> None:
         async with await RunFile.create(tmp_path / "a.run", header("job", asked)) as run:
@@ -441,7 +441,6 @@ def test_what_was_asked_of_a_dataset_is_its_own(tmp_path: Path) -> None:
     asyncio.run(main())
     with Run.open(tmp_path / "a.run") as run:
         assert run.begun
-        assert run.header.selection == header().selection
         assert run.header.datasets == asked
         assert run.listings() == {
             ("dify", "one"): "complete",
