@@ -157,7 +157,7 @@ class Limits:
             raise ConfigurationError(
                 f"concurrency must be a whole number from 1 to 1000, or None: {self.concurrency!r}"
             )
-        if not _is_rate(self.rate):
+        if not isinstance(self.rate, Rate | None):
             raise ConfigurationError(f"a limit's rate must be a Rate, or None: {self.rate!r}")
 
 
@@ -166,8 +166,8 @@ class Selection:
     """Which documents of a dataset to delete; empty means all.
 
     ``names`` are patterns in which ``*`` stands for any characters, ``?`` for one, and everything else, brackets too, for
-    itself; ``statuses`` are the service's own words. A document is selected if it matches any of each, capitals or not. ``created_before`` is in Unix seconds; a document without a creation time
-    is then not selected.
+    itself; ``statuses`` are the service's own words. A document is selected if it matches any of each, capitals or not.
+    ``created_before`` is in Unix seconds; a document without a creation time is then not selected.
     """
 
     names: tuple[str, ...] = ()
@@ -282,10 +282,6 @@ def _comparable(name: str) -> str:
 def _number(value: object) -> bool:
     # A whole number beyond a float's range is compared before it is converted, which would raise OverflowError.
     return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) <= sys.float_info.max
-
-
-def _is_rate(value: object) -> bool:
-    return value is None or isinstance(value, Rate)
 
 
 def _whole(value: object) -> bool:

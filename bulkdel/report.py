@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import asdict, dataclass, field, fields
 from typing import Any
 
 from bulkdel.errors import BrokenPromise, RejectedError
@@ -43,15 +43,8 @@ class Counts:
 
     def settle(self, outcome: Outcome, n: int = 1) -> None:
         """Count ``n`` targets that ended in ``outcome``."""
-        match outcome:
-            case "deleted":
-                self.deleted += n
-            case "already_gone":
-                self.already_gone += n
-            case "not_attempted":
-                self.not_attempted += n
-            case _:
-                self.rejected += n
+        name = outcome if outcome in ("deleted", "already_gone", "not_attempted") else "rejected"
+        setattr(self, name, getattr(self, name) + n)
 
     def select(self, listed: int, selected: int) -> None:
         """Count ``listed`` more documents, ``selected`` of which are to be deleted."""
@@ -63,21 +56,11 @@ class Counts:
         """Whatever has not settled is not attempted."""
         self.not_attempted = self.selected - self.deleted - self.already_gone - self.rejected
 
-    def add(self, other: Counts) -> None:
-        for f in fields(self):
-            setattr(self, f.name, getattr(self, f.name) + getattr(other, f.name))
-
     @classmethod
     def of(cls, datasets: Iterable[DatasetReport]) -> Counts:
-        """The sum of the datasets' own.
-
-        :raises BrokenPromise: if it does not conserve (S21)
-        """
-        total = cls()
-        for dataset in datasets:
-            total.add(dataset.counts)
-        total.check("the run")
-        return total
+        """The sum of the datasets' own."""
+        counts = [dataset.counts for dataset in datasets]
+        return cls(*(sum(getattr(one, f.name) for one in counts) for f in fields(cls)))
 
     def check(self, what: str) -> None:
         """:raises BrokenPromise: if the counts do not conserve (S21)"""
@@ -118,18 +101,22 @@ class DatasetReport:
     in_doubt: int = 0
 
     def as_dict(self) -> dict[str, Any]:
-        """The dataset's part of the command's JSON object; what there is not is left out."""
-        out: dict[str, Any] = {f: getattr(self, f) for f in ("provider", "dataset", "name", "status")}
-        out |= {f.name: getattr(self.counts, f.name) for f in fields(self.counts)}
-        out["remaining"] = self.remaining
-        more = {
-            "reason": self.reason,
-            "documents": self.counts.listed - self.repeated if self.repeated else 0,
-            "in_doubt": self.in_doubt,
-            "new": self.new_count,
-            "still_there": self.still_there_count,
+        """The dataset's part of the command's JSON object."""
+        return {
+            "provider": self.provider,
+            "dataset": self.dataset,
+            "name": self.name,
+            "status": self.status,
+            **asdict(self.counts),
+            "remaining": self.remaining,
+            **_filled(
+                reason=self.reason,
+                documents=self.counts.listed - self.repeated if self.repeated else 0,
+                in_doubt=self.in_doubt,
+                new=self.new_count,
+                still_there=self.still_there_count,
+            ),
         }
-        return out | {key: value for key, value in more.items() if value}
 
 
 @dataclass(slots=True)
@@ -148,8 +135,8 @@ class Account:
 
     It is counted into as things happen (engine and purge), or read from a run file (store); both give the same value. A
     report is made from it; progress, metrics and logs read it. ``rejected_by`` counts the rejected targets by outcome, those
-    that were not attempted left out. ``elapsed_s`` is what its sessions took, of one that goes on what the earlier ones did. ``input_truncated``: targets were left
-    unread, how many is not known.
+    that were not attempted left out. ``elapsed_s`` is what its sessions took, of one that goes on what the earlier ones did.
+    ``input_truncated``: targets were left unread, how many is not known.
     """
 
     datasets: dict[tuple[str, str], DatasetReport] = field(default_factory=dict)
@@ -161,17 +148,13 @@ class Account:
 
     def dataset(self, provider: str, dataset: str) -> DatasetReport:
         """The account of one dataset; a new one if it is not known yet."""
-        found = self.datasets.get((provider, dataset))
-        if found is None:
-            found = self.datasets[provider, dataset] = DatasetReport(provider, dataset)
-        return found
+        if (provider, dataset) not in self.datasets:
+            self.datasets[provider, dataset] = DatasetReport(provider, dataset)
+        return self.datasets[provider, dataset]
 
     def provider(self, name: str) -> ProviderAccount:
         """The account of one provider; a new one if it is not known yet."""
-        found = self.providers.get(name)
-        if found is None:
-            found = self.providers[name] = ProviderAccount()
-        return found
+        return self.providers.setdefault(name, ProviderAccount())
 
     def settle(self, counts: Counts, outcome: Outcome, n: int = 1) -> None:
         """Count ``n`` targets of a dataset, whose ``counts`` these are, that ended in ``outcome``."""
@@ -318,31 +301,32 @@ class Report:
 
     def as_dict(self) -> dict[str, Any]:
         """The command's JSON object (``--json``)."""
-        c = self.counts
-        out: dict[str, Any] = {"run": self.run, "status": self.status, "exit_status": self.exit_status}
-        out |= {"elapsed_s": round(self.elapsed_s, 3), "requests": self.requests}
-        out |= {f.name: getattr(c, f.name) for f in fields(c)}
-        if self.documents < self.listed:
-            out["documents"] = self.documents
-        if self.in_doubt:
-            out["in_doubt"] = self.in_doubt
-        out["remaining"] = self.remaining
-        if self.remaining is not None and self.unverified:
-            out["unverified"] = self.unverified
-        out["reasons"] = dict(self.reasons)
-        out["requeued"] = dict(self.requeued)
-        out["pauses"] = self.pauses
-        out["waited_s"] = dict(self.waited_s)
-        if "client" in self.waited_s:
-            out["waited_s"]["us"] = self.waited_s["client"]  # its name before; goes with the next release
-        if self.uncounted_sessions:
-            out["uncounted_sessions"] = self.uncounted_sessions
-        if self.reason:
-            out["reason"] = self.reason
-        if self.verified:
-            out["verified"] = self.verified
-        out["datasets"] = [d.as_dict() for d in self.datasets]
-        return out
+        waited_s = dict(self.waited_s)
+        if "client" in waited_s:
+            waited_s["us"] = waited_s["client"]  # its name before; goes with the next release
+        unverified = 0 if self.remaining is None else self.unverified
+        out = {
+            "run": self.run,
+            "status": self.status,
+            "exit_status": self.exit_status,
+            "elapsed_s": round(self.elapsed_s, 3),
+            "requests": self.requests,
+            **asdict(self.counts),
+            **_filled(documents=self.documents if self.documents < self.listed else 0, in_doubt=self.in_doubt),
+            "remaining": self.remaining,
+            **_filled(unverified=unverified),
+            "reasons": dict(self.reasons),
+            "requeued": dict(self.requeued),
+            "pauses": self.pauses,
+            "waited_s": waited_s,
+            **_filled(uncounted_sessions=self.uncounted_sessions, reason=self.reason, verified=self.verified),
+        }
+        return out | {"datasets": [dataset.as_dict() for dataset in self.datasets]}
+
+
+def _filled(**parts: object) -> dict[str, object]:
+    """The parts that hold something: what there is not is left out."""
+    return {key: value for key, value in parts.items() if value}
 
 
 def make_report(account: Account, end: RunEnd, *, settled: Sequence[Settled] = (), run: str | None = None) -> Report:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, Collection, Iterable, Sequence
+from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, Collection, Iterable, Mapping, Sequence
+from contextlib import suppress
 from functools import partial
 from itertools import islice
 from typing import Any
@@ -18,7 +19,7 @@ from bulkdel.listing import BrokenOff, Failed, list_once, side_by_side
 from bulkdel.model import Document, Target
 from bulkdel.plan import Plan, PlannedDataset
 from bulkdel.planning import wait_or_leave
-from bulkdel.providers.protocol import StopDataset
+from bulkdel.providers.protocol import Provider, StopDataset
 from bulkdel.store import RunFile
 from bulkdel.text import sanitize
 
@@ -92,40 +93,42 @@ async def take_targets(
     :raises ConfigurationError: if one is no target, names a provider that is not the call's, or is in such a dataset
     """
     planned: dict[tuple[str, str], PlannedDataset] = {}
-    of_call = {name: session.gate.provider for name, session in call.sessions.items()}
+    providers = {name: session.gate.provider for name, session in call.sessions.items()}
     first = 1
     few: list[Target] = []
-    async for page in _pages(call, targets):
-        check_targets(page, call.sessions, first)
-        as_given, page = page, [spelled_by_service(target, of_call[target.provider]) for target in page]
-        given = {n: target for n, target in enumerate(as_given) if target is not page[n]}
-        if emptied:
-            _check_apart(emptied, page, first)
+    async for given in _pages(call, targets):
+        check_targets(given, call.sessions, first)
+        page = [spelled_by_service(target, providers[target.provider]) for target in given]
+        _check_apart(emptied, page, first)
         first += len(page)
         few = [*few, *page] if first <= 10_000 else []
         for (provider, dataset), n in Counter(target[:2] for target in page).items():
-            of = planned.get((provider, dataset))
-            if of is None:
-                of = planned[provider, dataset] = PlannedDataset(provider, dataset, explicit=True)
+            of = planned.setdefault((provider, dataset), PlannedDataset(provider, dataset, explicit=True))
             of.listed += n
             of.selected += n
-        invalid: dict[int, str] = {}
-        for n, target in enumerate(page):
-            try:
-                why = of_call[target.provider].invalid(target.dataset, target.document)
-            except Exception:
-                continue  # a bug of the provider's: the engine meets it again when the target's turn comes, and reports it
-            if why:
-                of = planned[target[:2]]
-                of.invalid += 1
-                of.first_invalid = of.first_invalid or f"{target.document} ({why})"
-                invalid[n] = why
-        await store.add_targets(page, invalid, given)
+        invalid = _invalid(page, providers)
+        for n, why in invalid.items():
+            of = planned[page[n][:2]]
+            of.invalid += 1
+            of.first_invalid = of.first_invalid or f"{page[n].document} ({why})"
+        spelled_otherwise = {n: target for n, target in enumerate(given) if target is not page[n]}
+        await store.add_targets(page, invalid, spelled_otherwise)
     for place, repeated in (await store.end_targets(complete=not call.account.input_truncated)).items():
         call.account.dataset(*place).repeated = repeated
     for of in planned.values():
         call.account.dataset(of.provider, of.dataset).counts.select(of.listed, of.selected)
     return list(planned.values()), few
+
+
+def _invalid(page: Sequence[Target], providers: Mapping[str, Provider]) -> dict[int, str]:
+    """Why targets are never sent, by their place in the page."""
+    invalid: dict[int, str] = {}
+    for n, target in enumerate(page):
+        # A bug of the provider's is met again when the target's turn comes, and reported by the engine.
+        with suppress(Exception):
+            if why := providers[target.provider].invalid(target.dataset, target.document):
+                invalid[n] = why
+    return invalid
 
 
 def _check_apart(emptied: Collection[tuple[str, str]], targets: Iterable[Target], first: int) -> None:
@@ -145,7 +148,7 @@ async def _pages(call: Call, targets: Targets) -> AsyncIterator[list[Target]]:
             yield page
         return
     source = aiter(targets)
-    page = []
+    finished, page = True, list[Target]()
 
     async def fill() -> None:
         async for target in source:
@@ -153,19 +156,18 @@ async def _pages(call: Call, targets: Targets) -> AsyncIterator[list[Target]]:
             if len(page) == PAGE:
                 return
 
-    while True:
+    while finished:
+        page = []
         finished = await call.run_until_stopped(fill)
-        last = len(page) < PAGE
         if page:
             yield page
-            page = []
-        if not finished:
-            call.account.input_truncated = True
-            close: Any = getattr(source, "aclose", None)
-            if close is not None:
-                await close()
-        if last or not finished:
-            return
+        if len(page) < PAGE:
+            break
+    if not finished:
+        call.account.input_truncated = True
+        close: Any = getattr(source, "aclose", None)
+        if close is not None:
+            await close()
 
 
 async def look_up_targets(call: Call, plan: Plan, store: RunFile, few: Sequence[Target]) -> None:

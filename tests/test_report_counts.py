@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from bulkdel.errors import BrokenPromise
 from bulkdel.model import FULFILLED, Outcome
-from bulkdel.report import Counts
+from bulkdel.report import Counts, DatasetReport
 
 OUTCOMES: tuple[Outcome, ...] = get_args(Outcome)
 NAMES = [field.name for field in fields(Counts)]
@@ -55,8 +55,6 @@ def test_the_check_is_the_two_sums_and_nothing_else(counts: Counts) -> None:
 @given(st.lists(st.builds(Counts, *[st.integers(0, 1000) for _ in NAMES]), max_size=5))
 def test_the_whole_is_the_sum_of_its_parts(parts: list[Counts]) -> None:
     """Adding datasets' counts adds each number."""
-    whole = Counts()
-    for part in parts:
-        whole.add(part)
+    whole = Counts.of(DatasetReport("p", "d", counts=part) for part in parts)
     for name in NAMES:
         assert getattr(whole, name) == sum(getattr(part, name) for part in parts)

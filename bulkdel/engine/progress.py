@@ -83,9 +83,7 @@ class Meter:
     def look(self, session: ProviderSession, phase: str, now: float, *, total_known: bool) -> Progress:
         """Current snapshot; ``now`` is the loop's time."""
         datasets = session.datasets
-        sums = Counts()
-        for dataset in datasets:
-            sums.add(dataset.counts)
+        sums = Counts.of(datasets)
         gate, indexing, left = session.gate, session.schedule.looks.indexing, sums.selected - sums.settled
         allowed = gate.limiter.allowed_per_second
         wait, why, wait_s = waits_for(session, now, asking=phase == "confirming")
