@@ -42,10 +42,6 @@ class AppContext:
     last_lines: list[str] = field(default_factory=list)
     metrics: Metrics | None = None
 
-    def can_ask(self) -> bool:
-        """Whether there is a person to ask: one who types (stdin) and one who sees the question (stderr)."""
-        return is_terminal(self.stdin) and is_terminal(self.stderr)
-
     def warn(self, message: str, hint: str = "") -> None:
         """A warning on stderr, unless quiet was asked for."""
         if not self.quiet:

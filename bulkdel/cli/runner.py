@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Literal, TextIO, TypeVar
 
 from bulkdel.cli import hints, logs, output, progress, run_files, summary
 from bulkdel.cli.confirm import Confirmation
-from bulkdel.cli.context import AppContext
+from bulkdel.cli.context import AppContext, is_terminal
 from bulkdel.cli.metrics import Metrics
 from bulkdel.cli.options import Options
 from bulkdel.cli.screen import Screen
@@ -102,10 +102,9 @@ def run(task: Task, app: AppContext) -> int:
     screen = Screen(app)
     metrics = app.metrics = Metrics(task.options.metrics_file)
     metrics.begin([provider.name for provider in task.providers], resumes=task.run)
-    path = task.run
-    if not task.asks or app.can_ask():
-        path = path or run_files.path_for(task.options, task.label)
-        live = LiveRun(task, app, screen, path)
+    # A person can be asked who types (stdin) and sees the question (stderr).
+    if not task.asks or (is_terminal(app.stdin) and is_terminal(app.stderr)):
+        live = LiveRun(task, app, screen, task.run or run_files.path_for(task.options, task.label))
         _carry_out(live, task, app, screen)
     else:
         live = LiveRun(task, app, screen, None)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import re
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -10,21 +9,14 @@ from typing import Literal
 
 from bulkdel.model import Rate
 
-_DURATION = re.compile(r"([0-9]{1,18}(?:\.[0-9]{1,18})?)(ms|s|m|h|d)")
+_NUMBER = r"([0-9]{1,18}(?:\.[0-9]{1,18})?)"
 _SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
-_RATE = re.compile(r"([0-9]{1,18}(?:\.[0-9]{1,18})?)/(s|min|h)")
 _PER = {"s": 1.0, "min": 60.0, "h": 3600.0}
-_DATE = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}([T ].+)?")
 
 LONGEST = 36_500 * 86_400.0
 """A hundred years in seconds: whatever is longer is a slip of the finger, and no clock can be set to it."""
 FASTEST = 100_000.0
 """Requests a second that no service allows and no wire carries (one core sends about 13,000)."""
-MOST_WORKERS = 1000
-
-DURATION_WORDS = "500ms, 0.5s, 90s, 15m, 2h or 3d"
-RATE_WORDS = "45/min, 100/s, 600/h or none"
-WHEN_WORDS = "a date (2026-01-31), a date with a time (2026-01-31T18:00, UTC unless it says otherwise) or an age (90d)"
 
 
 def duration(words: str) -> float:
@@ -32,9 +24,9 @@ def duration(words: str) -> float:
 
     :raises ValueError: for anything else; the message says what is allowed
     """
-    match = _DURATION.fullmatch(words)
+    match = re.fullmatch(f"{_NUMBER}(ms|s|m|h|d)", words)
     if match is None:
-        raise ValueError(f"must be a duration such as {DURATION_WORDS}: {words!r}")
+        raise ValueError(f"must be a duration such as 500ms, 0.5s, 90s, 15m, 2h or 3d: {words!r}")
     seconds = float(match[1]) * _SECONDS[match[2]]
     if seconds <= 0:
         raise ValueError(f"must be longer than zero: {words!r}")
@@ -50,9 +42,9 @@ def rate(words: str) -> Rate | Literal["none"]:
     """
     if words == "none":
         return "none"
-    match = _RATE.fullmatch(words)
+    match = re.fullmatch(f"{_NUMBER}/(s|min|h)", words)
     if match is None:
-        raise ValueError(f"must be a rate such as {RATE_WORDS}: {words!r}")
+        raise ValueError(f"must be a rate such as 45/min, 100/s, 600/h or none: {words!r}")
     n, per = float(match[1]), _PER[match[2]]
     if n <= 0:
         raise ValueError(f"must be more than zero: {words!r}")
@@ -76,8 +68,8 @@ def concurrency(words: str) -> int | Auto:
     if words == "auto":
         return Auto()
     number = words.removeprefix("auto:")
-    if not re.fullmatch(r"[0-9]{1,6}", number) or not 1 <= int(number) <= MOST_WORKERS:
-        raise ValueError(f"must be a whole number from 1 to {MOST_WORKERS}, auto, or auto:N: {words!r}")
+    if not re.fullmatch(r"[0-9]{1,6}", number) or not 1 <= int(number) <= 1000:
+        raise ValueError(f"must be a whole number from 1 to 1000, auto, or auto:N: {words!r}")
     return int(words) if words == number else Auto(int(number))
 
 
@@ -86,7 +78,7 @@ def share(words: str) -> float:
 
     :raises ValueError: for anything else
     """
-    match = re.fullmatch(r"([0-9]{1,9}(?:\.[0-9]{1,9})?)(%?)", words)
+    match = re.fullmatch(f"{_NUMBER}(%?)", words)
     part = -1.0 if match is None else float(match[1]) / (100 if match[2] else 1)
     if not 0 <= part <= 1:
         raise ValueError(f"must be a share such as 5% or 0.05: {words!r}")
@@ -100,16 +92,16 @@ def when(words: str, now: float) -> float:
 
     :raises ValueError: for what is neither a date nor an age; the message says what is allowed
     """
-    if _DURATION.fullmatch(words):
+    if re.fullmatch(f"{_NUMBER}(ms|s|m|h|d)", words):
         return now - duration(words)
-    # Checked first because fromisoformat also reads week dates and digits in a row, which a user does not mean.
-    if _DATE.fullmatch(words):
-        try:
+    try:
+        # Checked first because fromisoformat also reads week dates and digits in a row, which a user does not mean.
+        if re.fullmatch(r"[0-9]{4}-[0-9]{2}-[0-9]{2}([T ].+)?", words):
             moment = datetime.fromisoformat(words)
-            seconds = (moment if moment.tzinfo is not None else moment.replace(tzinfo=UTC)).timestamp()
-        except (ValueError, OverflowError):
-            pass
-        else:
-            if math.isfinite(seconds):
-                return seconds
-    raise ValueError(f"must be {WHEN_WORDS}: {words!r}")
+            return (moment if moment.tzinfo is not None else moment.replace(tzinfo=UTC)).timestamp()
+    except (ValueError, OverflowError):
+        pass
+    raise ValueError(
+        "must be a date (2026-01-31), a date with a time (2026-01-31T18:00, UTC unless it says otherwise) or an age (90d):"
+        f" {words!r}"
+    )

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -11,6 +9,7 @@ import click
 
 from bulkdel.cli.context import AppContext
 from bulkdel.cli.options import OUTPUT, Options, takes
+from bulkdel.model import Limits, Policy, PurgeRequest, Rate
 
 if TYPE_CHECKING:
     from bulkdel.cli.runner import Task
@@ -52,6 +51,8 @@ def demo(app: AppContext, /, options: Options) -> int:
     Some of the 400 documents are still being indexed, some are archived, some deletes fail or lose their answer, and one
     service has a rate limit. It takes about 15 seconds, needs no key and touches nothing but itself.
     """
+    from anyio.from_thread import start_blocking_portal
+
     from bulkdel.cli import output, runner
     from bulkdel.cli.screen import Screen
     from bulkdel.simulator import DifySimulator, Faults, LangdockSimulator
@@ -66,7 +67,12 @@ def demo(app: AppContext, /, options: Options) -> int:
     # The seed decides which documents are special and which deletes fail: any number will do, the same one shows the same.
     dify = DifySimulator(documents=[120, 80], faults=flaky, seed=4)
     langdock = LangdockSimulator(documents=[120, 80], faults=limited, seed=4)
-    with _served(dify, langdock):
+    # In a thread of their own, as servers elsewhere would be.
+    with (
+        start_blocking_portal() as portal,
+        portal.wrap_async_context_manager(dify),
+        portal.wrap_async_context_manager(langdock),
+    ):
         before = dify.remaining + langdock.remaining
         status = runner.run(_task(dify, langdock, options), app)
         left = dify.remaining + langdock.remaining
@@ -81,7 +87,6 @@ def demo(app: AppContext, /, options: Options) -> int:
 def _task(dify: Simulator, langdock: Simulator, options: Options) -> Task:
     """What ``bulkdel job`` would make of a job file that purges both."""
     from bulkdel.cli.runner import Task
-    from bulkdel.model import Limits, Policy, PurgeRequest, Rate
     from bulkdel.providers.dify import Dify
     from bulkdel.providers.langdock import Langdock
 
@@ -94,21 +99,9 @@ def _task(dify: Simulator, langdock: Simulator, options: Options) -> Task:
         ),
         policy=Policy(unarchive=True, backoff=0.2, indexing_backoff=1.0),
         purges=[
-            PurgeRequest(name, dataset)
-            for name, simulator in (("dify", dify), ("langdock", langdock))
-            for dataset in simulator.dataset_ids
+            *(PurgeRequest("dify", dataset) for dataset in dify.dataset_ids),
+            *(PurgeRequest("langdock", dataset) for dataset in langdock.dataset_ids),
         ],
         # Failures and pauses are what the demo is about, but its account explains them better than a log does.
         demo=True,
     )
-
-
-@contextmanager
-def _served(*simulators: Simulator) -> Iterator[None]:
-    """Serve the simulators from a thread of their own while the context lasts, as servers elsewhere would."""
-    from anyio.from_thread import start_blocking_portal
-
-    with start_blocking_portal() as portal, ExitStack() as stack:
-        for simulator in simulators:
-            stack.enter_context(portal.wrap_async_context_manager(simulator))
-        yield

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from itertools import chain
 from pathlib import Path
-from typing import Any, get_args
+from typing import get_args
 
 import click
 
@@ -47,41 +46,29 @@ def report(app: AppContext, /, run: str, form: Format, output: Path | None) -> i
 
     RUN is a file, or a run's name as bulkdel runs shows it, or the beginning of one.
     """
+    from bulkdel.cli.output import silence
     from bulkdel.cli.screen import Screen
     from bulkdel.render.saving import save
     from bulkdel.store import Run
 
-    to_file = output is not None and str(output) != "-"
-    if form == "html" and not to_file and is_terminal(app.stdout):
+    file = None if output is None or str(output) == "-" else output
+    if form == "html" and file is None and is_terminal(app.stdout):
         raise ConfigurationError("an HTML page cannot be read on a terminal", hint="name a file for it: -o report.html")
-    path = run_files.find(run)
-    with Run.open(path) as there:
+    with Run.open(run_files.find(run)) as there:
         pieces = render(there, form)
-        if output is not None and to_file:
-            try:
-                # A spreadsheet takes a CSV file without a byte-order mark for one of its own encoding.
-                save(output, chain(["\ufeff"], pieces) if form == "csv" else pieces)
-            except OSError as error:
-                raise ConfigurationError(f"cannot write the report to {output}: {error.strerror or error}") from None
-            return 0
         try:
-            _print(app, pieces)
+            if file is not None:
+                # A spreadsheet takes a CSV file without a byte-order mark for one of its own encoding.
+                save(file, chain(["\ufeff"], pieces) if form == "csv" else pieces)
+                return 0
+            for piece in pieces:
+                app.stdout.write(piece)
+            app.stdout.flush()
         except OSError as error:
-            Screen(app).error(f"cannot write the report: {error.strerror or error}")
-            return 1
+            if file is not None:
+                raise ConfigurationError(f"cannot write the report to {file}: {error.strerror or error}") from None
+            silence(app.stdout)  # what its buffer holds still would fail once more at the exit
+            if not isinstance(error, BrokenPipeError):  # a reader that went away has seen what they wanted
+                Screen(app).error(f"cannot write the report: {error.strerror or error}")
+                return 1
     return 0
-
-
-def _print(app: AppContext, pieces: Iterable[str]) -> None:
-    """:raises OSError: if stdout cannot be written; a reader that went away has seen what they wanted"""
-    from bulkdel.cli.output import silence
-
-    stream: Any = app.stdout
-    try:
-        for piece in pieces:
-            stream.write(piece)
-        stream.flush()
-    except OSError as error:
-        silence(stream)  # what its buffer holds still would fail once more at the exit
-        if not isinstance(error, BrokenPipeError):
-            raise

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import click
 
@@ -11,6 +11,9 @@ from bulkdel.cli import values
 from bulkdel.cli.context import AppContext
 from bulkdel.cli.options import DURATION, RATE, ParsedParam, usage_error
 from bulkdel.model import Rate
+
+if TYPE_CHECKING:
+    from bulkdel.simulator import Simulator
 
 EPILOG = """\b
 Example, in one terminal:
@@ -100,25 +103,12 @@ def _faults(command: Any) -> Any:
 @click.option("--datasets", type=_COUNT, default=1, show_default=True, help="Datasets.")
 @click.option("--seed", type=int, default=0, show_default=True, help="The same seed holds the same and fails the same.")
 @click.option("--rate", type=RATE, metavar="N/s|N/min|N/h", help="Refuse more than so many requests.")
-@click.option(
-    "--window",
-    type=DURATION,
-    metavar="DURATION",
-    help="Count them in windows of this length. Default: the unit of --rate.",
-)
+@click.option("--window", type=DURATION, metavar="DURATION",
+              help="Count them in windows of this length. Default: the unit of --rate.")  # fmt: skip
 @_faults
 @click.pass_obj
 def simulate(
-    app: AppContext,
-    /,
-    service: str,
-    port: int,
-    documents: int,
-    datasets: int,
-    seed: int,
-    rate: Rate | Literal["none"] | None,
-    window: float | None,
-    **faults: Any,
+    app: AppContext, /, service: str, rate: Rate | Literal["none"] | None, window: float | None, **given: Any
 ) -> int:
     """Serve a service that behaves like the real one, faults included, on 127.0.0.1 until Ctrl-C."""
     import asyncio
@@ -128,22 +118,21 @@ def simulate(
     from bulkdel.errors import ConfigurationError
     from bulkdel.simulator import DifySimulator, Faults, LangdockSimulator
 
-    given = {name: value for name, value in faults.items() if value is not None}
+    held = {name: given.pop(name) for name in ("documents", "datasets", "seed", "port")}
+    faults = {name: value for name, value in given.items() if value is not None}
     if isinstance(rate, Rate):
         window = window or rate.per
         limit = rate.n * window / rate.per
         if not limit.is_integer():
             usage_error(f"--rate must be a whole number of requests: {rate}")
-        given |= {"rate_limit": int(limit), "rate_window": window}
-    build = DifySimulator if service == "dify" else LangdockSimulator
-    simulator = build(documents=documents, datasets=datasets, faults=Faults(**given), seed=seed, port=port)
+        faults |= {"rate_limit": int(limit), "rate_window": window}
+    simulator = (DifySimulator if service == "dify" else LangdockSimulator)(faults=Faults(**faults), **held)
 
     async def serve() -> None:
         ended = asyncio.Event()
         with handled(lambda number: ended.set()):
             async with simulator:
-                held = [(dataset, len(simulator.documents(dataset))) for dataset in simulator.dataset_ids]
-                for line in _announcement(service, simulator.base_url, simulator.key, held):
+                for line in _announcement(service, simulator):
                     click.echo(line, file=app.stdout)
                 app.stdout.flush()
                 await ended.wait()
@@ -152,21 +141,18 @@ def simulate(
         run_async(serve)
     except OSError as error:
         raise ConfigurationError(
-            f"cannot listen on port {port}: {error.strerror or error}", hint="leave out --port for one that is free"
+            f"cannot listen on port {held['port']}: {error.strerror or error}",
+            hint="leave out --port for one that is free",
         ) from None
     return 0
 
 
-def _announcement(service: str, base_url: str, key: str, datasets: list[tuple[str, int]]) -> list[str]:
+def _announcement(service: str, simulator: Simulator) -> list[str]:
     """What to know of a simulator, and the command that purges it; the key is as simulated as the rest."""
-    lines = [f"base URL: {base_url}", f"key: {key}"]
-    lines += [f"dataset: {dataset} ({count} documents)" for dataset, count in datasets]
-    if datasets:
-        name = service.upper()
-        ids = " ".join(dataset for dataset, _ in datasets[:3])
-        lines += [
-            "in another terminal:",
-            f"  export {name}_BASE_URL={base_url} {name}_API_KEY={key}",
-            f"  bulkdel purge {service} {ids}",
-        ]
+    ids, url, key, name = simulator.dataset_ids, simulator.base_url, simulator.key, service.upper()
+    lines = [f"base URL: {url}", f"key: {key}"]
+    lines += [f"dataset: {dataset} ({len(simulator.documents(dataset))} documents)" for dataset in ids]
+    if ids:
+        command = f"  bulkdel purge {service} {' '.join(ids[:3])}"
+        lines += ["in another terminal:", f"  export {name}_BASE_URL={url} {name}_API_KEY={key}", command]
     return lines
