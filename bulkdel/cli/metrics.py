@@ -81,12 +81,12 @@ class Metrics:
         path, self._path = self._path, None  # a place that is refused is not written to later either
         if path is None:
             return
+        where = os.path.realpath(path)
         hint = "give the metrics a file of their own"
-        if str(path) == "-":
-            raise ConfigurationError(
-                "the metrics go into a file that a collector picks up, not to stdout: -", hint=hint
-            )
-        if is_run_file(os.path.realpath(path)):
+        if str(path) == "-" or (os.path.exists(where) and not os.path.isfile(where)):
+            # A device or a pipe would be replaced by a file.
+            raise ConfigurationError(f"the metrics go into a file that a collector picks up: {path}", hint=hint)
+        if is_run_file(where):
             raise ConfigurationError(f"the metrics would overwrite a run file: {path}", hint=hint)
         self._numbers["bulkdel_run_start_time_seconds",] = self._began
         for name, (_, labels, _) in SERIES.items():

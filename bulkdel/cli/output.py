@@ -34,7 +34,7 @@ def write_json(app: AppContext, value: Any) -> None:
 
 
 def silence(stream: TextIO) -> None:
-    """Point a stream whose reader went away at the null device: the interpreter flushes it once more at its end."""
+    """Point a stream that cannot be written at the null device: the interpreter flushes it once more at its end."""
     with suppress(OSError, ValueError):
         nothing = os.open(os.devnull, os.O_WRONLY)
         os.dup2(nothing, stream.fileno())
@@ -100,8 +100,7 @@ class SettledLines:
             self._stream.write(self._hide("".join(json.dumps(s.as_dict()) + "\n" for s in page)))
             self._stream.flush()
         except OSError as error:
-            if isinstance(error, BrokenPipeError):
-                silence(self._stream)
+            silence(self._stream)  # what its buffer still holds would fail once more when it is closed
             self._stream = None
             self._failed(error)
 

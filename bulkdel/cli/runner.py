@@ -234,11 +234,11 @@ class LiveRun:
             report.reason = self._confirm.refusal or report.reason
             if interrupts.signal is not None:
                 report.status, report.signal = "interrupted", interrupts.signal
-        if self._unwritten and report.status == "interrupted":
-            # Nobody interrupted it: it was stopped because its evidence could not be kept.
+        if self._unwritten and report.status in ("interrupted", "incomplete", "complete"):
+            # Nobody interrupted it: it was stopped, or at its end already, because its evidence could not be kept.
             report.status, report.signal, report.reason = "incomplete", None, self._unwritten
-            kept = " alone" if self.path is None else " and the run file"
-            report.hint = f"the account{kept} still has everything that was deleted; the lines end before it"
+            kept = "the account alone still has" if self.path is None else "the account and the run file still have"
+            report.hint = f"{kept} everything that was deleted; the lines end before it"
 
     async def _called(self, settled_stream: TextIO | None, listeners: Sequence[Callable[[Any], None]]) -> Report:
         if self._stopping.is_set():  # a signal came before there was anything to stop

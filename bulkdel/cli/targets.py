@@ -373,8 +373,12 @@ class _Json:
                 # What breaks off may go on in the next lines.
                 if len(self._text) - self._at < LONGEST_LINE and self._more():
                     continue
-                self._move(min(self._at + good, len(self._text.rstrip())))
-                rest = self._text[self._at : self._at + 60].strip()
+                place = self._at + good
+                if good and self._text[place : place + 1] in ("{", ""):
+                    # The object before was not closed: the fault is where it ends, not where the next one begins.
+                    place = len(self._text[:place].rstrip())
+                self._move(place)
+                rest = self._text[place : place + 60].partition("\n")[0].strip()
                 raise self.wrong(f"not JSON: {_short(rest) if rest else 'it breaks off'}") from None
             self._move(end)
             return value

@@ -52,6 +52,8 @@ def headline(report: Report) -> str:
     if report.verified:
         return sanitize(report.verified)
     head, c = HEADLINE[report.status], report.counts
+    if report.status == "incomplete" and c.deleted + c.already_gone == c.selected and not report.remaining:
+        head = "Finished, with a problem"
     why = sanitize(report.reason).removeprefix("interrupted ")  # the headline says so already
     # A run that goes on can be refused, too, and what is gone by then is gone.
     if report.status == "refused" and c.settled > c.not_attempted:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import stat
 import tempfile
 from dataclasses import replace as changed
@@ -218,6 +219,16 @@ def test_a_file_that_cannot_be_written_is_refused_first(tmp_path: Path, where: s
     seen = purge(service, "--metrics-file", where if where == "-" else str(tmp_path / where))
     assert (seen.status, len(service.sent)) == (2, 0)
     assert "warning" not in seen.stderr
+
+
+def test_a_device_or_a_pipe_is_not_replaced(tmp_path: Path) -> None:
+    """--metrics-file on what is no file: exit 2, nothing is sent, and it is there as before."""
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    service = Service()
+    service.fill(1)
+    assert purge(service, "--metrics-file", str(pipe)).status == 2
+    assert (pipe.is_fifo(), service.sent) == (True, [])
 
 
 def test_a_run_file_is_not_overwritten(tmp_path: Path) -> None:

@@ -72,6 +72,21 @@ def test_a_result_that_has_no_room_is_no_success() -> None:
     with_dify(work, documents=12)
 
 
+@pytest.mark.parametrize("streams", ["--settled /dev/full", "--settled - > /dev/full"])
+def test_settled_lines_that_have_no_room_at_the_end(streams: str) -> None:
+    """$ bulkdel purge dify ID -y --settled /dev/full, all of it one page: everything is gone, exit 1 says what is not there."""
+
+    async def work(simulator: DifySimulator, beside: Beside) -> None:
+        ended = await shell(beside, "purge", "dify", *simulator.dataset_ids, "-y", streams=streams)
+        assert (ended.status, simulator.remaining) == (1, 0), ended.stderr
+        why = "cannot write the settled lines: No space left on device"
+        assert f"{why}\nhint: the account and the run file still have everything that was deleted" in ended.stderr
+        assert f"Finished, with a problem: 12 deleted of 12 ({why})\n" in ended.stdout + ended.stderr
+        assert "Exception ignored" not in ended.stderr
+
+    with_dify(work, documents=12)
+
+
 def test_without_a_home_a_run_is_refused_or_keeps_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     """No HOME and a user that nobody named: exit 2 with nothing sent and what to do; --no-run does it all the same."""
 

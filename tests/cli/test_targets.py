@@ -144,6 +144,8 @@ def test_a_header_alone_is_a_list_of_nothing(content: str) -> None:
         ('dataset,document\nds1,d1\nds2,"d2\n', "line 3, column 5"),
         ('{"dataset":"ds1","document":}\n', "line 1, column 29"),
         ('[{"dataset":"ds1","document":"d1"},\n {"dataset":"ds2" "document":"d2"}]', "line 2, column 19"),
+        ('{"dataset":"ds1","document":"d1"\n{"dataset":"ds2","document":"d2"}\n', "line 1, column 33"),
+        ('{"dataset":"ds1","document":"d1\n{"dataset":"ds2","document":"d2"}\n', "line 1, column 32"),
         ('\ufeffdataset\tdocument\r\nds1\t"d1"x\r\n'.encode("utf-16-be"), "line 2, column 9"),
     ],
 )
