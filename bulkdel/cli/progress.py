@@ -116,9 +116,9 @@ def _awaited(progress: Progress) -> str:
         case "pause":
             return "the end of a pause"
         case "indexing":
-            if p.locked and p.locked == p.indexing:
-                return f"the service's lock on {pluralize(p.locked, 'document')}"
-            return f"{pluralize(p.indexing, 'document')} to be indexed"
+            indexing = f"{pluralize(p.indexing - p.locked, 'document')} to be indexed"
+            locked = f"the service's lock on {pluralize(p.locked, 'document')}"
+            return f"{indexing} and {locked}" if 0 < p.locked < p.indexing else locked if p.locked else indexing
         case "service":
             return pluralize(p.in_flight, "answer")
         case "backoff":

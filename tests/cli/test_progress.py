@@ -68,6 +68,11 @@ from tests.cli.outside import PROGRESS, Terminal
             "waiting for the service's lock on 2 documents (9 min 50 s at most)",
         ),
         (
+            {"wait": "indexing", "indexing": 3, "locked": 2, "requeued": 0, "rejected": 0, "eta_s": None}, 1.0,
+            "[1 s] dify: 120 of 1230 deleted (9 %), 1109 to go, 80/s, time left unknown, "
+            "waiting for 1 document to be indexed and the service's lock on 2 documents",
+        ),
+        (
             {"phase": "verifying", "deleted": 1229, "left": 0, "requeued": 0, "per_second": 0.5, "eta_s": 0.0},
             20.0,
             "[20 s] dify: listing again to verify, 1229 of 1230 deleted, 1 rejected, 30/min, time left unknown",
