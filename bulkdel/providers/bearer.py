@@ -45,6 +45,13 @@ class Bearer:
     cloud: ClassVar[str]
     page_size: ClassVar[int]
     cloud_rate: ClassVar[Rate | None] = None  # the rate of that cloud if the caller does not know it
+    other_rate: ClassVar[Rate | None] = None  # the rate at any other address
+    cloud_rate_is_guess: ClassVar[bool] = (
+        False  # whether it may be raised; services that publish their limit need no guess
+    )
+    cloud_share: ClassVar[float] = (
+        1.0  # what to use of a rate there that the caller knows, because others live on it, too
+    )
     default_concurrency: ClassVar[int] = 4
     # How far the concurrency may be raised if the caller gave none. Equal to the default: it is only ever lowered.
     highest_concurrency: ClassVar[int] = 4
@@ -52,74 +59,65 @@ class Bearer:
     def __init__(
         self, api_key: str, base_url: str | None = None, name: str | None = None, limits: Limits | None = None
     ) -> None:
-        # By hand, because what is given may be None and what is kept never is; ``object.__setattr__`` because it is frozen.
-        keep = object.__setattr__
         _check_key(api_key)
         url = self.cloud if base_url is None else _checked_url(base_url)
-        given = _checked_limits(limits)
-        # A concurrency alone says nothing about the rate, as no limits at all do not; ``Limits()`` says that there is none.
-        keep(self, "rate_is_default", given is None or (given.rate is None and given.concurrency is not None))
-        keep(self, "concurrency_is_default", given is None or given.concurrency is None)
-        wanted = self.default_limits(urlsplit(url).hostname or "") if given is None else given
+        if limits is not None and not isinstance(limits, Limits):
+            raise ConfigurationError(f"limits must be a Limits, or None: {type(limits).__name__}")
+        default = self.cloud_rate if _host(url) == _host(self.cloud) else self.other_rate
+        wanted = Limits(rate=default) if limits is None else limits
         concurrency = wanted.concurrency or self.default_concurrency
-        keep(self, "extra_headers", ())
-        keep(self, "api_key", api_key)
-        keep(self, "base_url", url)
-        keep(self, "name", self.kind if name is None else _checked_name(name))
-        keep(self, "limits", replace(wanted, concurrency=concurrency))
-        # A concurrency that was not given is adapted, also under a rate: of 100/s, four at a time that take 0.5 s use 8 %.
-        keep(self, "max_concurrency", wanted.concurrency or max(concurrency, self.highest_concurrency))
+        # By hand, because what is given may be None and what is kept never is.
+        self.__dict__.update(
+            api_key=api_key,
+            base_url=url,
+            name=self.kind if name is None else _checked_name(name),
+            limits=replace(wanted, concurrency=concurrency),
+            # A concurrency that was not given is adapted, also under a rate: of 100/s, four at a time that take 0.5 s use 8 %.
+            max_concurrency=wanted.concurrency or max(concurrency, self.highest_concurrency),
+            concurrency_is_default=wanted.concurrency is None,
+            # A concurrency alone says nothing about the rate, as no limits at all do not; ``Limits()`` says that there is none.
+            rate_is_default=limits is None or (limits.rate is None and limits.concurrency is not None),
+            extra_headers=(),
+        )
 
     def with_concurrency(self, concurrency: int, *, up_to: int | None = None) -> Self:
-        """The same provider with so many requests in flight; nothing more is said about its rate than before.
-
-        :param up_to: how far it may be raised while that pays; None to keep it as it is
-        :raises ConfigurationError: if one of them is no whole number from 1 to 1000
-        """
-        other = copy(self)
+        """:raises ConfigurationError: if one of them is no whole number from 1 to 1000"""
         limits = replace(self.limits, concurrency=concurrency)
         most = concurrency if up_to is None else max(concurrency, Limits(concurrency=up_to).concurrency or 0)
-        object.__setattr__(other, "limits", limits)
-        object.__setattr__(other, "max_concurrency", most)
-        object.__setattr__(other, "concurrency_is_default", False)
-        return other
+        return self._with(limits=limits, max_concurrency=most, concurrency_is_default=False)
 
     def with_headers(self, headers: Mapping[str, str]) -> Self:
-        """The same provider with more headers in every request, as gateways want them; their values are as secret as the key."""
-        other = copy(self)
-        object.__setattr__(other, "extra_headers", tuple(headers.items()))
-        return other
+        return self._with(extra_headers=tuple(headers.items()))
 
-    def default_limits(self, host: str) -> Limits:
-        """The limits of this service at ``host`` (lower-case) if the caller does not know them: none outside its cloud."""
-        return Limits(rate=self.cloud_rate if host.rstrip(".") == urlsplit(self.cloud).hostname else None)
+    def _with(self, **values: object) -> Self:
+        other = copy(self)
+        other.__dict__.update(values)
+        return other
 
     @property
     def pace(self) -> Rate | None:
-        """What pacing keeps: the limit itself, unless others live on it, too."""
-        return self.limits.rate
+        rate = self.limits.rate
+        if rate is None or rate == self.cloud_rate or _host(self.base_url) != _host(self.cloud):
+            return rate
+        return Rate(rate.n * self.cloud_share, per=rate.per)
 
     @property
     def rate_is_guess(self) -> bool:
-        """Whether the pace is a cautious guess that may be raised; services that publish their limit need none."""
-        return False
+        return self.cloud_rate_is_guess and self.rate_is_default and self.limits.rate is not None
 
     @property
     def fingerprint(self) -> str:
-        """16 hex digits that differ for another key or address, and do not reveal the key."""
         whole = "\0".join((self.kind, self.base_url, self.api_key))
         return hashlib.sha256(whole.encode()).hexdigest()[:16]
 
     @property
     def warning(self) -> str:
-        """What the user should know of this address before the key is sent to it; empty if there is nothing."""
         parts = urlsplit(self.base_url)
         if parts.scheme.lower() == "http" and not _is_private(parts.hostname or ""):
             return f"the key is sent without encryption: {self.base_url}"
         return ""
 
     def headers(self) -> Mapping[str, str]:
-        """Headers of every request, the key among them; only the wire calls this."""
         own = {"Authorization": f"Bearer {self.api_key}", "Accept": "application/json"}
         return dict(self.extra_headers) | own
 
@@ -190,10 +188,8 @@ def _checked_name(name: object) -> str:
     return name
 
 
-def _checked_limits(limits: object) -> Limits | None:
-    if limits is not None and not isinstance(limits, Limits):
-        raise ConfigurationError(f"limits must be a Limits, or None: {type(limits).__name__}")
-    return limits
+def _host(url: str) -> str:
+    return (urlsplit(url).hostname or "").rstrip(".")
 
 
 def _is_private(host: str) -> bool:

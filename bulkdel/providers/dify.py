@@ -9,17 +9,15 @@ import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import ClassVar
-from urllib.parse import urlsplit
 
 from bulkdel.model import Dataset, Document, Rate, Target
 from bulkdel.providers.json_api import JsonApi, get
-from bulkdel.providers.parsing import ParsedAnswer, Row, Unreadable, integer, text, timestamp
+from bulkdel.providers.parsing import ParsedAnswer, Row, Rows, Unreadable, integer, text, timestamp
 from bulkdel.providers.protocol import (
     Answer,
     Ask,
     Asked,
     Failure,
-    Gone,
     Next,
     Page,
     Pause,
@@ -49,8 +47,10 @@ class Dify(JsonApi):
     kind: ClassVar[str] = "dify"
     title: ClassVar[str] = "Dify"
     cloud: ClassVar[str] = "https://api.dify.ai/v1"
-    # The smallest plan allows 10 requests a minute, shared with the workspace's own apps: 80 % of it.
+    # The smallest plan allows 10 requests a minute, shared with the workspace's own apps: 80 % of it. Larger ones allow more.
     cloud_rate: ClassVar[Rate] = Rate(8, per=60)
+    cloud_rate_is_guess: ClassVar[bool] = True
+    cloud_share: ClassVar[float] = 0.8
     page_size: ClassVar[int] = 100  # the service's cap; above it ``has_more`` is wrong
     # PostgreSQL orders rows of one second and position by page: sizes without a common factor never cut them alike twice.
     listing_starts: ClassVar[Sequence[str | None]] = (None, "1:97", "1:89", "1:83", "1:79")
@@ -64,23 +64,6 @@ class Dify(JsonApi):
         "check the base URL: a self-hosted Dify's ends in /v1, and no login page may stand before it"
     )
     wrong_key: ClassVar[str] = "give a dataset API key of this workspace (dataset-…), from Knowledge > Service API"
-
-    @property
-    def _on_cloud(self) -> bool:
-        return (urlsplit(self.base_url).hostname or "").rstrip(".") == "api.dify.ai"
-
-    @property
-    def pace(self) -> Rate | None:
-        """On Dify Cloud 80 % of the plan's rate (the default of 8 a minute is that already); elsewhere the rate given."""
-        rate = self.limits.rate
-        if rate is None or rate == self.cloud_rate or not self._on_cloud:
-            return rate
-        return Rate(rate.n * 0.8, per=rate.per)
-
-    @property
-    def rate_is_guess(self) -> bool:
-        """Whether the pace is for the smallest plan of Dify Cloud because the caller did not say which it is."""
-        return self._on_cloud and self.rate_is_default and self.limits.rate is not None
 
     # ------------------------------------------------------------------ requests
 
@@ -115,6 +98,9 @@ class Dify(JsonApi):
         ids = {"document_ids": [target.document for target in targets]}
         return Request("PATCH", f"/datasets/{targets[0].dataset}/documents/status/{step}", json=ids)
 
+    def path(self, target: Target) -> str:
+        return f"/datasets/{target.dataset}/documents/{target.document}"
+
     def preflight(self, dataset: str, cursor: str | None) -> Request:
         return get(f"/datasets/{dataset}") if cursor is None else self.listing(dataset, None)
 
@@ -126,9 +112,6 @@ class Dify(JsonApi):
         page, size = _page_of(cursor)
         empty = -(-total // size) + 1
         return (_cursor(number, size) for number in range(page + 1, empty + 1))
-
-    def document(self, target: Target) -> Request:
-        return get(f"/datasets/{target.dataset}/documents/{target.document}")
 
     def datasets(self, cursor: str | None) -> Request:
         """The whole workspace, which a dataset key may touch: other members' private ones included."""
@@ -167,24 +150,18 @@ class Dify(JsonApi):
                 return Pause(f"blocked before Dify: {answer.reason}", slower=False, stop_after=3)
         return super().classify_common(answer, doubt=doubt)  # 8, 16, 17, 18, 19, 22
 
-    def read_delete(self, asked: Asked, answer: ParsedAnswer) -> Verdict:
-        if answer.status == 403 and answer.code == "archived_document_immutable":  # 9
-            return Ask("disable", answer.reason) if asked.unarchive else Reject("archived", answer.reason)
-        if answer.status == 400 and answer.code == "document_indexing":  # 4
-            return Requeue("indexing", answer.reason)
-        if _is_404_of(answer, "Dataset"):  # 14
-            return Ask("dataset", answer.reason)
-        return super().read_delete(asked, answer)  # 3, 7, 12, 15
-
-    def read_check(self, asked: Asked, answer: ParsedAnswer) -> Verdict:
-        if _is_404_of(answer, "Dataset"):
-            return Ask("dataset", answer.reason)
-        return super().read_check(asked, answer)
-
-    def read_step(self, asked: Asked, answer: ParsedAnswer) -> Verdict:
+    def read_own(self, asked: Asked, answer: ParsedAnswer) -> Verdict | None:
         if asked.step == "dataset":
             return self._read_dataset(asked.target, answer)
-        return self._read_status(asked.step, answer)
+        if self.is_dataset_gone(answer):  # 14
+            return Ask("dataset", answer.reason)
+        if asked.step in ("disable", "un_archive"):
+            return self._read_change(asked, answer)
+        if asked.step == "delete" and answer.status == 403 and answer.code == "archived_document_immutable":  # 9
+            return Ask("disable", answer.reason) if asked.unarchive else Reject("archived", answer.reason)
+        if asked.step == "delete" and answer.status == 400 and answer.code == "document_indexing":  # 4
+            return Requeue("indexing", answer.reason)
+        return None  # 3, 7, 13, 15
 
     def _read_dataset(self, target: Target, answer: ParsedAnswer) -> Verdict:
         """14: the dataset itself says whether it is there."""
@@ -197,36 +174,22 @@ class Dify(JsonApi):
             return StopDataset(answer.reason, gone=answer.status != 403)
         return self.read_presence(answer, target.dataset, "the service said that the dataset is not there, but it is")
 
-    def _read_status(self, step: str, answer: ParsedAnswer) -> Verdict:
+    def _read_change(self, asked: Asked, answer: ParsedAnswer) -> Verdict:
         """Un-archive safely: disable (completed documents only), un_archive until it is accepted, then DELETE."""
-        status = answer.status
-        following = Ask("un_archive" if step == "disable" else "delete")
+        following = Ask("un_archive" if asked.step == "disable" else "delete")
         if _is_success(answer):
             return following
-        if status == 404 and not self.is_own_error(answer) and _is_marked(answer):
+        if answer.status == 404 and not self.is_own_error(answer) and _is_marked(answer):
             # Dify's own router: releases before 1.5 have no such route. The base URL is right.
             return Reject("archived", f"this Dify cannot un-archive: {answer.reason}")
-        common = self.classify_common(answer, doubt=False)
-        if common is not None:
-            return common
-        match status:
-            case 400 if "being indexed" in answer.message:
-                # Not indexing: a lock that an earlier change of status left, in Redis for 600 s if no worker takes it away.
-                reason = f"Dify's lock, 10 min at most: {answer.reason}"
-                named = re.match("Document: ?(.*) is being indexed", answer.message, re.DOTALL)
-                return Requeue("locked", reason, at_most=600.0, blocked_by=self.sanitize(named[1]) if named else "")
-            case 400 if step == "disable" and "not completed" in answer.message:
-                return following
-            case 404 if _is_404_of(answer, "Document"):
-                return Gone(answer.reason)
-            case 404 if _is_404_of(answer, "Dataset"):
-                return Ask("dataset", answer.reason)
-            case 400 | 403 | 404 | 405 | 415 | 422:
-                return Reject("archived", answer.reason)
-            case _ if 200 <= status < 300:
-                return self.unexpected_service(answer)
-            case _:
-                return Requeue("unclear", answer.reason)
+        if answer.status == 400 and "being indexed" in answer.message:
+            # Not indexing: a lock that an earlier change of status left, in Redis for 600 s if no worker takes it away.
+            reason = f"Dify's lock, 10 min at most: {answer.reason}"
+            named = re.match("Document: ?(.*) is being indexed", answer.message, re.DOTALL)
+            return Requeue("locked", reason, at_most=600.0, blocked_by=self.sanitize(named[1]) if named else "")
+        if answer.status == 400 and asked.step == "disable" and "not completed" in answer.message:
+            return following
+        return self.classify(asked, answer, doubt=False) or self.read_refusal(answer, "archived")
 
     # ------------------------------------------------------------------ questions
 
@@ -246,7 +209,7 @@ class Dify(JsonApi):
 
     # ------------------------------------------------------------------ rows
 
-    def rows_of(self, value: object, cursor: str | None) -> tuple[list[object], str | None, int | None]:
+    def rows_of(self, value: object, cursor: str | None) -> Rows:
         """The last page is the empty one: ``has_more`` is true on an exactly full last page, and rows shift."""
         if not isinstance(value, dict) or not isinstance(value.get("data"), list):
             raise Unreadable("it has no data")

@@ -13,15 +13,14 @@ from dataclasses import dataclass, replace
 from typing import ClassVar, TypeVar
 
 from bulkdel.backoff import reset_after, retry_after
-from bulkdel.model import Dataset, Document, Target
+from bulkdel.model import Dataset, Document, Outcome, Target
 from bulkdel.providers.bearer import Bearer
 from bulkdel.providers.parsing import (
     NOT_JSON,
     ParsedAnswer,
     Row,
+    Rows,
     Unreadable,
-    broke_off,
-    iter_rows,
     page_text,
     parse_json,
     text,
@@ -55,9 +54,10 @@ T = TypeVar("T", Dataset, Document)
 class JsonApi(Bearer, ABC):
     """A service behind a bearer key that answers in JSON. Every method is pure, and none raises for anything that comes.
 
-    A subclass declares the ``ClassVar`` below, words its requests (``document``, ``preflight``, ``listing``, ``datasets``,
+    A subclass declares the ``ClassVar`` below, words its requests (``path``, ``preflight``, ``listing``, ``datasets``,
     and ``request`` if it has steps of its own), and reads its own shapes: ``is_deleted``, ``is_gone``, ``rows_of``,
-    ``document_from`` and ``dataset_from``. It overrides ``classify_common`` for statuses that mean something else there.
+    ``document_from`` and ``dataset_from``. It overrides ``classify_common`` for statuses that mean something else there, and
+    ``read_own`` for answers that mean something of their own at one step.
     """
 
     dataset_id: ClassVar[re.Pattern[str]]  # matches a whole id; one compiled pattern, because every target passes here
@@ -69,74 +69,67 @@ class JsonApi(Bearer, ABC):
     wrong_address: ClassVar[str]  # the hint if something else answers
     wrong_key: ClassVar[str]  # the hint if the key is refused
     after_404: ClassVar[str] = "check"  # the step that decides if a 404 says nothing about the document
+    last_step: ClassVar[str] = "delete"  # the step whose success means that the document is deleted
     listing_starts: ClassVar[Sequence[str | None]] = (None,)
 
     # ------------------------------------------------------------------ ids and steps
 
     def canonical(self, id: str) -> str:
-        """The one spelling of an id: as it is, because most services tell capitals from small letters."""
+        """As it is, because most services tell capitals from small letters."""
         return id
 
     def invalid(self, dataset: str, document: str | None = None) -> str:
-        """Why these ids may not be sent, in a few words; empty if they may."""
-        ids = [(self.dataset_word, self.dataset_id, dataset)]
-        if document is not None:
-            ids.append((self.document_word, self.document_id, document))
-        for word, pattern, id in ids:
-            if type(id) is not str:
-                return "an id must be text"
-            if has_invisible(id):
-                return f"the {word}'s id holds characters that cannot be seen: {show_invisible(id)}"
-            if pattern.fullmatch(id) is None:
-                return f"the {word}'s id {self.wrong_id}"
-        return ""
+        return self._wrong(self.dataset_word, self.dataset_id, dataset) or (
+            "" if document is None else self._wrong(self.document_word, self.document_id, document)
+        )
+
+    def _wrong(self, word: str, pattern: re.Pattern[str], id: object) -> str:
+        if type(id) is not str:
+            return "an id must be text"
+        if has_invisible(id):
+            return f"the {word}'s id holds characters that cannot be seen: {show_invisible(id)}"
+        return "" if pattern.fullmatch(id) else f"the {word}'s id {self.wrong_id}"
 
     def lacks_mark(self, answer: Answer) -> bool:
-        """Whether a proxy took away what marks the service's own answers; False for a service that marks none."""
         return False
 
     def start(self, document: Document, *, unarchive: bool) -> str:
-        """The step that a listed document's delete begins at."""
         return "delete"
 
     def request(self, target: Target, step: str) -> Request:
-        """:raises ValueError: for a step that this service does not have"""
-        match step:
-            case "delete":
-                return Request("DELETE", self.document(target).path)
-            case "check":
-                return self.document(target)
-            case _:
-                raise ValueError(f"{self.title} has no such step: {step!r}")
+        if step == "delete":
+            return Request("DELETE", self.path(target))
+        if step == "check":
+            return self.document(target)
+        raise ValueError(f"{self.title} has no such step: {step!r}")
 
     def request_together(self, targets: Sequence[Target], step: str) -> Request | None:
-        """One request that asks this step for several documents; None if the service takes one at a time."""
         return None
 
-    # ------------------------------------------------------------------ what a subclass says of its service
-
-    @abstractmethod
     def document(self, target: Target) -> Request:
-        """One document's state, at the path where it is deleted, too."""
+        return get(self.path(target))
 
     def pages_ahead(self, cursor: str | None, total: int) -> Iterable[str]:
         """None: most services name only the next page."""
         return ()
 
+    # ------------------------------------------------------------------ what a subclass says of its service
+
+    @abstractmethod
+    def path(self, target: Target) -> str:
+        """Where a document is looked at and deleted."""
+
     @abstractmethod
     def is_deleted(self, asked: Asked, answer: ParsedAnswer) -> bool:
-        """Whether this is the service's own success for a delete."""
+        """Whether this is the service's own success for the ``last_step`` of a delete."""
 
     @abstractmethod
     def is_gone(self, asked: Asked, answer: ParsedAnswer) -> bool:
         """Whether the service itself says that there is no such document; a 404 of a proxy or a route is not that (S12)."""
 
     @abstractmethod
-    def rows_of(self, value: object, cursor: str | None) -> tuple[list[object], str | None, int | None]:
-        """A page's rows, the cursor of the next page (None if it is the last) and the service's own count of all rows.
-
-        :raises Unreadable: if it is no page
-        """
+    def rows_of(self, value: object, cursor: str | None) -> Rows:
+        """:raises Unreadable: if it is no page"""
 
     @abstractmethod
     def document_from(self, row: Row) -> Document:
@@ -146,6 +139,10 @@ class JsonApi(Bearer, ABC):
     def dataset_from(self, row: Row) -> Dataset:
         """A dataset read; any key but ``id`` may be missing."""
 
+    def dataset_rows_of(self, value: object, cursor: str | None) -> Rows:
+        """``rows_of`` for the list of datasets, if its pages have another shape."""
+        return self.rows_of(value, cursor)
+
     def error_words(self, value: object, answer: Answer) -> tuple[str, str]:
         """An error's ``code`` and ``message`` as they came; empty if it has none. The default reads ``{code, message}``."""
         return text(value, "code"), text(value, "message")
@@ -154,63 +151,46 @@ class JsonApi(Bearer, ABC):
         """Whether a 4xx is the service's own word, and not that of something in front of it or in its place."""
         return bool(answer.code or answer.message)
 
-    def note_on_empty(self, answer: Answer) -> str:
-        """What the user should know if the key sees no dataset at all, and this said so."""
-        return ""
-
     def is_dataset_gone(self, answer: ParsedAnswer) -> bool:
         """Whether the service itself says that there is no such dataset."""
         return False
 
+    def note_on_empty(self, answer: Answer) -> str:
+        """What the user should know if the key sees no dataset at all, and this said so."""
+        return ""
+
+    def read_own(self, asked: Asked, answer: ParsedAnswer) -> Verdict | None:
+        """What only this service says at this step; None if the answer means what it usually does."""
+        return None
+
     # ------------------------------------------------------------------ reading the steps of a delete
 
     def read(self, asked: Asked, reply: Reply) -> Verdict:
-        """:raises ValueError: for a step that this service does not have"""
         if isinstance(reply, Lost):
             return classify_lost(reply, doubt=self.request(asked.target, asked.step).method == "DELETE")
         answer = self.parse_answer(reply)
-        match asked.step:
-            case "delete":
-                return self.read_delete(asked, answer)
-            case "check":
-                return self.read_check(asked, answer)
-            case _:
-                self.request(asked.target, asked.step)  # raises if there is no such step
-                return self.read_step(asked, answer)
-
-    def read_delete(self, asked: Asked, answer: ParsedAnswer) -> Verdict:
-        if self.is_deleted(asked, answer):
+        if asked.step == self.last_step and self.is_deleted(asked, answer):
             return Deleted()
-        known = self.gone_or_common(asked, answer, doubt=True)
+        deletes = self.request(asked.target, asked.step).method == "DELETE"  # raises if there is no such step
+        known = self.read_own(asked, answer) or self.classify(asked, answer, doubt=deletes)
         if known is not None:
             return known
-        match answer.status:
-            case 404:
-                return Ask(self.after_404, answer.reason)
-            case 400 | 403 | 405 | 415 | 422:
-                return Reject("refused", answer.reason)
-            case status if 200 <= status < 300:
-                if broke_off(answer.answer):
-                    return Requeue("trouble", f"the answer broke off: {answer.http}", doubt=True)
-                return self.unexpected_service(answer)
-            case _:
-                return Requeue("unclear", answer.reason)
-
-    def read_check(self, asked: Asked, answer: ParsedAnswer) -> Verdict:
-        """Whether the document is still there: the last question before it is given up."""
-        known = self.gone_or_common(asked, answer, doubt=False)
-        if known is not None:
-            return known
-        if answer.status == 404 and self.after_404 != "check":
+        if answer.status == 404 and asked.step != self.after_404:
             return Ask(self.after_404, answer.reason)
+        if deletes:
+            return self.read_refusal(answer, "refused")
+        # Whether it is still there: the last question before a document is given up.
         return self.read_presence(answer, asked.target.document, "still there")
 
-    def gone_or_common(self, asked: Asked, answer: ParsedAnswer, *, doubt: bool) -> Gone | Failure | None:
-        """What the answer means at any step: the document or its dataset is gone, or it is a common failure."""
-        if self.is_gone(asked, answer):
-            return Gone(answer.reason)
-        common = self.classify_common(answer, doubt=doubt)
-        return StopDataset(answer.reason, gone=True) if common is None and self.is_dataset_gone(answer) else common
+    def read_refusal(self, answer: ParsedAnswer, outcome: Outcome) -> Reject | Requeue | StopProvider:
+        """What is left of the answers to a change that was not carried out."""
+        if answer.status in (400, 403, 404, 405, 415, 422):
+            return Reject(outcome, answer.reason)
+        if not 200 <= answer.status < 300:
+            return Requeue("unclear", answer.reason)
+        if answer.broke_off:
+            return Requeue("trouble", f"the answer broke off: {answer.http}", doubt=True)
+        return self.unexpected_service(answer)
 
     def read_presence(self, answer: ParsedAnswer, id: str, reason: str) -> Requeue | StopProvider:
         """The delete is asked again: for ``reason`` if what has this id was shown, else for what came instead."""
@@ -219,10 +199,6 @@ class JsonApi(Bearer, ABC):
         if 200 <= answer.status < 300 and not isinstance(answer.value, dict):
             return self.unexpected_service(answer)
         return Requeue("unclear", answer.reason, step="delete")
-
-    def read_step(self, asked: Asked, answer: ParsedAnswer) -> Verdict:
-        """The answer to a step of the service's own: one that ``request`` words beside ``delete`` and ``check``."""
-        raise NotImplementedError
 
     # ------------------------------------------------------------------ reading questions
 
@@ -240,19 +216,25 @@ class JsonApi(Bearer, ABC):
         return StopDataset(f"the dataset could not be read: another one came: {self.sanitize(other)}")
 
     def read_listing(self, dataset: str, cursor: str | None, reply: Reply) -> Page[Document] | Failure:
-        return self.read_page(reply, "the listing", lambda value: self.rows_of(value, cursor), self.document_from)
+        return self._read_page(reply, "the listing", lambda value: self.rows_of(value, cursor), self.document_from)
 
     def read_datasets(self, cursor: str | None, reply: Reply) -> Page[Dataset] | Failure:
-        what = "the list of datasets"
-        page = self.read_page(reply, what, lambda value: self.rows_of(value, cursor), self.dataset_from)
-        return self.datasets_page(page, reply)
+        what = f"the list of {self.dataset_word}s"
+        found = self._read_page(reply, what, lambda value: self.dataset_rows_of(value, cursor), self.dataset_from)
+        if isinstance(found, Page) and not found.items and isinstance(reply, Answer):
+            return replace(found, note=self.note_on_empty(reply))
+        if not isinstance(found, StopDataset):
+            return found
+        # No dataset was asked for that could be stopped.
+        forbidden = isinstance(reply, Answer) and reply.status == 403
+        return StopProvider(found.reason, self.wrong_key if forbidden else self.wrong_address)
 
     def read_document(self, target: Target, reply: Reply) -> Document | Gone | Failure:
         if isinstance(reply, Lost):
             return classify_lost(reply, doubt=False)
         answer = self.parse_answer(reply)
         # It is asked after a good listing of its dataset only.
-        known = self.gone_or_common(Asked(target, "check", listed=True), answer, doubt=False)
+        known = self.classify(Asked(target, "check", listed=True), answer, doubt=False)
         if known is not None:
             return known
         if answer.status == 403:
@@ -263,12 +245,8 @@ class JsonApi(Bearer, ABC):
             return self.classify_failure(answer, "the document")
         return Requeue("unclear", f"the document's state could not be read: {answer.reason}")
 
-    def read_page(
-        self,
-        reply: Reply,
-        what: str,
-        rows_of: Callable[[object], tuple[list[object], str | None, int | None]],
-        item_from: Callable[[Row], T],
+    def _read_page(
+        self, reply: Reply, what: str, rows_of: Callable[[object], Rows], item_from: Callable[[Row], T]
     ) -> Page[T] | Failure:
         """A page that was read whole, or why there is none: never a page with fewer rows (S15)."""
         if isinstance(reply, Lost):
@@ -276,20 +254,18 @@ class JsonApi(Bearer, ABC):
         answer = self.parse_answer(reply)
         if answer.status != 200 or answer.value is NOT_JSON:
             return self.classify_failure(answer, what)
+        items: list[T] = []
         try:
             rows, following, total = rows_of(answer.value)
-            return Page(tuple(item_from(row) for row in iter_rows(rows)), following, total)
+            for number, row in enumerate(rows, 1):
+                if not isinstance(row, dict):
+                    raise Unreadable(f"row {number} is no object")
+                if not text(row, "id"):
+                    raise Unreadable(f"row {number} has no id")
+                items.append(item_from(row))
         except Unreadable as why:
             return StopDataset(f"{what} could not be read: {why}")
-
-    def datasets_page(self, found: Page[Dataset] | Failure, reply: Reply) -> Page[Dataset] | Failure:
-        """A page as an answer to ``datasets``, which named no dataset that could be stopped."""
-        if isinstance(found, Page) and not found.items and isinstance(reply, Answer):
-            return replace(found, note=self.note_on_empty(reply))
-        if not isinstance(found, StopDataset):
-            return found
-        forbidden = isinstance(reply, Answer) and reply.status == 403
-        return StopProvider(found.reason, self.wrong_key if forbidden else self.wrong_address)
+        return Page(tuple(items), following, total)
 
     # ------------------------------------------------------------------ what an answer means
 
@@ -304,6 +280,13 @@ class JsonApi(Bearer, ABC):
             shown = f"from the proxy {answer.proxy}, or through it: {shown}"
         return ParsedAnswer(answer, value, code, message, self.sanitize(shown))
 
+    def classify(self, asked: Asked, answer: ParsedAnswer, *, doubt: bool) -> Gone | Failure | None:
+        """What the answer means at any step: the document or its dataset is gone, or it is a common failure."""
+        if self.is_gone(asked, answer):
+            return Gone(answer.reason)
+        common = self.classify_common(answer, doubt=doubt)
+        return StopDataset(answer.reason, gone=True) if common is None and self.is_dataset_gone(answer) else common
+
     def classify_common(self, answer: ParsedAnswer, *, doubt: bool) -> Failure | None:
         """What an answer means whatever was asked; None if that depends on the question.
 
@@ -311,7 +294,7 @@ class JsonApi(Bearer, ABC):
         """
         status = answer.status
         if status == 401:
-            return StopProvider(answer.reason, self.hint_at_401(answer))
+            return StopProvider(answer.reason, self._hint_at_401(answer))
         if status in (408, 425):
             # One that never ends is no rate limit, and would pause for ever.
             return Pause(answer.reason, after=self.pause_after(answer), slower=False, stop_after=10)
@@ -329,7 +312,7 @@ class JsonApi(Bearer, ABC):
             return Requeue("trouble", answer.reason, doubt=doubt, after=None if after is None else min(after, 300.0))
         return None
 
-    def hint_at_401(self, answer: ParsedAnswer) -> str:
+    def _hint_at_401(self, answer: ParsedAnswer) -> str:
         """A key is refused also at an address beside the right one, where other keys are asked for."""
         if self.base_url == self.cloud or (self.base_url.endswith(self.address_end) and self.is_own_error(answer)):
             return self.wrong_key
@@ -340,15 +323,14 @@ class JsonApi(Bearer, ABC):
         common = self.classify_common(answer, doubt=False)
         if common is not None:
             return common
-        if 200 <= answer.status < 300:
-            if answer.answer.cut:
-                return StopDataset(f"{what} could not be read: longer than {len(answer.answer.body)} bytes")
-            if broke_off(answer.answer):
-                return Requeue("trouble", f"{what} could not be read: it broke off")
+        if 200 <= answer.status < 300 and answer.answer.cut:
+            return StopDataset(f"{what} could not be read: longer than {len(answer.answer.body)} bytes")
+        if 200 <= answer.status < 300 and answer.broke_off:
+            return Requeue("trouble", f"{what} could not be read: it broke off")
+        if answer.status in (400, 403, 404, 405, 415, 422) and self.is_own_error(answer):
+            return StopDataset(answer.reason, gone=self.is_dataset_gone(answer))
+        if 200 <= answer.status < 300 or answer.status in (400, 403, 404, 405, 415, 422):
             return self.unexpected_service(answer)
-        if answer.status in (400, 403, 404, 405, 415, 422):
-            own, gone = self.is_own_error(answer), self.is_dataset_gone(answer)
-            return StopDataset(answer.reason, gone=gone) if own else self.unexpected_service(answer)
         return Requeue("unclear", answer.reason)
 
     def unexpected_service(self, answer: ParsedAnswer) -> StopProvider:

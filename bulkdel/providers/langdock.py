@@ -11,15 +11,14 @@ from typing import ClassVar
 from urllib.parse import quote
 
 from bulkdel.backoff import seconds_to_next_minute
-from bulkdel.model import Dataset, Document, Limits, Rate, Target
+from bulkdel.model import Dataset, Document, Rate, Target
 from bulkdel.providers.json_api import JsonApi, get
 from bulkdel.providers.parsing import (
     NOT_JSON,
     ParsedAnswer,
     Row,
+    Rows,
     Unreadable,
-    decode_cursor,
-    encode_cursor,
     integer,
     is_markup,
     plain_text,
@@ -62,6 +61,9 @@ class Langdock(JsonApi):
     kind: ClassVar[str] = "langdock"
     title: ClassVar[str] = "Langdock"
     cloud: ClassVar[str] = "https://api.langdock.com"
+    # 50 a minute is the last documented limit, per workspace; 45 leaves room for what a proxy repeats.
+    cloud_rate: ClassVar[Rate] = Rate(45, per=60)
+    other_rate: ClassVar[Rate] = Rate(45, per=60)
     page_size: ClassVar[int] = 1_000  # one call lists the whole folder, which holds at most so many
     dataset_id: ClassVar[re.Pattern[str]] = _ID
     document_id: ClassVar[re.Pattern[str]] = _ID
@@ -72,10 +74,6 @@ class Langdock(JsonApi):
     wrong_address: ClassVar[str] = "check the base URL: a dedicated deployment's ends in /api/public"
     wrong_key: ClassVar[str] = "give an API key of this workspace with the scope KNOWLEDGE_FOLDER_API"
     after_404: ClassVar[str] = "listing"
-
-    def default_limits(self, host: str) -> Limits:
-        # 50 a minute is the last documented limit, per workspace; 45 leaves room for what a proxy repeats.
-        return Limits(rate=Rate(45, per=60))
 
     # ------------------------------------------------------------------ requests
 
@@ -92,12 +90,13 @@ class Langdock(JsonApi):
     def listing(self, dataset: str, cursor: str | None) -> Request:
         return get(f"/knowledge/{quote(dataset, safe='')}/list")
 
-    def document(self, target: Target) -> Request:
-        return get(f"/knowledge/{quote(target.dataset, safe='')}/{quote(target.document, safe='')}")
+    def path(self, target: Target) -> str:
+        return f"/knowledge/{quote(target.dataset, safe='')}/{quote(target.document, safe='')}"
 
     def datasets(self, cursor: str | None) -> Request:
-        _, own = decode_cursor(cursor)
-        return get("/knowledge?limit=100" if own is None else f"/knowledge?limit=100&cursor={quote(own, safe='')}")
+        return get(
+            "/knowledge?limit=100" if cursor is None else f"/knowledge?limit=100&cursor={quote(cursor, safe='')}"
+        )
 
     # ------------------------------------------------------------------ what an answer means
 
@@ -140,8 +139,10 @@ class Langdock(JsonApi):
         after = super().pause_after(answer)
         return seconds_to_next_minute(answer.headers.get("date")) if after is None else after
 
-    def read_step(self, asked: Asked, answer: ParsedAnswer) -> Verdict:
+    def read_own(self, asked: Asked, answer: ParsedAnswer) -> Verdict | None:
         """``listing``: a 404 is confirmed by the folder's own list. Without it, there is no folder."""
+        if asked.step != "listing":
+            return None
         if answer.status == 404:
             return StopDataset(answer.reason, gone=True)
         found = self.read_listing(asked.target.dataset, None, answer.answer)
@@ -167,16 +168,7 @@ class Langdock(JsonApi):
             "no knowledge base (folder) with this id is shared with this key: share it in the Library's sharing dialog, as Editor"
         )
 
-    def read_datasets(self, cursor: str | None, reply: Reply) -> Page[Dataset] | Failure:
-        page = self.read_page(
-            reply, "the list of knowledge folders", lambda value: _folder_rows(value, cursor), self.dataset_from
-        )
-        # A cursor that the list itself gave and refuses now says nothing of the address: the list is read anew.
-        if cursor is not None and isinstance(page, StopDataset) and isinstance(reply, Answer) and reply.status == 400:
-            return page
-        return self.datasets_page(page, reply)
-
-    def rows_of(self, value: object, cursor: str | None) -> tuple[list[object], str | None, int | None]:
+    def rows_of(self, value: object, cursor: str | None) -> Rows:
         """One call is the whole snapshot of a folder."""
         if not isinstance(value, dict) or not isinstance(value.get("result"), list):
             raise Unreadable("it has no result")
@@ -184,6 +176,21 @@ class Langdock(JsonApi):
             raise Unreadable("its status is not success")
         rows: list[object] = value["result"]
         return rows, None, len(rows)
+
+    def dataset_rows_of(self, value: object, cursor: str | None) -> Rows:
+        """Langdock's pages name the fields of a row and ``nextCursor``, and not what holds them: any usual envelope is taken."""
+        if isinstance(value, list):
+            return value, None, None
+        if isinstance(value, dict) and value.get("status") in (None, "success"):
+            for holder in (value, value.get("result", value.get("data"))):
+                if not isinstance(holder, dict):
+                    continue
+                for key in ("result", "data", "folders", "knowledgeFolders", "knowledgeBases", "items"):
+                    rows = holder.get(key)
+                    if isinstance(rows, list):
+                        following = text(holder, "nextCursor") or text(value, "nextCursor")
+                        return rows, None if following in ("", cursor) else following, None
+        raise Unreadable("it holds no list of folders")
 
     def document_from(self, row: Row) -> Document:
         status = text(row, "syncStatus")
@@ -234,23 +241,3 @@ def _is_about_attachment(answer: ParsedAnswer) -> bool:
     if answer.value is NOT_JSON:
         return not answer.answer.cut and lower in ("attachment not found", "attachment not found.")
     return ("attachment" in lower or "file" in lower) and "folder" not in lower
-
-
-def _folder_rows(value: object, cursor: str | None) -> tuple[list[object], str | None, int | None]:
-    """The rows of ``GET /knowledge`` and the cursor of the next page.
-
-    Langdock's pages name the fields of a row and ``nextCursor``, and not what holds them: any of the usual envelopes is taken.
-    """
-    if isinstance(value, list):
-        return value, None, None
-    if isinstance(value, dict) and value.get("status") in (None, "success"):
-        inner = value.get("result", value.get("data"))
-        for holder in (value, inner):
-            if not isinstance(holder, dict):
-                continue
-            for key in ("result", "data", "folders", "knowledgeFolders", "knowledgeBases", "items"):
-                rows = holder.get(key)
-                if isinstance(rows, list):
-                    following = text(holder, "nextCursor") or text(value, "nextCursor")
-                    return rows, encode_cursor(cursor, following), None
-    raise Unreadable("it holds no list of folders")

@@ -5,21 +5,19 @@ from __future__ import annotations
 import html
 import json
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from datetime import UTC, datetime
-from typing import NamedTuple
+from typing import Final, NamedTuple, TypeAlias
 
 from bulkdel.providers.protocol import Answer
 from bulkdel.text import sanitize
 
 Row = dict[str, object]
+Rows: TypeAlias = tuple[list[object], str | None, int | None]
+"""A page's rows, the cursor of the next page (None if it is the last), and the service's own count of all rows (None: unsaid)."""
 
-
-class NotJSON:
-    """The value of a body that is no JSON: no JSON value is an instance of it."""
-
-
-NOT_JSON = NotJSON()
+NOT_JSON: Final = object()
+"""The value of a body that is no JSON."""
 
 
 class Unreadable(ValueError):
@@ -62,6 +60,12 @@ class ParsedAnswer(NamedTuple):
         """``HTTP 502: Bad Gateway``, for an answer whose words are not the service's own."""
         return f"HTTP {self.status}: {sanitize(self.shown, 200)}" if self.shown else f"HTTP {self.status}"
 
+    @property
+    def broke_off(self) -> bool:
+        """Whether the body did not come whole, or began as JSON and is none: the service's own answer, cut short on its way."""
+        begun = self.value is NOT_JSON and self.answer.body.lstrip()[:1] in (b"{", b"[")
+        return self.answer.broken or (begun and not self.answer.cut)
+
 
 def parse_json(answer: Answer) -> object:
     """The answer's JSON value, whatever its content type says; ``NOT_JSON`` if it is none or did not come whole."""
@@ -79,13 +83,6 @@ def is_markup(answer: Answer) -> bool:
     return re.match(r"\s*(?:\ufeff\s*)?<", _beginning(answer)) is not None
 
 
-def broke_off(answer: Answer) -> bool:
-    """Whether the body did not come whole, or began as JSON and is none: the service's own answer, cut short on its way."""
-    return answer.broken or (
-        not answer.cut and parse_json(answer) is NOT_JSON and answer.body.lstrip()[:1] in (b"{", b"[")
-    )
-
-
 def plain_text(answer: Answer) -> str:
     """The body as text if it is text and no page; not made safe."""
     return "" if is_markup(answer) else _beginning(answer).strip()
@@ -100,16 +97,6 @@ def page_text(answer: Answer) -> str:
 def _beginning(answer: Answer) -> str:
     """Enough of the body for a message or a title, little enough to search at leisure."""
     return answer.body[:4096].decode("utf-8", "replace")
-
-
-def iter_rows(rows: list[object]) -> Iterator[Row]:
-    """:raises Unreadable: at the first row that is no JSON object with an ``id``"""
-    for number, row in enumerate(rows, 1):
-        if not isinstance(row, dict):
-            raise Unreadable(f"row {number} is no object")
-        if not text(row, "id"):
-            raise Unreadable(f"row {number} has no id")
-        yield row
 
 
 def text(row: object, *keys: str) -> str:
@@ -144,23 +131,3 @@ def timestamp(row: Row, key: str) -> float | None:
         return None
     # 1e11 seconds is the year 5138, 1e11 milliseconds 1973: no document is from either's other reading.
     return value / 1000 if value >= 1e11 else float(value)
-
-
-# ------------------------------------------------------------------ a cursor that counts its pages
-
-
-def decode_cursor(cursor: str | None) -> tuple[int, str | None]:
-    """Which page (1 is the first) a cursor made by ``encode_cursor`` asks for, and the service's own cursor in it."""
-    if cursor is None:
-        return 1, None
-    number, _, own = cursor.partition(":")
-    return int(number), own
-
-
-def encode_cursor(cursor: str | None, following: str) -> str | None:
-    """The cursor after ``cursor``; None if the service would go round in a circle.
-
-    A thousand pages are 100,000 rows, a hundred times any real list: more is called endless.
-    """
-    number, own = decode_cursor(cursor)
-    return None if following in ("", own) or number >= 1_000 else f"{number + 1}:{following}"

@@ -6,19 +6,8 @@ from urllib.parse import quote
 
 from bulkdel.model import Dataset, Document, Rate, Target
 from bulkdel.providers.json_api import JsonApi, get
-from bulkdel.providers.parsing import ParsedAnswer, Row, Unreadable, integer, text, timestamp
-from bulkdel.providers.protocol import (
-    Answer,
-    Ask,
-    Asked,
-    Deleted,
-    Failure,
-    Gone,
-    Request,
-    Requeue,
-    StopProvider,
-    Verdict,
-)  # fmt: skip
+from bulkdel.providers.parsing import ParsedAnswer, Row, Rows, Unreadable, integer, text, timestamp
+from bulkdel.providers.protocol import Answer, Ask, Asked, Failure, Request, Requeue, StopProvider, Verdict
 
 
 @dataclass(frozen=True, init=False)
@@ -34,6 +23,7 @@ class VectorStores(JsonApi):
     wrong_id = "is not that of a vector store (vs_…) or a file (file-…)"
     wrong_address = "check the base URL, which ends in /v1"
     wrong_key = "give a key that may write vector stores and files"
+    last_step = "file"
 
     def headers(self) -> dict[str, str]:
         return {**super().headers(), "OpenAI-Beta": "assistants=v2"}
@@ -43,8 +33,8 @@ class VectorStores(JsonApi):
             return Request("DELETE" if step == "file" else "GET", f"/files/{target.document}")
         return super().request(target, step)
 
-    def document(self, target: Target) -> Request:
-        return get(f"/vector_stores/{target.dataset}/files/{target.document}")
+    def path(self, target: Target) -> str:
+        return f"/vector_stores/{target.dataset}/files/{target.document}"
 
     def preflight(self, dataset: str, cursor: str | None) -> Request:
         return get(f"/vector_stores/{dataset}")
@@ -68,16 +58,14 @@ class VectorStores(JsonApi):
         id = asked.target.document
         return answer.status == 404 and id in answer.message and f"/{id}" not in answer.message
 
-    def read_delete(self, asked: Asked, answer: ParsedAnswer) -> Verdict:
-        verdict = self.read_step(asked, answer)
-        taken_out = isinstance(verdict, Deleted) or (isinstance(verdict, Gone) and (asked.listed or asked.doubt))
-        return Ask("file", verdict.reason) if taken_out else verdict  # else it may be another store's file
-
-    def read_step(self, asked: Asked, answer: ParsedAnswer) -> Verdict:
-        verdict = super().read_delete(asked, answer)
-        if answer.status == 200 and answer.fields and isinstance(verdict, StopProvider):
+    def read_own(self, asked: Asked, answer: ParsedAnswer) -> Verdict | None:
+        if asked.step == "delete" and self.is_deleted(asked, answer):
+            return Ask("file")
+        if asked.step == "delete" and self.is_gone(asked, answer) and (asked.listed or asked.doubt):
+            return Ask("file", answer.reason)  # else it may be another store's file
+        if asked.step != "check" and answer.status == 200 and answer.fields:
             return Requeue("unclear", "the service does not say that it is deleted")
-        return verdict
+        return None
 
     def is_dataset_gone(self, answer: ParsedAnswer) -> bool:
         return answer.status == 404 and "'vs_" in answer.message and "file-" not in answer.message
@@ -91,7 +79,7 @@ class VectorStores(JsonApi):
             return StopProvider(answer.reason, "waiting does not help: see to the account's credit and limits")
         return super().classify_common(answer, doubt=doubt)
 
-    def rows_of(self, value: object, cursor: str | None) -> tuple[list[object], str | None, int | None]:
+    def rows_of(self, value: object, cursor: str | None) -> Rows:
         rows, more = (value.get("data"), value.get("has_more")) if isinstance(value, dict) else (None, None)
         if not isinstance(rows, list) or not isinstance(more, bool) or (more and not rows):
             raise Unreadable("it has no data, or no has_more")
