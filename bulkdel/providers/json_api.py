@@ -225,6 +225,9 @@ class JsonApi(Bearer, ABC):
             return replace(found, note=self.note_on_empty(reply))
         if not isinstance(found, StopDataset):
             return found
+        # A cursor that the list itself gave and refuses now says nothing of the address: the list is read anew.
+        if cursor is not None and isinstance(reply, Answer) and reply.status == 400:
+            return found
         # No dataset was asked for that could be stopped.
         forbidden = isinstance(reply, Answer) and reply.status == 403
         return StopProvider(found.reason, self.wrong_key if forbidden else self.wrong_address)

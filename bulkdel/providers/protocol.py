@@ -375,4 +375,4 @@ class Provider(Protocol):
         """One page of the datasets that the key sees."""
 
     def read_datasets(self, cursor: str | None, reply: Reply) -> Page[Dataset] | Failure:
-        """A page of them; a failure is the provider's (never ``StopDataset``), because no dataset was asked for."""
+        """A page of them; a failure is the provider's, because no dataset was asked for. ``StopDataset``: the cursor is refused."""
