@@ -19,8 +19,8 @@ from bulkdel.engine.sink import Journal
 from bulkdel.errors import ConfigurationError
 from bulkdel.limits import MakeLimiter
 from bulkdel.listing import DatasetListing, list_datasets
-from bulkdel.model import Policy, PurgeRequest, Selection
-from bulkdel.outcomes import OnSettled, Outcomes
+from bulkdel.model import OnSettled, Policy, PurgeRequest, Selection
+from bulkdel.outcomes import Outcomes
 from bulkdel.providers.protocol import Provider
 from bulkdel.purging import CallOptions, Confirm, OnPlan
 from bulkdel.report import Account, Report, RunEnd, make_report

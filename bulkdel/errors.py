@@ -16,18 +16,18 @@ from __future__ import annotations
 
 
 class BulkdelError(Exception):
-    """Base class of everything that bulkdel raises on purpose."""
+    """Base class of everything that bulkdel raises on purpose.
 
-
-class ConfigurationError(BulkdelError, ValueError):
-    """Raised when something the caller gave is wrong; nothing was sent.
-
-    ``hint`` says what to do about it, in one sentence, if there is something to say.
+    ``hint`` says what to do about it, in one sentence, empty if there is nothing to say.
     """
 
     def __init__(self, message: str, *, hint: str = "") -> None:
         super().__init__(message)
         self.hint = hint
+
+
+class ConfigurationError(BulkdelError, ValueError):
+    """Raised when something the caller gave is wrong; nothing was sent."""
 
 
 class TargetFileError(ConfigurationError):
@@ -36,10 +36,6 @@ class TargetFileError(ConfigurationError):
 
 class Refused(BulkdelError):
     """Raised when a guard says no, or the user did not confirm; nothing was deleted."""
-
-    def __init__(self, message: str, *, hint: str = "") -> None:
-        super().__init__(message)
-        self.hint = hint
 
 
 class RejectedError(BulkdelError):
@@ -54,11 +50,7 @@ class TargetsError(BulkdelError):
 
 class RunFileError(BulkdelError):
     """Raised when a run file cannot be used: foreign, newer, torn beyond recovery, held by another process, or not
-    writable any more. ``hint`` says what to do about it, if there is something to say."""
-
-    def __init__(self, message: str, *, hint: str = "") -> None:
-        super().__init__(message)
-        self.hint = hint
+    writable any more."""
 
 
 class BrokenPromise(BulkdelError):

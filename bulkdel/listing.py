@@ -217,26 +217,31 @@ async def list_once(
         asked.update(cursors)
         following: str | None = None
         for page in await side_by_side(partial(ask_page, session, dataset), cursors, len(cursors)):
-            match page:
-                case Page():
-                    ids = tuple(document.id for document in page.items)
-                    if ids and ids == before:
-                        return Failed("the listing has no end: it repeats a page")
-                    before = ids
-                    await take(page.items)
-                    total = total if page.total is None else page.total
-                    following = page.next
-                    if following is None:
-                        return total
-                case StopDataset():
-                    return Failed(page.reason) if cursors == [start] else BrokenOff(page.reason)
-                case GaveUp():
-                    return Failed(page.reason, outage=page.outage)
-                case StopProvider() | None:
-                    return None
+            if not isinstance(page, Page):
+                return _no_page(page, first=cursors == [start])
+            ids = tuple(document.id for document in page.items)
+            if ids and ids == before:
+                return Failed("the listing has no end: it repeats a page")
+            before = ids
+            await take(page.items)
+            total = total if page.total is None else page.total
+            following = page.next
+            if following is None:
+                return total
         if at_most is not None and total > at_most:
             return total
         if cursors == [start] and total > 0:
             ahead = iter(of.pages_ahead(start, total))
         cursors = list(islice(ahead, of.limits.concurrency)) or [following]
     return Failed("the listing has no end: it repeats a cursor")
+
+
+def _no_page(found: StopDataset | GaveUp | StopProvider | None, *, first: bool) -> Failed | None:
+    """Why a listing ends without a page that was asked for; None if a stop came first."""
+    match found:
+        case StopDataset():
+            return Failed(found.reason) if first else BrokenOff(found.reason)
+        case GaveUp():
+            return Failed(found.reason, outage=found.outage)
+        case StopProvider() | None:
+            return None

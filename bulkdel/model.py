@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import sys
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from fnmatch import fnmatchcase
@@ -75,6 +76,10 @@ class Settled(NamedTuple):
             "attempts": self.attempts,
             "settled_at": datetime.fromtimestamp(self.settled_at, UTC).isoformat(timespec="milliseconds"),
         }
+
+
+OnSettled = Callable[[Sequence[Settled]], Awaitable[None]]
+"""Awaited with pages of targets as they settle."""
 
 
 @dataclass(frozen=True, slots=True)

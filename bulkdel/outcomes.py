@@ -10,10 +10,8 @@ import anyio
 
 from bulkdel.engine.log import warn
 from bulkdel.engine.pages import Batch
-from bulkdel.model import Settled
+from bulkdel.model import OnSettled, Settled
 from bulkdel.report import Report
-
-OnSettled = Callable[[Sequence[Settled]], Awaitable[None]]
 
 _settled = itemgetter(1)
 

@@ -12,7 +12,7 @@ from bulkdel.engine.call import Call, dataset_status
 from bulkdel.engine.session import ProviderSession
 from bulkdel.errors import RunFileError
 from bulkdel.listing import Failed, NotWhole, list_documents, side_by_side
-from bulkdel.model import Policy, PurgeRequest, Selection, Settled, Target
+from bulkdel.model import OnSettled, Policy, PurgeRequest, Selection, Target
 from bulkdel.plan import Plan, PlannedDataset
 from bulkdel.planning import ListingRecorder, make_jobs, plan_dataset, refusal
 from bulkdel.report import DatasetReport, RunEnd
@@ -23,7 +23,6 @@ from bulkdel.verification import verify_dataset
 
 Confirm = Callable[[Plan], Awaitable[bool]]
 OnPlan = Callable[[Plan], None]
-OnSettled = Callable[[Sequence[Settled]], Awaitable[None]]
 
 
 @dataclass(frozen=True, slots=True)

@@ -201,7 +201,7 @@ class Lookup:
     By a question for each, or by a listing of their dataset, whichever is fewer requests. A listing is read once for each
     dataset, and what is remembered of it are the documents that are being indexed. What is gone is left to its DELETE to say.
 
-    :param describe: is given every document that is shown; None if nobody keeps them
+    :param describe: is given every document that is shown; None if they are not kept
     """
 
     def __init__(self, session: ProviderSession, describe: Describe | None = None) -> None:

@@ -192,7 +192,7 @@ async def _list(call: Call, store: RunFile, planned: PlannedDataset, found: Show
         seen.update(document.id for document in fresh)
         states = await store.states(planned.provider, planned.dataset, [document.id for document in fresh])
         for document, state in zip(fresh, states, strict=True):
-            # Where documents were named one by one, the others are no part of the run.
+            # If documents were named one by one, the others are no part of the run.
             if state is not None or not planned.explicit:
                 found.add(document, state)
         return len(fresh)

@@ -71,7 +71,7 @@ class Folder(Service):
             case "ok":
                 return said(404, "Attachment not found")
             case "404 document" | "500 not found":
-                self.held.pop(document, None)  # somebody else was faster
+                self.held.pop(document, None)  # another client was faster
                 return said(404 if act == "404 document" else 500, "Attachment not found")
             case "500" | "500 done":
                 return said(500, "Something went wrong")

@@ -14,7 +14,7 @@ from tests.proof.test_purges import SHAPES, Base
 
 
 def test_pauses_are_free_however_many() -> None:
-    """S2, S8: a document that is told to wait twenty times is deleted with attempts to spare."""
+    """S2, S8: a document that has to wait twenty times is deleted with attempts to spare."""
 
     async def main() -> None:
         service = Service()

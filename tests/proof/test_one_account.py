@@ -26,7 +26,7 @@ MEASURED = {"run", "elapsed_s", "waited_s"}
 """What may differ: where the file is, and how long it took."""
 
 
-def told(of: dict[str, Any]) -> dict[str, Any]:
+def words(of: dict[str, Any]) -> dict[str, Any]:
     return {key: value for key, value in of.items() if key not in MEASURED}
 
 
@@ -70,10 +70,10 @@ def test_the_library_the_command_and_the_file_tell_the_same(how: str, tmp_path: 
     path = tmp_path / "a.run"
     in_memory = virtual.run(lambda: call(how, None))
     with_file = virtual.run(lambda: call(how, path))
-    assert told(in_memory.as_dict()) == told(with_file.as_dict())
+    assert words(in_memory.as_dict()) == words(with_file.as_dict())
     with Run.open(path) as run:
         read = account(run)
-    assert {key: value for key, value in told(read).items() if key not in ("state", "digest")} == told(
+    assert {key: value for key, value in words(read).items() if key not in ("state", "digest")} == words(
         with_file.as_dict()
     )
 

@@ -33,7 +33,7 @@ class Base(Service):
     gets: deque[str] = field(default_factory=deque)
     too_early: list[str] = field(default_factory=list)
     came: set[str] = field(default_factory=set)
-    went: set[str] = field(default_factory=set)  # removed by somebody else
+    went: set[str] = field(default_factory=set)  # removed by another client
 
     def read(self, request: Request, document: str) -> Reply:
         act = self.gets.popleft() if self.gets else "ok"
@@ -183,7 +183,7 @@ def check(
     for document, one in settled.items():
         if one.status == "fulfilled":
             assert document not in service.held, one
-        if one.outcome == "already_gone":  # S12: somebody else's delete, never the dataset's end
+        if one.outcome == "already_gone":  # S12: another client's delete, never the dataset's end
             assert document in service.went | others, one
     if indexing in ("wait", "skip"):
         assert not service.too_early  # S5; what was listed as being indexed and then skipped is not in "asked" at all
@@ -248,7 +248,7 @@ def test_a_verification_that_breaks_off_says_nothing(broken_page: int) -> None:
 
 
 def test_a_stop_before_the_verification_is_not_complete() -> None:
-    """S15, S16: everything was deleted, but nobody listed it again: the run is not complete."""
+    """S15, S16: everything was deleted, but it was not listed again: the run is not complete."""
 
     class Stopping(Service):
         stop: Any = None

@@ -23,8 +23,8 @@ def on_disk(path: Path) -> dict[str, str]:
 
 
 def test_an_ending_is_on_disk_before_anybody_hears_of_it(tmp_path: Path) -> None:
-    """S10: at the moment a listener or a reader is told of an ending, the run file holds it."""
-    told: list[str] = []
+    """S10: at the moment a listener or a reader learns of an ending, the run file holds it."""
+    reported: list[str] = []
     early: list[str] = []  # what a listener raises harms nothing (S13), so it is looked at afterwards
 
     async def main() -> None:
@@ -33,9 +33,9 @@ def test_an_ending_is_on_disk_before_anybody_hears_of_it(tmp_path: Path) -> None
 
         def hear(event: events.Event) -> None:
             if isinstance(event, events.Settled):
-                told.append(event.settled.target.document)
-                if len(told) % 25 == 1 and on_disk(path).get(told[-1]) != event.settled.outcome:
-                    early.append(told[-1])
+                reported.append(event.settled.target.document)
+                if len(reported) % 25 == 1 and on_disk(path).get(reported[-1]) != event.settled.outcome:
+                    early.append(reported[-1])
 
         async def read(page: Sequence[Settled]) -> None:
             known = on_disk(path)
@@ -47,33 +47,33 @@ def test_an_ending_is_on_disk_before_anybody_hears_of_it(tmp_path: Path) -> None
 
     path = tmp_path / "a.run"
     virtual.run(main())
-    assert len(told) == 300
+    assert len(reported) == 300
     assert early == []
 
 
 @pytest.mark.parametrize("resumed", [False, True])
 def test_every_occurrence_is_told(tmp_path: Path, resumed: bool) -> None:
-    """S1, S4: a target that stands in a run file three times is asked for once, and told to each reader three times."""
+    """S1, S4: a target that stands in a run file three times is asked for once, and reported to each reader three times."""
     path = tmp_path / "a.run"
-    told: list[str] = []
+    reported: list[str] = []
 
     async def main() -> None:
         service = Service()
         ids = service.fill(20)
 
         async def read(page: Sequence[Settled]) -> None:
-            told.extend(settled.target.document for settled in page)
+            reported.extend(settled.target.document for settled in page)
 
         async with client(service, policy=Policy(indexing="delete")) as c:
             if resumed:
                 service.when[1] = c.stop
                 await c.delete(targets([*ids, *ids, ids[0]]), run=path)
                 report = await c.resume(path, on_settled=read)
-                told.extend([ids[0]] * 3)  # the request that was under way
+                reported.extend([ids[0]] * 3)  # the request that was under way
             else:
                 report = await c.delete(targets([*ids, *ids, ids[0]]), run=path, on_settled=read)
         assert report.deleted == 41
-        assert Counter(told) == Counter([*ids, *ids, ids[0]])
+        assert Counter(reported) == Counter([*ids, *ids, ids[0]])
         assert set(service.deletes.values()) == {1}
 
     virtual.run(main())

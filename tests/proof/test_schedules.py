@@ -283,7 +283,7 @@ async def usable_again(services: dict[str, Service], gates: dict[str, Gate]) -> 
 
 
 def test_a_reader_that_stands_still_holds_the_workers_back() -> None:
-    """S18: while nobody reads the outcomes, only so many are made as the buffers hold."""
+    """S18: while the outcomes are not read, only so many are made as the buffers hold."""
 
     async def main() -> None:
         service = Service(latency=0.001)
