@@ -116,21 +116,18 @@ async def verify_later(gates: Gates, path: str | Path, options: CallOptions, *, 
     state = await anyio.to_thread.run_sync(read_verify_state, path, gates.providers)
     if own_policy:
         options = replace(options, policy=state.header.policy)
-    names = dict.fromkeys(planned.provider for planned in state.datasets)
+    names = dict.fromkeys(planned.provider for planned in state.listed)
     collector, before_s = OutcomeCollector(None, keep=False), state.account.elapsed_s
     async with await RunFile.open(path, act="verify", version=VERSION) as file:
         with _call(gates, names, options, collector, account=state.account) as call:
-            found, why = await verify_again(call, file, state.datasets)
+            found, why = await verify_again(call, file, state.listed)
             report = _report(file, call, call.close_account(), collector)
-            # What stopped the verification stops no run: the run is what it was, but for what was found.
-            whole = make_report(call.account, RunEnd("complete" if state.status == "incomplete" else state.status))
+            report.status, report.reason = ("incomplete" if why else "complete"), why
+            if why and (stop := call.stop_reason()) is not None:
+                report.status, report.reason, report.hint = stop.status, stop.reason, stop.hint
             await file.record_costs(call.account.providers)
-            await file.close(
-                whole.status, whole.exit_status, reason=whole.reason, elapsed_s=call.account.elapsed_s - before_s
-            )
-    report.status, report.reason = ("incomplete" if why else "complete"), why
-    if why and (stop := call.stop_reason()) is not None:
-        report.status, report.reason, report.hint = stop.status, stop.reason, stop.hint
+            took = call.account.elapsed_s - before_s
+            await file.close(report.status, report.exit_status, reason=report.reason, elapsed_s=took)
     report.verified = found or f"Not verified: {report.reason.removeprefix('could not be verified: ')}"
     return report
 

@@ -32,9 +32,7 @@ def read_account(db: sqlite3.Connection, path: str, *, running: bool) -> Account
         report = reports[key]
         report.remaining, report.new_count, report.still_there_count = remaining, new_count, still_there_count
         report.new, report.still_there = tuple(json.loads(new)), tuple(json.loads(still_there))
-    act, ended = db.execute(
-        "SELECT act, status FROM session WHERE act <> 'verify' OR status IS NOT NULL ORDER BY id DESC LIMIT 1"
-    ).fetchone()
+    act, ended = db.execute("SELECT act, status FROM session WHERE act <> 'verify' ORDER BY id DESC LIMIT 1").fetchone()
     for key, listing, listed in db.execute("SELECT id, listing, listed FROM dataset"):
         report = reports[key]
         if report.counts.listed != listed:

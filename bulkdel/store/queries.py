@@ -130,20 +130,32 @@ class Run:
 
     @property
     def last_session(self) -> Session:
-        """The session that says how the run ended; a later verification that was broken off changes nothing of that."""
-        return next(one for one in reversed(self.sessions()) if one.act != "verify" or one.status is not None)
+        """The session that says how the run ended: the last one that did more than verify."""
+        return next(one for one in reversed(self.sessions()) if one.act != "verify")
+
+    @property
+    def running(self) -> bool:
+        """Whether a process works on it now."""
+        return self.sessions()[-1].ended_at is None and is_held(str(self.path))
+
+    @property
+    def status(self) -> RunStatus | None:
+        """Its report's word, as its last session left it and a later verification changed it; None if the session crashed."""
+        last = self.last_session.status
+        if last in ("complete", "incomplete") and self.sessions()[-1].act == "verify":
+            reports = self.account().datasets.values()
+            return "complete" if all(report.status == "complete" for report in reports) else "incomplete"
+        return last
 
     @property
     def state(self) -> State:
-        """What became of it; ``running`` while its last session goes on and a process holds the file."""
-        if self.sessions()[-1].ended_at is None and is_held(str(self.path)):
+        """What became of it."""
+        if self.running:
             return "running"
-        last = self.last_session
-        if last.status is None:
+        status = self.status
+        if status is None:
             return "crashed"
-        if last.act == "plan" and last.status == "complete":
-            return "planned"
-        return last.status
+        return "planned" if status == "complete" and self.last_session.act == "plan" else status
 
     def go_on(self) -> bool:
         """Whether resuming it makes sense: nobody works on it, it did not complete, and there is something left to do.
@@ -170,7 +182,7 @@ class Run:
         :raises BrokenPromise: if the counts do not conserve (S21)
         """
         with self._snapshot():
-            return read_account(self._connection, str(self.path), running=self.state == "running")
+            return read_account(self._connection, str(self.path), running=self.running)
 
     def answers_lost(self) -> int:
         """How many count as deleted without an answer that said so: asked for again, they were not there any more."""

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import overload
 
 from bulkdel.errors import ConfigurationError, RunFileError
-from bulkdel.model import PurgeRequest, RunStatus, Settled
+from bulkdel.model import PurgeRequest, Settled
 from bulkdel.plan import PlannedDataset
 from bulkdel.providers.protocol import Provider
 from bulkdel.report import Account, Counts, Report, RunEnd, make_report
@@ -50,7 +50,7 @@ def recorded_report(run: Run) -> Report:
     """The report of a run over all its sessions, counted from its rows."""
     last = run.last_session
     signal = last.exit_status - 128 if last.exit_status is not None and last.exit_status > 128 else None
-    end = RunEnd(last.status or "interrupted", last.reason, signal=signal)
+    end = RunEnd(run.status or "interrupted", last.reason, signal=signal)
     return make_report(run.account(), end, settled=RecordedSettled(run.path), run=str(run.path))
 
 
@@ -73,16 +73,6 @@ class ResumeState:
     listed: Sequence[PlannedDataset] = ()
     agreed: bool = False
     account: Account = field(default_factory=Account)
-
-
-@dataclass(frozen=True, slots=True)
-class VerifyState:
-    """What a run has deleted: ``datasets`` are those to list again, ``status`` is the run's own word so far."""
-
-    header: RunHeader
-    datasets: Sequence[PlannedDataset]
-    account: Account
-    status: RunStatus
 
 
 def read_resume_state(path: str | Path, providers: Mapping[str, Provider]) -> ResumeState:
@@ -130,27 +120,24 @@ def read_resume_state(path: str | Path, providers: Mapping[str, Provider]) -> Re
         return ResumeState(run.header, requests, listed, run.agreed, account)
 
 
-def read_verify_state(path: str | Path, providers: Mapping[str, Provider]) -> VerifyState:
-    """What can be listed again of the run at ``path``; it blocks, as ``read_resume_state`` does.
+def read_verify_state(path: str | Path, providers: Mapping[str, Provider]) -> ResumeState:
+    """The run at ``path`` with the datasets that something was deleted from, as ``listed``; it blocks, as ``read_resume_state`` does.
 
     :raises RunFileError: if it cannot be read, or nothing was deleted in it
     :raises ConfigurationError: if a provider of the run is missing or is at another address
     """
     with Run.open(path) as run:
         _check_same(run, providers)
-        account, listings = run.account(), run.listings()
-        planned = {(one.provider, one.dataset): one for one in run.plan().datasets}
-        for place, listing in listings.items():
-            planned[place].explicit = listing == "none"
-        emptied = [
-            planned[place]
-            for place, report in account.datasets.items()
-            if report.counts.deleted + report.counts.already_gone
-        ]
-        if not emptied:
+        account, listings, listed = run.account(), run.listings(), []
+        for planned in run.plan().datasets:
+            place = planned.provider, planned.dataset
+            planned.explicit = listings[place] == "none"
+            counts = account.datasets[place].counts
+            if counts.deleted or counts.already_gone:
+                listed.append(planned)
+        if not listed:
             raise RunFileError(f"nothing was deleted in this run, so there is nothing to verify: {run.path}")
-        status = run.last_session.status or "interrupted"
-        return VerifyState(run.header, emptied, account, status)
+        return ResumeState(run.header, (), listed, account=account)
 
 
 def _check_same(run: Run, providers: Mapping[str, Provider]) -> None:

@@ -50,6 +50,14 @@ def purged(service: Service, path: Path, *, explicit: bool = False) -> list[str]
     return virtual.run(main)
 
 
+def session(path: Path) -> tuple[str | None, int | None]:
+    """What the file has of the last verification: its own status and exit status."""
+    with Run.open(path) as run:
+        last = run.sessions()[-1]
+    assert last.act == "verify"
+    return last.status, last.exit_status
+
+
 def recorded(path: Path) -> dict[str, object]:
     with Run.open(path) as run:
         return account(run)
@@ -103,12 +111,16 @@ def test_what_cannot_be_listed_is_not_verified(tmp_path: Path) -> None:
     assert found.exit_status == 1
     assert found.reason.startswith("could not be verified")
     assert found.verified.startswith("Not verified: ")
+    assert session(path) == ("incomplete", 1)
+    assert (recorded(path)["state"], recorded(path)["remaining"]) == ("complete", 0)
 
 
 def test_a_service_that_is_away_verifies_nothing(tmp_path: Path) -> None:
     """Nothing was listed: stopped, with the provider's reason as the one sentence; the run stays what it was."""
     path, service = tmp_path / "a.run", Service()
     purged(service, path)
+
+    before = recorded(path)
 
     def away() -> None:
         service.down = True
@@ -117,7 +129,10 @@ def test_a_service_that_is_away_verifies_nothing(tmp_path: Path) -> None:
     assert (found.status, found.exit_status) == ("stopped", 4)
     assert found.verified == f"Not verified: {found.reason}"
     assert "could not be reached" in found.reason
-    assert recorded(path)["status"] == "complete"
+    assert session(path) == ("stopped", 4)
+    after = recorded(path)
+    cost = {"elapsed_s", "waited_s", "requests", "pauses", "requeued"}
+    assert {key for key in after if after[key] != before[key]} <= cost
 
 
 @pytest.mark.parametrize(
@@ -194,6 +209,7 @@ def test_a_rejection_is_not_the_verifications(tmp_path: Path) -> None:
 
     virtual.run(main())
     assert verified(service, path).exit_status == 0
+    assert session(path) == ("complete", 0)
     assert (recorded(path)["state"], recorded(path)["exit_status"]) == ("incomplete", 1)
 
 
