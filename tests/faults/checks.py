@@ -6,9 +6,12 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
-from bulkdel import Policy, Rate, Report
+from bulkdel import Policy, Rate, Report, Run, events
+from bulkdel.plan import Plan
+from bulkdel.providers.protocol import Reply
 from tests.engine.world import DATASET, Service, targets
 from tests.faults.parts import Parts
+from tests.store.helpers import crashed_copy
 
 Check = Callable[[Parts, Path], Awaitable[None]]
 POLICY = Policy(attempts=4, backoff=0.1, indexing="delete")
@@ -198,6 +201,64 @@ async def indexing_is_waited_for(parts: Parts, folder: Path) -> None:
     assert asked[0] - began >= 60.0
 
 
+async def a_resume_asks_only_for_the_rest(parts: Parts, folder: Path) -> None:
+    """Nothing that settled is asked for again, nor a consent; both sessions together are whole (S4, S9, S10)."""
+    service, run = Service(), folder / "stopped.run"
+    service.fill(60)
+    asked: list[int] = []
+
+    async def confirm(plan: Plan) -> bool:
+        asked.append(plan.selected)
+        return True
+
+    async with parts.client(service) as client:
+        service.when[30] = client.stop
+        stopped = await client.purge("dify", DATASET, run=run, policy=POLICY, confirm=confirm)
+        truth(service, stopped)
+        assert 0 < stopped.deleted < 60
+        report = await client.resume(run, confirm=confirm)
+        truth(service, report)
+        assert (report.status, report.deleted, report.already_gone) == ("complete", 60, 0)
+    assert set(service.deletes.values()) == {1}
+    assert asked == [60]
+
+
+async def what_is_shown_is_on_record(parts: Parts, folder: Path) -> None:
+    """An ending is on the disk before a listener hears of it (S10)."""
+    service, run = Service(), folder / "shown.run"
+    service.fill(5)
+    recorded: list[bool] = []
+
+    def listen(event: events.Event) -> None:
+        if isinstance(event, events.Settled):
+            with Run.open(run) as read:
+                recorded.append(event.settled.target in [settled.target for settled in read.settled()])
+
+    async with parts.client(service) as client:
+        await client.purge("dify", DATASET, run=run, policy=POLICY, on_event=listen)
+    assert recorded == [True] * 5
+
+
+async def a_killed_run_knows_its_doubt(parts: Parts, folder: Path) -> None:
+    """What was asked for and not answered when a run was killed counts as deleted by it, not as already gone (S2, S14)."""
+    run, copies = folder / "killed.run", []
+
+    class Watched(Service):
+        def delete(self, document: str) -> Reply:
+            reply = super().delete(document)
+            if self.deletes.total() == 3:
+                copies.append(crashed_copy(run, folder / "killed"))
+            return reply
+
+    service = Watched()
+    service.fill(6)
+    async with parts.client(service) as client:
+        await client.purge("dify", DATASET, run=run, policy=POLICY)
+        report = await client.resume(copies[0])
+        truth(service, report)
+        assert (report.status, report.deleted, report.already_gone) == ("complete", 6, 0)
+
+
 CHECKS: tuple[Check, ...] = (
     a_purge_empties,
     lost_answers_are_asked_again,
@@ -211,4 +272,7 @@ CHECKS: tuple[Check, ...] = (
     a_dry_run_only_reads,
     a_stop_ends_the_sends,
     indexing_is_waited_for,
+    a_resume_asks_only_for_the_rest,
+    what_is_shown_is_on_record,
+    a_killed_run_knows_its_doubt,
 )

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import math
-from collections.abc import Callable
+import sqlite3
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -47,85 +48,69 @@ class Fault:
 # ---------------------------------------------------------------------- a wire that lies
 
 
-class BadWire:
-    """A wire around the service's own; ``lie`` says what it does."""
+Send = Callable[[Request], Awaitable[Reply]]
 
-    def __init__(self, wire: Wire) -> None:
-        self.wire = wire
+
+@dataclass(frozen=True)
+class BadWire:
+    """A wire around the service's own; ``lie`` says what it does with a request."""
+
+    wire: Wire
+    lie: Callable[[Request, Send], Awaitable[Reply]]
 
     async def send(self, request: Request, *, timeout: float, connect_timeout: float) -> Reply:
         return await self.lie(
-            request, lambda: self.wire.send(request, timeout=timeout, connect_timeout=connect_timeout)
+            request, lambda one: self.wire.send(one, timeout=timeout, connect_timeout=connect_timeout)
         )
 
-    async def lie(self, request: Request, send: Callable[[], Any]) -> Reply:
-        raise NotImplementedError
+
+def wire(lie: Callable[[Request, Send], Awaitable[Reply]]) -> Parts:
+    return Parts(wire=lambda real: BadWire(real, lie))
 
 
-class SendsTwice(BadWire):
-    async def lie(self, request: Request, send: Callable[[], Any]) -> Reply:
-        await send()
-        return await send()  # type: ignore[no-any-return]
+def answering(wrong: Callable[[Reply], Reply]) -> Parts:
+    """Each answer goes through ``wrong``."""
+
+    async def lie(request: Request, send: Send) -> Reply:
+        return wrong(await send(request))
+
+    return wire(lie)
 
 
-class NeverSends(BadWire):
-    async def lie(self, request: Request, send: Callable[[], Any]) -> Reply:
-        return Answer(204, JSON) if request.method == "DELETE" else await send()
+async def sends_twice(request: Request, send: Send) -> Reply:
+    await send(request)
+    return await send(request)
 
 
-class HidesTheLoss(BadWire):
-    async def lie(self, request: Request, send: Callable[[], Any]) -> Reply:
-        reply = await send()
-        return Answer(204, JSON) if isinstance(reply, Lost) else reply
+async def never_sends(request: Request, send: Send) -> Reply:
+    return Answer(204, JSON) if request.method == "DELETE" else await send(request)
 
 
-class DeniesThatItSent(BadWire):
-    async def lie(self, request: Request, send: Callable[[], Any]) -> Reply:
-        reply = await send()
-        return replace(reply, sent=False) if isinstance(reply, Lost) else reply
-
-
-class FollowsRedirects(BadWire):
-    async def lie(self, request: Request, send: Callable[[], Any]) -> Reply:
-        reply = await send()
-        return Answer(204, JSON) if isinstance(reply, Answer) and reply.status == 302 else reply
-
-
-class ForgetsRetryAfter(BadWire):
-    async def lie(self, request: Request, send: Callable[[], Any]) -> Reply:
-        reply = await send()
-        return reply._replace(headers=JSON) if isinstance(reply, Answer) else reply
-
-
-class GivesAnothersAnswer(BadWire):
+def gives_anothers_answer() -> Parts:
     """Each DELETE gets the answer of the one before it."""
+    before: list[Reply] = [Answer(204, JSON)]
 
-    before: Reply = Answer(204, JSON)
+    async def lie(request: Request, send: Send) -> Reply:
+        reply = await send(request)
+        if request.method != "DELETE":
+            return reply
+        before.append(reply)
+        return before.pop(0)
 
-    async def lie(self, request: Request, send: Callable[[], Any]) -> Reply:
-        reply = await send()
-        if request.method == "DELETE":
-            reply, self.before = self.before, reply
-        return reply
+    return wire(lie)
 
 
-class SendsAgainLater(BadWire):
+async def sends_again_later(request: Request, send: Send) -> Reply:
     """After each DELETE the same leaves once more, in its own time."""
-
-    tasks: set[asyncio.Task[Any]]
-
-    async def lie(self, request: Request, send: Callable[[], Any]) -> Reply:
-        reply = await send()
-        if request.method == "DELETE":
-            asyncio.get_running_loop().call_later(0.4, lambda: asyncio.ensure_future(send()))
-        return reply
+    if request.method == "DELETE":
+        asyncio.get_running_loop().call_later(0.4, lambda: asyncio.ensure_future(send(request)))
+    return await send(request)
 
 
-class DeletesWhileReading(BadWire):
-    async def lie(self, request: Request, send: Callable[[], Any]) -> Reply:
-        if request.method == "GET" and "/documents?" in request.path:
-            await self.wire.send(request._replace(method="DELETE"), timeout=1.0, connect_timeout=1.0)
-        return await send()
+async def deletes_while_reading(request: Request, send: Send) -> Reply:
+    if request.method == "GET" and "/documents?" in request.path:
+        await send(request._replace(method="DELETE"))
+    return await send(request)
 
 
 # ---------------------------------------------------------------------- a provider that misreads
@@ -205,12 +190,6 @@ class GrantsAll(BadTokens):
         return replace(await self.store.take(claim), permits=math.inf, retry_s=0.0)
 
 
-class GrantsTwice(BadTokens):
-    async def take(self, claim: Claim) -> Lease:
-        lease = await self.store.take(claim)
-        return replace(lease, permits=2 * lease.permits)
-
-
 class GrantsHalf(BadTokens):
     """Every second lease is lost: what is allowed is not used."""
 
@@ -222,28 +201,105 @@ class GrantsHalf(BadTokens):
         return replace(lease, permits=0) if lease.permits and self.n % 2 else lease
 
 
+# ---------------------------------------------------------------------- a store that loses
+
+
+class Cursor(list[Any]):
+    """What a statement is said to have done."""
+
+    rowcount = 1
+
+    def fetchall(self) -> list[Any]:
+        return list(self)
+
+
+class LosesEndings(sqlite3.Connection):
+    """The first page of endings is not written, and said to be."""
+
+    lost = False
+
+    def executemany(self, sql: str, rows: Sequence[Any], /) -> Any:
+        if self.lost or not sql.startswith("UPDATE document SET outcome"):
+            return super().executemany(sql, rows)
+        self.lost = True
+        done = Cursor()
+        done.rowcount = len(rows)
+        return done
+
+
+def losing(statement: str, nth: int = 1) -> type[sqlite3.Connection]:
+    """The ``nth`` statement that begins so is not done, and said to be."""
+
+    class Loses(sqlite3.Connection):
+        left = nth
+
+        def execute(self, sql: str, *values: Any) -> Any:
+            if sql.startswith(statement):
+                self.left -= 1
+                if not self.left:
+                    return Cursor()
+            return super().execute(sql, *values)
+
+        def executemany(self, sql: str, rows: Any, /) -> Any:
+            return Cursor() if sql.startswith(statement) else super().executemany(sql, rows)
+
+    return Loses
+
+
+class GivesTwice(sqlite3.Connection):
+    """The first row of each page that is handed over comes once more."""
+
+    def execute(self, sql: str, *values: Any) -> Any:
+        found = super().execute(sql, *values)
+        if not sql.startswith("SELECT d.row, s.dataset, d.document"):
+            return found
+        rows = found.fetchall()
+        return Cursor(rows + rows[:1])
+
+
+class CommitsLate(sqlite3.Connection):
+    """A commit is made when the next one begins."""
+
+    late = False
+
+    def execute(self, sql: str, *values: Any) -> Any:
+        if sql == "COMMIT":
+            self.late = True
+            return Cursor()
+        if sql == "BEGIN IMMEDIATE" and self.late:
+            super().execute("COMMIT")
+        return super().execute(sql, *values)
+
+
 FAULTS = (
-    Fault("each request leaves twice", Parts(wire=SendsTwice), checks.a_purge_empties),
-    Fault("a DELETE is answered without being sent", Parts(wire=NeverSends), checks.a_purge_empties),
-    Fault("a lost answer is called a good one", Parts(wire=HidesTheLoss), checks.lost_answers_are_asked_again),
+    Fault("each request leaves twice", wire(sends_twice), checks.a_purge_empties),
+    Fault("a DELETE is answered without being sent", wire(never_sends), checks.a_purge_empties),
     Fault(
-        "a lost request is said never to have left", Parts(wire=DeniesThatItSent), checks.lost_answers_are_asked_again
+        "a lost answer is called a good one",
+        answering(lambda reply: Answer(204, JSON) if isinstance(reply, Lost) else reply),
+        checks.lost_answers_are_asked_again,
     ),
     Fault(
-        "redirects are followed to a page that says yes", Parts(wire=FollowsRedirects), checks.what_is_no_dify_stops_all
+        "a lost request is said never to have left",
+        answering(lambda reply: replace(reply, sent=False) if isinstance(reply, Lost) else reply),
+        checks.lost_answers_are_asked_again,
     ),
-    Fault("Retry-After is dropped", Parts(wire=ForgetsRetryAfter), checks.a_rate_limit_fails_nothing),
-    Fault("answers reach the wrong request", Parts(wire=GivesAnothersAnswer), checks.each_document_has_its_own_ending),
-    Fault("a request leaves once more after the stop", Parts(wire=SendsAgainLater), checks.a_stop_ends_the_sends),
-    Fault("a listing deletes", Parts(wire=DeletesWhileReading), checks.a_dry_run_only_reads),
     Fault(
-        "whatever stops a provider reads as deleted",
-        Parts(provider=reading(if_it_is(StopProvider, Deleted()))),
+        "redirects are followed to a page that says yes",
+        answering(lambda reply: Answer(204, JSON) if isinstance(reply, Answer) and reply.status == 302 else reply),
         checks.what_is_no_dify_stops_all,
     ),
     Fault(
-        "whatever stops a provider is a rejected document",
-        Parts(provider=reading(if_it_is(StopProvider, Reject("refused", "no")))),
+        "Retry-After is dropped",
+        answering(lambda reply: reply._replace(headers=JSON) if isinstance(reply, Answer) else reply),
+        checks.a_rate_limit_fails_nothing,
+    ),
+    Fault("answers reach the wrong request", gives_anothers_answer(), checks.each_document_has_its_own_ending),
+    Fault("a request leaves once more after the stop", wire(sends_again_later), checks.a_stop_ends_the_sends),
+    Fault("a listing deletes", wire(deletes_while_reading), checks.a_dry_run_only_reads),
+    Fault(
+        "whatever stops a provider reads as deleted",
+        Parts(provider=reading(if_it_is(StopProvider, Deleted()))),
         checks.what_is_no_dify_stops_all,
     ),
     Fault(
@@ -272,11 +328,6 @@ FAULTS = (
         checks.a_rate_limit_fails_nothing,
     ),
     Fault(
-        "an outage is final",
-        Parts(provider=reading(if_it_is(Requeue, Reject("refused", "no")))),
-        checks.lost_answers_are_asked_again,
-    ),
-    Fault(
         "an outage reads as deleted",
         Parts(provider=reading(if_it_is(Requeue, Deleted()))),
         checks.lost_answers_are_asked_again,
@@ -286,6 +337,17 @@ FAULTS = (
     Fault("the verification sees nothing", Parts(provider=ListingIsAlwaysEmptyAfterwards), checks.what_stays_is_said),
     Fault("nothing is ever being indexed", Parts(provider=SeesNothingIndexing), checks.indexing_is_waited_for),
     Fault("every permit is granted", Parts(tokens=GrantsAll), checks.no_window_holds_more),
-    Fault("each lease is granted twice", Parts(tokens=GrantsTwice), checks.no_window_holds_more),
     Fault("every second lease is lost", Parts(tokens=GrantsHalf), checks.no_window_holds_more),
+    Fault("a page of endings is lost", Parts(database=LosesEndings), checks.a_resume_asks_only_for_the_rest),
+    Fault(
+        "the consent is lost", Parts(database=losing("UPDATE run SET agreed")), checks.a_resume_asks_only_for_the_rest
+    ),
+    Fault("a listed row is forgotten", Parts(database=losing("INSERT INTO document", 7)), checks.a_purge_empties),
+    Fault("a row is handed over twice", Parts(database=GivesTwice), checks.a_purge_empties),
+    Fault("a commit comes late", Parts(database=CommitsLate), checks.what_is_shown_is_on_record),
+    Fault(
+        "what was handed over is forgotten",
+        Parts(database=losing("UPDATE document SET claimed")),
+        checks.a_killed_run_knows_its_doubt,
+    ),
 )

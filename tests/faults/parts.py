@@ -1,16 +1,20 @@
-"""The parts of a run that a fault can replace: the wire, the provider's reading, the token store, and where endings go."""
+"""The parts of a run that a fault can replace: the wire, the provider's reading, the token store, and the run file's database."""
 
 from __future__ import annotations
 
+import sqlite3
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import TypeVar
 
 from bulkdel import Client, Dify, Limits, Policy, Rate
 from bulkdel.limits import Limiter, MemoryStore, TokenStore
 from bulkdel.providers.protocol import Provider, Wire
 from tests.engine.world import KEY, Service
+from tests.store.helpers import connect as connect_database
+from tests.store.helpers import sqlite
 
 T = TypeVar("T")
 
@@ -27,6 +31,7 @@ class Parts:
     wire: Callable[[Wire], Wire] = as_it_is
     provider: type[Dify] = Dify
     tokens: Callable[[TokenStore], TokenStore] = as_it_is
+    database: type[sqlite3.Connection] = sqlite3.Connection
 
     @asynccontextmanager
     async def client(
@@ -43,5 +48,6 @@ class Parts:
         def limiter(_: Provider, rate: Rate | None) -> Limiter:
             return Limiter(self.tokens(MemoryStore()), rate)
 
-        async with Client(provider, policy=policy, connect=connect, limiter=limiter) as client:
-            yield client
+        with sqlite(partial(connect_database, factory=self.database)):
+            async with Client(provider, policy=policy, connect=connect, limiter=limiter) as client:
+                yield client
