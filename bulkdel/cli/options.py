@@ -74,7 +74,8 @@ class Options:
         default_text="one in your state folder; bulkdel runs lists them", help="Keep the run in FILE, which must be new.")  # fmt: skip
     no_run: bool = _flag("--no-run", help="Keep no run file: such a run cannot be resumed or reported.")
     broker: str | None = _option("--broker", "--on", metavar="URL",
-        help="Have the deletes made by the workers of this broker (redis://HOST:6379/0), which bulkdel worker starts.")  # fmt: skip
+        help="Have the deletes made by the workers of this broker (redis://HOST:6379/0), which bulkdel worker starts; none: by this "
+             "process.")  # fmt: skip
 
     # Which documents of a dataset.
     names: tuple[str, ...] = _option("--name", default=(), multiple=True, metavar="GLOB",
@@ -99,7 +100,7 @@ class Options:
     indexing: Indexing | None = _option("--indexing", type=click.Choice(get_args(Indexing)),
         default_text="wait",
         help="Documents still being indexed: wait until they are ready, delete them anyway, or leave them.")  # fmt: skip
-    indexing_timeout: float | None = _option("--indexing-timeout", type=DURATION, metavar="DURATION", default_text="15m",
+    indexing_timeout: float | None = _option("--indexing-timeout", type=DURATION, default_text="15m",
         help="How long to wait for one document to be indexed.")  # fmt: skip
     unarchive: bool = _option("--unarchive", default=False, is_flag=True, default_text="they are rejected as archived",
         help="Un-archive archived documents first (Dify).")  # fmt: skip
@@ -113,13 +114,13 @@ class Options:
         help="Documents that were not there when first asked for: ok, they are already gone; fail, they are rejected, exit 1.")  # fmt: skip
     accept_incomplete: bool = _flag("--accept-incomplete",
         help="Delete what was seen of a dataset whose listing does not show all that the service counts, also with a selection.")  # fmt: skip
-    timeout: float | None = _option("--timeout", type=DURATION, metavar="DURATION", default_text="60s",
+    timeout: float | None = _option("--timeout", type=DURATION, default_text="60s",
         help="How long one attempt may take.")  # fmt: skip
-    deadline: float | None = _option("--deadline", type=DURATION, metavar="DURATION", default_text="none",
+    deadline: float | None = _option("--deadline", type=DURATION, default_text="none",
         help="How long the run may take from now on; the rest stays not attempted, exit 5.")  # fmt: skip
     backoff: float | None = _option("--backoff", type=DURATION, metavar="BASE", default_text="1s (indexing: 5s)",
         help="First retry delay; doubles with full jitter up to a cap.")  # fmt: skip
-    max_pause: float | None = _option("--max-pause", type=DURATION, metavar="DURATION", default_text="1h",
+    max_pause: float | None = _option("--max-pause", type=DURATION, default_text="1h",
         help="The longest pause that the service may ask for.")  # fmt: skip
 
     # Where the service is, and with which key.
@@ -141,22 +142,12 @@ class Options:
 
     def policy(self, base: Policy | None = None) -> Policy:
         """The policy that is asked for; what was not given is as in ``base``, or the usual."""
-        named = (
-            "indexing", "indexing_timeout", "max_delete", "expect", "attempts", "missing", "timeout", "deadline", "max_pause",
-        )  # fmt: skip
-        given = {name: value for name in named if (value := getattr(self, name)) is not None}
-        before = base or Policy()
-        policy = replace(
-            before,
-            unarchive=self.unarchive or before.unarchive,
-            accept_incomplete=self.accept_incomplete or before.accept_incomplete,
-            **given,
-        )
+        given = {name: value for name in POLICY if (value := getattr(self, name)) is not None and value is not False}
+        policy = replace(base or Policy(), **given)
         if self.backoff is None:
             return policy
         return replace(
             policy,
-            backoff=self.backoff,
             backoff_cap=max(self.backoff, policy.backoff_cap),
             indexing_backoff=self.backoff,
             indexing_backoff_cap=max(self.backoff, policy.indexing_backoff_cap),

@@ -53,10 +53,10 @@ Example: nightly.toml
   bulkdel resume nightly.run
 \b
 [policy] has the options of bulkdel purge, with underscores. A [[provider]] may have
-api_key_file in the place of api_key_env, and concurrency; with neither, the key is in the
-variable of the provider's kind, whatever its name: DIFY_API_KEY for kind = "dify". Paths
-count from the job file's folder. A [[delete]] without a provider reads it from each line
-of its file. resume reads the keys from the same places.
+api_key_file in the place of api_key_env; with neither, the key is in the variable of the
+provider's kind, whatever its name: DIFY_API_KEY for kind = "dify". It may have header_file
+and concurrency, too. Paths count from the job file's folder. A [[delete]] without a provider
+reads it from each line of its file. resume reads keys and headers from the same places.
 \b
 Exit status: as of bulkdel purge; with --plan as of bulkdel plan.
 """

@@ -33,27 +33,27 @@ _SHARE = ParsedParam("share", values.share)
 
 
 _FAULTS: tuple[Callable[[Any], Any], ...] = (
-    click.option("--indexing", type=_COUNT, default=0, help="So many documents are still being indexed."),
+    click.option("--indexing", type=_COUNT, metavar="N", default=0, help="So many documents are still being indexed."),
     click.option("--indexing-for", type=DURATION, default="5s", show_default=True,
                  help="How long they are being indexed, from the simulator's start on."),
-    click.option("--stuck", type=_COUNT, default=0, help="So many documents are being indexed for ever."),
+    click.option("--stuck", type=_COUNT, metavar="N", default=0, help="So many documents are being indexed for ever."),
     click.option("--guard", is_flag=True,
                  help="Refuse to delete what is being indexed (old Dify); else it is deleted and leaves orphans."),
-    click.option("--archived", type=_COUNT, default=0, help="So many documents are archived (Dify)."),
-    click.option("--lock-for", type=DURATION, metavar="DURATION",
+    click.option("--archived", type=_COUNT, metavar="N", default=0, help="So many documents are archived (Dify)."),
+    click.option("--lock-for", type=DURATION,
                  help="How long un-archiving holds its lock. Default: 1s."),
     click.option("--locks-left", type=_COUNT, metavar="N",
                  help="So many documents keep that lock although its task is done (Dify)."),
-    click.option("--lock-left-for", type=DURATION, metavar="DURATION", help="How long they keep it. Default: 10m."),
-    click.option("--synced", type=_COUNT, default=0, help="So many documents come from a synced source (Langdock)."),
+    click.option("--lock-left-for", type=DURATION, help="How long they keep it. Default: 10m."),
+    click.option("--synced", type=_COUNT, metavar="N", default=0, help="So many documents come from a synced source (Langdock)."),
     click.option("--nasty-names", is_flag=True, help="Some names hold terminal escapes, HTML and formulas."),
     click.option("--ties", is_flag=True,
                  help="Pages of one size show some documents twice and some never, as PostgreSQL does (Dify)."),
     click.option("--total-off", type=int, metavar="N", help="The total of a listing is N too high, for good (Dify)."),
-    click.option("--stale", type=DURATION, metavar="DURATION", help="A listing shows what is deleted for so long."),
-    click.option("--comes-back", type=DURATION, metavar="DURATION",
+    click.option("--stale", type=DURATION, help="A listing shows what is deleted for so long."),
+    click.option("--comes-back", type=DURATION,
                  help="So long after a dataset was listed as empty, its documents are back."),
-    click.option("--page-latency", type=DURATION, metavar="DURATION",
+    click.option("--page-latency", type=DURATION,
                  help="How much longer a page of a listing takes."),
     click.option("--signal", "rate_style", default="429", show_default=True,
                  type=click.Choice(["429", "429-retry-after", "429-date", "429-reset", "403", "529", "1015"]),
@@ -62,7 +62,7 @@ _FAULTS: tuple[Callable[[Any], Any], ...] = (
                  help="How it counts against the rate: in any window, in fixed ones, in a leaky bucket."),
     click.option("--burst", "rate_burst", type=click.IntRange(min=1), metavar="N",
                  help="How many requests the leaky bucket holds. Default: 20."),
-    click.option("--pause-once", type=DURATION, metavar="DURATION",
+    click.option("--pause-once", type=DURATION,
                  help="The first delete is answered 429 with this Retry-After, though there is no limit."),
     click.option("--errors", "error_500", type=_SHARE, metavar="5%", help="Share of deletes answered 500."),
     click.option("--errors-deleted", "error_500_deleted", type=_SHARE, metavar="1%",
@@ -78,10 +78,10 @@ _FAULTS: tuple[Callable[[Any], Any], ...] = (
                  help='A proxy answers instead: a login page, a redirect to it, 403, or {"data":[]}.'),
     click.option("--preflight", type=click.Choice(["500", "502", "503", "hang", "plugin-daemon"]),
                  help="What is asked about datasets fails, and nothing else."),
-    click.option("--latency", type=DURATION, metavar="DURATION", help="How long a request takes."),
-    click.option("--keepalive", type=DURATION, metavar="DURATION", help="Close connections that are idle for so long."),
+    click.option("--latency", type=DURATION, help="How long a request takes."),
+    click.option("--keepalive", type=DURATION, help="Close connections that are idle for so long."),
     click.option("--outage-after", type=_COUNT, metavar="N", help="After N deletes the service is away."),
-    click.option("--outage-for", type=DURATION, metavar="DURATION", help="How long it is away. Default: 5s."),
+    click.option("--outage-for", type=DURATION, help="How long it is away. Default: 5s."),
     click.option("--outage-status", type=click.Choice([502, 503, 504]),
                  help="What is answered meanwhile. Default: 503."),
     click.option("--vanish-after", type=_COUNT, metavar="N", help="After N deletes the dataset disappears."),
@@ -98,12 +98,27 @@ def _faults(command: Any) -> Any:
 
 @click.command(epilog=EPILOG, short_help="Serve a simulated provider on loopback.")
 @click.argument("service", type=click.Choice(["dify", "langdock"]), metavar="dify|langdock")
-@click.option("--port", type=click.IntRange(0, 65535), default=0, help="Port on 127.0.0.1. Default: one that is free.")
-@click.option("--documents", type=_COUNT, default=100, show_default=True, help="Documents in each dataset.")
-@click.option("--datasets", type=_COUNT, default=1, show_default=True, help="Datasets.")
-@click.option("--seed", type=int, default=0, show_default=True, help="The same seed holds the same and fails the same.")
+@click.option(
+    "--port",
+    type=click.IntRange(0, 65535),
+    metavar="N",
+    default=0,
+    help="Port on 127.0.0.1. Default: one that is free.",
+)
+@click.option(
+    "--documents", type=_COUNT, metavar="N", default=100, show_default=True, help="Documents in each dataset."
+)
+@click.option("--datasets", type=_COUNT, metavar="N", default=1, show_default=True, help="Datasets.")
+@click.option(
+    "--seed",
+    type=int,
+    metavar="N",
+    default=0,
+    show_default=True,
+    help="The same seed holds the same and fails the same.",
+)
 @click.option("--rate", type=RATE, metavar="N/s|N/min|N/h", help="Refuse more than so many requests.")
-@click.option("--window", type=DURATION, metavar="DURATION",
+@click.option("--window", type=DURATION,
               help="Count them in windows of this length. Default: the unit of --rate.")  # fmt: skip
 @_faults
 @click.pass_obj

@@ -18,7 +18,7 @@ restored backup. What came back and what came newly is named, here and in bulkde
 \b
 Exit status: 0 everything that was deleted is still gone, 1 something of it is listed
 again or could not be listed, 2 wrong command or run file, 4 stopped by the provider,
-70 a bug, 130 or 143 interrupted. Nothing is deleted, whatever it is.
+5 the deadline came, 70 a bug, 130 or 143 interrupted. Nothing is deleted, whatever it is.
 """
 
 

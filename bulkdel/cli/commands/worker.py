@@ -30,7 +30,7 @@ Exit status: 0 ended by a signal, 1 it could not work, 2 wrong command.
 @click.option("--broker", metavar="URL", help="The broker, redis://HOST:6379/0. Default: BULKDEL_BROKER_URL.")
 @click.option("--concurrency", type=click.IntRange(1, 1000), default=4, show_default=True, metavar="N",
               help="Processes; each works on one shard (up to 1,000 documents) at a time.")  # fmt: skip
-@click.option("--redeliver-after", type=DURATION, metavar="DURATION",
+@click.option("--redeliver-after", type=DURATION,
               help="How long a lost worker keeps its shard before another gets it; the same for all workers and jobs of a broker. "
                    "Default: 100s.")  # fmt: skip
 @takes("ca_file", *OUTPUT)
