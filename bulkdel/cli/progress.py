@@ -19,8 +19,6 @@ if TYPE_CHECKING:
 
 Look = Callable[[], Sequence[Progress]]
 Style = Literal["none", "live", "lines", "log"]
-Show = Callable[[Sequence[Progress], float], None]
-"""Shows what every provider does, and how many seconds it has gone on."""
 
 
 def line(progress: Progress, elapsed: float) -> str:
@@ -209,33 +207,43 @@ def style(screen: Screen, *, quiet: bool, log_json: bool) -> Style:
 
 @asynccontextmanager
 async def show_progress(
-    how: Style, screen: Screen, log: BoundLogger, look: Look, stopping: Callable[[], bool], *, every: float = 10.0
+    how: Style, screen: Screen, log: BoundLogger, look: Look, stopping: Callable[[], bool]
 ) -> AsyncIterator[None]:
-    """Show ``look()`` while the context lasts: a live display four times a second, a line ``every`` seconds.
+    """Show ``look()`` while the context lasts: a live display four times a second, a line every ten seconds.
 
     ``stopping`` says whether the run was interrupted, and only lets end what is in flight.
     """
 
-    def live(looks: Sequence[Progress], elapsed: float) -> None:
-        screen.draw(live_display(looks, elapsed, stopping=stopping(), columns=screen.columns))
+    def show(looks: Sequence[Progress], elapsed: float) -> None:
+        if how == "live":
+            screen.draw(live_display(looks, elapsed, stopping=stopping(), columns=screen.columns))
+        elif how == "lines":
+            screen.say_wrapped(*(line(one, elapsed) for one in looks))
+        else:
+            for p in looks:
+                log.info("progress", line=line(p, elapsed), provider=p.provider, phase=p.phase, total=p.total, deleted=p.deleted,
+                         rejected=p.rejected, requeued=p.requeued, left=p.left, per_second=round(p.per_second, 2),
+                         eta_s=None if p.eta_s is None else round(p.eta_s, 1), wait=p.wait,
+                         gives_up_s=None if p.gives_up_s is None else round(p.gives_up_s, 1))  # fmt: skip
 
-    def lines(looks: Sequence[Progress], elapsed: float) -> None:
-        for one in looks:
-            screen.say_wrapped(line(one, elapsed))
-
-    def logged(looks: Sequence[Progress], elapsed: float) -> None:
-        for p in looks:
-            log.info("progress", line=line(p, elapsed), provider=p.provider, phase=p.phase, total=p.total, deleted=p.deleted,
-                     rejected=p.rejected, requeued=p.requeued, left=p.left, per_second=round(p.per_second, 2),
-                     eta_s=None if p.eta_s is None else round(p.eta_s, 1), wait=p.wait,
-                     gives_up_s=None if p.gives_up_s is None else round(p.gives_up_s, 1))  # fmt: skip
+    async def forever() -> None:
+        every = 0.25 if how == "live" else 10.0
+        clock = asyncio.get_running_loop().time
+        began = clock()
+        due = began + every
+        while True:
+            # Looked at more often than shown: the speed is measured from one look to another.
+            await asyncio.sleep(min(every, 1.0))
+            looks = look()
+            if looks and clock() >= due:
+                show(looks, clock() - began)
+                due = max(due + every, clock())
 
     if how == "none":
         yield
         return
-    show: Show = {"live": live, "lines": lines, "log": logged}[how]
     with screen.live() if how == "live" else nullcontext():
-        task = asyncio.create_task(_forever(show, look, 0.25 if how == "live" else every))
+        task = asyncio.create_task(forever())
         try:
             yield
         finally:
@@ -244,16 +252,3 @@ async def show_progress(
             for problem in await asyncio.gather(task, return_exceptions=True):
                 if isinstance(problem, Exception):
                     raise problem
-
-
-async def _forever(show: Show, look: Look, every: float) -> None:
-    clock = asyncio.get_running_loop().time
-    began = clock()
-    due = began + every
-    while True:
-        # Looked at more often than shown: the speed is measured from one look to another.
-        await asyncio.sleep(min(every, 1.0))
-        looks = look()
-        if looks and clock() >= due:
-            show(looks, clock() - began)
-            due = max(due + every, clock())

@@ -10,7 +10,7 @@ from collections.abc import Callable, Coroutine, Iterable, Iterator, Mapping, Se
 from contextlib import AsyncExitStack, ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, TextIO, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 from bulkdel.cli import hints, logs, output, progress, run_files, summary
 from bulkdel.cli.confirm import Confirmation
@@ -129,9 +129,9 @@ def _carry_out(live: LiveRun, task: Task, app: AppContext, screen: Screen) -> No
     try:
         with ExitStack() as stack:
             # Everything that can be found wrong is found here, before anything is sent.
-            settled = stack.enter_context(output.settled_stream(options.settled, app))
+            lines = stack.enter_context(output.SettledLines(options.settled, app))
             log = stack.enter_context(logging_to(screen, options, quiet=quiet))
-            run_async(lambda: live.run(settled, log))
+            run_async(lambda: live.run(lines, log))
     except ConfigurationError:
         raise
     except (Exception, KeyboardInterrupt) as error:
@@ -203,8 +203,8 @@ class LiveRun:
         self._unwritten = ""
         self._confirm = Confirmation(screen, app.stdin, task.policy, self._stopping, by_name=task.by_name)
 
-    async def run(self, settled_stream: TextIO | None, log: BoundLogger) -> None:
-        """:param settled_stream: takes every settled document as a line, None for no such lines"""
+    async def run(self, lines: output.SettledLines, log: BoundLogger) -> None:
+        lines.failed = self._unwritable
         task, options, app, warn = self._task, self._task.options, self._app, self._screen.warning
         metrics = app.metrics or Metrics()
         if self.path is not None:
@@ -222,7 +222,7 @@ class LiveRun:
             shown = progress.show_progress(style, self._screen, log, self._client.progress, self._stopping.is_set)
             await stack.enter_async_context(shown)
             listeners = (metrics.on_event, logs.listener(log))
-            self._work = asyncio.ensure_future(self._called(settled_stream, listeners))
+            self._work = asyncio.ensure_future(self._called(lines, listeners))
             try:
                 self.report = await self._work
             except asyncio.CancelledError:
@@ -240,11 +240,10 @@ class LiveRun:
             kept = "the account alone still has" if self.path is None else "the account and the run file still have"
             report.hint = f"{kept} everything that was deleted; the lines end before it"
 
-    async def _called(self, settled_stream: TextIO | None, listeners: Sequence[Callable[[Any], None]]) -> Report:
+    async def _called(self, lines: output.SettledLines, listeners: Sequence[Callable[[Any], None]]) -> Report:
         if self._stopping.is_set():  # a signal came before there was anything to stop
             return self.report
         task, path, client = self._task, self.path, self._client
-        lines = output.SettledLines(settled_stream, self._app.hide, self._unwritable)
 
         def on_event(event: Any) -> None:
             for listener in listeners:

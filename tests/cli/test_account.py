@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from bulkdel.cli import hints, summary
+from bulkdel.cli.context import AppContext
 from bulkdel.cli.output import Samples, SettledLines
 from bulkdel.model import RunStatus, Settled, Target
 from bulkdel.report import Counts, DatasetReport, Report
@@ -179,13 +180,15 @@ class FullDisk(io.StringIO):
 
 
 def test_settled_lines_that_fail_are_reported_once() -> None:
-    """The first failure is told, later pages are not tried, and nothing is raised into the engine."""
-    failures: list[OSError] = []
+    """The first failure is reported, later pages are not tried, and nothing is raised into the engine."""
+    full, failures = FullDisk(), list[OSError]()
     page = [Settled(Target("dify", "ds", "d"), "deleted", "", 1, "", 0.0)]
-    lines = SettledLines(FullDisk(), str, failures.append)
-    for _ in range(3):
-        lines.add(page)
+    with SettledLines("-", AppContext(stdout=full)) as lines:
+        lines.failed = failures.append
+        for _ in range(3):
+            lines.add(page)
     assert [error.errno for error in failures] == [28]
+    assert full.getvalue().count("\n") == 1
 
 
 def test_a_reader_that_went_away_stops_the_run() -> None:

@@ -60,6 +60,7 @@ def reading(content: bytes | str) -> list[Target]:
         '[{"dataset":"ds1","document":"d1"}\n,{"dataset":"ds2","document":"d2"},\n]',
         '{"Dataset":"ds1","DOCUMENT":"d1"}\n{"dataset ":"ds2","document":"d2"}',
         "dataset,document\rds1,d1\rds2,d2\r",
+        'dataset,document,name\r\n"ds1,d1,""a, b"""\r\nds2,d2,b\r\n',
         "dataset\tdocument\r\nds1\td1\r\nds2\td2\r\n".encode("utf-16"),
         "\ufeffdocument\tname\tdataset\r\nd1\t日本, ü\tds1\r\nd2\t\"two\r\nlines\"\tds2\r\n".encode("utf-16-be"),
         "dataset;document;name\r\nds1;d1;Übersicht.pdf\r\nds2;d2;\r\n".encode("cp1252"),
