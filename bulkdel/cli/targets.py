@@ -218,7 +218,7 @@ def _csv_rows(lines: _Lines) -> Iterator[Row]:
             continue
         if len(cells) == 1 and delimiter in cells[0]:
             # Excel keeps a row in one cell if the list separator of its country is another one, and quotes it when it saves.
-            cells = next(csv.reader(cells, delimiter=delimiter))
+            cells = next(csv.reader(cells[0].splitlines(keepends=True), delimiter=delimiter))
         if any(cell.strip() for cell in cells[len(columns) :]):
             shown = _short(delimiter.join(cells))
             raise lines.wrong(f"{len(cells)} columns, and the header has {len(columns)}: {shown}", number)

@@ -80,6 +80,7 @@ def test_every_shape_of_a_target_file_is_read(content: bytes | str) -> None:
         ("dataset,document,dataset\nx,y,z\n", 1, "more than one 'dataset' column"),
         ("\n\nds1,d1\n", 3, "no 'dataset' column"),
         ("dataset,document\nds1,d1\nds2\n", 3, "no 'document'"),
+        ('dataset,document\nds1,d1\n"ds2,\nd2"\n', 3, "the document is empty"),
         ("dataset,document\nds1,d1\nds2,d2,,x\n", 3, "4 columns, and the header has 2: ds2,d2,,x"),
         ("dataset,document\nds1,d1\n,d2\n", 3, "the dataset is empty"),
         ("dataset,document\nds1,d1\n\n\nds2, \n", 5, "the document is empty"),
