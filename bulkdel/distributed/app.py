@@ -39,17 +39,17 @@ MAX_WORKER_LOSSES: Final = 3
 """Workers that may be lost over one shard; then what is left of it is rejected, or it would take one after the other."""
 
 SENT, BEGUN, RECALLED, DONE = "SENT", "BEGUN", "RECALLED", "SUCCESS"
-"""What the result backend says of a shard. What it does not know is ``PENDING`` to Celery. A result is never overwritten."""
+"""What the result backend says of a shard. What it does not know is ``PENDING`` to Celery."""
 
 
-def redeliver_s(environ: Mapping[str, str] | None = None) -> float:
+def redeliver_s() -> float:
     """Seconds until a lost worker's message is delivered again: ``BULKDEL_REDELIVER_S``, the same for all of a broker."""
-    return seconds("BULKDEL_REDELIVER_S", REDELIVER_S, environ)
+    return seconds("BULKDEL_REDELIVER_S", REDELIVER_S)
 
 
-def box_s(environ: Mapping[str, str] | None = None) -> float:
+def box_s() -> float:
     """Seconds that a shard may take: a third of what a message may stay unacknowledged, 30 s at most."""
-    return min(30.0, redeliver_s(environ) / 3)
+    return min(30.0, redeliver_s() / 3)
 
 
 def seconds(name: str, default: float, environ: Mapping[str, str] | None = None) -> float:
@@ -154,11 +154,24 @@ def submit(app: Celery, id: str, shard: Shard) -> None:
     )
 
 
+def recall(app: Celery, id: str) -> None:
+    """Have nothing more leave for a shard, wherever it is.
+
+    It has an entry of its own: Celery reads an entry before it writes it, and the worker's result must not be lost in between.
+    The entry stays, for the message may still be in the queue when the shard's own entry is forgotten.
+    """
+    app.backend.store_result(f"{id}-recalled", {}, RECALLED)
+
+
+def is_recalled(app: Celery, id: str) -> bool:
+    return bool(app.backend.get_task_meta(f"{id}-recalled")["status"] == RECALLED)
+
+
 def _purge_shard(task: Any, url: str, message: dict[str, Any]) -> None:
     from bulkdel.distributed.work import carry_out, given_up, not_begun
 
-    id, backend = task.request.id, task.app.backend
-    known = backend.get_task_meta(id)
+    id = task.request.id
+    known = task.app.backend.get_task_meta(id)
     if known["status"] == DONE:
         return
     try:
@@ -169,7 +182,7 @@ def _purge_shard(task: Any, url: str, message: dict[str, Any]) -> None:
         return
     # A message that the backend has forgotten may have been begun any number of times.
     losses = known["result"]["begun"] if known["status"] in (SENT, BEGUN) else 1
-    if known["status"] == RECALLED:
+    if is_recalled(task.app, id):
         _store(task, not_begun(shard))
         return
     if losses >= MAX_WORKER_LOSSES:
@@ -182,10 +195,9 @@ def _purge_shard(task: Any, url: str, message: dict[str, Any]) -> None:
     def report(now: dict[str, object]) -> bool:
         nonlocal beat
         beat += 1
-        if backend.get_task_meta(id)["status"] == RECALLED:
-            return True
-        task.update_state(state=BEGUN, meta={"begun": losses + 1, "beat": beat, **now})
-        return False
+        # In another thread the task does not know its request.
+        task.update_state(id, BEGUN, {"begun": losses + 1, "beat": beat, **now})
+        return is_recalled(task.app, id)
 
     async def report_aside(now: dict[str, object]) -> bool:
         try:
@@ -214,7 +226,7 @@ def run_worker(broker_url: str, concurrency: int) -> int:
     :raises ConfigurationError: if ``broker_url`` is no address of a Redis
     """
     app = create_app(broker_url)
-    setup_logging.connect(_leave_logging_alone)
+    setup_logging.connect(lambda **_: None, weak=False)  # Celery sets up no logging if a receiver could have done it
     # It warns root of messages that run code as they are read; these are JSON, and nothing else is taken.
     warnings.simplefilter("ignore", SecurityWarning)
     worker = app.Worker(
@@ -231,21 +243,7 @@ def run_worker(broker_url: str, concurrency: int) -> int:
     return int(worker.exitcode or 0)
 
 
-def _leave_logging_alone(**_: Any) -> None:
-    """Celery sets up no logging if a receiver of this signal could have done it."""
-
-
 # A worker's children learn from it that the worker ends; made before they are forked.
 _ending = multiprocessing.get_context("fork").Event()
-
-
-def _begins(**_: Any) -> None:
-    _ending.clear()
-
-
-def _ends(**_: Any) -> None:
-    _ending.set()
-
-
-worker_init.connect(_begins)
-worker_shutting_down.connect(_ends)
+worker_init.connect(lambda **_: _ending.clear(), weak=False)
+worker_shutting_down.connect(lambda **_: _ending.set(), weak=False)

@@ -99,6 +99,13 @@ class Item:
     attempts: int = 0
     waited_s: float = 0.0
 
+    @classmethod
+    def of(cls, job: Job, now: float) -> Item:
+        waited_s = 0.0 if job.waiting_since is None else now - job.waiting_since
+        return cls(
+            job.key, job.target.document, job.step, job.awaiting_indexing, job.doubt, job.listed, job.attempts, waited_s
+        )
+
     def job(self, provider: str, dataset: str, *, now: float, doubt: bool) -> Job:
         """The job that a worker carries out; ``now`` is its loop's time, ``doubt`` whether all of the shard is in doubt."""
         return Job(

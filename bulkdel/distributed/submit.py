@@ -18,7 +18,7 @@ from kombu.exceptions import KombuError
 from redis.exceptions import RedisError
 
 from bulkdel.credentials import KeyPlace
-from bulkdel.distributed.app import BEGUN, DONE, RECALLED, SENT, box_s, create_app, submit
+from bulkdel.distributed.app import BEGUN, DONE, SENT, box_s, create_app, recall, submit
 from bulkdel.distributed.shard import (
     MAX_DOCUMENTS,
     MAX_OUT,
@@ -104,13 +104,11 @@ class RemoteWorkers:
     async def __aenter__(self) -> Self:
         try:
             await self._register()
-        except _AWAY as error:
+        except BaseException as error:
             await asyncio.to_thread(self._app.close)
-            raise ConfigurationError(
-                f"the broker cannot be reached: {_words(error)}", hint="is Redis up, and is --broker its address?"
-            ) from None
-        except BaseException:
-            await asyncio.to_thread(self._app.close)
+            if isinstance(error, _AWAY):
+                words, hint = _words(error), "is Redis up, and is --broker its address?"
+                raise ConfigurationError(f"the broker cannot be reached: {words}", hint=hint) from None
             raise
         self._beating = asyncio.create_task(self._beat_on())
         return self
@@ -121,7 +119,7 @@ class RemoteWorkers:
         if self._beating is not None:
             self._beating.cancel()
             await asyncio.wait([self._beating])
-        if error is None and self._away is None:
+        if error is None and self._away is None and not any(self._out.values()):
             with anyio.CancelScope(shield=True):
                 await self._ask(lambda: self._app.backend.forget(self._job))
         await asyncio.to_thread(self._app.close)
@@ -133,11 +131,11 @@ class RemoteWorkers:
         before = await self._meta(self._job)
         if before["status"] == BEGUN:
             # A live one counts on twice a second, whatever any clock says.
-            await asyncio.sleep(2.0)
-            if (await self._meta(self._job))["result"]["beat"] != before["result"]["beat"]:
-                raise ConfigurationError(
-                    f"another process submits this job: {before['result']['who']}", hint="wait for it, or stop it"
-                )
+            for _ in range(20):
+                await asyncio.sleep(POLL_S)
+                if (await self._meta(self._job))["result"]["beat"] != before["result"]["beat"]:
+                    words = f"another process submits this job: {before['result']['who']}"
+                    raise ConfigurationError(words, hint="wait for it, or stop it")
         await self._sign()
         for id in (before["result"] or {}).get("out", ()):
             await self._take_over(id)
@@ -165,19 +163,16 @@ class RemoteWorkers:
         """Have nothing more leave for a shard; its result, or None if its worker is not there or nobody had begun it."""
         clock = asyncio.get_running_loop().time
         seen, heard_at, looks = None, clock(), 0
+        await asyncio.to_thread(recall, self._app, id)
         while clock() < heard_at + SILENCE_S:
             meta = await self._meta(id)
             if meta["status"] == DONE:
                 return ShardResult(**meta["result"])
-            if meta["status"] == RECALLED:
-                # A worker that began it in the very moment of the recall has said so by the second look.
-                looks += 1
-                if looks > 2 and seen is None:
-                    return None
-            else:
-                if meta["status"] == BEGUN and meta["result"] != seen:
-                    seen, heard_at = meta["result"], clock()
-                await asyncio.to_thread(lambda: self._app.backend.store_result(id, {}, RECALLED))
+            if meta["status"] == BEGUN and meta["result"] != seen:
+                seen, heard_at = meta["result"], clock()
+            looks += 1
+            if seen is None and looks > 4:
+                return None  # a worker that had begun it when the recall came would have said so by now
             await asyncio.sleep(POLL_S)
         return None
 
@@ -205,12 +200,11 @@ class RemoteWorkers:
                     for id in list(out):
                         group.start_soon(self._stop_shard, session, id)
         finally:
-            if out:  # requests for them may be in flight
-                session.sink.remote_outcome_unknown = True
-                for shard in out.values():
-                    for job in shard.jobs.values():
-                        job.doubt = True
-            del self._out[session.name]
+            # Requests for what is still out may be in flight; a submitter that comes later finds it under the job's entry.
+            session.sink.remote_outcome_unknown |= bool(out)
+            for shard in out.values():
+                for job in shard.jobs.values():
+                    job.doubt = True
             _summarize(session, {})
 
     async def _send_next(self, session: ProviderSession) -> bool:
@@ -238,18 +232,7 @@ class RemoteWorkers:
         for job in jobs:
             if job.awaiting_indexing and job.waiting_since is None:
                 job.waiting_since = now
-            waited_s = 0.0 if job.waiting_since is None else now - job.waiting_since
-            item = Item(
-                job.key,
-                job.target.document,
-                job.step,
-                job.awaiting_indexing,
-                job.doubt,
-                job.listed,
-                job.attempts,
-                waited_s,
-            )
-            items.setdefault(job.target.dataset, []).append(item)
+            items.setdefault(job.target.dataset, []).append(Item.of(job, now))
         return Shard(Service.of(provider, self._keys[provider.name]), session.policy, box_s(), items)
 
     def _settle_known(self, session: ProviderSession, job: Job) -> bool:

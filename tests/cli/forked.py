@@ -11,6 +11,7 @@ import ctypes
 import multiprocessing
 import os
 import resource
+import signal
 import sys
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -23,14 +24,24 @@ CONTEXT = multiprocessing.get_context("forkserver")
 CONTEXT.set_forkserver_preload(
     [
         "bulkdel.cli.runner", "bulkdel.client", "bulkdel.render.formats", "bulkdel.wire", "uvloop", "tests.cli.forked",
-        "tests.store.child",
+        "tests.store.child", "celery.apps.worker", "celery.backends.redis", "celery.concurrency.prefork", "kombu.transport.redis",
     ]
 )  # fmt: skip
 """Where processes that are to begin quickly come from; there is one such server for each process that runs tests."""
 
 
-def _command(argv: tuple[str, ...], environ: dict[str, str], folder: str, largest: int | None, ordinary: bool) -> None:
+def _command(
+    argv: tuple[str, ...],
+    environ: dict[str, str],
+    folder: str,
+    largest: int | None,
+    ordinary: bool,
+    group: bool,
+    module: str,
+) -> None:
     """In the process: become the command. Files it writes may have ``largest`` bytes, as on a disk that is full then."""
+    if group:
+        os.setsid()
     os.environ.clear()
     os.environ.update(environ)
     for descriptor, path, flags in (
@@ -46,6 +57,8 @@ def _command(argv: tuple[str, ...], environ: dict[str, str], folder: str, larges
         resource.setrlimit(resource.RLIMIT_FSIZE, (largest, largest))
     if ordinary:
         _be_ordinary()
+    if module:
+        os.execv(sys.executable, [sys.executable, "-m", module, *argv])
     from bulkdel.cli import main
 
     sys.argv = ["bulkdel", *argv]
@@ -88,6 +101,11 @@ class Running:
         with suppress(ValueError):  # it is closed
             self.process.kill()
 
+    def kill_group(self) -> None:
+        """SIGKILL for it and its children, as when a machine is lost."""
+        with suppress(ProcessLookupError, ValueError):
+            os.killpg(self.pid, signal.SIGKILL)
+
     async def end(self) -> Ended:
         """Wait until it has ended; a status below 0 is the signal that killed it."""
         await asyncio.to_thread(self.process.join)
@@ -105,10 +123,15 @@ def fork(
     stdin: str = "",
     largest: int | None = None,
     ordinary: bool = False,
+    group: bool = False,
+    module: str = "",
 ) -> Running:
-    """Start the command, ``ordinary`` as somebody for whom permissions count; ``folder`` is empty, and takes what it says."""
+    """Start the command, ``ordinary`` as a user for whom permissions count, or as the first of a process ``group`` of its own.
+
+    ``folder`` is empty, and takes what the command writes. With ``module`` it is ``python -m MODULE`` in a new interpreter.
+    """
     (folder / "stdin").write_text(stdin)
-    process = CONTEXT.Process(target=_command, args=(argv, environ, str(folder), largest, ordinary))
+    process = CONTEXT.Process(target=_command, args=(argv, environ, str(folder), largest, ordinary, group, module))
     process.start()
     return Running(process, folder)
 

@@ -6,8 +6,6 @@ import asyncio
 import json
 import os
 import signal
-import subprocess
-import sys
 from collections import Counter
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
@@ -22,48 +20,37 @@ from tests.cli.forked import Running, fork
 from tests.cli.service import Ended, clean, until
 
 KEY_NAME = "PROD_KEY"
-REDELIVER_S = 6.0
-"""Seconds until a lost worker's message is delivered again in these tests; a shard's time box is a third of it."""
 
 
 @dataclass
 class Worker:
     """One ``bulkdel worker`` with its children, in a process group of its own."""
 
-    process: subprocess.Popen[bytes]
-    said_in: Path
-
-    @property
-    def said(self) -> str:
-        return self.said_in.read_text()
+    running: Running
 
     async def ready(self) -> None:
-        await until(lambda: " ready." in self.said or self.process.poll() is not None)
-        assert self.process.poll() is None, self.said
+        await until(lambda: " ready." in self.running.stderr)
 
     def kill(self) -> None:
         """SIGKILL for all of them at once, as when a machine is lost."""
-        with suppress(ProcessLookupError):
-            os.killpg(self.process.pid, signal.SIGKILL)
-        self.process.wait()
+        self.running.kill_group()
 
     def kill_children(self) -> None:
         """SIGKILL for the processes that carry out shards, as when they run out of memory."""
-        children = Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children").read_text().split()
-        for child in children:
+        pid = self.running.pid
+        for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split():
             with suppress(ProcessLookupError):
                 os.kill(int(child), signal.SIGKILL)
 
-    def terminate(self) -> None:
-        self.process.terminate()
-
-    async def end(self) -> int:
-        return await asyncio.to_thread(self.process.wait)
+    async def terminate(self) -> int:
+        """SIGTERM; its exit status."""
+        self.running.send(signal.SIGTERM)
+        return (await self.running.end()).status
 
 
 @dataclass
 class Crew:
-    """What a test has: a service, a broker, and a folder for jobs, runs and what everybody says."""
+    """What a test has: a service, a broker, and a folder for jobs, runs and what each process writes."""
 
     simulator: DifySimulator
     broker: str
@@ -79,32 +66,34 @@ class Crew:
             KEY_NAME: self.simulator.key,
             "NO_PROXY": "127.0.0.1",
             "XDG_STATE_HOME": str(self.folder / "state"),
-            "BULKDEL_REDELIVER_S": str(REDELIVER_S),
             "PYTHONPATH": os.getcwd(),
         }
         return clean() | own | self.more
 
-    def worker(self, *, concurrency: int = 1, **environ: str) -> Worker:
-        """Start a worker; its key may be left out with ``PROD_KEY=""``."""
-        return self._start("bulkdel", "worker", "--broker", self.broker, "--concurrency", str(concurrency), **environ)
+    def worker(self, *, concurrency: int = 1, fresh: bool = False, **environ: str) -> Worker:
+        """Start a worker, ``fresh`` in an interpreter of its own; its key may be left out with ``PROD_KEY=""``."""
+        argv = ("worker", "--broker", self.broker, "--concurrency", str(concurrency))
+        return self._start(argv, "bulkdel" if fresh else "", environ)
 
     def celery(self, **environ: str) -> Worker:
         """Start one with Celery's own command."""
-        words = ("celery", "-A", "bulkdel.distributed.worker", "worker", "--loglevel", "info", "--concurrency", "1")
-        return self._start(*words, BULKDEL_BROKER_URL=self.broker, **environ)
+        argv = ("-A", "bulkdel.distributed.worker", "worker", "--loglevel", "info", "--concurrency", "1")
+        return self._start(argv, "celery", {"BULKDEL_BROKER_URL": self.broker, **environ})
 
-    def _start(self, *argv: str, **environ: str) -> Worker:
-        said = self.folder / f"worker-{len(self.workers)}"
-        with said.open("wb") as into:
-            process = subprocess.Popen(
-                [sys.executable, "-m", *argv],
-                env=self.environ | environ, stdin=subprocess.DEVNULL, stdout=into, stderr=into, start_new_session=True,
-            )  # fmt: skip
-        self.workers.append(Worker(process, said))
+    def _start(self, argv: tuple[str, ...], module: str, environ: dict[str, str]) -> Worker:
+        running = fork(argv, self.environ | environ, self._folder(), group=True, module=module)
+        self.workers.append(Worker(running))
         return self.workers[-1]
 
+    def _folder(self) -> Path:
+        """For what the next process writes."""
+        self.count += 1
+        folder = self.folder / f"said-{self.count}"
+        folder.mkdir()
+        return folder
+
     def job(self, *datasets: str, provider: str = "", policy: str = "") -> Path:
-        """A job file that empties these datasets; all where none are named."""
+        """A job file that empties these datasets; all if none is named."""
         path = self.folder / "job.toml"
         names = json.dumps(list(datasets or self.simulator.dataset_ids))
         path.write_text(
@@ -114,11 +103,8 @@ class Crew:
         return path
 
     def start(self, *argv: str, **environ: str) -> Running:
-        """The command, beside everything that goes."""
-        self.count += 1
-        folder = self.folder / f"said-{self.count}"
-        folder.mkdir()
-        self.jobs.append(fork(argv, self.environ | environ, folder))
+        """The command, while everything else runs."""
+        self.jobs.append(fork(argv, self.environ | environ, self._folder()))
         return self.jobs[-1]
 
     async def run(self, *argv: str, **environ: str) -> Ended:

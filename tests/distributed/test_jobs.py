@@ -98,7 +98,8 @@ def test_a_worker_that_is_killed_loses_nothing(redis_server: RedisServer, tmp_pa
         assert len(again) <= 100  # a shard
         assert max(crew.asked.values()) <= 2
 
-    with_crew(work, redis_server.url, tmp_path, documents=200, datasets=2)
+    # With 6 s, a slow machine's live worker could lose a shard, too: only this test has so few.
+    with_crew(work, redis_server.url, tmp_path, {"BULKDEL_REDELIVER_S": "6"}, documents=200, datasets=2)
 
 
 def test_a_worker_that_is_told_to_end_hands_the_rest_back(redis_server: RedisServer, tmp_path: Path) -> None:
@@ -110,15 +111,14 @@ def test_a_worker_that_is_told_to_end_hands_the_rest_back(redis_server: RedisSer
         first = crew.worker()
         job = crew.submit()
         await until(lambda: len(crew.simulator.deleted) >= 70)
-        first.terminate()
-        assert await first.end() == 0
+        assert await first.terminate() == 0
         assert len(crew.simulator.deleted) < 400
         crew.worker()
         told = account(await job.end())
         assert (told["exit_status"], told["deleted"], told["already_gone"]) == (0, 400, 0)
         assert max(crew.asked.values()) == 1
 
-    with_crew(work, redis_server.url, tmp_path, {"BULKDEL_REDELIVER_S": "600"}, documents=400)
+    with_crew(work, redis_server.url, tmp_path, documents=400)
 
 
 def test_a_job_that_is_interrupted_goes_on(redis_server: RedisServer, tmp_path: Path) -> None:
@@ -301,7 +301,7 @@ def test_a_redis_that_is_restarted_loses_nothing(own_redis: RedisServer, tmp_pat
     async def work(crew: Crew) -> None:
         crew.job()
         crew.simulator.set_faults(latency=0.02)
-        crew.worker(concurrency=2)
+        crew.worker(concurrency=2, fresh=True)  # it may begin again in its process' place
         job = crew.submit()
         await until(lambda: len(crew.simulator.deleted) >= 60)
         await asyncio.to_thread(own_redis.stop)
@@ -319,7 +319,7 @@ def test_a_redis_that_is_gone_stops_the_job(own_redis: RedisServer, tmp_path: Pa
     async def work(crew: Crew) -> None:
         crew.job()
         crew.simulator.set_faults(latency=0.02)
-        crew.worker(concurrency=2)
+        crew.worker(concurrency=2, fresh=True)
         job = crew.submit(BULKDEL_PATIENCE_S="1")
         await until(lambda: len(crew.simulator.deleted) >= 60)
         await asyncio.to_thread(own_redis.stop)
