@@ -41,7 +41,7 @@ def check(report: Report, asked: list[Target], service: Service) -> None:
         assert service.lost[document] <= POLICY.attempts  # S2
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(scripts, limits)
 @example([["lost done"], ["500 done", "500 done"]], (None, 1))
 @example([["500", "unreachable"], ["500 done", "500"], ["500 done", "500"]], (None, 1))
@@ -74,7 +74,7 @@ def test_every_target_settles_once_and_the_report_is_true(
     virtual.run(main())
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(scripts, st.sampled_from(ENDS), st.integers(0, 11), st.integers(1, 4))
 def test_a_stop_by_the_service_settles_the_rest(
     script: list[list[str]], end: str, where: int, concurrency: int
@@ -97,7 +97,7 @@ def test_a_stop_by_the_service_settles_the_rest(
     virtual.run(main())
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(scripts, st.floats(0.0, 20.0), st.integers(1, 4), st.booleans())
 def test_a_user_stop_lets_requests_end_and_sends_no_more(
     script: list[list[str]], after: float, concurrency: int, deadline: bool
@@ -128,7 +128,7 @@ def test_a_user_stop_lets_requests_end_and_sends_no_more(
     virtual.run(main())
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(scripts, st.floats(0.0, 20.0), st.integers(1, 4))
 def test_an_outer_cancellation_is_obeyed_at_once(script: list[list[str]], after: float, concurrency: int) -> None:
     """S14: a cancelled call ends now, sends nothing more, and calls nothing in flight a success."""
@@ -162,7 +162,7 @@ def test_an_outer_cancellation_is_obeyed_at_once(script: list[list[str]], after:
     virtual.run(main())
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(scripts, st.floats(0.0, 2.0), st.integers(0, 12))
 def test_a_slow_reader_gets_each_outcome_once(script: list[list[str]], slowness: float, read: int) -> None:
     """A stream gives every outcome exactly once however slowly it is read, and leaving early leaks no request."""

@@ -212,7 +212,7 @@ def play(make: Make, processes: int, sizes: list[int], per: float, script: list[
     virtual.run(main()).check()
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(**SCRIPTS)
 @example(**LYING)
 def test_no_window_holds_too_many_in_memory(sizes: list[int], per: float, script: list[Step]) -> None:

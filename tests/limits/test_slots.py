@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from tests import virtual
 
 
-@settings(deadline=None, max_examples=150)
+@settings(deadline=None, max_examples=80)
 @given(st.lists(st.tuples(st.sampled_from(["work", "work", "cancel", "limit"]), st.integers(0, 9)), max_size=40))
 def test_no_slot_is_lost_and_none_is_invented(script: list[tuple[str, int]]) -> None:
     """Workers come, end and are cancelled while the limit is cut and raised: never more than the limit begin, all others end."""

@@ -302,7 +302,7 @@ REPLIES: st.SearchStrategy[Reply] = st.builds(
 ) | st.builds(Lost, st.sampled_from(["unreachable", "tls", "timeout", "disconnected", "garbled"]), st.booleans(), st.just("detail"))  # fmt: skip
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(reply=REPLIES, step=st.sampled_from(STEPS), listed=st.booleans(), doubt=st.booleans())
 def test_whatever_comes_has_a_meaning(reply: Reply, step: str, listed: bool, doubt: bool) -> None:
     """No exception, no key, no escapes; deleted and gone only if the service says so, a page only from a whole 200."""

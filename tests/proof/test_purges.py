@@ -91,7 +91,7 @@ happenings = st.lists(
 )
 
 
-@settings(max_examples=120, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(
     kinds=st.lists(st.sampled_from(["plain", "plain", "plain", "indexing", "archived", "tmp"]), max_size=9),
     many=st.sampled_from([0, 0, 0, 95, 230]),

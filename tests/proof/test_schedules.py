@@ -91,7 +91,7 @@ def deal(ids: list[str], names: tuple[str, str], n: int) -> list[list[Target]]:
     return hands
 
 
-@settings(max_examples=120, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(side(ACTS), side(folder.ACTS), calls, happenings, st.integers(0, 60))
 @example(Side([["lost done"], []], 0.3, None, 1), Side([["429"]], 0.0, Rate(3), 1), [(0.5, 1, True)], [], 0)
 @example(

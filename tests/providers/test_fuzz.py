@@ -100,7 +100,7 @@ def proper(verdict: Verdict) -> None:
         assert verdict.after >= 0.0
 
 
-@settings(max_examples=600, deadline=None)
+@settings(max_examples=250, deadline=None)
 @given(reply=REPLIES, step=st.sampled_from(DIFY_STEPS), doubt=st.booleans(), unarchive=st.booleans())
 def test_any_reply_to_any_step_of_dify_has_a_verdict(reply: Reply, step: str, doubt: bool, unarchive: bool) -> None:
     """Deleted only for 204 and the two old forms of 200, gone only for Dify's own 404 about the document."""
@@ -121,7 +121,7 @@ def test_any_reply_to_any_step_of_dify_has_a_verdict(reply: Reply, step: str, do
         assert said["message"].startswith("Document")
 
 
-@settings(max_examples=600, deadline=None)
+@settings(max_examples=250, deadline=None)
 @given(reply=REPLIES, step=st.sampled_from(LANGDOCK_STEPS), doubt=st.booleans(), listed=st.booleans())
 def test_any_reply_to_any_step_of_langdock_has_a_verdict(reply: Reply, step: str, doubt: bool, listed: bool) -> None:
     """Deleted only for the documented success, gone only for words about the attachment or a list without it."""
@@ -143,7 +143,7 @@ def test_any_reply_to_any_step_of_langdock_has_a_verdict(reply: Reply, step: str
             assert listed or reply.status == 500
 
 
-@settings(max_examples=600, deadline=None)
+@settings(max_examples=250, deadline=None)
 @given(reply=REPLIES, page=st.none() | st.integers(1, 3_000).map(str))
 def test_any_reply_to_any_question_has_an_answer_or_a_failure(reply: Reply, page: str | None) -> None:
     """S15: a page, a dataset or a document only from a whole 200; everything else is a failure of a known kind."""
@@ -177,7 +177,7 @@ def test_any_reply_to_any_question_has_an_answer_or_a_failure(reply: Reply, page
             assert (of is not None, isinstance(reply, Answer) and reply.status) == (True, 400)
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=150, deadline=None)
 @given(value=st.text(max_size=60) | st.sampled_from(["access", "LIST", "..", "upload-async", "a/b", "%2f", "\ud800"]))
 def test_a_good_id_is_one_path_segment_and_a_bad_one_is_refused(value: str) -> None:
     """No id, whatever it holds, makes a path of another shape than the route's."""

@@ -522,7 +522,7 @@ def test_timeout_in_the_answer(run: Run) -> None:
     run(main())
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=80, deadline=None)
 @given(data=st.data())
 def test_any_bytes(data: st.DataObject) -> None:
     """Whatever bytes a service sends, the reply is a value, one request was sent, and the next one is answered."""
