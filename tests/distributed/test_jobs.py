@@ -366,12 +366,16 @@ def test_documents_that_are_being_indexed(redis_server: RedisServer, tmp_path: P
 
     async def work(crew: Crew) -> None:
         crew.job(policy='backoff = "50ms"\nindexing = "wait"')
-        await crew.worker().ready()
-        await crew.run("runs")  # a first command takes its time, and these documents do not wait
         (dataset,) = crew.simulator.dataset_ids
-        for _ in range(10):
-            crew.simulator.add_document(dataset, indexing_for=4.0)
-        told = account(await crew.submit().end())
+        late = [crew.simulator.add_document(dataset, status="indexing") for _ in range(10)]
+        crew.worker()
+        job = crew.submit()
+        requests = crew.simulator.requests
+        await until(lambda: len(crew.simulator.deleted) == 50 and requests[-1].method == "GET")  # a look at the others
+        for document in late:
+            crew.simulator.remove_document(dataset, document)
+            crew.simulator.add_document(dataset, id=document)
+        told = account(await job.end())
         assert (told["exit_status"], told["deleted"]) == (0, 60)
         assert told["requeued"]["document_indexing"] >= 10
         assert crew.simulator.orphans == 0

@@ -40,7 +40,7 @@ async def cancelled(service: Service, requests: int, coming: Coroutine[object, o
         await task
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=20, deadline=None)
 @given(
     st.lists(st.lists(st.sampled_from(SHORT), max_size=3), min_size=1, max_size=12),
     st.lists(st.tuples(st.integers(1, 20), st.floats(0.0, 0.4), st.booleans()), max_size=3),

@@ -76,7 +76,7 @@ STEP = st.tuples(
 )
 
 
-@settings(max_examples=50, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     rate=st.sampled_from([Rate(8, 60), Rate(100, 60), Rate(50), Rate(400)]),
     processes=st.integers(1, 4),
