@@ -39,12 +39,11 @@ class _Run:
 
     first_at: float
     last_at: float
+    trial_at: float  # since when the present rate is tried, and how many had passed by then
     count: int = 0
+    trial_count: int = 0
     behind_refusal: bool = False  # it began with the first request that passed behind a refusal
     rested: bool = False  # and the pause before it was as long as the service counts: its window was empty
-    short: int = 0  # runs before it in a row that ended at once
-    trial_at: float = 0.0  # since when the present rate is tried, and how many had passed by then
-    trial_count: int = 0
 
 
 @dataclass(slots=True)
@@ -67,15 +66,17 @@ class RateSearch:
     """
 
     def __init__(self, given: Rate | None, *, guess: bool = False, known: Known | None = None) -> None:
-        self._given, self._guess = given, guess
+        self._given = given
+        self._guess = guess or given is None  # whether it may be exceeded
+        self._share = (
+            0.8 if guess else 1.0
+        )  # of what is found: the customer's own apps, if they live on it, get a fifth
+        self.known = known if self._guess else None
+        self._bounds = self.known or Known(window_s=MINUTE_S if guess else 1.0)
         self._trial = math.inf if given is None else given.per_second  # requests a second that are tried now
-        self.known = known if given is None or guess else None
-        self._bounds = Known(window_s=MINUTE_S if guess else 1.0)
         self.rate = given
         if self.known is not None:
-            self._bounds = self.known
             self._hold(self.known.passed)
-            self.rate = to_rate(self._trial)
         self._above_at = math.inf  # since when more is tried than an earlier run found
         self._step = 1.25  # the next step up, while nothing is refused
         self._probe_s = 30.0  # seconds for which a found rate is kept before more is tried
@@ -87,10 +88,8 @@ class RateSearch:
     def found(self) -> Known | None:
         """What to remember: None if answers showed nothing, or if the limit was given."""
         bounds = self._bounds
-        if self._given is not None and not self._guess:
-            return None
         # More than an earlier run found may pass for a while: it is forgotten after a minute of that.
-        return bounds if bounds.passed and (bounds.refused < math.inf or self._guess) else self.known
+        return bounds if bounds.passed and (bounds.refused < math.inf or self._share < 1) else self.known
 
     @property
     def probing(self) -> bool:
@@ -111,11 +110,12 @@ class RateSearch:
             run = self._conclude(sent_at, self._refusals)
         # A gap that neither the answer's time nor the rate explains: there was no demand, so what comes is a new run.
         elif run is None or sent_at - run.last_at > 2.0 + 3 * (now - sent_at) + 2 / self._trial:
-            run = self._run = _Run(sent_at, sent_at, trial_at=sent_at)
+            run = self._run = _Run(sent_at, sent_at, sent_at)
         run.count += times
         run.last_at = max(run.last_at, sent_at)
         lasted = run.last_at - run.trial_at
-        if self._trial < math.inf and lasted >= max(1.1 * self._bounds.window_s, 1.5, 10 / self._trial):
+        # Twenty requests at least: a service that keeps a bucket lets a few more through than it allows.
+        if self._trial < math.inf and lasted >= max(1.1 * self._bounds.window_s, min(MINUTE_S, 20 / self._trial), 1.5):
             # What was not asked for was not allowed either: a trial counts only if it was used.
             if run.count - run.trial_count >= 0.85 * self._trial * lasted:
                 self._succeed(run)
@@ -133,13 +133,12 @@ class RateSearch:
             return max(0.0, after or 0.0)  # it left before the last refusal was known: both are one complaint
         if self._refusals is None:
             self._refusals = _Refusals(sent_at)
-        row = self._refusals
+        row, run = self._refusals, self._run
         row.count += 1
         row.told = after is not None
         pause_s = self._own_pause(now, row)
         if after is not None:
             # What it waits for is the first of those that passed since its window was empty, and what it says is rounded up.
-            run = self._run
             began = 0.0 if run is None or (run.behind_refusal and not run.rested) else sent_at - run.first_at
             self._widen(after + (max(0.0, began - 1.0) if began <= 2 * after else 0.0))
             told = after + min(0.25, 0.1 * after) * u
@@ -150,14 +149,15 @@ class RateSearch:
 
     def _own_pause(self, now: float, row: _Refusals) -> float:
         """Seconds to wait if the service does not say."""
-        run = self._run
+        run, window_s = self._run, self._bounds.window_s
         if row.count == 1 and run is not None and run.rested:
-            # The service counts all that passed since the last pause, until the first of it is as old as its window.
-            return max(1.0, run.first_at + self._bounds.window_s - now)
-        # Two thirds longer each time; the windows that services usually have are not jumped over.
+            # The service counts all that passed since the last pause, until the first of it is as old as its window: 0.1 s for
+            # what else was in flight and was refused.
+            return max(1.0, run.first_at + window_s + 0.1 - now)
+        # Two thirds longer each time, but the windows that services usually have are met exactly.
         elapsed = now - row.first_at
-        wait = max(1.0, elapsed * 0.66, self._bounds.window_s / 15)
-        ends = [window for window in (6.0, 10.0, 30.0, 60.0) if elapsed < window < elapsed + wait]
+        wait = max(1.0, elapsed * 0.66, window_s / 6)
+        ends = [end for end in (6.0, 10.0, 30.0, 60.0) if 0.3 * wait < end - elapsed < 1.55 * wait]
         return ends[0] - elapsed if ends else min(60.0, wait)
 
     # ------------------------------------------------------------------ what they mean
@@ -167,41 +167,37 @@ class RateSearch:
         waited = sent_at - row.first_at
         if row.count > 1 or not row.told:
             self._widen(waited)  # the service counts over the time that this took, at least
-        run, trial, bounds = self._run, self._trial, self._bounds
+        self._refusals, self._above_at = None, math.inf
+        run, trial, window_s = self._run, self._trial, self._bounds.window_s
         # A rate that had passed and is refused now passes no more.
-        passed = bounds.passed if bounds.passed < 0.999 * trial else 0.0
-        short = 0
+        passed = self._bounds.passed if self._bounds.passed < 0.999 * trial else 0.0
         lasted = 0.0 if run is None else row.first_at - run.first_at
         if run is None or not run.behind_refusal:
             if passed and trial < math.inf:
                 self._narrow(waited, passed, trial)  # more was tried than had passed, and it was too much
-        elif (run.rested and run.count >= 3 and lasted < 1.2 * bounds.window_s) or (
-            trial == math.inf and lasted >= bounds.window_s
-        ):
+        elif (run.rested and run.count >= 3 and lasted < 1.2 * window_s) or (trial == math.inf and lasted >= window_s):
             # The window was empty when this began, so what passed is what the service allows in a window, and one more was refused.
-            # If it says how long it counts, that is the limit; else the window was measured by probing, and may be half too long.
-            estimate = run.count / max(bounds.window_s, lasted)
-            refused = min(trial, bounds.refused, CLOSE * estimate if row.told else math.inf)
-            self._narrow(waited, passed if passed < refused else 0.0, refused, estimate)
-        elif trial < math.inf and (passed or lasted >= bounds.window_s / 4 or run.short >= 3):
+            # If it says how long it counts, or comes back at once, that is the limit; else the window was measured by probing,
+            # and may be half too long.
+            estimate = run.count / max(window_s, lasted)
+            refused = CLOSE * estimate if row.told or window_s < 1.1 else math.inf
+            self._narrow(waited, passed, min(trial, self._bounds.refused, refused), estimate)
+        elif trial < math.inf and (passed or lasted >= window_s / 10):
             # What passed before the last pause, or at other rates, is counted still: how much passed since then says nothing.
             self._narrow(waited, passed, trial, trial / 1.5)
-            short = 0
         else:
-            short = run.short + 1  # it had passed, and is refused for what was sent before
-        self._refusals = None
-        self._above_at = math.inf
+            run.rested = False  # too few passed to say anything: they count with those that follow
+            return run
         # Many services count refused requests, too: then those of this row are in the window. Half of them is the middle.
         half = row.count // 2
-        rested = waited >= 0.9 * bounds.window_s
-        self._run = run = _Run(sent_at, sent_at, half, True, rested, short, sent_at, half)
-        self._keep(self._trial)
-        return run
+        self._run = _Run(sent_at, sent_at, sent_at, half, half, True, waited >= 0.9 * window_s)
+        return self._run
 
     def _narrow(self, waited: float, passed: float, refused: float, estimate: float = 0.0) -> None:
         """New bounds; the next trial is at the estimate, or in the middle."""
+        passed = passed if passed < refused else 0.0
         self._bounds = Known(passed, refused, self._bounds.window_s)
-        self._step = min(1.25, 1 + 1.5 / self._bounds.window_s)
+        self._step = 1.05
         low = max(passed, min(estimate, refused / CLOSE))
         if refused == math.inf:
             self._try(low)
@@ -220,40 +216,34 @@ class RateSearch:
             self._above_at = min(self._above_at, run.trial_at)
             if run.last_at - self._above_at >= MINUTE_S:
                 self.known = None  # a clean minute above it: what the earlier run found holds no more
-                if not self._guess:
-                    self._bounds, self._trial = Known(window_s=self._bounds.window_s), math.inf
-                    self._keep(self._trial)
+                if self._given is None:
+                    self._bounds = Known(window_s=self._bounds.window_s)
+                    self._try(math.inf)
                     return
         self._bounds = replace(self._bounds, passed=passed, refused=refused)
         if refused == math.inf:
             self._try(passed * self._step)
-            self._step = min(1.25 if self._guess else 2.0, self._step**2)
+            self._step = min(1.25, self._step**2)
         elif refused > CLOSE * passed * 1.001:
             self._try(math.sqrt(passed * refused))
         elif run.last_at - run.first_at >= self._probe_s:
             self._try(1.08 * passed)
         else:
             self._hold(passed)
-        self._keep(self._trial)
 
     def _widen(self, seconds: float) -> None:
         self._bounds = replace(self._bounds, window_s=max(self._bounds.window_s, min(MINUTE_S, seconds)))
 
-    def _try(self, per_second: float) -> None:
-        limited = self._given is not None and not self._guess
-        self._trial = min(self._given.per_second, per_second) if limited and self._given else per_second
-
     def _hold(self, per_second: float) -> None:
-        # The bucket keeps 3 % below. If the customer's own apps live on the limit, they get a fifth of it.
-        self._try(0.8 * per_second if self._guess and self._bounds.refused < math.inf else per_second)
+        self._try(
+            self._share * per_second if self._bounds.refused < math.inf else per_second
+        )  # the bucket keeps 3 % below
 
-    def _keep(self, per_second: float) -> None:
-        if per_second == math.inf:
-            self.rate = None
-        elif self._given is not None and per_second == self._given.per_second:
-            self.rate = self._given
+    def _try(self, per_second: float) -> None:
+        if self._given is not None and not self._guess and per_second >= self._given.per_second:
+            self._trial, self.rate = self._given.per_second, self._given
         else:
-            self.rate = to_rate(per_second)
+            self._trial, self.rate = per_second, None if per_second == math.inf else to_rate(per_second)
 
 
 def to_rate(per_second: float) -> Rate:
