@@ -69,22 +69,3 @@ def test_one_dataset_in_trouble_leaves_the_others_alone() -> None:
         assert not service.held
 
     virtual.run(main())
-
-
-@pytest.mark.parametrize("missing", ["ok", "fail"])
-def test_what_was_never_there(missing: str) -> None:
-    """A wrong id is already gone, or with ``missing="fail"`` rejected; one whose first answer was lost is deleted."""
-    from tests.engine.world import document_id, targets
-
-    service = Service()
-    ids = service.fill(2)
-    service.script(ids[1], ["lost done"])
-
-    async def main() -> None:
-        async with client(service) as c:
-            report = await c.delete(targets([*ids, document_id(99)]), policy=Policy(missing=missing))  # type: ignore[arg-type]
-        outcomes = [settled.outcome for settled in report.settled]
-        assert outcomes == ["deleted", "deleted", "already_gone" if missing == "ok" else "missing"]
-        assert report.exit_status == (0 if missing == "ok" else 1)
-
-    virtual.run(main())

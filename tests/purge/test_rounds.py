@@ -153,3 +153,23 @@ def test_rounds_go_on_after_an_interruption(tmp_path: Path) -> None:
     assert not service.held
     with Run.open(path) as run:
         assert (run.state, run.counts().deleted) == ("complete", 100)
+
+
+@pytest.mark.parametrize(
+    ("policy", "status", "left"),
+    [
+        (Policy(), "complete", 0),
+        (Policy(expect=120), "complete", 0),
+        (Policy(expect=121), "refused", 120),
+        (Policy(max_delete=119), "refused", 120),
+        (Policy(indexing="skip"), "refused", 120),
+        (Policy(indexing="skip", accept_incomplete=True), "complete", 0),
+    ],
+)
+def test_a_count_that_is_off_and_the_guards(policy: Policy, status: str, left: int) -> None:
+    """The service counts one more than it ever lists: guards count what was seen, and only a purge of everything goes on unasked."""
+    service = Hiding()
+    service.nth, service.off = 10**6, 1
+    service.fill(120)
+    report = purge(service, policy=policy)
+    assert (report.status, len(service.held)) == (status, left)
