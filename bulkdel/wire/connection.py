@@ -8,9 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import aiohttp
 from aiohttp.client_proto import ResponseHandler
-from aiohttp.http_exceptions import HttpProcessingError
 
-from bulkdel.wire.failures import BrokenBody, SpeaksTLS
+from bulkdel.wire.failures import BrokenBody, HeadTooLong, SpeaksTLS
 
 if TYPE_CHECKING:
     from aiohttp.http_parser import RawResponseMessage
@@ -55,7 +54,7 @@ class ServiceConnection(ResponseHandler):
             if self._head.startswith(b"\x15\x03"):  # a TLS alert: what a TLS server says to plain text
                 self._give_up(SpeaksTLS())
             elif (len(self._head) if end < 0 else end) > HEAD_BYTES:
-                self._give_up(HttpProcessingError(message="the headers are too long"))
+                self._give_up(HeadTooLong())
             else:
                 length = len(data) if end < 0 else end + 4 - before
                 self._feed(data[:length])

@@ -25,6 +25,10 @@ class SpeaksTLS(aiohttp.ClientError):
     """Raised when the answer to a request in plain text is a TLS alert."""
 
 
+class HeadTooLong(aiohttp.ClientError):
+    """Raised when the status line and headers of an answer are longer than is read of them."""
+
+
 class BrokenBody(aiohttp.ClientPayloadError):
     """Raised when a body stops making sense in the middle."""
 
@@ -59,6 +63,8 @@ def _sent(error: BaseException, seconds: float) -> Lost:
         case aiohttp.ClientConnectionError() | OSError() | EOFError():
             reason = f": {_system(error)}" if isinstance(error, OSError) and error.errno is not None else ""
             return Lost("disconnected", True, f"it closed before the answer began{reason}")
+        case HeadTooLong():
+            return Lost("garbled", True, "its headers are longer than 64 KiB")
         case _:  # what is left are the parser's complaints: the first line, the headers, their encoding
             return Lost("garbled", True)
 

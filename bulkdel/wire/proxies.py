@@ -59,12 +59,13 @@ def excludes(no_proxy: str, host: str, port: int | None) -> bool:
 
     Entries stand between commas or blanks, each with a port or without: ``*``; a host, which stands for its subdomains too,
     with ``.`` or ``*.`` before it or without (but not for a name that only ends in the same letters); a pattern (``127.*``); an
-    address; a network (``10.0.0.0/8``).
+    address; a network (``10.0.0.0/8``). Semicolons and quotes, as Windows and files of variables have them, part entries too.
     """
     host = host.lower().rstrip(".")
     addresses = _addresses(host)
-    for entry in no_proxy.replace(",", " ").split():
-        entry = entry.rpartition("://")[2].rstrip("/")
+    for entry in re.split(r"[\s,;\"']+", no_proxy):
+        if "://" in entry:  # an address, whose path says nothing
+            entry = entry.partition("://")[2].partition("/")[0]
         with_port = re.fullmatch(r"\[([^\]]*)\](?::([0-9]+))?|([^:]*):([0-9]+)", entry)
         name, at = entry, None
         if with_port is not None:
@@ -76,7 +77,7 @@ def excludes(no_proxy: str, host: str, port: int | None) -> bool:
 
 def _names(name: str, host: str, addresses: list[IPv4Address | IPv6Address]) -> bool:
     try:
-        network = ip_network(name, strict=False)
+        network = ip_network(name.replace("[", "").replace("]", ""), strict=False)
     except ValueError:
         pass
     else:

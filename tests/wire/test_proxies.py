@@ -286,12 +286,17 @@ def test_no_proxy_for_others(run: Run, monkeypatch: pytest.MonkeyPatch, exceptio
         ("fd00::/8", "http://[fd12::1]", True), ("fd00::/8", "http://[fe80::1]", False),
         ("10.0.0.0/8", "http://[::ffff:10.1.2.3]", True), ("127.0.0.0/8", "http://localhost", True),
         ("10.0.0.0/8", "http://service.test", False), ("[", "http://service.test", False), ("*:80", "http://a.test", True),
-        (" , ,service.test", "http://service.test", True), ("10.0.0.0/99", "http://10.0.0.1", False),
+        ("fd00::/8,[2001:DB8::]/32", "http://[2001:db8::5]", True), ("[2001:db8::]/32", "http://[2001:db9::5]", False),
+        ("10.0.0.0/8:8080", "http://10.1.2.3:8080", True), ("10.0.0.0/8:8080", "http://10.1.2.3", False),
+        ("https://service.test/v1", "https://service.test/v1", True), ("https://service.test:8443/", "https://service.test", False),
+        ("..service.test", "http://api.service.test", True), ("LOCALHOST", "http://localhost:5001", True),
+        ('"localhost,service.test"', "http://service.test", True), ("localhost;service.test;", "http://service.test", True),
+        ("fe80::/10", "http://[fe80::1%25eth0]", True), (" , ,service.test", "http://service.test", True), ("10.0.0.0/99", "http://10.0.0.1", False),
     ],
 )  # fmt: skip
 def test_what_no_proxy_names(monkeypatch: pytest.MonkeyPatch, no_proxy: str, address: str, direct: bool) -> None:
     """Hosts, domains, patterns, networks and ports, as curl, requests and Go read them."""
-    monkeypatch.setenv("HTTP_PROXY", "http://proxy.test:3128")
+    monkeypatch.setenv("ALL_PROXY", "http://proxy.test:3128")
     monkeypatch.setenv("NO_PROXY", no_proxy)
     assert (proxy_for(URL(address)) is None) == direct
 
