@@ -87,9 +87,7 @@ class Dify(JsonApi):
         return "disable" if document.enabled and document.ready else "un_archive"
 
     def request(self, target: Target, step: str) -> Request:
-        if step == "dataset":
-            return self.preflight(target.dataset, None)
-        return self.request_together([target], step) or super().request(target, step)
+        return self.preflight(target.dataset, None) if step == "dataset" else super().request(target, step)
 
     def request_together(self, targets: Sequence[Target], step: str) -> Request | None:
         """A change of status takes many documents of one dataset, all or nothing."""

@@ -101,6 +101,8 @@ class JsonApi(Bearer, ABC):
             return Request("DELETE", self.path(target))
         if step == "check":
             return self.document(target)
+        if (together := self.request_together([target], step)) is not None:
+            return together
         raise ValueError(f"{self.title} has no such step: {step!r}")
 
     def request_together(self, targets: Sequence[Target], step: str) -> Request | None:

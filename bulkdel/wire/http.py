@@ -101,7 +101,7 @@ class HttpWire:
             raise RuntimeError("the wire is not open: use it as an async context manager")
         message = self._message(request)
         connect_timeout = min(connect_timeout, timeout)
-        answer: Answer | None = None
+        head = None
         sent = False
         try:
             async with asyncio.timeout(timeout):
@@ -114,24 +114,23 @@ class HttpWire:
                         return Lost("disconnected", False, "the connection held bytes that answer no request")
                     sent = True
                     head, content = await service.ask(message)
-                    answer = Answer(head.code, head.headers, proxy=self._in_clear)
                     body, cut = await read_body(content, request.max_body)
                     connection.release()  # if anything is left to read, this closes it
                 finally:
                     connection.close()  # after a release, this does nothing
         except FAILURES as error:
             # What a 2xx says was done, whatever became of its body.
-            if answer is not None and 200 <= answer.status < 300 and not isinstance(error, TimeoutError):
-                return answer._replace(broken=True)
+            if head is not None and 200 <= head.code < 300 and not isinstance(error, TimeoutError):
+                return Answer(head.code, head.headers, broken=True, proxy=self._in_clear)
             if is_for_another_name(error) and (certificate := await self._certificate(connect_timeout)):
                 return for_another_name(self._base.host or "", certificate)
             return lost(error, sent=sent, seconds=timeout if sent else connect_timeout, proxy=self._proxy)
-        if answer.status < 200:
+        if head.code < 200:
             return Lost("garbled", True, "an answer that only announces another one")
-        if answer.status == 407 and answer.proxy:
-            detail = f"the proxy {answer.proxy} wants a user name and a password, it answers 407"
+        if head.code == 407 and self._in_clear:
+            detail = f"the proxy {self._in_clear} wants a user name and a password, it answers 407"
             return Lost("unreachable", False, detail)
-        return unpacked(answer._replace(body=body, cut=cut), request.max_body)
+        return unpacked(Answer(head.code, head.headers, body, cut, proxy=self._in_clear), request.max_body)
 
     def _message(self, request: Request) -> bytes:
         """The request's bytes. Its path stays as the provider has percent-encoded it: an id may hold ``%2F``."""
