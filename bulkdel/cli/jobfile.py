@@ -190,27 +190,18 @@ _TABLES: dict[str, type[BaseModel]] = {
 
 
 def _wrong(error: ValidationError, whole: dict[str, Any]) -> ConfigurationError:
-    """What pydantic found: unknown keys together, with what may have been meant, everything else behind its path."""
-    unknown: dict[str, str] = {}
+    """What pydantic found, each fault behind the path of its key."""
     said: list[str] = []
     for one in error.errors(include_url=False):
-        path, key = _path(one["loc"], whole), str(one["loc"][-1])
-        if one["type"] != "extra_forbidden":
-            said.append(f"{path}: {_words(one, key)}")
-        elif key == "api_key":
+        path = _path(one["loc"], whole)
+        if one["type"] == "extra_forbidden" and one["loc"][-1] == "api_key":
             return ConfigurationError(
                 f"{path}: a key does not belong in a file that is copied and committed",
                 hint="name the variable that holds it (api_key_env), or a file (api_key_file)",
             )
-        else:
-            unknown[path] = _meant(key, _TABLES[str(one["loc"][0])] if len(one["loc"]) > 1 else Job)
-    shown = list(unknown)[:10]
-    if unknown:
-        more = f" and {len(unknown) - len(shown)} more" if len(unknown) > len(shown) else ""
-        what = "there is no such key" if len(unknown) == 1 else "there are no such keys"
-        said.insert(0, f"{', '.join(shown)}{more}: {what}")
-    hints = [unknown[path] if len(unknown) == 1 else f"{path}: {unknown[path]}" for path in shown]
-    return ConfigurationError("; ".join(said[:10]), hint="; ".join(hints))
+        said.append(f"{path}: {_words(one, str(one['loc'][-1]))}")
+    more = f"; and {len(said) - 10} more" if len(said) > 10 else ""
+    return ConfigurationError("; ".join(said[:10]) + more)
 
 
 def _path(place: Sequence[int | str], whole: Any) -> str:
@@ -246,19 +237,19 @@ _WORDS = {
 
 
 def _words(error: Any, key: str) -> str:
-    first = error["loc"][0]
-    table = "[policy]" if first == "policy" else f"[[{first}]]"
+    first = str(error["loc"][0])
+    if error["type"] == "extra_forbidden":
+        table = _TABLES[first] if len(error["loc"]) > 1 else Job
+        known = [field.alias or name for name, field in table.model_fields.items()]
+        close = difflib.get_close_matches(key, known, 1)
+        meant = f"did you mean {close[0]}?" if close else f"there are: {', '.join(known)}"
+        return f"there is no such key; {meant}"
+    table_head = "[policy]" if first == "policy" else f"[[{first}]]"
     words = _WORDS.get(error["type"], error["msg"]).format(
-        input=_show(error["input"]), table=table, **error.get("ctx", {})
+        input=_show(error["input"]), table=table_head, **error.get("ctx", {})
     )
     optional = error["type"] == "too_short" and key != "datasets"
     return f"{words}; leave it out to select all" if optional else words
-
-
-def _meant(key: str, table: type[BaseModel]) -> str:
-    known = [field.alias or name for name, field in table.model_fields.items()]
-    close = difflib.get_close_matches(key, known, 1)
-    return f"did you mean {close[0]}?" if close else f"there are: {', '.join(known)}"
 
 
 def _unquoted(text: str, message: str) -> str:

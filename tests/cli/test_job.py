@@ -143,8 +143,8 @@ def test_what_is_left_out_is_the_default() -> None:
         ("a = 1 2", "not TOML: expected newline or end of document after a statement (at line 1, column 7)", ""),
         ("", "provider: there is none", "begin one with [[provider]]"),
         (ONE, "there is nothing to do", "add a [[purge]] or a [[delete]]"),
-        ("porvider = 1", "porvider: there is no such key", "did you mean provider?"),
-        ("zzz = 1", "zzz: there is no such key", "there are: policy, provider, purge, delete"),
+        ("porvider = 1", "porvider: there is no such key; did you mean provider?", ""),
+        ("zzz = 1", "zzz: there is no such key; there are: policy, provider, purge, delete", ""),
         ("policy = 1", "policy: must be a table, written [policy]", ""),
         ('[policy]\nindexing = "never"', "policy.indexing: must be 'wait', 'delete' or 'skip': 'never'", ""),
         ("[policy]\nattempts = 0", "policy.attempts: must be at least 1: 0", ""),
@@ -153,7 +153,7 @@ def test_what_is_left_out_is_the_default() -> None:
         ("[policy]\nmax_delete = 1.5", "policy.max_delete: must be a whole number: 1.5", ""),
         ("[policy]\ntimeout = 5", "policy.timeout: must be a duration such as 500ms, 0.5s, 90s, 15m, 2h or 3d: '5'", ""),
         ("[policy]\nunarchive = 1", "policy.unarchive: must be true or false: 1", ""),
-        ('[policy]\nindexing-timeout = "1s"', "policy.indexing-timeout: there is no such key", "did you mean indexing_timeout?"),
+        ('[policy]\nindexing-timeout = "1s"', "policy.indexing-timeout: there is no such key; did you mean indexing_timeout?", ""),
         ("[provider]\nkind = 1", "provider: must be a list of tables, each begun with [[provider]]", ""),
         ("[[provider]]", "provider[0].kind: is missing", ""),
         ("[[provider]]\nkind = 1", "provider[0].kind: must be a string: 1", ""),
@@ -165,7 +165,7 @@ def test_what_is_left_out_is_the_default() -> None:
         (ONE + "concurrency = false", "provider[0].concurrency: must be a string: False", ""),
         (ONE + 'api_key_env = "A=B"', "provider[0].api_key_env: must be the name of a variable", ""),
         (ONE + 'api_key_env = "A"\napi_key_file = "b"', "provider[0].api_key_file: the key comes from api_key_env already", ""),
-        (ONE + 'retries = "a"', "provider[0].retries: there is no such key", "there are: name, kind"),
+        (ONE + 'retries = "a"', "provider[0].retries: there is no such key; there are: name, kind", ""),
         (ONE + ONE, "provider[1].name: two providers have one name: 'dify'", ""),
         (ONE + "[[purge]]", "purge[0].provider: is missing", ""),
         (ONE + WORK.replace('"dify"', '"prod"'), "purge[0].provider: no [[provider]] has this name: 'prod'", "there are: dify"),
@@ -197,15 +197,12 @@ def test_unknown_keys_are_told_all_at_once() -> None:
     with pytest.raises(ConfigurationError) as raised:
         read(text, NOW)
     assert str(raised.value) == (
-        "policy.atempts, provider[0].zzz, delete[0].file, porvider: there are no such keys;"
-        " policy.attempts: must be at least 1: 0; delete[0].from: is missing"
+        "policy.attempts: must be at least 1: 0; policy.atempts: there is no such key; did you mean attempts?;"
+        " provider[0].zzz: there is no such key; there are: name, kind,"
+        " base_url, api_key_env, api_key_file, header_file, rate, concurrency; delete[0].from: is missing;"
+        " delete[0].file: there is no such key; there are: provider, from; porvider: there is no such key; did you mean provider?"
     )
-    assert raised.value.hint == (
-        "policy.atempts: did you mean attempts?; provider[0].zzz: there are: name, kind,"
-        " base_url, api_key_env, api_key_file, header_file, rate, concurrency; delete[0].file: there are: provider, from;"
-        " porvider: did you mean provider?"
-    )
-    with pytest.raises(ConfigurationError, match=r"j and 2 more: there are no such keys"):
+    with pytest.raises(ConfigurationError, match=r"; and 2 more$"):
         read("\n".join(f"{key} = 1" for key in "abcdefghijkl"), NOW)
 
 
