@@ -235,7 +235,7 @@ class LiveRun:
             if interrupts.signal is not None:
                 report.status, report.signal = "interrupted", interrupts.signal
         if self._unwritten and report.status in ("interrupted", "incomplete", "complete"):
-            # Nobody interrupted it: it was stopped, or at its end already, because its evidence could not be kept.
+            # No signal stopped it: it was stopped, or at its end already, because its evidence could not be kept.
             report.status, report.signal, report.reason = "incomplete", None, self._unwritten
             kept = "the account alone still has" if self.path is None else "the account and the run file still have"
             report.hint = f"{kept} everything that was deleted; the lines end before it"

@@ -85,7 +85,7 @@ def _facts(dataset: PlannedDataset, policy: Policy) -> list[str]:
         return [f"nothing can be deleted here: {sanitize(d.stopped)}"]
     lines = [_split(d.selected, d.listed, _archived(d, policy), d.invalid)]
     if d.counted is not None:
-        # What the listing hides may be selected, too: nobody can say so before it shows.
+        # What the listing hides may be selected, too: that is not known before it shows.
         lines.append(f"seen: {d.listed} of {d.counted}, because the listing never shows all that the service counts")
     if d.oldest is not None and d.newest is not None:
         oldest, newest = format_day(d.oldest), format_day(d.newest)

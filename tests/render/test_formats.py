@@ -128,6 +128,24 @@ def test_a_csv_file_is_read_back_to_the_same_ids(tmp_path: Path, monkeypatch: py
     assert sorted(found) == sorted(IDS)
 
 
+@pytest.mark.parametrize(
+    ("delimiter", "encoding"), [(";", "utf-8-sig"), (";", "cp1252"), ("\t", "utf-16"), (",", "mac_roman")]
+)
+def test_what_excel_saves_of_a_report_is_read_back(delimiter: str, encoding: str, tmp_path: Path) -> None:
+    """A report opened in Excel and saved: with its country's delimiter and encoding, empty columns, an empty row and another case."""
+    path = made(tmp_path / "a.run", ids=IDS, names=())
+    rows = list(csv.reader(io.StringIO(told(path, "csv"), newline="")))
+    for row in rows[1:]:
+        row[3] = "Übersicht, Teil 1"
+    out = io.StringIO(newline="")
+    writer = csv.writer(out, delimiter=delimiter)
+    writer.writerow([*map(str.title, rows[0]), "", ""])
+    writer.writerows([*row, "", ""] for row in rows[1:])
+    writer.writerow([""] * 11)
+    source = io.BytesIO(out.getvalue().encode(encoding))
+    assert sorted(target.document for target in targets.read(source, "a.csv", "dify")) == sorted(IDS)
+
+
 def test_invisible_characters_of_ids_are_shown(tmp_path: Path) -> None:
     """In every format an id with a character that cannot be seen is told from the one without it."""
     path = made(tmp_path / "a.run", ids=("att_x", "att_x\u200b"))
