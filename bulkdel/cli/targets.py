@@ -15,8 +15,9 @@ import shutil
 import sys
 import tempfile
 from collections import Counter
-from collections.abc import Container, Iterator, Mapping
+from collections.abc import Callable, Container, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
+from itertools import chain
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 from bulkdel.errors import ConfigurationError, TargetFileError
@@ -140,17 +141,15 @@ def _short(value: object) -> str:
 
 
 class _Lines:
-    """The lines of a file with their numbers, whatever ends them; a very long one comes in pieces.
+    """A file as text: line by line with their numbers, or in pieces, and the one way to refuse it.
 
-    The text is UTF-8, or UTF-16 with a byte-order mark, which Excel calls Unicode text. A byte that is neither becomes a character
-    of its own: in a name it does no harm, in an id it is refused.
+    It is UTF-8, or UTF-16 with a byte-order mark, which Excel calls Unicode text, with any line ends. A byte that is neither becomes
+    a character of its own: in a name it does no harm, in an id it is refused.
     """
 
     def __init__(self, source: BinaryIO, name: str) -> None:
-        self.number = 0
         self.name = name
-        self._back = ""
-        self._ended = True
+        self.number = 0
         source.seek(0)
         utf16 = source.read(2) in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
         source.seek(0)
@@ -161,26 +160,25 @@ class _Lines:
         """Let go of the file, which stays open."""
         self._text.detach()
 
-    def again(self, line: str) -> None:
-        """Let the next reading begin with ``line`` once more."""
-        self._back, self._ended = line, True
-        self.number -= 1
-
     def __iter__(self) -> Iterator[str]:
         return self
 
     def __next__(self) -> str:
-        self.number += self._ended
-        try:
-            line = self._back or self._text.readline(LONGEST_LINE)
-        except UnicodeError:
-            raise self.wrong("not UTF-16 text") from None
+        self.number += 1
+        line = self._read(self._text.readline)
         if not line:
             raise StopIteration
-        self._back, self._ended = "", line.endswith(("\n", "\r"))
-        if "\0" in line:
-            raise self.wrong("not text: it holds a null byte")
         return line
+
+    def piece(self) -> str:
+        """What comes next, whatever its lines; empty at the end."""
+        return self._read(self._text.read)
+
+    def _read(self, read: Callable[[int], str]) -> str:
+        try:
+            return read(LONGEST_LINE)
+        except UnicodeError:
+            raise self.wrong("not UTF-16 text") from None
 
     def wrong(
         self, what: str, line: int | None = None, hint: str = HINT, *, column: int | None = None
@@ -197,23 +195,23 @@ def _rows(lines: _Lines) -> Iterator[Row]:
     first = next((line for line in lines if line.strip(" \t\r\n,;")), None)
     if first is None:
         raise TargetFileError(f"the target file is empty: {lines.name}", hint=HINT)
-    lines.again(first)
-    return _json_rows(lines) if first.lstrip().startswith(("[", "{")) else _csv_rows(lines)
+    return _json_rows(lines, first) if first.lstrip().startswith(("[", "{")) else _csv_rows(lines, first)
 
 
 # ------------------------------------------------------------------ CSV
 
 
-def _csv_rows(lines: _Lines) -> Iterator[Row]:
-    delimiter = _delimiter(lines)
-    number, header = next(_records(lines, delimiter), (lines.number, [""]))
+def _csv_rows(lines: _Lines, first: str) -> Iterator[Row]:
+    delimiter, first = _delimiter(lines, first)
+    records = _records(lines, first, delimiter)
+    number, header = next(records, (lines.number, [""]))
     columns = [cell.strip().casefold() for cell in header]
     for wanted in ("dataset", "document", "provider"):
         if columns.count(wanted) > 1 or (wanted not in columns and wanted != "provider"):
             found = "no" if wanted not in columns else "more than one"
             raise lines.wrong(f"the header has {found} {wanted!r} column: {_short(delimiter.join(header))}", number)
     places = {name: columns.index(name) for name in ("dataset", "document", "provider") if name in columns}
-    for number, cells in _records(lines, delimiter):
+    for number, cells in records:
         if cells == header:  # of the second of two files that were joined
             continue
         if len(cells) == 1 and delimiter in cells[0]:
@@ -226,40 +224,40 @@ def _csv_rows(lines: _Lines) -> Iterator[Row]:
         yield number, {name: read_cell(cells[at].strip()) for name, at in places.items() if at < len(cells)}
 
 
-def _delimiter(lines: _Lines) -> str:
-    """What stands between the cells: what Excel's own ``sep=`` line says, or what makes a header of the first line."""
-    first = next(lines)
+def _delimiter(lines: _Lines, first: str) -> tuple[str, str]:
+    """What stands between the cells, and the header's line: Excel's own ``sep=`` line says it, or what makes a header of the line."""
     said = re.fullmatch(r'"?sep=(.)"?', first.strip("\r\n "), re.IGNORECASE)
     if said is not None:
-        return said[1]
-    lines.again(first)
+        return said[1], next(lines, "")
     for delimiter in (",", ";", "\t"):
         cells = {cell.strip().strip('"').casefold() for cell in first.split(delimiter)}
         if {"dataset", "document"} <= cells:
-            return delimiter
-    return ","
+            return delimiter, first
+    return ",", first
 
 
-def _records(lines: _Lines, delimiter: str) -> Iterator[tuple[int, list[str]]]:
-    """The records of a CSV that are not blank, each with the number of its first line."""
+def _records(lines: _Lines, first: str, delimiter: str) -> Iterator[tuple[int, list[str]]]:
+    """The records of a CSV from its ``first`` line on that are not blank, each with the number of its first line."""
     record: list[str] = []
 
     def read() -> Iterator[str]:
-        for line in lines:
+        for line in chain([first], lines):
             if len(line) >= LONGEST_LINE:
                 raise lines.wrong(f"longer than {LONGEST_LINE} characters")
+            if "\0" in line:
+                raise lines.wrong("not text: it holds a null byte")
             record.append(line)
             yield line
 
-    reader = csv.reader(read(), delimiter=delimiter, strict=True)
+    before, reader = lines.number, csv.reader(read(), delimiter=delimiter, strict=True)
     while True:
-        start = lines.number + 1
+        start = before + reader.line_num
         record.clear()
         try:
             cells = next(reader, None)
         except csv.Error:
-            what, before = _csv_fault("".join(record), delimiter)
-            *whole, last = before.splitlines()
+            what, good = _csv_fault("".join(record), delimiter)
+            *whole, last = good.splitlines()
             raise lines.wrong(f"not CSV: {what}", start + len(whole), column=len(last)) from None
         if cells is None:
             return
@@ -300,9 +298,9 @@ def _columns(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 _DECODER = json.JSONDecoder(object_pairs_hook=_columns)
 
 
-def _json_rows(lines: _Lines) -> Iterator[Row]:
+def _json_rows(lines: _Lines, first: str) -> Iterator[Row]:
     """The objects of one array, or one behind the other; each may be in a line of its own or go over several."""
-    text = _Json(lines)
+    text = _Json(lines, first)
     in_array = text.skip("[")
     while text.peek():
         if in_array and text.skip("]"):
@@ -320,13 +318,13 @@ def _json_rows(lines: _Lines) -> Iterator[Row]:
 
 
 class _Json:
-    """A file as JSON values; ``line`` is where the next one begins. No more is held than that one, or a line."""
+    """A file as JSON values; ``line`` is where the next one begins. A piece of the file is held, and the value that goes on behind it."""
 
-    def __init__(self, lines: _Lines) -> None:
-        self.line = lines.number + 1
+    def __init__(self, lines: _Lines, first: str) -> None:
+        self.line = lines.number
         self._column = 1
         self._lines = lines
-        self._text = ""
+        self._text = first
         self._at = 0
 
     def _move(self, to: int) -> None:
@@ -338,12 +336,9 @@ class _Json:
         self._at = to
 
     def _more(self) -> bool:
-        """Read on: a line, or as much again as there is, so that a long value is not tried for each of its lines."""
-        rest = self._text[self._at :]
-        more = ""
-        while len(more) <= len(rest) and (line := next(self._lines, "")):
-            more += line
-        self._text, self._at = rest + more, 0
+        """Read on; False at the end of the file."""
+        more = self._lines.piece()
+        self._text, self._at = self._text[self._at :] + more, 0
         return bool(more)
 
     def peek(self) -> str:
