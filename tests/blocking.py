@@ -11,7 +11,7 @@ import pytest
 from blockbuster import BlockBuster
 
 MAY = (
-    ("bulkdel/store/session.py", "_resolved"),  # a path's links, once a run: microseconds, before anything is sent
+    ("bulkdel/store/writer.py", "__init__"),  # a path's links, once a run: microseconds, before anything is sent
     ("bulkdel/store/writer.py", "_write_next"),  # SQLite in memory waits for nothing, and a thread is given its work
     ("bulkdel/wire/http.py", "user_agent"),  # bulkdel's own version, once a client
     ("bulkdel/store/recorded.py", "__iter__"),  # a report's settled targets are read when its reader asks for them

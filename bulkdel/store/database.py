@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sqlite3
-from contextlib import closing, suppress
+from contextlib import ExitStack, closing, suppress
 from importlib import resources
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
@@ -144,36 +144,27 @@ class Database:
             )
         if not new and not os.path.isfile(path):
             raise RunFileError(f"there is no such run file: {path}")
-        held = lock.take(path)
-        if held is None:
-            raise RunFileError(
-                f"the run file is being used by {_holder(path)}: {path}", hint="wait until it has ended, or end it"
-            )
-        connection: sqlite3.Connection | None = None
-        created = False
-        try:
+        with ExitStack() as undo:
+            held = lock.take(path)
+            if held is None:
+                raise RunFileError(
+                    f"the run file is being used by {_holder(path)}: {path}", hint="wait until it has ended, or end it"
+                )
+            undo.callback(lock.release, held)
             if new:
                 try:
-                    os.close(
-                        os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600)
-                    )  # SQLite gives its other files the same
+                    os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600))  # as SQLite's files beside it
                 except OSError as error:
                     raise lock.unwritable(path, error) from error
-                created = True
+                undo.callback(_unlink, path)
             connection = connect(path, "mode=rw")
+            undo.callback(connection.close)
             if not new:
                 identify(connection, path)
                 check(connection, path)
             _configure(connection)
+            undo.pop_all()
             return cls(connection, path, held, new=new)
-        except BaseException:
-            if connection is not None:
-                connection.close()
-            if created:
-                with suppress(OSError):
-                    os.unlink(path)
-            lock.release(held)
-            raise
 
     def verify_identity(self) -> None:
         """Make sure that what was committed is what the path names.
@@ -195,8 +186,7 @@ class Database:
             nothing = self._new and self.connection.execute("PRAGMA user_version").fetchone()[0] == 0
             self.connection.close()
             if nothing:  # its first commit failed: leave nothing that looks like a run
-                with suppress(OSError):
-                    os.unlink(self._path)
+                _unlink(self._path)
         finally:
             lock.release(self._held)
 
@@ -207,6 +197,11 @@ def _identity(path: str) -> tuple[int, int] | None:
     except FileNotFoundError:
         return None
     return there.st_dev, there.st_ino
+
+
+def _unlink(path: str) -> None:
+    with suppress(OSError):
+        os.unlink(path)
 
 
 def _holder(path: str) -> str:

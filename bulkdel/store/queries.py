@@ -98,9 +98,8 @@ class Run:
             raise RunFileError(f"there is no such run file: {where}")
         connection: sqlite3.Connection | None = None
         try:
-            connection = database.connect(
-                where, "mode=rw"
-            )  # to read, SQLite may have to play a crashed run's journal back
+            # Not mode=ro: to read, SQLite may have to play a crashed run's journal back.
+            connection = database.connect(where, "mode=rw")
             connection.execute("PRAGMA query_only = 1")
             connection.execute("PRAGMA cache_size = -4096")  # KiB: rows are read in their order, which needs no more
             database.identify(connection, where)
@@ -125,8 +124,9 @@ class Run:
 
     def sessions(self) -> list[Session]:
         """Every process that worked on it, in order."""
-        rows = self._all(f"SELECT {', '.join(Session._fields)} FROM session ORDER BY id")
-        return [Session._make(row)._replace(clean=bool(row[11])) for row in rows]
+        return [
+            Session._make(row) for row in self._all(f"SELECT {', '.join(Session._fields)} FROM session ORDER BY id")
+        ]
 
     @property
     def last_session(self) -> Session:
@@ -251,20 +251,21 @@ class Run:
         return {(provider, unpack_id(dataset)): listing for provider, dataset, listing in rows}
 
     def plan(self) -> Plan:
-        """What is left to delete, as a confirmation shows it: listed and skipped count all, the rest what has not settled.
+        """What is left to delete, as a confirmation shows it; ``skipped`` counts all that were.
 
         The time that it takes, and the rates that this counts with, are the plan's, which hold as long as nothing of it has
         settled.
         """
-        account = self.account()
+        account, listings = self.account(), self.listings()
         planned = {
             place: PlannedDataset(
                 provider=d.provider,
                 dataset=d.dataset,
                 name=d.name,
-                listed=d.counts.listed,
+                listed=d.counts.not_attempted + d.counts.skipped,
                 selected=d.counts.not_attempted,
                 skipped=dict(d.skipped_reasons),
+                explicit=listings[place] == "none",
                 stopped=d.reason if d.status == "stopped" else "",
             )
             for place, d in account.datasets.items()

@@ -85,38 +85,26 @@ def read_resume_state(path: str | Path, providers: Mapping[str, Provider]) -> Re
     """
     with Run.open(path) as run:
         _check_same(run, providers)
-        if run.targets == "open":
-            raise RunFileError(
-                f"the run ended before all of its targets were read, and asked for none of them: {run.path}"
-            )
-        listings = run.listings()
-        if run.header.act == "plan" and not {"complete", "none"} & set(listings.values()):
-            raise RunFileError(
-                f"the plan did not come to its end, so there is nothing to carry out: {run.path}",
-                hint="make the plan again",
-            )
-        account = run.account()
-        left = {(planned.provider, planned.dataset): planned for planned in run.plan().datasets}
+        _check_whole(run)
+        account, listings = run.account(), run.listings()
         asked = {(request.provider, request.dataset): request for request in run.header.datasets}
         requests: list[PurgeRequest] = []
         listed: list[PlannedDataset] = []
-        for (provider, dataset), listing in listings.items():
-            planned, report = left[provider, dataset], account.dataset(provider, dataset)
+        for planned in run.plan().datasets:
+            place = planned.provider, planned.dataset
+            report = account.datasets[place]
             planned.stopped = ""
             if report.status == "complete" and report.remaining is not None and not planned.selected:
                 continue  # it was emptied and verified
-            if listing not in ("none", "complete"):
-                if run.header.act == "plan":
-                    continue  # a plan deletes what it holds and nothing else, and of this dataset it holds nothing
-                report.counts = Counts()  # it is listed again
-            else:
+            if listings[place] in ("none", "complete"):
                 report.counts.not_attempted = 0
-                # What is shown of it is what is left.
-                planned.listed = planned.selected + sum(planned.skipped.values())
-                planned.explicit = listing == "none"
                 listed.append(planned)
+            elif run.header.act == "plan":
+                continue  # a plan deletes what it holds and nothing else, and of this dataset it holds nothing
+            else:
+                report.counts = Counts()  # it is listed again
             if not planned.explicit:
-                requests.append(asked[provider, dataset])
+                requests.append(asked[place])
         return ResumeState(run.header, requests, listed, run.agreed, account)
 
 
@@ -128,16 +116,24 @@ def read_verify_state(path: str | Path, providers: Mapping[str, Provider]) -> Re
     """
     with Run.open(path) as run:
         _check_same(run, providers)
-        account, listings, listed = run.account(), run.listings(), []
-        for planned in run.plan().datasets:
-            place = planned.provider, planned.dataset
-            planned.explicit = listings[place] == "none"
-            counts = account.datasets[place].counts
-            if counts.deleted or counts.already_gone:
-                listed.append(planned)
+        account = run.account()
+        counts = {place: report.counts for place, report in account.datasets.items()}
+        gone = {place for place, c in counts.items() if c.deleted or c.already_gone}
+        listed = [planned for planned in run.plan().datasets if (planned.provider, planned.dataset) in gone]
         if not listed:
             raise RunFileError(f"nothing was deleted in this run, so there is nothing to verify: {run.path}")
         return ResumeState(run.header, (), listed, account=account)
+
+
+def _check_whole(run: Run) -> None:
+    """:raises RunFileError: if the run ended before it held what was asked"""
+    if run.targets == "open":
+        raise RunFileError(f"the run ended before all of its targets were read, and asked for none of them: {run.path}")
+    if run.header.act == "plan" and not {"complete", "none"} & set(run.listings().values()):
+        raise RunFileError(
+            f"the plan did not come to its end, so there is nothing to carry out: {run.path}",
+            hint="make the plan again",
+        )
 
 
 def _check_same(run: Run, providers: Mapping[str, Provider]) -> None:

@@ -43,8 +43,8 @@ def written(
 class RunSession:
     """A run file that this process holds; in memory if it has no path. Made by ``create`` or ``open``, ended by ``close``."""
 
-    def __init__(self, path: Path | None, header: RunHeader, session: int, writer: Writer) -> None:
-        self.path = path
+    def __init__(self, header: RunHeader, session: int, writer: Writer) -> None:
+        self.path = None if writer.path is None else Path(writer.path)
         self.header = header
         self.session = session
         self.writer = writer
@@ -63,7 +63,7 @@ class RunSession:
             write_header(db, header)
             return header, _begin(db, header.act, header.version)
 
-        return await cls._start(None if path is None else _resolved(path), first, new=True)
+        return await cls._start(Writer(path, new=True), first)
 
     @classmethod
     async def open(cls, path: str | os.PathLike[str], *, act: str = "resume", version: str = "") -> Self:
@@ -72,19 +72,18 @@ class RunSession:
         :raises RunFileError: if it does not exist, is foreign, newer or damaged, cannot be written, or is held by another
             process, which is named
         """
-        where = _resolved(path)
+        writer = Writer(path, new=False)
 
         def first(db: sqlite3.Connection) -> tuple[RunHeader, int]:
-            header = read_header(db, where)
+            header = read_header(db, str(writer.path))
             return header, _begin(db, act, version or header.version)
 
-        return await cls._start(where, first, new=False)
+        return await cls._start(writer, first)
 
     @classmethod
-    async def _start(cls, path: str | None, first: Act[tuple[RunHeader, int]], *, new: bool) -> Self:
-        writer = Writer(path, new=new)
+    async def _start(cls, writer: Writer, first: Act[tuple[RunHeader, int]]) -> Self:
         header, session = await writer.start(first)
-        return cls(None if path is None else Path(path), header, session, writer)
+        return cls(header, session, writer)
 
     async def close(
         self,
@@ -126,10 +125,6 @@ class RunSession:
             return
         with suppress(RunFileError):  # what is on its way already says more
             await self.close(None, None, reason=type(error).__name__, clean=False)
-
-
-def _resolved(path: str | os.PathLike[str]) -> str:
-    return os.path.realpath(path)
 
 
 def _begin(db: sqlite3.Connection, act: str, version: str) -> int:

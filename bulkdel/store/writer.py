@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import sqlite3
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -38,9 +39,9 @@ class Writer:
     nothing of the group is acknowledged, and every later call fails with the same words.
     """
 
-    def __init__(self, path: str | None, *, new: bool) -> None:
+    def __init__(self, path: str | os.PathLike[str] | None, *, new: bool) -> None:
+        self.path = None if path is None else os.path.realpath(path)
         self.closed = False
-        self._path = path
         self._new = new
         self._thread = None if path is None else ThreadPoolExecutor(1, "bulkdel-run-file")
         self._connection: sqlite3.Connection | None = None
@@ -74,7 +75,7 @@ class Writer:
         :raises BrokenPromise: if ``act`` would have broken a promise of the file; it left no trace
         """
         if self.closed:
-            raise RunFileError(f"the run file is closed: {self._path}")
+            raise RunFileError(f"the run file is closed: {self.path}")
         return await self._put(act)
 
     async def stop(self, act: Act[None]) -> None:
@@ -124,7 +125,7 @@ class Writer:
             if self._failure is None:
                 self._commit(group)
         except Exception as error:
-            self._failure = trouble(str(self._path), error)
+            self._failure = trouble(str(self.path), error)
             self._failure.__cause__ = error
             if self._connection is not None:
                 with suppress(sqlite3.Error):
@@ -132,13 +133,13 @@ class Writer:
         if self._failure is not None:
             for job in group:
                 # An exception of its own: one that is raised twice gathers both tracebacks.
-                job.error = trouble(str(self._path), self._failure)
+                job.error = trouble(str(self.path), self._failure)
                 job.error.__cause__ = self._failure.__cause__
         if group[-1].last and self._connection is not None:
             try:
                 (self._file or self._connection).close()
             except Exception as error:  # what was promised is on disk; say so only if nothing worse was said
-                group[-1].error = group[-1].error or trouble(str(self._path), error)
+                group[-1].error = group[-1].error or trouble(str(self.path), error)
 
     def _commit(self, group: list[_Job]) -> None:
         connection = self._connection or self._open()
@@ -152,10 +153,10 @@ class Writer:
             self._file.verify_identity()
 
     def _open(self) -> sqlite3.Connection:
-        if self._path is None:
+        if self.path is None:
             self._connection = sqlite3.connect(":memory:", isolation_level=None)
         else:
-            self._file = Database.open_exclusive(self._path, new=self._new)
+            self._file = Database.open_exclusive(self.path, new=self._new)
             self._connection = self._file.connection
         return self._connection
 
@@ -170,7 +171,7 @@ class Writer:
         except (sqlite3.OperationalError, sqlite3.InternalError, RunFileError, OSError):
             raise
         except sqlite3.IntegrityError as error:
-            job.error = BrokenPromise(f"{error}: {self._path}")
+            job.error = BrokenPromise(f"{error}: {self.path}")
         except sqlite3.DatabaseError as error:
             if type(error) is sqlite3.DatabaseError:  # damage
                 raise

@@ -137,7 +137,7 @@ def test_a_plan_is_shown_for_review(tmp_path: Path) -> None:
     with Run.open(tmp_path / "a.run") as run:
         assert run.state == "interrupted"
         (shown,) = run.plan().datasets
-        assert (shown.listed, shown.selected, shown.archived, shown.indexing) == (5, 1, 0, 1)
+        assert (shown.listed, shown.selected, shown.archived, shown.indexing) == (2, 1, 0, 1)
 
 
 @pytest.mark.parametrize(
