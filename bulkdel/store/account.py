@@ -1,11 +1,14 @@
-"""A run's account, counted from the rows of its file."""
+"""What a run file adds up to: the account of what became of its documents, and the plan of what is left of them."""
 
 from __future__ import annotations
 
 import json
 import sqlite3
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
-from bulkdel.model import RunStatus
+from bulkdel.model import Rate, RunStatus
+from bulkdel.plan import Plan, PlannedDataset
 from bulkdel.report import Account, DatasetReport, ProviderAccount
 from bulkdel.store.database import damaged
 from bulkdel.store.header import from_json, unpack_id
@@ -49,6 +52,61 @@ def read_account(db: sqlite3.Connection, path: str, *, running: bool) -> Account
     # A session writes down what it cost when it ends; one that is at work is about to.
     account.uncounted_sessions = broken_off - running
     return account
+
+
+@dataclass(frozen=True)
+class _Estimate:
+    """What ``RunFile.record_estimate`` wrote."""
+
+    seconds: float | None = None
+    learned: dict[str, tuple[Rate, float]] = field(default_factory=dict)
+
+
+def read_plan(db: sqlite3.Connection, path: str, account: Account) -> Plan:
+    """What is left to delete of a run, whose ``account`` was just read; raises SQLite's errors."""
+    planned = {
+        key: PlannedDataset(
+            provider=d.provider,
+            dataset=d.dataset,
+            name=d.name,
+            listed=d.counts.not_attempted + d.counts.skipped,
+            selected=d.counts.not_attempted,
+            skipped=dict(d.skipped_reasons),
+            explicit=listing == "none",
+            stopped=d.reason if d.status == "stopped" else "",
+            counted=counted,
+        )
+        for (key, listing, counted), d in zip(
+            db.execute("SELECT id, listing, counted FROM dataset ORDER BY id"), account.datasets.values(), strict=True
+        )
+    }
+    _describe_left(db, planned)
+    plan = Plan(list(planned.values()))
+    if all(d.counts.not_attempted == d.counts.selected for d in account.datasets.values()):
+        (text,) = db.execute("SELECT estimate FROM run").fetchone()
+        estimate = from_json(_Estimate, text, path, "estimate")
+        plan.seconds, plan.learned = estimate.seconds, estimate.learned
+    return plan
+
+
+def _describe_left(db: sqlite3.Connection, planned: Mapping[int, PlannedDataset]) -> None:
+    """Write into the datasets of a plan, by their keys, what is left of them beyond how many documents."""
+    left = "FROM document WHERE skipped IS NULL AND outcome IS NULL"
+    for key, archived, indexing, synced, oldest, newest in db.execute(
+        "SELECT dataset, SUM(archived), SUM(indexing), SUM(synced), MIN(created_at), MAX(created_at)"
+        f" {left} GROUP BY dataset"
+    ):
+        one = planned[key]
+        one.archived, one.indexing, one.synced, one.oldest, one.newest = archived, indexing, synced, oldest, newest
+    for key, n, id, why, _ in db.execute(  # of each group SQLite shows the row that has the MIN()
+        f"SELECT dataset, COUNT(*), document, invalid, MIN(row) {left} AND invalid IS NOT NULL GROUP BY dataset"
+    ):
+        planned[key].invalid, planned[key].first_invalid = n, f"{unpack_id(id)} ({why})"
+    for key, newest in db.execute(
+        "SELECT s.id, MAX(d.created_at) FROM dataset s JOIN document d ON d.dataset = s.id"
+        " WHERE s.counted IS NOT NULL GROUP BY s.id"
+    ):
+        planned[key].newest = newest  # what is newer than all that was seen came later
 
 
 def count_in_doubt(db: sqlite3.Connection, but: int | None) -> dict[tuple[str, str], int]:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 import sqlite3
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
+from functools import cache
 from typing import Any, Literal, TypeVar
 from urllib.parse import urlsplit, urlunsplit
 
@@ -115,19 +116,26 @@ def _fields(value: Any) -> dict[str, Any]:
     return {field.name: getattr(value, field.name) for field in fields(value)}
 
 
-def from_json(kind: type[T], text: str, path: str, what: str) -> T:
+def from_json(kind: Callable[..., T], text: str, path: str, what: str) -> T:
     """What ``to_json`` wrote, checked: keys of another version are passed over, what is missing is left at its default.
 
     :raises RunFileError: if it is not that; ``path`` and ``what`` (the place in the file) are named
     """
-    # Only reading needs it, and it takes a third of the time that aiohttp takes to import.
-    from pydantic import TypeAdapter, ValidationError
+    from pydantic import ValidationError  # only reading needs it: a third of the time that aiohttp takes to import
 
     try:
-        return TypeAdapter(kind).validate_json(text)
+        value: T = _adapter(kind).validate_json(text)
+        return value
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
         raise damaged(path, f"{'.'.join([what, *map(str, first['loc'])])}: {first['msg']}") from None
+
+
+@cache
+def _adapter(kind: Any) -> Any:
+    from pydantic import TypeAdapter
+
+    return TypeAdapter(kind)  # takes longer to make than a run file to open
 
 
 def pack_id(id: str) -> str | bytes:

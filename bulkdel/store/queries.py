@@ -9,18 +9,17 @@ import os
 import sqlite3
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal, NamedTuple, Self, cast
 
 from bulkdel.engine.timeline import Sample
 from bulkdel.errors import RunFileError
-from bulkdel.model import ANSWER_LOST, FULFILLED, Outcome, Rate, RunStatus, Settled, Target
-from bulkdel.plan import Plan, PlannedDataset
+from bulkdel.model import ANSWER_LOST, FULFILLED, Outcome, RunStatus, Settled, Target
+from bulkdel.plan import Plan
 from bulkdel.report import Account, Counts
 from bulkdel.store import database
-from bulkdel.store.account import read_account
+from bulkdel.store.account import read_account, read_plan
 from bulkdel.store.database import trouble
 from bulkdel.store.header import from_json, given_target, read_header, unpack_id
 from bulkdel.store.lock import is_held
@@ -32,14 +31,6 @@ _DATASETS = "dataset s JOIN provider p ON p.id = s.provider"
 State = Literal["planned", "running", "crashed"] | RunStatus
 """What became of a run: the words of its report, or that it waits for its first delete, goes on now, or ended without
 a word (killed, or the power failed)."""
-
-
-@dataclass(frozen=True)
-class _Estimate:
-    """What ``RunFile.record_estimate`` wrote."""
-
-    seconds: float | None = None
-    learned: dict[str, tuple[Rate, float]] = field(default_factory=dict)
 
 
 class PlannedRow(NamedTuple):
@@ -186,11 +177,8 @@ class Run:
 
     def answers_lost(self) -> int:
         """How many count as deleted without an answer that said so: asked for again, they were not there any more."""
-        found = self._all(
-            "SELECT COUNT(*) FROM document WHERE outcome = 'deleted' AND substr(reason, 1, ?) = ?",
-            (len(ANSWER_LOST), ANSWER_LOST),
-        )
-        return int(found[0][0])
+        lost = "outcome = 'deleted' AND reason GLOB ? || '*'"
+        return int(self._all(f"SELECT COUNT(*) FROM document WHERE {lost}", (ANSWER_LOST,))[0][0])
 
     def counts(self) -> Counts:
         """The account's sums."""
@@ -256,48 +244,9 @@ class Run:
         The time that it takes, and the rates that this counts with, are the plan's, which hold as long as nothing of it has
         settled.
         """
-        account, listings = self.account(), self.listings()
-        planned = {
-            place: PlannedDataset(
-                provider=d.provider,
-                dataset=d.dataset,
-                name=d.name,
-                listed=d.counts.not_attempted + d.counts.skipped,
-                selected=d.counts.not_attempted,
-                skipped=dict(d.skipped_reasons),
-                explicit=listings[place] == "none",
-                stopped=d.reason if d.status == "stopped" else "",
-            )
-            for place, d in account.datasets.items()
-        }
-        self._describe_left(planned)
-        plan = Plan(list(planned.values()))
-        if all(d.counts.not_attempted == d.counts.selected for d in account.datasets.values()):
-            ((estimate,),) = self._all("SELECT estimate FROM run")
-            counted = from_json(_Estimate, estimate, str(self.path), "estimate")
-            plan.seconds, plan.learned = counted.seconds, counted.learned
-        return plan
-
-    def _describe_left(self, planned: Mapping[tuple[str, str], PlannedDataset]) -> None:
-        """Write into the datasets of a plan what is left of them, beyond how many documents."""
-        left = f"FROM {_DOCUMENTS} WHERE d.skipped IS NULL AND d.outcome IS NULL"
-        for provider, dataset, archived, indexing, synced, oldest, newest in self._all(
-            "SELECT p.name, s.dataset, SUM(d.archived), SUM(d.indexing), SUM(d.synced), MIN(d.created_at),"
-            f" MAX(d.created_at) {left} GROUP BY s.id"
-        ):
-            one = planned[provider, unpack_id(dataset)]
-            one.archived, one.indexing, one.synced, one.oldest, one.newest = archived, indexing, synced, oldest, newest
-        for provider, dataset, n, id, why, _ in self._all(  # of a group SQLite shows the row that has the MIN()
-            f"SELECT p.name, s.dataset, COUNT(*), d.document, d.invalid, MIN(d.row) {left} AND d.invalid IS NOT NULL GROUP BY s.id"
-        ):
-            one = planned[provider, unpack_id(dataset)]
-            one.invalid, one.first_invalid = n, f"{unpack_id(id)} ({why})"
-        for provider, dataset, counted, newest in self._all(
-            "SELECT p.name, s.dataset, s.counted, (SELECT MAX(d.created_at) FROM document d WHERE d.dataset = s.id)"
-            f" FROM {_DATASETS} WHERE s.counted IS NOT NULL"
-        ):
-            one = planned[provider, unpack_id(dataset)]
-            one.counted, one.newest = counted, newest  # what is newer than all that was seen came later
+        account = self.account()
+        with self._snapshot():
+            return read_plan(self._connection, str(self.path), account)
 
     # ------------------------------------------------------------------ rows
 

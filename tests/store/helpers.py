@@ -138,7 +138,7 @@ def of_sqlite_3_24(name: str, **how: Any) -> sqlite3.Connection:
     return connection
 
 
-_FUNCTIONS = ("coalesce", "count", "max", "min", "nullif", "substr", "sum")
+_FUNCTIONS = ("coalesce", "count", "glob", "max", "min", "nullif", "substr", "sum")
 
 
 def without_wal(name: str, **how: Any) -> sqlite3.Connection:

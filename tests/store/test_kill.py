@@ -52,7 +52,7 @@ def said(process: subprocess.Popen[str], kill_after: int | None) -> list[list[st
 
 
 @pytest.mark.parametrize("journal", JOURNALS)
-@pytest.mark.parametrize("seed", [1, 2, 3])
+@pytest.mark.parametrize("seed", [1, 2])
 def test_killed_at_any_moment(tmp_path: Path, seed: int, journal: str) -> None:
     """Killed again and again while it lists, hands over and settles: every acknowledged row is there, nothing that was
     settled is handed over again, and everything else is, with doubt where it had been handed over."""
