@@ -164,13 +164,12 @@ def not_there(report: Report, task: Task) -> tuple[str, str]:
 
 
 def same_command(argv: Sequence[str]) -> str:
-    """The same command without ``--expect``, whose number the part that is done has changed, and without
-    ``--retry-rejected``, which was done."""
+    """The same command without ``--expect``, whose number the part that is done has changed."""
     kept: list[str] = []
     words = iter(argv)
     for word in words:
         if word == "--expect":
             next(words, None)
-        elif word != "--retry-rejected" and not word.startswith("--expect="):
+        elif not word.startswith("--expect="):
             kept.append(word)
     return shlex.join(["bulkdel", *kept])

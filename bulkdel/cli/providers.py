@@ -176,14 +176,17 @@ def open_provider(
         provider = build(**named, limits=Limits(rate=kept))
     if headers:
         provider = provider.with_headers(headers)
-    usual = own.concurrency or 1
-    match concurrency:
+    return _with_concurrency(provider, concurrency, own.concurrency or 1, before.concurrency)
+
+
+def _with_concurrency(provider: Provider, wanted: int | Auto | None, usual: int, before: int | None) -> Provider:
+    match wanted:
         case int():
-            return provider.with_concurrency(concurrency)
+            return provider.with_concurrency(wanted)
         case Auto(int() as up_to):
             return provider.with_concurrency(min(up_to, usual), up_to=up_to)
-        case None if before.concurrency not in (None, usual):
-            return provider.with_concurrency(before.concurrency or usual)
+        case None if before not in (None, usual):
+            return provider.with_concurrency(before or usual)
         case _:
             return provider
 
