@@ -49,11 +49,11 @@ class KeyPlace:
         :raises ConfigurationError: if there is none, or what is there cannot be a key
         """
         if self.file:
-            lines = [line for _, line in _lines(self.file, "key file", warn)]
-            key = lines[0] if lines else ""
+            lines = _lines(self.file, "key file", warn)
+            key = lines[0][1] if lines else ""
             if len(key) > 1 and key[0] == key[-1] and key[0] in "\"'":
                 key = key[1:-1].strip()
-            wrong = "is empty" if not key else "has more than one line" if len(lines) > 1 else ""
+            wrong = "is empty" if not key else f"has more than one line (line {lines[1][0]})" if lines[1:] else ""
             if wrong:
                 raise ConfigurationError(
                     f"the key file {wrong}: {self.file}", hint="put the key alone into it, on one line"

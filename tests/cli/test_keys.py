@@ -68,7 +68,7 @@ def test_a_key_file_goes_before_the_environment(tmp_path: Path, content: bytes) 
 @pytest.mark.parametrize(
     ("content", "what"),
     [
-        (b"", "is empty"), (b" \n\n", "is empty"), (KEY.encode() + b"\nsecond\n", "more than one line"),
+        (b"", "is empty"), (b" \n\n", "is empty"), (KEY.encode() + b"\n\nsecond\n", r"more than one line \(line 3\)"),
         (b"\xff\xfe\x00", "is not text"), (b"x" * 70_000, "longer than any key"),
     ],
 )  # fmt: skip
