@@ -57,8 +57,8 @@ def test_each_ending_has_its_exit_status_and_its_last_line(
     client = FakeClient(ends=lambda: ended(status, signal=signal, reason="as it is"))
     seen = purge("--rate", "45/min", "--expect", "998", "--json", client=client)
     assert seen.status == exit_status
-    told = json.loads(seen.stdout)
-    assert (told["status"], told["exit_status"]) == (status, exit_status)
+    shown = json.loads(seen.stdout)
+    assert (shown["status"], shown["exit_status"]) == (status, exit_status)
     last = seen.stderr.splitlines()[-1]
     assert (last == f"bulkdel purge dify {DATASET} -y --rate 45/min --json") == goes_on
     assert ("error: " in seen.stderr) == (exit_status != 0)
@@ -67,8 +67,8 @@ def test_each_ending_has_its_exit_status_and_its_last_line(
 def test_the_command_that_goes_on_can_be_pasted() -> None:
     """Words that a shell would take apart are quoted; --expect, whose number no longer holds, is left out."""
     argv = ["purge", "dify", DATASET, "--name", "tmp *'x", "--expect=5", "--expect", "6", "-y"]
-    told = hints.same_command(argv)
-    assert shlex.split(told) == ["bulkdel", "purge", "dify", DATASET, "--name", "tmp *'x", "-y"]
+    shown = hints.same_command(argv)
+    assert shlex.split(shown) == ["bulkdel", "purge", "dify", DATASET, "--name", "tmp *'x", "-y"]
 
 
 def test_a_dry_run_that_was_stopped_offers_no_way_to_go_on() -> None:
@@ -85,7 +85,7 @@ def test_a_hint_of_the_report_is_told() -> None:
 
 
 def test_a_bug_in_the_report_is_exit_70() -> None:
-    """A promise broken on the way is told as what it is, though the run came to its end."""
+    """A promise broken on the way is reported as what it is, though the run came to its end."""
     seen = purge(client=FakeClient(ends=lambda: ended("complete", bug="KeyError at read:7")))
     assert seen.status == 70
     assert "ran into a bug: KeyError at read:7" in seen.stderr
@@ -98,10 +98,10 @@ def test_json_is_one_object_with_the_documented_keys() -> None:
     """Its keys are the fixed ones, in their order; stdout holds it alone."""
     seen = purge("--json", client=FakeClient(ends=lambda: ended("incomplete")))
     assert seen.stdout.count("\n") == 1
-    told = json.loads(seen.stdout)
-    assert list(told) == JSON_KEYS
-    assert told["elapsed_s"] == 12.346
-    assert list(told["datasets"][0])[:4] == ["provider", "dataset", "name", "status"]
+    shown = json.loads(seen.stdout)
+    assert list(shown) == JSON_KEYS
+    assert shown["elapsed_s"] == 12.346
+    assert list(shown["datasets"][0])[:4] == ["provider", "dataset", "name", "status"]
 
 
 def test_json_survives_every_name() -> None:
@@ -137,7 +137,7 @@ def test_settled_lines_go_to_the_file(tmp_path: Path) -> None:
 
 
 def test_settled_lines_are_their_owners_alone(tmp_path: Path) -> None:
-    """Names of documents are nobody else's business: made as 0600, as reports and run files; a file that is there keeps its mode."""
+    """Names of documents are no other user's business: made as 0600, as reports and run files; a file that is there keeps its mode."""
     made, there = tmp_path / "made.jsonl", tmp_path / "there.jsonl"
     there.touch()
     there.chmod(0o640)
@@ -192,7 +192,7 @@ def test_settled_lines_that_fail_are_reported_once() -> None:
 
 
 def test_a_reader_that_went_away_stops_the_run() -> None:
-    """Going on would delete without the evidence that was asked for: the client is told to stop, with SIGPIPE's number."""
+    """Going on would delete without the evidence that was asked for: the client is stopped, with SIGPIPE's number."""
     client = FakeClient()
     seen = purge("--settled", "-", client=client, stdout=Closed())
     assert client.stopped == [("cannot write the settled lines: their reader went away", 13)]
@@ -206,7 +206,7 @@ def test_a_reader_of_the_result_that_went_away_changes_nothing() -> None:
 
 
 def test_a_result_that_cannot_be_written_is_no_success() -> None:
-    """A full disk under the JSON object makes a status other than 0, because nobody can read the account."""
+    """A full disk under the JSON object makes a status other than 0, because the account cannot be read."""
     full = FullDisk()
     full.seek(1)
     seen = purge("--json", stdout=full)
@@ -295,13 +295,13 @@ def test_a_key_that_a_service_repeats_is_shown_nowhere(tmp_path: Path) -> None:
     report = ended("stopped", reason=f"bad token {KEY}", hint=f"not {KEY}")
     report.datasets[0].reason = f"said {KEY}"
     text = purge("-v", client=FakeClient(ends=lambda: report))
-    told = purge("--json", "--log-json", client=FakeClient(ends=lambda: report))
+    shown = purge("--json", "--log-json", client=FakeClient(ends=lambda: report))
     file = tmp_path / "settled.jsonl"
     purge("--settled", str(file), client=FakeClient(documents=[f"d-{KEY}"]))
-    everything = text.stdout + text.stderr + told.stdout + told.stderr + file.read_text()
+    everything = text.stdout + text.stderr + shown.stdout + shown.stderr + file.read_text()
     assert KEY not in everything
     assert "(key)" in text.stdout
-    assert json.loads(told.stdout)["reason"] == "bad token (key)"
+    assert json.loads(shown.stdout)["reason"] == "bad token (key)"
 
 
 def test_the_key_is_never_an_argument() -> None:

@@ -47,18 +47,18 @@ def test_a_plan_says_how_much_was_seen() -> None:
 
 def test_the_plan_says_what_options_make_of_special_ones() -> None:
     """Un-archiving and deleting what is being indexed are said as they were asked for."""
-    told = "\n".join(describe(Plan([FULL]), Policy(unarchive=True, indexing="delete")))
-    assert "archived: 12, will be un-archived first" in told
-    assert "still being indexed: 5, are deleted all the same" in told
-    assert "time needed at the current limits: unknown before the first deletes" in told
+    shown = "\n".join(describe(Plan([FULL]), Policy(unarchive=True, indexing="delete")))
+    assert "archived: 12, will be un-archived first" in shown
+    assert "still being indexed: 5, are deleted all the same" in shown
+    assert "time needed at the current limits: unknown before the first deletes" in shown
 
 
 def test_a_plan_of_many_datasets_is_cut_but_counted() -> None:
     """A hundred datasets do not scroll the question away, and none is left out of the count."""
-    told = describe(Plan([PlannedDataset("dify", f"ds{n}", listed=2, selected=2) for n in range(100)]), Policy())
-    assert len(told) < 50
-    assert "  and 80 more datasets with 160 documents to delete" in told
-    assert "  in all, of 100 datasets: 200 of 200 documents selected: 200 to delete" in told
+    shown = describe(Plan([PlannedDataset("dify", f"ds{n}", listed=2, selected=2) for n in range(100)]), Policy())
+    assert len(shown) < 50
+    assert "  and 80 more datasets with 160 documents to delete" in shown
+    assert "  in all, of 100 datasets: 200 of 200 documents selected: 200 to delete" in shown
 
 
 @pytest.mark.parametrize(
@@ -102,8 +102,8 @@ def test_the_documents_to_delete_have_a_heading() -> None:
     planned = PlannedDataset(
         "dify", DATASET, listed=8, selected=5, skipped=kept, first=[("d1", "a.md"), ("d2", ""), ("d3", "")]
     )
-    told = describe(Plan([planned]), Policy(), named=2)
-    assert told[2:6] == [
+    shown = describe(Plan([planned]), Policy(), named=2)
+    assert shown[2:6] == [
         "    left alone: 3 (created too late)",
         "    the first 2 of 5 to delete:",
         "      d1 (a.md)",
@@ -178,7 +178,7 @@ def test_nothing_selected_is_not_asked_about() -> None:
 
 @pytest.mark.parametrize("json", [(), ("--json",)])
 def test_without_a_terminal_and_yes_nothing_is_opened(json: tuple[str, ...]) -> None:
-    """No connection is opened for what nobody can confirm: exit 3, and how to go on."""
+    """No connection is opened for what cannot be confirmed: exit 3, and how to go on."""
     client = FakeClient()
     seen = invoke("purge", "dify", DATASET, *json, client=client)
     assert seen.status == 3

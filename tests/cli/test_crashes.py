@@ -26,8 +26,8 @@ def on_disk(run: Path) -> set[str]:
         return {settled.target.document for settled in there.settled()}
 
 
-def told(lines: Path) -> list[str]:
-    """The documents whose settled lines were written; half a line was never told."""
+def shown(lines: Path) -> list[str]:
+    """The documents whose settled lines were written; half a line counts as none."""
     if not lines.exists():
         return []
     whole = [line for line in lines.read_text().splitlines(keepends=True) if line.endswith("\n")]
@@ -48,7 +48,7 @@ def last(stderr: str) -> list[str]:
 
 @pytest.mark.parametrize("act", ["purge", "delete"])
 def test_a_killed_run_goes_on_and_asks_for_nothing_twice(act: str, tmp_path: Path) -> None:
-    """$ bulkdel purge …; kill -9; $ bulkdel resume RUN; kill -9; …: what was told was on disk, what was on disk is not
+    """$ bulkdel purge …; kill -9; $ bulkdel resume RUN; kill -9; …: what was reported was on disk, what was on disk is not
     asked again, and at the end the service holds nothing and the counts over all processes add up."""
     rng = random.Random(act)
     run, lines, targets = tmp_path / "a.run", tmp_path / "settled.jsonl", tmp_path / "targets.jsonl"
@@ -64,12 +64,12 @@ def test_a_killed_run_goes_on_and_asks_for_nothing_twice(act: str, tmp_path: Pat
         begun = False
         for kill in range(10):
             settled = on_disk(run) if begun else set()
-            since, before = len(simulator.requests), len(told(lines))
+            since, before = len(simulator.requests), len(shown(lines))
             argv = ["resume", str(run)] if begun else begin
             process = forked.start(*argv, "-y", *FAST, "--settled", str(lines))
             if kill % 2:
                 some = before + rng.randrange(1, 30)
-                await until(lambda n=some: len(told(lines)) >= n)  # type: ignore[misc]
+                await until(lambda n=some: len(shown(lines)) >= n)  # type: ignore[misc]
             else:
                 some = since + rng.randrange(1 if begun else 6, 40)
                 await until(lambda n=some: len(simulator.requests) >= n)  # type: ignore[misc]
@@ -77,7 +77,7 @@ def test_a_killed_run_goes_on_and_asks_for_nothing_twice(act: str, tmp_path: Pat
             assert (await process.end()).status == -signal.SIGKILL
             begun = True
             assert not settled & set(deletes(simulator, since))
-            assert settled | set(told(lines)) <= on_disk(run)
+            assert settled | set(shown(lines)) <= on_disk(run)
         settled, since = on_disk(run), len(simulator.requests)
         ended = await forked.run("resume", str(run), "-y", *FAST, "--settled", str(lines))
         account_of = account(ended)
@@ -85,7 +85,7 @@ def test_a_killed_run_goes_on_and_asks_for_nothing_twice(act: str, tmp_path: Pat
         assert (account_of["deleted"] + account_of["already_gone"], simulator.remaining) == (500, 0)  # type: ignore[operator]
         assert not settled & set(deletes(simulator, since))
         assert (simulator.danger, simulator.orphans) == (0, 0)
-        assert len(told(lines)) == len(set(told(lines)))
+        assert len(shown(lines)) == len(set(shown(lines)))
         with Run.open(run) as there:
             sessions = there.sessions()
         assert account_of["uncounted_sessions"] == 10
@@ -122,7 +122,7 @@ def test_a_grace_period_too_short_leaves_a_run_that_goes_on(tmp_path: Path) -> N
 
 
 def test_a_full_disk_stops_the_run_in_good_order(tmp_path: Path) -> None:
-    """The run file takes no more: sends stop, what was in flight is counted and told, exit 4; with space again, resume goes on."""
+    """The run file takes no more: sends stop, what was in flight is counted and reported, exit 4; with space again, resume goes on."""
 
     async def work(simulator: DifySimulator, beside: Beside) -> None:
         forked = Forked(beside, tmp_path)
@@ -134,7 +134,7 @@ def test_a_full_disk_stops_the_run_in_good_order(tmp_path: Path) -> None:
         assert re.search(r"error: stopped: .*(the disk is full|the disk cannot read or write)", ended.stderr)
         assert 0 < len(simulator.deleted) < 400
         assert first["deleted"] == len(simulator.deleted)
-        assert sorted(told(lines)) == sorted(simulator.deleted)
+        assert sorted(shown(lines)) == sorted(simulator.deleted)
         assert last(ended.stderr) == ["resume", str(run)]
         settled, since = on_disk(run), len(simulator.requests)
         again = account(await forked.run(*last(ended.stderr), "--json"))

@@ -34,23 +34,23 @@ FAST = ("--backoff", "10ms")
 def account(ended: Ended) -> dict[str, object]:
     """The JSON object, checked to be alone on stdout and to add up (S21)."""
     assert ended.stdout.count("\n") == 1
-    told: dict[str, object] = json.loads(ended.stdout)
-    assert told["exit_status"] == ended.status
-    for part in [told, *told["datasets"]]:  # type: ignore[misc]
+    shown: dict[str, object] = json.loads(ended.stdout)
+    assert shown["exit_status"] == ended.status
+    for part in [shown, *shown["datasets"]]:  # type: ignore[misc]
         assert part["listed"] == part["selected"] + part["skipped"]
         endings = part["deleted"] + part["already_gone"] + part["rejected"] + part["not_attempted"]
         assert part["selected"] == endings
     assert "Traceback" not in ended.stderr
-    return told
+    return shown
 
 
 def test_a_dataset_with_every_common_trouble_is_emptied() -> None:
     """$ bulkdel purge dify ID -y --json --unarchive: exit 0 and the service holds nothing."""
 
     async def work(simulator: DifySimulator, beside: Beside) -> None:
-        told = account(await beside.run("purge", "dify", *simulator.dataset_ids, "-y", "--json", "--unarchive", *FAST))
-        assert told["status"] == "complete"
-        assert (told["listed"], told["deleted"], told["remaining"]) == (130, 130, 0)
+        shown = account(await beside.run("purge", "dify", *simulator.dataset_ids, "-y", "--json", "--unarchive", *FAST))
+        assert shown["status"] == "complete"
+        assert (shown["listed"], shown["deleted"], shown["remaining"]) == (130, 130, 0)
         assert simulator.remaining == 0
         assert simulator.danger == 0
         assert simulator.orphans == 0
@@ -80,9 +80,9 @@ def test_archived_documents_are_exit_1_and_named(tmp_path: Path) -> None:
     async def work(simulator: DifySimulator, beside: Beside) -> None:
         (dataset,) = simulator.dataset_ids
         ended = await beside.run("purge", "dify", dataset, "-y", "--json", "--settled", str(file))
-        told = account(ended)
-        assert (ended.status, told["status"], told["rejected"], told["remaining"]) == (1, "incomplete", 3, 3)
-        assert told["reasons"] == {"archived": 3}
+        shown = account(ended)
+        assert (ended.status, shown["status"], shown["rejected"], shown["remaining"]) == (1, "incomplete", 3, 3)
+        assert shown["reasons"] == {"archived": 3}
         held.update(document.id for document in simulator.documents(dataset))
 
     held: set[str] = set()
@@ -98,9 +98,9 @@ def test_a_dataset_that_is_not_there_is_named_others_go_on() -> None:
     async def work(simulator: DifySimulator, beside: Beside) -> None:
         (dataset,) = simulator.dataset_ids
         missing = "00000000-0000-4000-8000-00000000dead"
-        told = account(await beside.run("purge", "dify", missing, dataset, "-y", "--json"))
-        assert told["exit_status"] == 1
-        assert [(d["dataset"], d["status"]) for d in told["datasets"]] == [(missing, "stopped"), (dataset, "complete")]  # type: ignore[attr-defined]
+        shown = account(await beside.run("purge", "dify", missing, dataset, "-y", "--json"))
+        assert shown["exit_status"] == 1
+        assert [(d["dataset"], d["status"]) for d in shown["datasets"]] == [(missing, "stopped"), (dataset, "complete")]  # type: ignore[attr-defined]
         assert simulator.remaining == 0
 
     with_dify(work, documents=10)
@@ -111,8 +111,8 @@ def test_a_guard_is_exit_3(guard: tuple[str, str]) -> None:
     """$ bulkdel purge dify ID -y --max-delete N: exit 3, the service holds everything and was asked only with GET."""
 
     async def work(simulator: DifySimulator, beside: Beside) -> None:
-        told = account(await beside.run("purge", "dify", *simulator.dataset_ids, "-y", "--json", *guard))
-        assert (told["exit_status"], told["status"], told["deleted"]) == (3, "refused", 0)
+        shown = account(await beside.run("purge", "dify", *simulator.dataset_ids, "-y", "--json", *guard))
+        assert (shown["exit_status"], shown["status"], shown["deleted"]) == (3, "refused", 0)
         assert simulator.remaining == 30
         assert {logged.method for logged in simulator.requests} == {"GET"}
 
@@ -123,8 +123,8 @@ def test_nobody_to_confirm_is_exit_3_and_sends_nothing() -> None:
     """$ bulkdel purge dify ID </dev/null: exit 3 before the first request."""
 
     async def work(simulator: DifySimulator, beside: Beside) -> None:
-        told = account(await beside.run("purge", "dify", *simulator.dataset_ids, "--json"))
-        assert (told["exit_status"], told["status"]) == (3, "refused")
+        shown = account(await beside.run("purge", "dify", *simulator.dataset_ids, "--json"))
+        assert (shown["exit_status"], shown["status"]) == (3, "refused")
         assert simulator.requests == []
         assert simulator.remaining == 5
 
@@ -150,11 +150,11 @@ def test_a_refused_key_is_exit_4_with_the_command_that_goes_on() -> None:
     async def work(simulator: DifySimulator, beside: Beside) -> None:
         (dataset,) = simulator.dataset_ids
         ended = await beside.run("purge", "dify", dataset, "-y", "--json")
-        told = account(ended)
-        assert (told["exit_status"], told["status"]) == (4, "stopped")
-        assert told["deleted"] == len(simulator.deleted)
-        assert told["not_attempted"] == simulator.remaining > 0
-        assert ended.last == f"bulkdel resume {told['run']}"
+        shown = account(ended)
+        assert (shown["exit_status"], shown["status"]) == (4, "stopped")
+        assert shown["deleted"] == len(simulator.deleted)
+        assert shown["not_attempted"] == simulator.remaining > 0
+        assert ended.last == f"bulkdel resume {shown['run']}"
         assert simulator.key not in ended.stderr + ended.stdout
 
     with_dify(work, documents=60, faults=Faults(revoke_after=20))
@@ -166,10 +166,10 @@ def test_a_deadline_is_exit_5() -> None:
     async def work(simulator: DifySimulator, beside: Beside) -> None:
         words = ("--deadline", "500ms", "--rate", "10/s")
         ended = await beside.run("purge", "dify", *simulator.dataset_ids, "-y", "--json", *words)
-        told = account(ended)
-        assert (told["exit_status"], told["status"]) == (5, "deadline")
-        assert told["not_attempted"] == simulator.remaining > 0
-        assert ended.last == f"bulkdel resume {told['run']}"
+        shown = account(ended)
+        assert (shown["exit_status"], shown["status"]) == (5, "deadline")
+        assert shown["not_attempted"] == simulator.remaining > 0
+        assert ended.last == f"bulkdel resume {shown['run']}"
 
     with_dify(work, documents=60)
 
@@ -208,8 +208,8 @@ def test_an_interruption_while_listing_is_an_interruption() -> None:
         process = await beside.start("purge", "dify", *simulator.dataset_ids, "-y", "--json")
         await until(lambda: simulator.requests)
         process.send_signal(signal.SIGINT)
-        told = account(await finish(process))
-        assert (told["exit_status"], told["status"]) == (130, "interrupted")
+        shown = account(await finish(process))
+        assert (shown["exit_status"], shown["status"]) == (130, "interrupted")
         assert simulator.remaining == 30
 
     with_dify(work, documents=30, faults=Faults(latency=0.3))
@@ -221,15 +221,15 @@ def test_a_second_signal_stops_at_once() -> None:
     async def work(simulator: DifySimulator, beside: Beside) -> None:
         process = await beside.start("purge", "dify", *simulator.dataset_ids, "-y", "--json", "--concurrency", "2")
         assert process.stderr is not None
-        told = b""
-        while b'"listed"' not in told:
-            told = await line(process.stderr)
+        shown = b""
+        while b'"listed"' not in shown:
+            shown = await line(process.stderr)
         simulator.set_faults(Faults(latency=60.0))
         before = len(simulator.requests)
         await until(lambda: len(simulator.requests) >= before + 2)
         process.send_signal(signal.SIGINT)
-        while b"stopping: " not in told:
-            told = await line(process.stderr)
+        while b"stopping: " not in shown:
+            shown = await line(process.stderr)
         await no_echo()
         process.send_signal(signal.SIGINT)
         ended = await finish(process)
@@ -242,7 +242,7 @@ def test_a_second_signal_stops_at_once() -> None:
 
 
 def test_a_reader_that_goes_away_leaves_no_traceback() -> None:
-    """$ bulkdel purge dify ID -y --settled - | head -1: exit 141, and what is not told is not deleted for long."""
+    """$ bulkdel purge dify ID -y --settled - | head -1: exit 141, and what is not reported is not deleted for long."""
 
     async def work(simulator: DifySimulator, beside: Beside) -> None:
         reader, writer = os.pipe()
@@ -270,10 +270,12 @@ def test_targets_on_stdin_are_settled() -> None:
         (dataset,) = simulator.dataset_ids
         ids = [document.id for document in simulator.documents(dataset)]
         lines = [json.dumps({"dataset": dataset, "document": document}) for document in [*ids[:10], ids[0]]]
-        told = account(await beside.run("delete", "langdock", "-y", "--json", "--rate", "none", stdin="\n".join(lines)))
-        assert (told["exit_status"], told["selected"], told["remaining"]) == (0, 11, None)
+        shown = account(
+            await beside.run("delete", "langdock", "-y", "--json", "--rate", "none", stdin="\n".join(lines))
+        )
+        assert (shown["exit_status"], shown["selected"], shown["remaining"]) == (0, 11, None)
         # The repeated one is coalesced, or found gone where the first had settled already.
-        assert told["deleted"] + told["already_gone"] == 11  # type: ignore[operator]
+        assert shown["deleted"] + shown["already_gone"] == 11  # type: ignore[operator]
         assert sorted(simulator.deleted) == sorted(ids[:10])
 
     with_langdock(work, documents=25)

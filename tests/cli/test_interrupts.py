@@ -22,25 +22,25 @@ from tests.engine.world import DATASET, Service, client, provider, targets
 
 
 def test_the_first_signal_is_gentle_and_the_second_is_not() -> None:
-    """The first one's number is kept, whatever the second is, and each is told once."""
+    """The first one's number is kept, whatever the second is, and each is reported once."""
 
     async def main() -> None:
-        told: list[object] = []
+        shown: list[object] = []
         second = asyncio.Event()
 
         def at_once() -> None:
-            told.append("at once")
+            shown.append("at once")
             second.set()
 
-        interrupts = Interrupts(told.append, at_once)
+        interrupts = Interrupts(shown.append, at_once)
         before = signal.getsignal(signal.SIGTERM)
         with handled(interrupts.on_signal):
             os.kill(os.getpid(), signal.SIGTERM)
-            await until(lambda: told)
+            await until(lambda: shown)
             assert (interrupts.signal, interrupts.twice) == (signal.SIGTERM, False)
             os.kill(os.getpid(), signal.SIGINT)
             await second.wait()
-        assert told == [15, "at once"]
+        assert shown == [15, "at once"]
         assert (interrupts.signal, interrupts.twice) == (signal.SIGTERM, True)
         assert signal.getsignal(signal.SIGTERM) == before
 
@@ -56,19 +56,19 @@ def test_the_first_signal_is_gentle_and_the_second_is_not() -> None:
 )  # fmt: skip
 def test_a_signal_that_is_passed_on_twice_is_one(signals: list[tuple[int, float]], twice: bool) -> None:
     """``timeout -s INT`` sends it to the process and to its group: that is no second Ctrl-C."""
-    told: list[object] = []
+    shown: list[object] = []
     now = 0.0
 
     async def main() -> None:
         nonlocal now
-        interrupts = Interrupts(told.append, lambda: told.append("at once"), clock=lambda: now)
+        interrupts = Interrupts(shown.append, lambda: shown.append("at once"), clock=lambda: now)
         for number, at in signals:
             now = at
             interrupts.on_signal(number)
         assert interrupts.twice == twice
 
     asyncio.run(main())
-    assert told == [signals[0][0], "at once"][: 1 + twice]
+    assert shown == [signals[0][0], "at once"][: 1 + twice]
 
 
 @pytest.mark.parametrize("kept", [True, False])

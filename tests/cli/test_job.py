@@ -133,7 +133,7 @@ def test_what_is_left_out_is_the_default() -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "told", "hint"),
+    ("text", "shown", "hint"),
     [
         ("a = [1", "not TOML: unclosed array (at end of document)", ""),
         ("[policy]\nattempts = 6\nattempts = 7\n\n", "not TOML: cannot overwrite a value (at line 3, column 13)", ""),
@@ -182,17 +182,17 @@ def test_what_is_left_out_is_the_default() -> None:
         (ONE + '[[delete]]\nfrom = "a"\nprovider = "b"', "delete[0].provider: no [[provider]] has this name: 'b'", ""),
     ],
 )  # fmt: skip
-def test_what_is_wrong_is_named_with_its_path(text: str, told: str, hint: str) -> None:
-    """The first wrong thing is told with its key's path, or with its line where it is no TOML."""
+def test_what_is_wrong_is_named_with_its_path(text: str, shown: str, hint: str) -> None:
+    """The first wrong thing is named with its key's path, or with its line if it is no TOML."""
     with pytest.raises(ConfigurationError) as raised:
         read(text, NOW)
-    assert str(raised.value).startswith(told)
+    assert str(raised.value).startswith(shown)
     assert raised.value.hint.startswith(hint)
     assert not str(raised.value).endswith(".")
 
 
 def test_unknown_keys_are_told_all_at_once() -> None:
-    """Whoever mistook three keys mends the file once: each is named with its path and what it may have been."""
+    """Three mistaken keys are corrected at once: each is named with its path and what it may have been."""
     text = "porvider = 1\n[policy]\natempts = 6\nattempts = 0\n" + ONE + "zzz = 1\n[[delete]]\nfile = 'a'\n"
     with pytest.raises(ConfigurationError) as raised:
         read(text, NOW)
@@ -260,15 +260,15 @@ def test_a_job_is_one_run_with_one_account(folder: Folder, state: Path) -> None:
     listed = folder.west.fill(4)[:3]
     folder.write(PROVIDERS, EMPTY_EAST, LIST_WEST, targets=csv(listed))
     seen = folder.job("-y", "--json")
-    told = json.loads(seen.stdout)
-    assert (seen.status, told["status"], told["deleted"], told["remaining"]) == (0, "complete", 8, 0)
-    assert [(d["provider"], d["dataset"], d["deleted"]) for d in told["datasets"]] == [
+    shown = json.loads(seen.stdout)
+    assert (seen.status, shown["status"], shown["deleted"], shown["remaining"]) == (0, "complete", 8, 0)
+    assert [(d["provider"], d["dataset"], d["deleted"]) for d in shown["datasets"]] == [
         ("east", DATASET, 5),
         ("west", OTHER, 3),
     ]
     assert (len(folder.east.held), len(folder.west.held)) == (0, 1)
     (run,) = state.glob("*-nightly-*.run")
-    assert told["run"] == str(run)
+    assert shown["run"] == str(run)
     text = folder.command("report", str(run)).stdout
     assert "east" in text
     assert "west" in text
@@ -376,7 +376,7 @@ def test_what_means_one_provider_is_refused_for_several(folder: Folder, option: 
 
 
 @pytest.mark.parametrize(
-    ("work", "targets", "told"),
+    ("work", "targets", "shown"),
     [
         (EMPTY_EAST + EMPTY_EAST, "", f"purge[1].datasets: names a dataset that purge[0].datasets names already: {DATASET}"),
         (IN_LETTERS + IN_LETTERS.replace(LETTERS, LETTERS.upper()), "",
@@ -394,12 +394,12 @@ def test_what_means_one_provider_is_refused_for_several(folder: Folder, option: 
          "delete[0].from: targets.csv, line 2: for a provider that the job does not have: north"),
     ],
 )  # fmt: skip
-def test_work_without_sense_is_refused_before_it_is_sent(folder: Folder, work: str, targets: str, told: str) -> None:
+def test_work_without_sense_is_refused_before_it_is_sent(folder: Folder, work: str, targets: str, shown: str) -> None:
     """Exit 2, the job file and the key's path first, nothing sent."""
     folder.write(PROVIDERS, work, targets=targets)
     seen = folder.job("-y")
     assert (seen.status, folder.sent) == (2, 0)
-    assert seen.stderr.startswith(f"error: {folder.path}/nightly.toml: {told}")
+    assert seen.stderr.startswith(f"error: {folder.path}/nightly.toml: {shown}")
 
 
 @pytest.mark.parametrize(
@@ -421,21 +421,21 @@ def test_a_list_of_another_provider_is_told_what_to_do(folder: Folder, work: str
 
 
 @pytest.mark.parametrize(
-    ("was", "now", "told"),
+    ("was", "now", "shown"),
     [
-        ('kind = "dify"', 'kind = "nobody"', "provider[0]: unknown provider: nobody"),
+        ('kind = "dify"', 'kind = "unheard-of"', "provider[0]: unknown provider: unheard-of"),
         ('"EAST_KEY"', '"NO_KEY"', "provider[0]: no key for dify: NO_KEY is not set"),
         ('api_key_env = "EAST_KEY"', 'api_key_file = "no.key"', "provider[0]: cannot read the key file"),
         ('"http://east.localhost/v1"', '"ftp://east"', "provider[0]: "),
         ("//west.", "//east.", "provider[1]: has the address and the key of another provider: east"),
     ],
 )
-def test_a_provider_that_cannot_be_is_named(folder: Folder, was: str, now: str, told: str) -> None:
+def test_a_provider_that_cannot_be_is_named(folder: Folder, was: str, now: str, shown: str) -> None:
     """Kind, key and address are checked before anything is sent, each named by its place."""
     folder.write(PROVIDERS.replace("WEST_KEY", "EAST_KEY").replace(was, now, 1), EMPTY_EAST)
     seen = folder.job("-y")
     assert (seen.status, folder.sent) == (2, 0)
-    assert seen.stderr.startswith(f"error: {folder.path}/nightly.toml: {told}")
+    assert seen.stderr.startswith(f"error: {folder.path}/nightly.toml: {shown}")
 
 
 def test_a_job_that_stops_says_whose_key_it_was(folder: Folder) -> None:
@@ -450,8 +450,8 @@ def test_a_job_that_stops_says_whose_key_it_was(folder: Folder) -> None:
     for service in (folder.east, folder.west):
         for document in service.held:
             service.script(document, ["401"])
-    told = json.loads(folder.job("-y", "--no-run", "--json").stdout)
-    assert told["reason"] == "east, west: Access token is invalid"
+    shown = json.loads(folder.job("-y", "--no-run", "--json").stdout)
+    assert shown["reason"] == "east, west: Access token is invalid"
     assert len(east) == 3
 
 
@@ -500,18 +500,18 @@ def test_a_plan_is_kept(folder: Folder, option: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("raw", "told"),
+    ("raw", "shown"),
     [
         (b"\xff = 1", "line 1: not UTF-8 text"),
         (b"a = 1\nb", "not TOML: expected '=' after a key in a key/value pair (at line 2, column 2)"),
     ],
 )
-def test_what_is_no_toml_is_named_with_its_line(folder: Folder, raw: bytes, told: str) -> None:
+def test_what_is_no_toml_is_named_with_its_line(folder: Folder, raw: bytes, shown: str) -> None:
     """The file and the line, exit 2."""
     path = folder.path / "nightly.toml"
     path.write_bytes(raw)
     seen = folder.job("-y")
-    assert (seen.status, seen.stderr.startswith(f"error: {path}: {told}")) == (2, True), seen.stderr
+    assert (seen.status, seen.stderr.startswith(f"error: {path}: {shown}")) == (2, True), seen.stderr
 
 
 def test_a_job_file_that_is_not_there_is_said_so(folder: Folder) -> None:

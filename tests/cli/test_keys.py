@@ -84,7 +84,7 @@ def test_a_key_file_without_one_key_is_refused(tmp_path: Path, content: bytes, w
 
 
 def test_a_key_file_that_is_not_there_is_named(tmp_path: Path) -> None:
-    """A wrong path is told with the system's reason."""
+    """A wrong path is named with the system's reason."""
     with pytest.raises(ConfigurationError, match=r"cannot read the key file: .*missing: No such file"):
         reading(tmp_path / "missing", {})
 

@@ -94,7 +94,7 @@ def test_a_dry_run_of_few_names_each() -> None:
 
 
 def test_a_plans_report_says_where_its_rate_is_from(tmp_path: Path) -> None:
-    """The time that a plan needs counts with the learned rate, so who reads the plan later is told of it; not once it has begun."""
+    """The time that a plan needs counts with the learned rate, so a later reader of the plan sees it; not once it has begun."""
     service = Service()
     ids = service.fill(6)
     dify = Dify(api_key=KEY, base_url=URL)
@@ -123,8 +123,8 @@ def test_what_is_planned_has_not_failed(tmp_path: Path) -> None:
     command(service, "plan", "dify", DATASET, "-o", run)
     lines = [json.loads(line) for line in command(service, "report", run, "--format", "jsonl").stdout.splitlines()]
     rows = list(csv.DictReader(io.StringIO(command(service, "report", run, "--format", "csv").stdout, newline="")))
-    told = [(line["status"], line["outcome"], line["reason"], line["attempts"]) for line in lines]
-    assert told == [("planned", "not_attempted", PLANNED, 0)] * 3
+    shown = [(line["status"], line["outcome"], line["reason"], line["attempts"]) for line in lines]
+    assert shown == [("planned", "not_attempted", PLANNED, 0)] * 3
     assert [(row["status"], row["reason"]) for row in rows] == [("planned", PLANNED)] * 3
     assert command(service, "resume", run, "-y").status == 0
     done = command(service, "report", run, "--format", "jsonl").stdout.splitlines()
@@ -209,9 +209,9 @@ def test_a_run_that_a_guard_refused_is_not_offered(tmp_path: Path, state: Path) 
     _, row, why = seen.stdout.splitlines()
     assert (row.split()[1], row.split()[-1]) == ("refused", "-")
     assert why == "  nothing was deleted: the selection has 5 documents, more than max_delete allows: 4"
-    (told,) = json.loads(command(service, "runs", "--json").stdout)
-    assert (told["status"], told["command"]) == ("refused", None)
-    report = command(service, "report", told["name"]).stdout
+    (shown,) = json.loads(command(service, "runs", "--json").stdout)
+    assert (shown["status"], shown["command"]) == ("refused", None)
+    report = command(service, "report", shown["name"]).stdout
     assert "bulkdel resume" not in report
     assert "5 not attempted, for the run was refused:" in report
 
@@ -284,7 +284,7 @@ def test_documents_that_were_not_selected_are_no_surprise() -> None:
 
 @pytest.mark.parametrize("options", [(), ("--no-run",)])
 def test_a_delete_that_no_answer_confirmed_is_said_to_be_one(options: tuple[str, ...], state: Path) -> None:
-    """The account counts it as deleted, for the service was told to and has it no more; the words say what was seen of it."""
+    """The account counts it as deleted, for the service was asked to and has it no more; the words say what was seen of it."""
     service = Service()
     ids = service.fill(5)
     for lost in (ids[1], ids[3]):
@@ -336,9 +336,9 @@ def test_a_plan_of_a_list_counts_invalid_ids_as_what_they_are(tmp_path: Path) ->
     first = "    invalid ids: 3, never sent, the first of them: ../datasets (the document's id is not a dashed UUID)"
     planned = command(service, "job", str(job), "--plan", "-o", run).stdout.splitlines()
     report = command(service, "report", run).stdout.splitlines()
-    for told in (planned, report):
-        assert f"Planned, nothing was deleted: {split}" in told
-        assert first in told
+    for shown in (planned, report):
+        assert f"Planned, nothing was deleted: {split}" in shown
+        assert first in shown
     assert report[report.index("To delete:") + 1 :][:6] == [
         f"  {document_id(0)} (doc-0.md), created 2023-11-14",
         "",

@@ -67,7 +67,7 @@ def test_help_into_a_closed_pipe_is_quiet() -> None:
     assert process.stderr is not None
     process.stdout.close()
     with process.stderr as stderr:
-        told = stderr.read().decode()
+        shown = stderr.read().decode()
     process.wait(60)
-    assert "Traceback" not in told
-    assert "Exception" not in told
+    assert "Traceback" not in shown
+    assert "Exception" not in shown

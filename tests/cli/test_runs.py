@@ -59,11 +59,11 @@ def test_a_plan_as_json_is_the_usual_object(state: Path) -> None:
     service = Service()
     service.fill(3)
     seen = command(service, "plan", "dify", DATASET, "--json", "--rate", "1/s")
-    told = json.loads(seen.stdout)
+    shown = json.loads(seen.stdout)
     (run,) = kept(state)
-    assert (told["status"], told["run"], told["selected"], told["not_attempted"]) == ("complete", str(run), 3, 3)
-    assert told["estimated_s"] == pytest.approx(3.0, rel=0.1)
-    assert [(d["status"], d["selected"]) for d in told["datasets"]] == [("complete", 3)]
+    assert (shown["status"], shown["run"], shown["selected"], shown["not_attempted"]) == ("complete", str(run), 3, 3)
+    assert shown["estimated_s"] == pytest.approx(3.0, rel=0.1)
+    assert [(d["status"], d["selected"]) for d in shown["datasets"]] == [("complete", 3)]
 
 
 def test_resume_deletes_the_planned_and_names_what_came_later(tmp_path: Path) -> None:
@@ -184,8 +184,8 @@ def test_what_did_not_finish_ends_with_the_resume_command(
     gone = [document for document in ids if document not in service.held]
     deletes = dict(service.deletes)
     again = command(service, *last(seen), "--deadline", "1h", "--retry-rejected", "--json")
-    told = json.loads(again.stdout)
-    assert (again.status, told["status"], told["selected"], told["deleted"]) == (0, "complete", 60, 60)
+    shown = json.loads(again.stdout)
+    assert (again.status, shown["status"], shown["selected"], shown["deleted"]) == (0, "complete", 60, 60)
     assert not service.held
     assert all(service.deletes[document] == deletes[document] for document in gone)
 
@@ -220,21 +220,21 @@ def test_a_second_signal_leaves_a_file_that_goes_on(state: Path) -> None:
     service.fill(60)
     service.when[30] = interrupt(signal.SIGINT, signal.SIGTERM)
     seen = purge(service, "--json")
-    told = json.loads(seen.stdout)
+    shown = json.loads(seen.stdout)
     (run,) = kept(state)
     with Run.open(run) as there:
-        assert there.counts().deleted == told["deleted"] < 60
+        assert there.counts().deleted == shown["deleted"] < 60
         assert there.state == "crashed"
-    assert (seen.status, told["status"], told["run"]) == (130, "interrupted", str(run))
-    assert told["deleted"] + told["not_attempted"] == told["selected"] == 60
-    assert [d["status"] for d in told["datasets"]] == ["interrupted"]
+    assert (seen.status, shown["status"], shown["run"]) == (130, "interrupted", str(run))
+    assert shown["deleted"] + shown["not_attempted"] == shown["selected"] == 60
+    assert [d["status"] for d in shown["datasets"]] == ["interrupted"]
     assert last(seen) == ["resume", str(run)]
     again = command(service, *last(seen), "--json")
     assert (again.status, json.loads(again.stdout)["deleted"], service.held) == (0, 60, {})
 
 
 def test_interrupted_before_the_question_it_is_asked_again(state: Path) -> None:
-    """$ bulkdel purge dify ID at a terminal; ^C while it lists: nobody has said yes, so resume asks."""
+    """$ bulkdel purge dify ID at a terminal; ^C while it lists: there was no yes, so resume asks."""
     service = Service(latency=0.05)
     service.fill(250)
     service.when[3] = interrupt(signal.SIGINT)
@@ -440,10 +440,10 @@ def test_what_was_rejected_is_asked_again_on_request(state: Path) -> None:
     seen = purge(service)
     (run,) = kept(state)
     assert (seen.status, len(service.held)) == (1, 2)
-    choice, hint, told = seen.stderr.splitlines()[-3:]
+    choice, hint, shown = seen.stderr.splitlines()[-3:]
     assert choice == "hint: archived documents stay; to un-archive and delete them, add: --unarchive"
     assert hint == "hint: this asks again for what was rejected:"
-    assert told == f"bulkdel resume {run} --retry-rejected"  # no more than was asked for
+    assert shown == f"bulkdel resume {run} --retry-rejected"  # no more than was asked for
     plain = command(service, "resume", str(run))
     assert (plain.status, len(service.held)) == (1, 2)
     assert "  2 archived: " not in plain.stderr
@@ -453,7 +453,7 @@ def test_what_was_rejected_is_asked_again_on_request(state: Path) -> None:
     account = json.loads(command(service, "report", str(run), "--format", "json").stdout)
     assert (listed["status"], account["status"], account["state"], account["exit_status"]) == (*["incomplete"] * 3, 1)
     assert f"Run {run.stem}: incomplete" in command(service, "report", str(run)).stdout
-    again = command(service, *told.split()[1:], "--unarchive", "--json")
+    again = command(service, *shown.split()[1:], "--unarchive", "--json")
     assert (again.status, json.loads(again.stdout)["deleted"], service.held) == (0, 5, {})
 
 
@@ -465,8 +465,8 @@ def test_settled_lines_of_a_resume_are_those_that_settled_now(tmp_path: Path) ->
     lines = tmp_path / "settled.jsonl"
     seen = purge(service, "--settled", str(lines))
     command(service, *last(seen), "--settled", str(lines))
-    told = [json.loads(line) for line in lines.read_text().splitlines()]
-    deleted = [line["document"] for line in told if line["outcome"] == "deleted"]
+    shown = [json.loads(line) for line in lines.read_text().splitlines()]
+    deleted = [line["document"] for line in shown if line["outcome"] == "deleted"]
     assert len(deleted) == len(set(deleted)) == 40
 
 
@@ -500,13 +500,13 @@ def test_runs_are_listed_newest_first(state: Path) -> None:
         "  bulkdel resume 20260102-120000-dify-abcdef",
         "  bulkdel resume 20260101-120000-dify-abcdef",
     ]
-    told = json.loads(command(service, "runs", "--json").stdout)
-    assert [one["status"] for one in told] == ["complete", None, "interrupted", "planned"]
-    assert told[2]["deleted"] + told[2]["not_attempted"] == told[2]["selected"] == 30
-    assert told[2]["command"] == "bulkdel resume 20260102-120000-dify-abcdef"
-    assert (told[0]["command"], told[1]["command"]) == (None, None)
-    assert told[3]["age_s"] >= 0
-    assert told[1]["problem"].startswith("this is not a run file")
+    shown = json.loads(command(service, "runs", "--json").stdout)
+    assert [one["status"] for one in shown] == ["complete", None, "interrupted", "planned"]
+    assert shown[2]["deleted"] + shown[2]["not_attempted"] == shown[2]["selected"] == 30
+    assert shown[2]["command"] == "bulkdel resume 20260102-120000-dify-abcdef"
+    assert (shown[0]["command"], shown[1]["command"]) == (None, None)
+    assert shown[3]["age_s"] >= 0
+    assert shown[1]["problem"].startswith("this is not a run file")
 
 
 def test_no_runs_is_said(state: Path) -> None:
@@ -651,11 +651,11 @@ def test_the_reports_json_is_the_commands_with_a_digest(state: Path) -> None:
     service = Service()
     service.fill(3)
     service.fill(1, archived=True)
-    told = json.loads(purge(service, "--json").stdout)
+    shown = json.loads(purge(service, "--json").stdout)
     (run,) = kept(state)
     reported = json.loads(command(service, "report", str(run), "--format", "json").stdout)
     assert (reported.pop("state"), reported.pop("digest")[:7]) == ("incomplete", "sha256:")
-    assert reported == told | {"elapsed_s": reported["elapsed_s"], "waited_s": reported["waited_s"]}
+    assert reported == shown | {"elapsed_s": reported["elapsed_s"], "waited_s": reported["waited_s"]}
 
 
 def test_the_reports_lines_are_the_settled_lines(tmp_path: Path) -> None:

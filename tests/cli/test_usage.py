@@ -1,4 +1,4 @@
-"""The command line itself: what each option becomes, and how each wrong one is told."""
+"""The command line itself: what each option becomes, and how each wrong one is named."""
 
 from __future__ import annotations
 
@@ -23,17 +23,17 @@ COMMANDS = ["purge", "delete", "datasets", "simulate", "demo"]
 def test_every_command_explains_itself_with_an_example(command: str, capsys: pytest.CaptureFixture[str]) -> None:
     """Help is readable at 100 columns and ends in a worked example of the command itself."""
     assert invoke(command, "--help").status == 0
-    told = capsys.readouterr().out
-    assert f"bulkdel {command}" in told.partition("Example")[2]
-    assert max(map(len, told.splitlines())) <= 100
+    shown = capsys.readouterr().out
+    assert f"bulkdel {command}" in shown.partition("Example")[2]
+    assert max(map(len, shown.splitlines())) <= 100
 
 
 def test_the_commands_are_listed_in_the_order_of_their_use(capsys: pytest.CaptureFixture[str]) -> None:
     """What a newcomer reads first is the main job."""
     assert invoke("--help").status == 0
-    told = capsys.readouterr().out
+    shown = capsys.readouterr().out
     assert [
-        line.split()[0] for line in told.splitlines() if line.startswith("  ") and line.split()[0] in COMMANDS
+        line.split()[0] for line in shown.splitlines() if line.startswith("  ") and line.split()[0] in COMMANDS
     ] == COMMANDS
 
 

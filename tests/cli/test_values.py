@@ -160,7 +160,7 @@ def test_a_moment_is_a_date_or_an_age(words: str, moment: datetime) -> None:
     ],
 )
 def test_what_is_no_moment_is_refused_with_the_value(words: str) -> None:
-    """What is neither a date nor an age is refused: a slip here would select what nobody meant."""
+    """What is neither a date nor an age is refused: a slip here would select what the user did not mean."""
     with pytest.raises(ValueError, match=r"^must be ") as refused:
         values.when(words, NOW)
     assert str(refused.value).endswith(repr(words))
