@@ -219,16 +219,10 @@ def _message(value: object) -> str:
     ``{errors: […]}``, ``"…"``."""
     if not isinstance(value, dict):
         return value if isinstance(value, str) else ""
-    if found := text(value, "message", "error"):
-        return found
-    nested = [value.get("error")]
     errors = value.get("errors")
-    nested += errors[:3] if isinstance(errors, list) else []
-    for item in nested:
-        if found := text(item, "message", "type"):
+    for item in (value.get("message"), value.get("error"), *(errors[:3] if isinstance(errors, list) else ())):
+        if found := item if isinstance(item, str) else text(item, "message", "type"):
             return found
-        if isinstance(item, str) and item:
-            return item
     return ""
 
 

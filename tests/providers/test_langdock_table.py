@@ -120,6 +120,7 @@ def test_an_answer_to_a_delete_means_what_its_row_says(reply: Reply, kind: type,
         (GONE, Gone),
         (langdock_answer(404, {"error": {"type": "not_found", "message": "File does not exist"}}), Gone),
         (langdock_answer(404, b"Attachment not found"), Gone),
+        (langdock_answer(404, b"Attachment not found."), Gone),
         (langdock_answer(404, b"File not found."), Ask),
         (langdock_answer(404, b'{"message":"Attachment not found'), Ask),
         (NO_FOLDER, Ask),
@@ -140,7 +141,7 @@ def test_a_404_is_gone_only_in_words_about_the_attachment(reply: Reply, kind: ty
 
 
 STEPS: list[tuple[str, str, Reply, type, dict[str, Any]]] = [
-    ("no folder", "listing", NO_FOLDER, StopDataset, {"reason": "Knowledge folder not found"}),
+    ("no folder", "listing", NO_FOLDER, StopDataset, {"reason": "Knowledge folder not found", "gone": True}),
     ("no route", "listing", langdock_answer(404, HTML), StopDataset, {}),
     ("not in it", "listing", listed("other"), Gone, {"listed": True}),
     ("empty", "listing", listed(), Gone, {"listed": True}),
@@ -220,6 +221,8 @@ def test_a_reset_moment_is_read_against_the_answers_date() -> None:
         ({"message": "words", "errors": [{"message": "detail"}]}, "words"),
         ({"errors": [{"message": "detail"}]}, "detail"),
         ({"errors": ["detail"]}, "detail"),
+        ({"errors": [7, {}, "detail"]}, "detail"),
+        ({"error": "", "errors": [{"type": "t"}]}, "t"),
         ({"message": 7, "error": None, "errors": {}}, 'HTTP 400: {"message": 7, "error": null, "errors": {}}'),
         (b"plain words", "plain words"),
         ("words in a string", "words in a string"),

@@ -147,6 +147,8 @@ def test_dify_asks_at_the_contracts_routes() -> None:
     assert DIFY.listing(DS, None).path == f"/datasets/{DS}/documents?page=1&limit=100"
     assert DIFY.listing(DS, "7").path == f"/datasets/{DS}/documents?page=7&limit=100"
     assert DIFY.document(TARGET).path == f"/datasets/{DS}/documents/{DOC}"
+    assert DIFY.datasets(None).path == "/datasets?page=1&limit=100&include_all=true"
+    assert DIFY.listing(DS, "7:97").path == f"/datasets/{DS}/documents?page=7&limit=97"
     assert DIFY.datasets("2").path == "/datasets?page=2&limit=100&include_all=true"
     assert DIFY.page_size == 100
     for request in (DIFY.preflight(DS, None), DIFY.listing(DS, None), DIFY.document(TARGET), DIFY.datasets(None)):
@@ -173,7 +175,7 @@ def test_a_listing_that_serves_the_wrong_page_is_not_read() -> None:
 
 def test_a_listing_that_does_not_end_is_given_up() -> None:
     """Every page has a row, so there are not many more pages than the service counts rows."""
-    found = DIFY.read_listing(DS, "1005", dify_page({"id": DOC}, page=1005, total=3))
+    found = DIFY.read_listing(DS, "1004", dify_page({"id": DOC}, page=1004, total=3))
     assert isinstance(found, StopDataset)
     assert isinstance(DIFY.read_listing(DS, "1003", dify_page({"id": DOC}, page=1003, total=3)), Page)
 
@@ -184,6 +186,7 @@ def test_a_row_needs_only_an_id() -> None:
     row = one(name=None, created_at="soon", indexing_status=7, display_status=[], archived="yes", enabled=None)
     assert row == Document(DOC)
     assert (one(enabled=False).enabled, one(enabled=True).enabled) == (False, True)
+    assert (one(archived=False).archived, one(archived=True).archived) == (False, True)
 
 
 @pytest.mark.parametrize(
@@ -203,9 +206,17 @@ def test_a_row_needs_only_an_id() -> None:
         ("completed", "archived", False, True),
         ("completed", "indexing", False, True),
         ("waiting", None, True, False),
+        ("parsing", None, True, False),
+        ("cleaning", None, True, False),
+        ("splitting", None, True, False),
+        ("indexing", None, True, False),
+        ("error", "indexing", False, False),
         ("completed", None, False, True),
         (None, "queuing", True, False),
         (None, "available", False, True),
+        (None, "enabled", False, True),
+        (None, "disabled", False, True),
+        (None, "archived", False, True),
         (None, None, False, True),
         ("brand-new", "brand-new", False, False),
     ],
@@ -244,6 +255,7 @@ def test_dify_preflight_tells_what_cannot_be_purged() -> None:
     assert "external" in getattr(read(provider="external"), "refusal", "")
     assert "not enabled" in getattr(read(enable_api=False), "refusal", "")
     assert read(document_count=None) == Dataset(DS, "docs", None)
+    assert read(document_count=None, total_documents=5) == Dataset(DS, "docs", 5)
     assert isinstance(DIFY.read_preflight(DS, None, dify_answer(200, {"id": DOC})), StopDataset)
     assert isinstance(DIFY.read_preflight(DS, None, dify_answer(200, {"status": "ok"})), StopProvider)
     assert isinstance(DIFY.read_preflight(DS.upper(), None, dify_answer(200, {"id": DS})), Dataset)
@@ -398,6 +410,10 @@ def test_a_cursor_that_comes_again_is_the_end() -> None:
     {"status": "success", "data": [{"id": "a"}]},
     {"folders": [{"id": "a"}], "nextCursor": None},
     {"status": "success", "result": {"folders": [{"id": "a"}]}},
+    {"data": {"items": [{"id": "a"}]}},
+    {"knowledgeFolders": [{"id": "a"}]},
+    {"knowledgeBases": [{"id": "a"}]},
+    {"items": [{"id": "a"}]},
 ])  # fmt: skip
 def test_folders_are_found_in_any_usual_envelope(body: Any) -> None:
     """The public page names the rows and the cursor, not what holds them."""
