@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from bulkdel import Policy
+from bulkdel import Policy, Report
+from bulkdel.plan import Plan
 from tests import virtual
 from tests.engine.world import Service, client, document_id, targets
 
@@ -54,3 +55,19 @@ def test_missing_fails_from_every_source(source: str, tmp_path: Path) -> None:
                 assert (again.exit_status, again.deleted, again.already_gone) == (0, 3, 1)
 
     virtual.run(main)
+
+
+def test_an_id_that_is_never_sent_stands_in_the_plan() -> None:
+    """The plan says how many ids are refused, and shows the first of them and why; the others are deleted all the same."""
+    service, plans = Service(), list[Plan]()
+    given = targets([*service.fill(2), "../datasets", "a/b"])
+
+    async def main() -> Report:
+        async with client(service) as c:
+            return await c.delete(given, on_plan=plans.append)
+
+    report = virtual.run(main)
+    (planned,) = plans[0].datasets
+    assert (planned.selected, planned.invalid) == (4, 2)
+    assert planned.first_invalid.startswith("../datasets (")
+    assert (report.deleted, report.reasons) == (2, {"invalid_id": 2})
