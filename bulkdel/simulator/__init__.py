@@ -8,12 +8,12 @@ They are apart from the engine and import nothing of it: what both agree on is w
         simulator.requests, simulator.refused, simulator.danger      # what it was asked
 """
 
-from bulkdel.simulator.answers import Logged
 from bulkdel.simulator.core import Simulator
 from bulkdel.simulator.dify import DifySimulator
 from bulkdel.simulator.documents import Held
 from bulkdel.simulator.faults import ErrorShape, Faults, Intercept, Mishap, RateStyle
 from bulkdel.simulator.langdock import LangdockSimulator
+from bulkdel.simulator.server import Logged
 
 __all__ = [
     "DifySimulator",

@@ -13,12 +13,11 @@ from typing import Any, ClassVar, Self, get_args
 from aiohttp import web
 
 from bulkdel.errors import ConfigurationError
-from bulkdel.simulator import answers, names
-from bulkdel.simulator.answers import Ask, Cut, Logged, Reply
-from bulkdel.simulator.documents import Dataset, Document, Held, Store, planned
+from bulkdel.simulator.documents import Dataset, Document, Held, Store, dataset_name, document_names, planned
 from bulkdel.simulator.faults import Faults, Mishap, RateStyle
-from bulkdel.simulator.server import Server
-from bulkdel.simulator.troubles import Troubles
+from bulkdel.simulator.rates import over_limit
+from bulkdel.simulator.server import Cut, Logged, Refused, Server
+from bulkdel.simulator.troubles import Troubles, outage
 
 
 class Simulator(ABC):
@@ -163,7 +162,7 @@ class Simulator(ABC):
         """Add an empty dataset and return its id; ``fields`` are those of ``documents.Dataset``."""
         store = self._store
         if name is None:
-            name = names.dataset_name(len(store.datasets))
+            name = dataset_name(len(store.datasets))
         fields.setdefault("created_at", store.unix())
         dataset = Dataset(id=id or store.uuid(), name=name, **fields)
         store.datasets[dataset.id] = dataset
@@ -220,7 +219,7 @@ class Simulator(ABC):
         fields.setdefault("position", into.positions)
         document = Document(
             id=id or self._new_document_id(),
-            name=next(names.document_names(1)) if name is None else name,
+            name=next(document_names(1)) if name is None else name,
             created_at=store.unix() if created_at is None else int(created_at),
             phase=phase,
             outcome=outcome,
@@ -250,104 +249,96 @@ class Simulator(ABC):
     def _new_document_id(self) -> str: ...
 
     @abstractmethod
-    def _error(self, status: int, code: str, message: str) -> Reply:
+    def _error(self, status: int, code: str, message: str) -> web.Response:
         """Word an error as the service does."""
 
     @abstractmethod
-    def _broken(self) -> Reply:
+    def _broken(self) -> web.Response:
         """Say that something went wrong inside: 500."""
-
-    @abstractmethod
-    def _billing_trouble(self) -> Reply:
-        """Say that the billing service cannot be asked."""
 
     @abstractmethod
     def _is_preflight(self, path: str) -> bool:
         """Say whether a GET of ``path`` asks for a dataset or for all of them, and for no document."""
 
     @abstractmethod
-    async def _answer(self, ask: Ask) -> Reply | Cut:
-        """Answer a request that reached the service itself."""
+    async def _answer(self, request: web.BaseRequest) -> web.Response:
+        """Answer a request that reached the service itself, or raise ``Refused`` or ``Cut``."""
 
     # The way of one request
 
-    async def _handle(self, request: web.BaseRequest) -> Reply | Cut:
+    async def _handle(self, request: web.BaseRequest) -> web.Response:
         arrived = asyncio.get_running_loop().time()
         logged = Logged(arrived, request.method, request.raw_path, headers=request.headers)
         self.requests.append(logged)
-        reply: Reply | Cut | None = self._in_front()
-        if reply is None and request.method == "GET" and self._is_preflight(request.rel_url.raw_path):
-            reply = await self._preflight_fault()
-        if reply is None:
-            body = await request.read() if request.can_read_body else b""
-            reply = await self._answer(
-                Ask(request.method, request.rel_url.raw_path, request.query, request.headers, body)
-            )
-        if isinstance(reply, Reply):
-            logged.status = reply.status
-            reply = self._troubles.on_its_way(reply)
-        return reply
+        try:
+            reply = self._troubles.in_front(len(self.deleted))
+            if reply is None:
+                if self.faults.rate_style != "403":
+                    self._keep_rate()
+                if request.method == "GET" and self._is_preflight(request.rel_url.raw_path):
+                    await self._preflight_fault()
+                reply = await self._answer(request)
+        except Refused as refused:
+            reply = refused.reply
+        logged.status = reply.status
+        return self._troubles.on_its_way(reply)
 
-    def _in_front(self) -> Reply | None:
-        """Give the answer of what stands in front of the service: a restart, a login proxy, a rate limit."""
-        faults, deleted = self.faults, len(self.deleted)
-        if self._troubles.is_away(deleted):
-            return answers.outage(faults.outage_status)
-        if faults.intercept is not None and deleted >= faults.intercept_after:
-            return answers.intercepted(faults.intercept)
-        return None if faults.rate_style == "403" else self._over_limit()
-
-    async def _preflight_fault(self) -> Reply | None:
+    async def _preflight_fault(self) -> None:
         match self.faults.preflight:
             case None:
-                return None
+                return
             case "hang":
                 await asyncio.Event().wait()
-                return None
             case "plugin-daemon":
                 # Dify 1.16.1 says so as long as the daemon is away; deletes and listings of documents go on.
-                return self._error(400, "invalid_param", "Failed to request plugin daemon, please check its service")
+                message = "Failed to request plugin daemon, please check its service"
+                raise Refused(self._error(400, "invalid_param", message))
             case "500":
-                return self._broken()
+                raise Refused(self._broken())
             case ("502" | "503") as status:
-                return answers.outage(int(status))
+                raise Refused(outage(int(status)))
 
-    def _over_limit(self) -> Reply | None:
-        """Count a request against the rate limit; the refusal, if it is over the limit."""
+    def _refuse(self, status: int, code: str, message: str) -> Refused:
+        return Refused(self._error(status, code, message))
+
+    def _keep_rate(self) -> None:
+        """Count a request against the rate limit, and refuse it if it is over the limit."""
         wait = self._troubles.over_limit()
-        if wait is None:
-            return None
-        self.refused += 1
-        date = self._store.unix() + self.faults.clock_skew
-        return answers.over_limit(self.faults.rate_style, wait, date, self._error)
+        if wait is not None:
+            self.refused += 1
+            date = self._store.unix() + self.faults.clock_skew
+            raise Refused(over_limit(self.faults.rate_style, wait, date, self._error))
 
-    async def _take_time(self, *, write: bool = False, listing: bool = False) -> Reply | None:
-        """Take the time of a request that reads or writes; the error that it ends in, if any."""
-        return None if await self._troubles.work(listing=listing) else self._broken()
+    async def _take_time(self, *, write: bool = False, listing: bool = False) -> None:
+        """Take the time of a request that reads or writes."""
+        took = self.faults.latency + (self.faults.page_latency if listing else 0.0)
+        if took:
+            await asyncio.sleep(took)
 
-    async def _delete(self, document: str, really: Callable[[], Reply]) -> Reply | Cut:
+    async def _delete(self, document: str, really: Callable[[], web.Response]) -> web.Response:
         """Let a document DELETE meet its mishap, if it has one; else ``really`` deletes the document and words the answer."""
         if self._troubles.pauses():
             self.refused += 1
-            pause = {"Retry-After": str(math.ceil(self.faults.pause_once or 0))}
-            return self._error(429, "too_many_requests", "Too many requests").plus(pause)
+            pause = self._error(429, "too_many_requests", "Too many requests")
+            pause.headers["Retry-After"] = str(math.ceil(self.faults.pause_once or 0))
+            return pause
         mishap = self._troubles.mishap(document)
-        if (refusal := await self._take_time(write=True)) is not None:
-            return refusal
+        await self._take_time(write=True)
         match mishap:
             case Mishap.RESET:
-                return Cut(reset=True)
+                raise Cut(reset=True)
             case Mishap.ERROR:
                 return self._broken()
             case Mishap.BILLING:
-                return self._billing_trouble()
+                message = "Unable to retrieve billing information. Please try again later or contact support."
+                return self._error(400, "invalid_param", message)
             case _:
                 reply = really()
         match mishap:
             case Mishap.ERROR_DELETED:
                 return self._broken()
             case Mishap.LOST:
-                return Cut(reset=False)
+                raise Cut(reset=False)
             case _:
                 return reply
 

@@ -14,11 +14,13 @@ from typing import Any, ClassVar
 from urllib.parse import unquote
 from uuid import UUID
 
+from aiohttp import web
+
 from bulkdel.errors import ConfigurationError
-from bulkdel.simulator.answers import HTML, JSON, Ask, Cut, Reply
 from bulkdel.simulator.core import Simulator
 from bulkdel.simulator.dify_shapes import alone, dataset_shape, display_status, dumps, listed
 from bulkdel.simulator.documents import Dataset, Document, one_page
+from bulkdel.simulator.server import Refused
 
 ACTIONS = ("enable", "disable", "archive", "un_archive")
 
@@ -67,30 +69,29 @@ class DifySimulator(Simulator):
 
     # Words
 
-    def _reply(self, status: int, data: object) -> Reply:
-        return self._own(Reply(status, dumps(data), {"Content-Type": JSON}))
+    def _reply(self, status: int, data: object) -> web.Response:
+        return self._own(status, dumps(data), "application/json")
 
-    def _own(self, reply: Reply) -> Reply:
-        return reply.plus({"X-Version": self.version, "X-Env": "PRODUCTION"})
+    def _own(self, status: int, body: bytes, kind: str) -> web.Response:
+        headers = {"Content-Type": kind, "X-Version": self.version, "X-Env": "PRODUCTION"}
+        return web.Response(status=status, body=body, headers=headers)
 
-    def _error(self, status: int, code: str, message: str) -> Reply:
+    def _error(self, status: int, code: str, message: str) -> web.Response:
         if status == 404 and self.faults.suffix_404:
             message += " You have requested this URI but did you mean /v1/datasets/<uuid:dataset_id>/documents ?"
         reply = self._reply(status, {"code": code, "message": message, "status": status})
-        return reply.plus({"WWW-Authenticate": 'Bearer realm="api"'}) if status == 401 else reply
+        if status == 401:
+            reply.headers["WWW-Authenticate"] = 'Bearer realm="api"'
+        return reply
 
-    def _broken(self) -> Reply:
+    def _broken(self) -> web.Response:
         # This one is written by another handler than all other errors: its keys come in another order.
         return self._reply(500, {"message": "Internal Server Error", "code": "unknown", "status": 500})
 
-    def _billing_trouble(self) -> Reply:
-        message = "Unable to retrieve billing information. Please try again later or contact support."
-        return self._error(400, "invalid_param", message)
-
-    def _success(self, *, of_dataset: bool) -> Reply:
+    def _success(self, *, of_dataset: bool) -> web.Response:
         """What a successful DELETE says: the release decides."""
         if self._release >= (1, 12, 2) or (self._release < (1, 4) and of_dataset):
-            return self._own(Reply(204, b"", {"Content-Type": JSON}))
+            return self._own(204, b"", "application/json")
         return self._reply(200, 204 if self._release >= (1, 4) else {"result": "success"})
 
     @property
@@ -102,55 +103,54 @@ class DifySimulator(Simulator):
     def _is_preflight(self, path: str) -> bool:
         return path.startswith("/v1/datasets") and path.count("/") <= 3
 
-    async def _answer(self, ask: Ask) -> Reply | Cut:
+    async def _answer(self, request: web.BaseRequest) -> web.Response:
         # WSGI hands the decoded path to the router: an encoded slash is a slash there.
-        path = unquote(ask.path)
+        path, method = unquote(request.rel_url.raw_path), request.method
         if path == "/v1/":
             return self._reply(200, {"welcome": "Dify OpenAPI", "api_version": "v1", "server_version": self.version})
         if path.startswith("/console/api/"):  # what Dify's own pages use, with keys of another kind
             return self._error(401, "unauthorized", "Invalid token.")
         route = _ROUTE.fullmatch(path)
         if route is None:
-            self.danger += ask.method != "GET"
-            return self._own(Reply(404, _NOT_FOUND_PAGE, {"Content-Type": HTML}))
-        kind = next(
-            (each for each in ("status", "document", "documents", "dataset") if route[each] is not None), "datasets"
-        )
-        if ask.method not in _METHODS[kind]:
+            self.danger += method != "GET"
+            return self._own(404, _NOT_FOUND_PAGE, "text/html; charset=utf-8")
+        kinds = ("status", "document", "documents", "dataset")
+        kind = next((each for each in kinds if route[each] is not None), "datasets")
+        if method not in _METHODS[kind]:
             self.danger += 1
             return self._error(405, "method_not_allowed", "The method is not allowed for the requested URL.")
+        self._check_key(request)
         if kind == "datasets":
-            return self._refuse(ask) or self._cloud_limit() or await self._take_time() or self._datasets(ask)
-        dataset = self._admit(ask, route["dataset"].lower())
-        if isinstance(dataset, Reply):
-            return dataset
+            self._cloud_limit()
+            await self._take_time()
+            return self._datasets(request.query)
+        dataset = self._find(method, route["dataset"].lower())
+        self._cloud_limit()
         document = (route["document"] or "").lower()
-        if kind == "document" and ask.method == "DELETE":
-            return await self._delete(document, lambda: self._delete_document(ask, dataset, document))
-        refusal = await self._take_time(write=ask.method != "GET", listing=kind == "documents")
-        return refusal or self._in_dataset(ask, kind, dataset, document, route["status"] or "")
-
-    def _in_dataset(self, ask: Ask, kind: str, dataset: Dataset, document: str, action: str) -> Reply:
-        match kind, ask.method:
+        if kind == "document" and method == "DELETE":
+            return await self._delete(document, lambda: self._delete_document(dataset, document))
+        await self._take_time(write=method != "GET", listing=kind == "documents")
+        match kind, method:
             case "dataset", "GET":
                 shape = dataset_shape(dataset, self._now(), preflight=True, summaries=self._summaries)
                 return self._reply(200, shape)
-            case "dataset", "DELETE":
+            case "dataset", _:
                 self.danger += 1
                 self._store.remove(dataset.id)
                 return self._success(of_dataset=True)
             case "documents", _:
-                return self._documents(ask, dataset)
+                return self._documents(request.query, dataset)
             case "document", _:
-                return self._document(ask, dataset, document)
+                return self._document(request.query, dataset, document)
             case _:
-                return self._status(ask, dataset, action)
+                return self._status(request, await request.read(), dataset, route["status"] or "")
 
-    def _refuse(self, ask: Ask) -> Reply | None:
-        """Check the database and the key."""
+    def _check_key(self, request: web.BaseRequest) -> None:
+        """Check the database, which holds the keys, and the key."""
         if self._troubles.database_fails():
-            return self._broken()
-        scheme, space, token = ask.headers.get("Authorization", "").rstrip().partition(" ")  # as servers strip a header
+            raise Refused(self._broken())
+        # Servers strip a header.
+        scheme, space, token = request.headers.get("Authorization", "").rstrip().partition(" ")
         if not space:
             message = "Authorization header must be provided and start with 'Bearer'"
         elif scheme.lower() != "bearer":
@@ -158,46 +158,36 @@ class DifySimulator(Simulator):
         elif token.strip() != self.key or not self._key_valid:
             message = "Access token is invalid"
         else:
-            return None
-        return self._error(401, "unauthorized", message)
+            return
+        raise self._refuse(401, "unauthorized", message)
 
-    def _admit(self, ask: Ask, dataset: str) -> Dataset | Reply:
-        """Check the database, the key, the dataset and Dify Cloud's rate limit, in this order."""
-        if (refusal := self._refuse(ask)) is not None:
-            return refusal
+    def _find(self, method: str, dataset: str) -> Dataset:
         found = self._store.datasets.get(dataset)
-        if found is None:
-            return self._no_dataset(ask, dataset)
-        if not found.api_access:
-            return self._error(403, "forbidden", "Dataset api access is not enabled.")
-        return self._cloud_limit() or found
-
-    def _cloud_limit(self) -> Reply | None:
-        return self._over_limit() if self.faults.rate_style == "403" else None
-
-    def _no_dataset(self, ask: Ask, dataset: str) -> Reply:
-        share = self.faults.vanished_400
-        if (
-            share
-            and ask.method == "DELETE"
-            and dataset in self._store.vanished
-            and self._troubles.luck.random() < share
-        ):
+        if found is not None and found.api_access:
+            return found
+        if found is not None:
+            raise self._refuse(403, "forbidden", "Dataset api access is not enabled.")
+        gone = method == "DELETE" and dataset in self._store.vanished
+        if gone and self.faults.vanished_400 and self._troubles.luck.random() < self.faults.vanished_400:
             old = self._release < (1, 9)
-            return self._error(400, "invalid_param", "Dataset is not exist." if old else "Dataset does not exist.")
-        return self._error(404, "not_found", "Dataset not found.")
+            raise self._refuse(400, "invalid_param", "Dataset is not exist." if old else "Dataset does not exist.")
+        raise self._refuse(404, "not_found", "Dataset not found.")
 
-    async def _take_time(self, *, write: bool = False, listing: bool = False) -> Reply | None:
+    def _cloud_limit(self) -> None:
+        if self.faults.rate_style == "403":
+            self._keep_rate()
+
+    async def _take_time(self, *, write: bool = False, listing: bool = False) -> None:
         if self.faults.redis_down:
             # Recorded without Redis: 15.7 to 17.9 s for a GET, 65.0 s for a DELETE.
             await asyncio.sleep(65.0 if write else 16.0)
             if write:
-                return self._broken()
-        return await super()._take_time(write=write, listing=listing)
+                raise Refused(self._broken())
+        await super()._take_time(write=write, listing=listing)
 
-    def _datasets(self, ask: Ask) -> Reply:
-        page, limit = _number(ask.query, "page", 1), _number(ask.query, "limit", 20)
-        everyone = ask.query.get("include_all", "").lower() == "true"
+    def _datasets(self, query: Mapping[str, str]) -> web.Response:
+        page, limit = _number(query, "page", 1), _number(query, "limit", 20)
+        everyone = query.get("include_all", "").lower() == "true"
         visible = [each for each in self._store.datasets.values() if everyone or not each.private]
         visible.sort(key=lambda each: -each.created_at)
         number, size = _paging(page, limit)
@@ -207,36 +197,28 @@ class DifySimulator(Simulator):
         ]
         return self._reply(200, _page(shown, len(visible), page, limit))
 
-    def _documents(self, ask: Ask, dataset: Dataset) -> Reply:
-        if self._release >= (1, 11) and (problem := _validation(ask.query)):
+    def _documents(self, query: Mapping[str, str], dataset: Dataset) -> web.Response:
+        if self._release >= (1, 11) and (problem := _validation(query)):
             return self._error(400, "invalid_param", problem)
-        page, limit = _number(ask.query, "page", 1), _number(ask.query, "limit", 20)
+        page, limit = _number(query, "page", 1), _number(query, "limit", 20)
         now = self._now()
         documents = self._listing(dataset)
-        if self._release >= (1, 10, 1) and (wanted := _wanted(ask.query.get("status", ""))):
+        if self._release >= (1, 10, 1) and (wanted := _wanted(query.get("status", ""))):
             documents = [document for document in documents if display_status(document, now) == wanted]
-        if keyword := ask.query.get("keyword", "").lower():
-            documents = [document for document in documents if keyword in document.name.lower()]
         rows = one_page(documents, *_paging(page, limit), ties=self.faults.ties)
         shown = [listed(document, now, summaries=self._summaries) for document in rows]
         return self._reply(200, _page(shown, max(0, len(documents) + self.faults.total_off), page, limit))
 
-    def _document(self, ask: Ask, dataset: Dataset, document: str) -> Reply:
+    def _document(self, query: Mapping[str, str], dataset: Dataset, document: str) -> web.Response:
         one = dataset.documents.get(document)
         if one is None:
             return self._error(404, "not_found", "Document not found.")
-        metadata = ask.query.get("metadata", "all")
-        if metadata not in ("all", "only", "without"):
-            return self._error(400, "invalid_metadata", f"Invalid metadata value: {metadata}")
-        if metadata == "only":
-            return self._reply(200, {"id": one.id, "doc_type": None, "doc_metadata": None})
-        shape = alone(one, dataset.id, self._now(), metadata=metadata == "all", summaries=self._summaries)
-        return self._reply(200, shape)
+        metadata = query.get("metadata", "all") == "all"
+        return self._reply(200, alone(one, dataset.id, self._now(), metadata=metadata, summaries=self._summaries))
 
-    def _delete_document(self, ask: Ask, dataset: Dataset, document: str) -> Reply:
+    def _delete_document(self, dataset: Dataset, document: str) -> web.Response:
         # The dataset may have vanished while this request was being worked on.
-        if dataset.id not in self._store.datasets:
-            return self._no_dataset(ask, dataset.id)
+        self._find("DELETE", dataset.id)
         one = dataset.documents.get(document)
         if one is None:
             return self._error(404, "not_found", "Document Not Exists.")
@@ -247,13 +229,13 @@ class DifySimulator(Simulator):
         self._remove(dataset, document)
         return self._success(of_dataset=False)
 
-    def _status(self, ask: Ask, dataset: Dataset, action: str) -> Reply:
+    def _status(self, request: web.BaseRequest, body: bytes, dataset: Dataset, action: str) -> web.Response:
         """Change the status of all the documents that the body names, or of none; unknown ids are passed over."""
-        if ask.headers.get("Content-Type", "").partition(";")[0].strip().lower() != JSON:
+        if request.content_type != "application/json":
             message = "Did not attempt to load JSON data because the request Content-Type was not 'application/json'."
             return self._error(415, "unsupported_media_type", message)
         try:
-            data = json.loads(ask.body)
+            data = json.loads(body)
         except ValueError:
             message = "The browser (or proxy) sent a request that this server could not understand."
             return self._error(400, "bad_request", message)

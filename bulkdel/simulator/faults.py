@@ -1,4 +1,4 @@
-"""What a simulator does wrong, as one frozen value, and which mishap the next delete meets.
+"""What a simulator does wrong, as one frozen value.
 
 Durations are seconds, shares are 0 to 1, counts are whole documents. Everything is off by default, and every draw is
 seeded, so that the same faults and the same order of requests give the same answers.
@@ -6,7 +6,6 @@ seeded, so that the same faults and the same order of requests give the same ans
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from enum import StrEnum
@@ -144,14 +143,6 @@ class Faults:
     # Time and connections
     latency: float = 0.0
     """Service time of a request that does some work."""
-    jitter: float = 0.0
-    """Up to so much is added to it, evenly spread."""
-    slots: int | None = None
-    """So many requests are worked on at once; the others queue, and get 500 after ``slot_timeout``."""
-    slot_timeout: float = 30.0
-    contention: float = 0.0
-    """Each request in the queue makes the work longer by this share. 4 slots, a latency of 0.04 and 0.04 here do 100 deletes/s at
-    4 connections, 68 at 16 and 29 at 64, where a real Dify 1.14.2 on 2 cores did 95 to 110, 68 and 33."""
     keepalive: float | None = None
     """Idle connections are closed after so long (gunicorn: 2 s). Read once, when the simulator starts."""
 
@@ -165,28 +156,18 @@ class Faults:
     """The key is a person's: its list of folders is empty."""
 
     def __post_init__(self) -> None:
-        for name in ("error_500", "error_500_deleted", "lost", "reset", "billing", "vanished_400"):
-            if not 0 <= getattr(self, name) <= 1:
-                raise ConfigurationError(f"{name} is a share between 0 and 1: {getattr(self, name)}")
+        for each in fields(self):
+            name, value, words = each.name, getattr(self, each.name), _WORDS.get(each.name)
+            if name in _SHARES and not 0 <= value <= 1:
+                raise ConfigurationError(f"{name} is a share between 0 and 1: {value}")
+            if words is not None and value not in words:
+                raise ConfigurationError(f"{name} is one of {', '.join(map(str, words))}: {value}")
+            if name not in ("clock_skew", "total_off") and isinstance(value, int | float) and not value >= 0:
+                raise ConfigurationError(f"{name} cannot be negative: {value}")
         if sum(self.shares.values()) > 1 + 1e-9:
             raise ConfigurationError(f"the shares of mishaps add up to more than 1: {sum(self.shares.values()):g}")
-        for each in fields(self):
-            value = getattr(self, each.name)
-            if (
-                isinstance(value, int | float)
-                and each.name not in ("clock_skew", "total_off")
-                and (value < 0 or math.isnan(value))
-            ):
-                raise ConfigurationError(f"{each.name} cannot be negative: {value}")
-        if 0 in (self.rate_limit, self.rate_burst, self.slots, self.strip_version):
-            raise ConfigurationError("rate_limit, rate_burst, slots and strip_version are at least 1, or None")
-        _known("rate_style", self.rate_style, get_args(RateStyle))
-        _known("rate_shape", self.rate_shape, get_args(RateShape))
-        _known("error_shape", self.error_shape, get_args(ErrorShape))
-        _known("intercept", self.intercept, (None, *get_args(Intercept)))
-        _known("outage_status", self.outage_status, (502, 503, 504))
-        _known("preflight", self.preflight, (None, *get_args(Preflight)))
-        _known("behind_204", self.behind_204, (None, *get_args(Behind)))
+        if 0 in (self.rate_limit, self.rate_burst, self.strip_version):
+            raise ConfigurationError("rate_limit, rate_burst and strip_version are at least 1, or None")
 
     @property
     def shares(self) -> dict[Mishap, float]:
@@ -200,24 +181,14 @@ class Faults:
         }
 
 
-def _known(name: str, value: object, words: Sequence[object]) -> None:
-    if value not in words:
-        raise ConfigurationError(f"{name} is one of {', '.join(map(str, words))}: {value}")
-
-
-def mishap_of(faults: Faults, *, number: int, document: str, attempt: int, chance: float) -> Mishap | None:
-    """Say what becomes of a document DELETE.
-
-    ``number`` counts all document DELETEs from 1, ``attempt`` those of this document from 1; ``chance`` is a random number in
-    [0, 1). What is said of the document comes first, then what is said of the number, then the shares.
-    """
-    script = faults.mishaps_of.get(document, ())
-    if attempt <= len(script):
-        return script[attempt - 1]
-    if (scripted := faults.mishaps_at.get(number)) is not None:
-        return scripted
-    for mishap, share in faults.shares.items():
-        if chance < share:
-            return mishap
-        chance -= share
-    return None
+_SHARES = ("error_500", "error_500_deleted", "lost", "reset", "billing", "vanished_400")
+_WORDS = {
+    "rate_style": get_args(RateStyle),
+    "rate_shape": get_args(RateShape),
+    "error_shape": get_args(ErrorShape),
+    "intercept": (None, *get_args(Intercept)),
+    "outage_status": (502, 503, 504),
+    "preflight": (None, *get_args(Preflight)),
+    "behind_204": (None, *get_args(Behind)),
+}
+"""What a fault that is a word may be."""

@@ -6,12 +6,13 @@ Its contract leaves open in which key the list of folders comes; here it is ``re
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any, ClassVar
 from urllib.parse import unquote
 
-from bulkdel.simulator.answers import Ask, Cut, Reply
+from aiohttp import web
+
 from bulkdel.simulator.core import Simulator
 from bulkdel.simulator.documents import Dataset, Document
 from bulkdel.simulator.faults import RateStyle
@@ -44,11 +45,11 @@ class LangdockSimulator(Simulator):
 
     # Words
 
-    def _reply(self, status: int, data: object) -> Reply:
+    def _reply(self, status: int, data: object) -> web.Response:
         body = json.dumps(data, ensure_ascii=False, separators=(",", ":")).encode()
-        return Reply(status, body, {"Content-Type": "application/json; charset=utf-8"})
+        return web.Response(status=status, body=body, headers={"Content-Type": "application/json; charset=utf-8"})
 
-    def _error(self, status: int, code: str, message: str) -> Reply:
+    def _error(self, status: int, code: str, message: str) -> web.Response:
         match self.faults.error_shape:
             case "message":
                 return self._reply(status, {"message": message})
@@ -59,121 +60,99 @@ class LangdockSimulator(Simulator):
             case "message-errors":
                 return self._reply(status, {"message": message, "errors": [{"code": code, "message": message}]})
             case "text":
-                return Reply(status, message.encode(), {"Content-Type": "text/plain; charset=utf-8"})
+                return web.Response(status=status, text=message)
 
-    def _broken(self) -> Reply:
+    def _broken(self) -> web.Response:
         return self._error(500, "api_error", "Internal server error")
-
-    def _billing_trouble(self) -> Reply:
-        return self._broken()
 
     # Routes
 
     def _is_preflight(self, path: str) -> bool:
         return path == f"{self._path}/knowledge"
 
-    async def _answer(self, ask: Ask) -> Reply | Cut:
-        if "Origin" in ask.headers or "Referer" in ask.headers:
+    async def _answer(self, request: web.BaseRequest) -> web.Response:
+        if "Origin" in request.headers or "Referer" in request.headers:
             return self._error(403, "forbidden", "Requests from browsers are not allowed")
-        if not ask.path.startswith(self._path + "/"):
-            return self._nowhere(ask)
+        path = request.rel_url.raw_path
         # Its router splits the raw path and decodes each part: an encoded slash stays inside an id.
-        parts = [unquote(part) for part in ask.path.removeprefix(self._path).split("/")[1:]]
-        match ask.method, parts:
+        parts = [unquote(part) for part in path.removeprefix(self._path).split("/")[1:]]
+        match request.method, parts if path.startswith(self._path + "/") else []:
             case "GET", ["knowledge"]:
-                return self._refuse(ask) or await self._take_time() or self._folders(ask)
+                self._check_key(request)
+                await self._take_time()
+                return self._folders(request.query)
             case "GET", ["knowledge", folder, "list"]:
-                found = self._admit(ask, folder, edit=False)
-                return found if isinstance(found, Reply) else await self._take_time(listing=True) or self._files(found)
+                found = self._find(request, folder)
+                await self._take_time(listing=True)
+                now = self._now()
+                files = [_file_shape(document, now) for document in self._listing(found)]
+                return self._reply(200, {"status": "success", "result": files})
             case "GET", ["knowledge", folder, file] if file not in RESERVED:
-                found = self._admit(ask, folder, edit=False)
-                return found if isinstance(found, Reply) else await self._take_time() or self._file(found, file)
+                found = self._find(request, folder)
+                await self._take_time()
+                return self._file(found, file)
             case "DELETE", ["knowledge", folder, "access"]:
                 self.danger += 1
-                found = self._admit(ask, folder, edit=True)
-                if isinstance(found, Dataset):
-                    found.role = None
-                    return self._reply(200, {"status": "success", "message": "Access revoked"})
-                return found
+                self._find(request, folder, edit=True).role = None
+                return self._reply(200, {"status": "success", "message": "Access revoked"})
             case "DELETE", ["knowledge", folder, file] if file and file not in RESERVED:
-                found = self._admit(ask, folder, edit=True)
-                if isinstance(found, Reply):
-                    return found
-                return await self._delete(file, lambda: self._delete_file(ask, folder, file))
+                self._find(request, folder, edit=True)
+                return await self._delete(file, lambda: self._delete_file(request, folder, file))
             case _:
-                return self._nowhere(ask)
+                self.danger += request.method != "GET"
+                return self._error(404, "not_found", "Not found")
 
-    def _nowhere(self, ask: Ask) -> Reply:
-        self.danger += ask.method != "GET"
-        return self._error(404, "not_found", "Not found")
-
-    def _refuse(self, ask: Ask) -> Reply | None:
+    def _check_key(self, request: web.BaseRequest) -> None:
         """Check the key and its scope."""
-        scheme, _, token = ask.headers.get("Authorization", "").partition(" ")
+        scheme, _, token = request.headers.get("Authorization", "").partition(" ")
         if scheme.lower() != "bearer" or token.strip() != self.key or not self._key_valid:
-            return self._error(401, "authentication_error", "Invalid or missing API key")
+            raise self._refuse(401, "authentication_error", "Invalid or missing API key")
         if self.faults.no_scope:
-            return self._error(403, "permission_error", "The API key lacks the scope KNOWLEDGE_FOLDER_API")
-        return None
+            raise self._refuse(403, "permission_error", "The API key lacks the scope KNOWLEDGE_FOLDER_API")
 
-    def _admit(self, ask: Ask, folder: str, *, edit: bool) -> Dataset | Reply:
+    def _find(self, request: web.BaseRequest, folder: str, *, edit: bool = False) -> Dataset:
         """Check the key, the folder and the key's role there."""
-        if (refusal := self._refuse(ask)) is not None:
-            return refusal
+        self._check_key(request)
         found = self._store.datasets.get(folder)
         if found is None:
-            return self._error(404, "not_found", "Knowledge folder not found")
+            raise self._refuse(404, "not_found", "Knowledge folder not found")
         if found.role is None:
-            return self._error(403, "permission_error", "The knowledge folder is not shared with this API key")
+            raise self._refuse(403, "permission_error", "The knowledge folder is not shared with this API key")
         if edit and found.role != "EDITOR":
-            return self._error(403, "permission_error", "The API key needs the role Editor on this knowledge folder")
+            raise self._refuse(403, "permission_error", "The API key needs the role Editor on this knowledge folder")
         return found
 
-    def _folders(self, ask: Ask) -> Reply:
+    def _folders(self, query: Mapping[str, str]) -> web.Response:
         """List the folders by pages; the cursor is the id of the last folder of the page before."""
-        try:
-            limit = int(ask.query.get("limit", 50))
-        except ValueError:
-            limit = 0
-        if not 1 <= limit <= 100:
+        limit = query.get("limit", "50")
+        if not limit.isdecimal() or not 1 <= int(limit) <= 100:
             return self._error(400, "invalid_request_error", "limit must be a number from 1 to 100")
-        shared = [
-            each for each in self._store.datasets.values() if each.role is not None and not self.faults.personal_key
-        ]
+        folders = [each for each in self._store.datasets.values() if each.role and not self.faults.personal_key]
         begin = 0
-        if cursor := ask.query.get("cursor"):
-            places = [place for place, each in enumerate(shared) if each.id == cursor]
-            if not places:
+        if cursor := query.get("cursor"):
+            begin = next((place for place, each in enumerate(folders, start=1) if each.id == cursor), 0)
+            if not begin:
                 return self._error(400, "invalid_request_error", "Unknown cursor")
-            begin = places[0] + 1
-        shown = shared[begin : begin + limit]
-        more = begin + limit < len(shared)
-        folders = [
-            {"id": each.id, "name": each.name, "role": each.role, "fileCount": len(each.documents)} for each in shown
+        end = begin + int(limit)
+        shown = [
+            {"id": each.id, "name": each.name, "role": each.role, "fileCount": len(each.documents)}
+            for each in folders[begin:end]
         ]
-        return self._reply(200, {"status": "success", "result": folders, "nextCursor": shown[-1].id if more else None})
+        cursor = folders[end - 1].id if end < len(folders) else None
+        return self._reply(200, {"status": "success", "result": shown, "nextCursor": cursor})
 
-    def _files(self, folder: Dataset) -> Reply:
-        now = self._store.clock()
-        files = [_file_shape(document, now) for document in self._listing(folder)]
-        return self._reply(200, {"status": "success", "result": files})
-
-    def _file(self, folder: Dataset, file: str) -> Reply:
+    def _file(self, folder: Dataset, file: str) -> web.Response:
         document = folder.documents.get(file)
         if document is None:
             return self._error(404, "not_found", "Attachment not found")
-        now = self._store.clock()
-        shape = _file_shape(document, now)
-        if document.status(now) in self.FAILED:
+        shape = _file_shape(document, self._now())
+        if shape["syncStatus"] in self.FAILED:
             shape["syncMessage"] = "The file could not be processed"
         return self._reply(200, {"status": "success", "result": shape})
 
-    def _delete_file(self, ask: Ask, folder: str, file: str) -> Reply:
+    def _delete_file(self, request: web.BaseRequest, folder: str, file: str) -> web.Response:
         # The folder may have vanished, or its sharing ended, while this request was being worked on.
-        found = self._admit(ask, folder, edit=True)
-        if isinstance(found, Reply):
-            return found
-        if self._remove(found, file):
+        if self._remove(self._find(request, folder, edit=True), file):
             return self._reply(200, {"status": "success", "message": "Attachment deleted"})
         status, code = (500, "api_error") if self.faults.missing_as_500 else (404, "not_found")
         return self._error(status, code, "Attachment not found")

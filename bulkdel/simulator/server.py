@@ -1,23 +1,54 @@
-"""The wire of a simulator: an HTTP server on loopback, and on nothing else."""
+"""The wire of a simulator: an HTTP server on loopback, and on nothing else; requests that end early, and the log of what arrived."""
 
 from __future__ import annotations
 
 import asyncio
 import socket
 import struct
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field
 
 from aiohttp import web
 from aiohttp.abc import AbstractStreamWriter
 
 from bulkdel.errors import ConfigurationError
-from bulkdel.simulator.answers import Cut, Reply
 
 LOOPBACK = ("127.0.0.1", "::1", "localhost")
 
 
+class Refused(Exception):
+    """Raised to answer a request with ``reply`` wherever it has got to."""
+
+    def __init__(self, reply: web.Response) -> None:
+        super().__init__(reply.status)
+        self.reply = reply
+
+
+class Cut(Exception):
+    """Raised to end a connection without an answer: ``reset`` as if the server died, else closed in order."""
+
+    def __init__(self, *, reset: bool) -> None:
+        super().__init__()
+        self.reset = reset
+
+
+@dataclass(slots=True)
+class Logged:
+    """One request that arrived."""
+
+    at: float
+    """Loop time of its arrival."""
+    method: str
+    path: str
+    """As it was sent, the query included."""
+    status: int = 0
+    """Of its answer; 0 while there is none, and if there will be none."""
+    headers: Mapping[str, str] = field(default_factory=dict)
+    """As they came; their names in any case."""
+
+
 class Server:
-    """An HTTP server that gives each request to ``handler`` and sends, or cuts, what comes back.
+    """An HTTP server that gives each request to ``handler`` and sends what comes back, unless ``Cut`` is raised.
 
     :raises ConfigurationError: ``host`` is not a loopback address: a simulator deletes what it is asked to, and its key is no
         secret
@@ -25,11 +56,11 @@ class Server:
 
     def __init__(
         self,
-        handler: Callable[[web.BaseRequest], Awaitable[Reply | Cut]],
+        handler: Callable[[web.BaseRequest], Awaitable[web.Response]],
         *,
-        host: str = "127.0.0.1",
-        port: int = 0,
-        keepalive: float | None = None,
+        host: str,
+        port: int,
+        keepalive: float | None,
     ) -> None:
         if host not in LOOPBACK:
             raise ConfigurationError(f"a simulator listens on loopback only ({', '.join(LOOPBACK)}): {host}")
@@ -70,25 +101,31 @@ class Server:
         return f"http://{host}:{self.port}"
 
     async def _respond(self, request: web.BaseRequest) -> web.StreamResponse:
-        match await self._handler(request):
-            case Reply(behind=behind) as reply if behind:
-                return _WithBytesBehind(reply)
-            case Reply() as reply:
-                return web.Response(status=reply.status, body=reply.body, headers=reply.headers)
-            case Cut(reset=reset):
-                if request.transport is not None:
-                    _end(request.transport, reset=reset)
-                # aiohttp ends the task of a connection that is gone when its handler is cancelled.
-                raise asyncio.CancelledError
+        try:
+            return await self._handler(request)
+        except Cut as cut:
+            if request.transport is not None:
+                _end(request.transport, reset=cut.reset)
+            # aiohttp ends the task of a connection that is gone when its handler is cancelled.
+            raise asyncio.CancelledError from None
 
 
-class _WithBytesBehind(web.Response):
-    """An answer without a body that other bytes follow in the same segment."""
+def _end(transport: asyncio.Transport, *, reset: bool) -> None:
+    if not reset:
+        transport.close()
+        return
+    # Linger on, for 0 s: the kernel then sends RST and not FIN.
+    transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    transport.abort()
 
-    def __init__(self, reply: Reply) -> None:
+
+class WithBytesBehind(web.Response):
+    """An answer without a body that other bytes follow in the same segment, though no request asked for them."""
+
+    def __init__(self, reply: web.Response, behind: bytes) -> None:
         super().__init__(status=reply.status, headers=reply.headers)
         lines = (f"HTTP/1.1 {self.status} {self.reason}", *(f"{name}: {text}" for name, text in reply.headers.items()))
-        self._raw = "\r\n".join((*lines, "", "")).encode() + reply.behind
+        self._raw = "\r\n".join((*lines, "", "")).encode() + behind
 
     @property
     def keep_alive(self) -> bool:
@@ -101,12 +138,3 @@ class _WithBytesBehind(web.Response):
 
     async def write_eof(self, data: bytes = b"") -> None:
         pass
-
-
-def _end(transport: asyncio.Transport, *, reset: bool) -> None:
-    if not reset:
-        transport.close()
-        return
-    # Linger on, for 0 s: the kernel then sends RST and not FIN.
-    transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-    transport.abort()

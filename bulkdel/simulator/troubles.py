@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-import asyncio
 import random
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import replace
+from http import HTTPStatus
 
-from bulkdel.simulator.answers import Reply
-from bulkdel.simulator.faults import Faults, Mishap, mishap_of
-from bulkdel.simulator.window import FixedWindow, LeakyBucket, RateLimit, SlidingWindow
+from aiohttp import web
+
+from bulkdel.simulator.faults import Faults, Mishap
+from bulkdel.simulator.rates import page, rate_limit
+from bulkdel.simulator.server import WithBytesBehind
 
 
 class Troubles:
@@ -22,7 +23,6 @@ class Troubles:
         self._answered = 0
         self._deletes = 0
         self._attempts: Counter[str] = Counter()
-        self._waiting = 0  # requests in the queue for a slot
         self._dead_connection = False
         self.faults = Faults()
         self.change(faults)
@@ -33,17 +33,31 @@ class Troubles:
         self._dead_connection = self._dead_connection or (self.faults.postgres_down and not faults.postgres_down)
         self._outage_began: float | None = None
         self._paused_once = False
-        self._slots = None if faults.slots is None else asyncio.Semaphore(faults.slots)
-        self._rate = _rate_limit(faults)
+        self._rate = rate_limit(faults)
         self.faults = faults
 
-    def is_away(self, deleted: int) -> bool:
-        """Whether the service is being restarted, ``deleted`` documents after its start."""
-        if self.faults.outage_after is None or deleted < self.faults.outage_after:
-            return False
-        if self._outage_began is None:
-            self._outage_began = self._clock()
-        return self._clock() < self._outage_began + self.faults.outage_for
+    def in_front(self, deleted: int) -> web.Response | None:
+        """The answer of what stands in front of the service, ``deleted`` documents after its start."""
+        faults = self.faults
+        if faults.outage_after is not None and deleted >= faults.outage_after:
+            if self._outage_began is None:
+                self._outage_began = self._clock()
+            if self._clock() < self._outage_began + faults.outage_for:
+                return outage(faults.outage_status)
+        if deleted < faults.intercept_after:
+            return None
+        match faults.intercept:
+            case None:
+                return None
+            case "login":
+                fields = '<input name="user"><input name="password" type="password">'
+                return page(200, "Sign in", f'<form method="post" action="/login">{fields}</form>')
+            case "redirect":
+                return web.Response(status=302, headers={"Location": "/login?next=%2F", "Content-Type": "text/html"})
+            case "forbidden":
+                return page(403, "403 Forbidden", "Request blocked by policy.")
+            case "stand-in":
+                return web.Response(body=b'{"data":[]}', headers={"Content-Type": "application/json"})
 
     def database_fails(self) -> bool:
         """Whether this request finds no database, or a connection that died with it."""
@@ -61,60 +75,39 @@ class Troubles:
         return first
 
     def mishap(self, document: str) -> Mishap | None:
-        """Count a document DELETE and say what becomes of it."""
+        """Count a document DELETE and say what becomes of it: what is said of the document comes first, then the number, then shares."""
+        faults = self.faults
         self._deletes += 1
         self._attempts[document] += 1
-        number, attempt, chance = self._deletes, self._attempts[document], self.luck.random()
-        return mishap_of(self.faults, number=number, document=document, attempt=attempt, chance=chance)
+        chance, script = self.luck.random(), faults.mishaps_of.get(document, ())
+        if self._attempts[document] <= len(script):
+            return script[self._attempts[document] - 1]
+        if (scripted := faults.mishaps_at.get(self._deletes)) is not None:
+            return scripted
+        for mishap, share in faults.shares.items():
+            if chance < share:
+                return mishap
+            chance -= share
+        return None
 
-    async def work(self, *, listing: bool) -> bool:
-        """Take the time that real work takes; False if it waited too long for its turn."""
-        faults, slots = self.faults, self._slots
-        took = faults.latency + (self.luck.random() * faults.jitter if faults.jitter else 0.0)
-        took += faults.page_latency if listing else 0.0
-        if slots is None:
-            if took:
-                await asyncio.sleep(took)
-            return True
-        self._waiting += 1
-        try:
-            async with asyncio.timeout(faults.slot_timeout):
-                await slots.acquire()
-        except TimeoutError:
-            return False
-        finally:
-            self._waiting -= 1
-        try:
-            await asyncio.sleep(took * (1 + faults.contention * self._waiting))
-        finally:
-            slots.release()
-        return True
-
-    def on_its_way(self, reply: Reply) -> Reply:
+    def on_its_way(self, reply: web.Response) -> web.Response:
         """Change an answer as proxies and broken servers do."""
         faults = self.faults
         self._answered += 1
         if faults.strip_version is not None and self._answered >= faults.strip_version:
-            kept = {name: text for name, text in reply.headers.items() if name not in ("X-Version", "X-Env")}
-            reply = replace(reply, headers=kept)
+            reply.headers.popall("X-Version", None)
+            reply.headers.popall("X-Env", None)
         if faults.long_headers:
-            reply = reply.plus({"X-Long": "x" * 20 * 1024})
+            reply.headers["X-Long"] = "x" * 20 * 1024
         if faults.behind_204 == "chunk" and reply.status == 204:
             # What some servers write behind a 204: the end of a chunked body that it must not have.
-            reply = replace(reply.plus({"Transfer-Encoding": "chunked"}), behind=b"0\r\n\r\n")
-        elif faults.behind_204 == "garbage" and reply.status == 204:
-            reply = replace(reply, behind=b"\x00garbage\r\n\r\n")
+            reply.headers["Transfer-Encoding"] = "chunked"
+            return WithBytesBehind(reply, b"0\r\n\r\n")
+        if faults.behind_204 == "garbage" and reply.status == 204:
+            return WithBytesBehind(reply, b"\x00garbage\r\n\r\n")
         return reply
 
 
-def _rate_limit(faults: Faults) -> RateLimit | None:
-    limit, per = faults.rate_limit, faults.rate_window
-    if limit is None:
-        return None
-    match faults.rate_shape:
-        case "sliding":
-            return SlidingWindow(limit, per, count_refused=faults.count_refused)
-        case "fixed":
-            return FixedWindow(limit, per)
-        case "bucket":
-            return LeakyBucket(limit / per, faults.rate_burst)
+def outage(status: int) -> web.Response:
+    """A gateway's own page while the service behind it is away: no JSON, no X-Version."""
+    return page(status, f"{status} {HTTPStatus(status).phrase}", "gateway", {"Server": "gateway"})

@@ -19,7 +19,7 @@ from bulkdel import Dify, Langdock, Policy, Report, Target
 from bulkdel.errors import ConfigurationError
 from bulkdel.providers.protocol import Reply, Request
 from bulkdel.simulator import DifySimulator, Faults
-from bulkdel.simulator.names import NASTY
+from bulkdel.simulator.documents import NASTY
 from tests import virtual
 from tests.cli.inside import command, purge
 from tests.cli.service import Beside, until

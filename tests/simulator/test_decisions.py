@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import random
 from typing import Any
 
 import pytest
@@ -12,9 +11,9 @@ from hypothesis import strategies as st
 
 from bulkdel.errors import ConfigurationError
 from bulkdel.simulator import DifySimulator, Faults, LangdockSimulator, Mishap
-from bulkdel.simulator.faults import mishap_of
-from bulkdel.simulator.names import NASTY, document_names
-from bulkdel.simulator.window import FixedWindow, LeakyBucket, SlidingWindow
+from bulkdel.simulator.documents import NASTY, document_names
+from bulkdel.simulator.rates import FixedWindow, LeakyBucket, SlidingWindow
+from bulkdel.simulator.troubles import Troubles
 from tests import virtual
 from tests.simulator.helpers import Client
 
@@ -139,36 +138,27 @@ def test_asking_on_when_refused_locks_out() -> None:
 
 
 @pytest.mark.parametrize(
-    ("faults", "number", "attempt", "chance", "expected"),
+    ("faults", "deletes", "expected"),
     [
-        (Faults(), 1, 1, 0.0, None),
-        (Faults(error_500=0.5), 1, 1, 0.49, Mishap.ERROR),
-        (Faults(error_500=0.5), 1, 1, 0.5, None),
-        (Faults(error_500=0.25, error_500_deleted=0.25), 1, 1, 0.3, Mishap.ERROR_DELETED),
-        (Faults(lost=0.25, reset=0.25, billing=0.25), 1, 1, 0.2, Mishap.LOST),
-        (Faults(lost=0.25, reset=0.25, billing=0.25), 1, 1, 0.4, Mishap.RESET),
-        (Faults(lost=0.25, reset=0.25, billing=0.25), 1, 1, 0.6, Mishap.BILLING),
-        (Faults(lost=0.25, reset=0.25, billing=0.25), 1, 1, 0.8, None),
-        (Faults(mishaps_at={3: Mishap.LOST}), 3, 1, 0.9, Mishap.LOST),
-        (Faults(mishaps_at={3: Mishap.LOST}), 4, 1, 0.9, None),
-        (Faults(mishaps_of={"a": [Mishap.ERROR, None]}), 1, 1, 0.9, Mishap.ERROR),
-        (Faults(mishaps_of={"a": [Mishap.ERROR, None]}, error_500=1.0), 1, 2, 0.1, None),
-        (Faults(mishaps_of={"a": [Mishap.ERROR, None]}, error_500=1.0), 1, 3, 0.1, Mishap.ERROR),
-        (Faults(mishaps_of={"b": [Mishap.ERROR]}), 1, 1, 0.9, None),
+        (Faults(), "a", [None]),
+        (Faults(error_500=1.0), "aa", [Mishap.ERROR, Mishap.ERROR]),
+        (Faults(mishaps_at={2: Mishap.LOST}), "aba", [None, Mishap.LOST, None]),
+        (Faults(mishaps_of={"a": [Mishap.ERROR, None]}), "aba", [Mishap.ERROR, None, None]),
+        (Faults(mishaps_of={"a": [Mishap.RESET, None]}, error_500=1.0), "aaa", [Mishap.RESET, None, Mishap.ERROR]),
+        (Faults(mishaps_of={"a": [None]}, mishaps_at={1: Mishap.LOST}), "ab", [None, None]),
     ],
 )
-def test_what_becomes_of_a_delete(
-    faults: Faults, number: int, attempt: int, chance: float, expected: Mishap | None
-) -> None:
+def test_what_becomes_of_a_delete(faults: Faults, deletes: str, expected: list[Mishap | None]) -> None:
     """The document's own script comes first, then the number, then the shares."""
-    assert mishap_of(faults, number=number, document="a", attempt=attempt, chance=chance) is expected
+    troubles = Troubles(faults, seed=1, clock=lambda: 0.0)
+    assert [troubles.mishap(document) for document in deletes] == expected
 
 
 def test_shares_are_met() -> None:
     """Over many draws each mishap has its share."""
-    faults = Faults(error_500=0.1, error_500_deleted=0.2, lost=0.05, reset=0.15)
-    luck = random.Random(1)
-    drawn = [mishap_of(faults, number=1, document="a", attempt=1, chance=luck.random()) for _ in range(20_000)]
+    faults = Faults(error_500=0.1, error_500_deleted=0.2, lost=0.05, reset=0.15, billing=0.1)
+    troubles = Troubles(faults, seed=1, clock=lambda: 0.0)
+    drawn = [troubles.mishap("a") for _ in range(20_000)]
     for mishap, share in faults.shares.items():
         assert drawn.count(mishap) / len(drawn) == pytest.approx(share, abs=0.01)
 

@@ -208,64 +208,6 @@ def test_a_delete_whose_client_has_gone_still_runs() -> None:
     virtual.run(main)
 
 
-@pytest.mark.parametrize(
-    ("connections", "slots", "contention", "seconds"), [(40, None, 0, 1), (40, 4, 0, 10), (8, 4, 0.25, 2.75)]
-)
-def test_slots_queue_what_comes(connections: int, slots: int | None, contention: float, seconds: float) -> None:
-    """So many requests at once, a second each: all together without slots, in turns with them, slower with a queue."""
-
-    async def main() -> float:
-        faults = Faults(latency=1, slots=slots, contention=contention)
-        async with DifySimulator(documents=40, faults=faults) as simulator:
-            client = Client(simulator)
-            dataset = simulator.dataset_ids[0]
-            begun = asyncio.get_running_loop().time()
-            held = simulator.documents(dataset)[:connections]
-            answers = await asyncio.gather(*(client.delete(dataset, each.id) for each in held))
-            assert {answer.status for answer in answers} == {204}
-            return asyncio.get_running_loop().time() - begun
-
-    # The last line: four begin at once and take 1 s; then the first of the others begins with three behind it, and takes 1.75 s.
-    assert virtual.run(main) == pytest.approx(seconds, abs=0.2)
-
-
-def test_who_waits_too_long_for_a_slot_gets_500() -> None:
-    """Four requests of 20 s for one slot, and 30 s of patience: two are done and two are answered 500."""
-
-    async def main() -> list[int]:
-        faults = Faults(latency=20, slots=1, slot_timeout=30)
-        async with DifySimulator(documents=4, faults=faults) as simulator:
-            client = Client(simulator)
-            dataset = simulator.dataset_ids[0]
-            held = simulator.documents(dataset)
-            answers = await asyncio.gather(*(client.delete(dataset, each.id) for each in held))
-            assert len(simulator.deleted) == 2
-            return sorted(answer.status for answer in answers)
-
-    assert virtual.run(main) == [204, 204, 500, 500]
-
-
-def test_jitter_spreads_the_latency() -> None:
-    """Each request takes between latency and latency + jitter, the same for one seed."""
-
-    async def main() -> list[float]:
-        faults = Faults(latency=10, jitter=50)
-        took = []
-        async with DifySimulator(documents=8, faults=faults, seed=2) as simulator:
-            client = Client(simulator)
-            dataset = simulator.dataset_ids[0]
-            for held in simulator.documents(dataset):
-                begun = asyncio.get_running_loop().time()
-                await client.delete(dataset, held.id)
-                took.append(round(asyncio.get_running_loop().time() - begun))
-        return took
-
-    took = virtual.run(main)
-    assert all(10 <= each <= 61 for each in took)
-    assert len(set(took)) > 4
-    assert virtual.run(main) == took
-
-
 @pytest.mark.parametrize("host", ["127.0.0.1", "localhost"])
 def test_it_listens_on_loopback(host: str) -> None:
     """Each word for loopback works, and the base URL leads there."""
