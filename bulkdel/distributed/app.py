@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import logging
 import multiprocessing
 import os
@@ -168,7 +169,7 @@ def is_recalled(app: Celery, id: str) -> bool:
 
 
 def _purge_shard(task: Any, url: str, message: dict[str, Any]) -> None:
-    from bulkdel.distributed.work import carry_out, given_up, not_begun
+    from bulkdel.distributed.work import carry_out
 
     id = task.request.id
     known = task.app.backend.get_task_meta(id)
@@ -183,30 +184,25 @@ def _purge_shard(task: Any, url: str, message: dict[str, Any]) -> None:
     # A message that the backend has forgotten may have been begun any number of times.
     losses = known["result"]["begun"] if known["status"] in (SENT, BEGUN) else 1
     if is_recalled(task.app, id):
-        _store(task, not_begun(shard))
+        _store(task, ShardResult.not_begun(shard))
         return
     if losses >= MAX_WORKER_LOSSES:
-        _store(task, given_up(shard, losses))
+        _store(task, ShardResult.given_up(shard, losses))
         return
     task.update_state(state=BEGUN, meta={"begun": losses + 1, "beat": 0})
 
-    beat = 0
+    beats = itertools.count(1)
 
-    def report(now: dict[str, object]) -> bool:
-        nonlocal beat
-        beat += 1
-        # In another thread the task does not know its request.
-        task.update_state(id, BEGUN, {"begun": losses + 1, "beat": beat, **now})
-        return is_recalled(task.app, id)
-
-    async def report_aside(now: dict[str, object]) -> bool:
+    def report(now: Mapping[str, object]) -> bool:
         try:
-            recalled = await asyncio.to_thread(report, now)
+            # In another thread the task does not know its request.
+            task.update_state(id, BEGUN, {"begun": losses + 1, "beat": next(beats), **now})
+            recalled = is_recalled(task.app, id)
         except Exception:  # a Redis that is away stops the limiter, too, and that stops the sends
             recalled = False
         return recalled or _ending.is_set()
 
-    _store(task, asyncio.run(carry_out(shard, url, report_aside, doubt=losses > 0)))
+    _store(task, asyncio.run(carry_out(shard, url, report, doubt=losses > 0)))
 
 
 def _store(task: Any, result: ShardResult) -> None:

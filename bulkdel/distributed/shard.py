@@ -9,7 +9,8 @@ from typing import Any
 
 from bulkdel.credentials import KeyPlace
 from bulkdel.engine.job import Job
-from bulkdel.model import Limits, Policy, Rate, Target
+from bulkdel.events import Event, Paused, Requeued, Stopped
+from bulkdel.model import Limits, Policy, Rate, Settled, Target
 from bulkdel.providers.protocol import Provider
 
 VERSION = 3
@@ -190,3 +191,37 @@ class ShardResult:
     hint: str = ""
     trouble: str = ""
     bug: str = ""
+
+    @classmethod
+    def not_begun(cls, shard: Shard, stopped: str = "", hint: str = "") -> ShardResult:
+        """Of a shard of which nothing was asked for."""
+        left = [(item.key, item.attempts) for items in shard.items.values() for item in items]
+        return cls(left=left, stopped=stopped, hint=hint)
+
+    @classmethod
+    def given_up(cls, shard: Shard, losses: int) -> ShardResult:
+        """Of a shard that takes one worker after the other with it."""
+        why = f"{losses} workers were lost while they worked on the shard (batch of documents) with this one"
+        items = [item for items in shard.items.values() for item in items]
+        return cls(endings=[(item.key, "gave_up", why, item.attempts) for item in items])
+
+    async def settled(self, batch: Sequence[tuple[int, Settled]]) -> None:
+        """Take what the worker's call has settled, as its journal."""
+        for key, settled in batch:
+            if settled.outcome == "not_attempted":
+                self.left.append((key, settled.attempts))
+            else:
+                self.endings.append((key, settled.outcome, settled.reason, settled.attempts))
+
+    def on_event(self, event: Event) -> None:
+        match event:
+            case Requeued(target, cause, reason, wait):
+                self.events.append(["requeued", target.dataset, target.document, cause, reason, wait])
+                if cause in ("server_error", "unreachable", "lost_answer"):
+                    self.trouble = reason
+            case Paused(_, reason, wait):
+                self.events.append(["paused", reason, wait])
+            case Stopped(_, dataset, reason) if dataset:
+                self.events.append(["stopped", dataset, reason])
+            case _:
+                pass

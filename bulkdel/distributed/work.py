@@ -5,17 +5,15 @@ from __future__ import annotations
 import asyncio
 import os
 import socket
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import replace
 from typing import Any
 
-from bulkdel import events
 from bulkdel.client import Client
 from bulkdel.distributed.shard import Service, Shard, ShardResult
 from bulkdel.errors import ConfigurationError
 from bulkdel.limits.redis_store import redis_limiter
-from bulkdel.model import Settled
 from bulkdel.providers import registry
 from bulkdel.providers.protocol import Provider
 
@@ -25,8 +23,8 @@ TIMEOUT_S = 60.0
 CA_FILE = "BULKDEL_CA_FILE"
 """The variable that names certificates to trust beside the usual ones (PEM)."""
 
-Report = Callable[[dict[str, object]], Awaitable[bool]]
-"""Reports what a shard does now; returns whether it is to stop."""
+Report = Callable[[Mapping[str, object]], bool]
+"""Reports, in a thread of its own, what a shard does now; returns whether it is to stop."""
 
 
 async def carry_out(shard: Shard, url: str, report: Report, *, doubt: bool) -> ShardResult:
@@ -39,19 +37,18 @@ async def carry_out(shard: Shard, url: str, report: Report, *, doubt: bool) -> S
         provider = open_provider(shard.service)
     except ConfigurationError as error:
         why = f"the worker on {socket.gethostname()}: {error}"
-        return not_begun(shard, why, error.hint or "each worker needs the key, under the same name")
+        return ShardResult.not_begun(shard, why, error.hint or "each worker needs the key, under the same name")
     # Guards and the run's deadline are the submitter's.
     timeout = min(shard.policy.timeout, TIMEOUT_S)
     policy = replace(shard.policy, deadline=shard.box_s, timeout=timeout, max_delete=None, expect=None)
     jobs = shard.jobs(now=asyncio.get_running_loop().time(), doubt=doubt)
     result = ShardResult()
-    home = _Home(result)
     async with Client(
         provider, policy=policy, ca_file=os.environ.get(CA_FILE) or None, limiter=redis_limiter(url)
     ) as client:
         watching = asyncio.create_task(_watch(client, report))
         try:
-            ended = await client.settle_jobs(jobs, home, on_event=home.on_event)
+            ended = await client.settle_jobs(jobs, result, on_event=result.on_event)
         finally:
             watching.cancel()
             with suppress(asyncio.CancelledError):
@@ -62,53 +59,14 @@ async def carry_out(shard: Shard, url: str, report: Report, *, doubt: bool) -> S
     return result
 
 
-def not_begun(shard: Shard, stopped: str = "", hint: str = "") -> ShardResult:
-    """The result of a shard of which nothing was asked for."""
-    left = [(item.key, item.attempts) for items in shard.items.values() for item in items]
-    return ShardResult(left=left, stopped=stopped, hint=hint)
-
-
-def given_up(shard: Shard, losses: int) -> ShardResult:
-    """The result of a shard that takes one worker after the other with it."""
-    why = f"{losses} workers were lost while they worked on the shard (batch of documents) with this one"
-    items = [item for items in shard.items.values() for item in items]
-    return ShardResult(endings=[(item.key, "gave_up", why, item.attempts) for item in items])
-
-
-class _Home:
-    """Gathers what comes home: the journal and the listener of the worker's call."""
-
-    def __init__(self, result: ShardResult) -> None:
-        self._result = result
-
-    async def settled(self, batch: Sequence[tuple[int, Settled]]) -> None:
-        for key, settled in batch:
-            if settled.outcome == "not_attempted":
-                self._result.left.append((key, settled.attempts))
-            else:
-                self._result.endings.append((key, settled.outcome, settled.reason, settled.attempts))
-
-    def on_event(self, event: events.Event) -> None:
-        match event:
-            case events.Requeued(target, cause, reason, wait):
-                self._result.events.append(["requeued", target.dataset, target.document, cause, reason, wait])
-                if cause in ("server_error", "unreachable", "lost_answer"):
-                    self._result.trouble = reason
-            case events.Paused(_, reason, wait):
-                self._result.events.append(["paused", reason, wait])
-            case events.Stopped(_, dataset, reason) if dataset:
-                self._result.events.append(["stopped", dataset, reason])
-            case _:
-                pass
-
-
 async def _watch(client: Client, report: Report) -> None:
     """Report what goes on twice a second, and stop if the submitter or the worker wants it."""
     while True:
         await asyncio.sleep(0.5)
         looks = client.progress()
         waits = next(([look.wait, look.why, look.wait_s] for look in looks if look.wait), None)
-        if await report({"in_flight": sum(look.in_flight for look in looks), "waits_for": waits}):
+        now = {"in_flight": sum(look.in_flight for look in looks), "waits_for": waits}
+        if await asyncio.to_thread(report, now):
             client.stop("the shard is recalled")
 
 

@@ -43,61 +43,67 @@ def display_status(document: Document, now: float) -> str:
     return "available" if document.enabled else "disabled"
 
 
+def _made(document: Document, now: float) -> dict[str, Any]:
+    done = document.status(now) == "completed"
+    return {
+        "name": document.name,
+        "created_from": "api",
+        "created_by": OWNER,
+        "created_at": document.created_at,
+        "tokens": document.characters * 5 // 16 if done else None,  # recorded: 40 tokens for 128 characters
+        "indexing_status": document.status(now),
+    }
+
+
+def _state(document: Document, now: float) -> dict[str, Any]:
+    failed = document.status(now) == "error"
+    return {
+        "error": "the embedding model could not be reached" if failed else None,
+        "enabled": document.enabled,
+        "disabled_at": document.disabled_at,
+        "disabled_by": None if document.disabled_at is None else OWNER,
+        "archived": document.archived,
+    }
+
+
 def listed(document: Document, now: float, *, summaries: bool) -> dict[str, Any]:
     """Give a document as a listing shows it; ``summaries`` is whether this release has summary indexes."""
     file = _upload_file(document)
-    shape = {
+    return {
         "id": document.id,
         "position": document.position,
         "data_source_type": "upload_file",
         "data_source_info": {"upload_file_id": file["id"]},
         "data_source_detail_dict": {"upload_file": file},
         "dataset_process_rule_id": RULE,
-        "name": document.name,
-        "created_from": "api",
-        "created_by": OWNER,
-        "created_at": document.created_at,
-        "tokens": _tokens(document, now),
-        "indexing_status": document.status(now),
-        "error": _problem(document, now),
-        "enabled": document.enabled,
-        "disabled_at": document.disabled_at,
-        "disabled_by": None if document.disabled_at is None else OWNER,
-        "archived": document.archived,
+        **_made(document, now),
+        **_state(document, now),
         "display_status": display_status(document, now),
         "word_count": document.characters,
         "hit_count": 0,
         "doc_form": "text_model",
         "doc_metadata": None,
+        **_summary(summaries),
     }
-    return shape | _summary(summaries)
 
 
 def alone(document: Document, dataset: str, now: float, *, metadata: bool, summaries: bool) -> dict[str, Any]:
     """Give a document as the request for this one shows it."""
     done = document.status(now) == "completed"
-    shape = {
+    rules = {"mode": "automatic", "rules": RULES}
+    return {
         "id": document.id,
         "position": document.position,
         "data_source_type": "upload_file",
         "data_source_info": {"upload_file": _upload_file(document)},
         "dataset_process_rule_id": RULE,
-        "dataset_process_rule": {"mode": "automatic", "rules": RULES},
-        "document_process_rule": {"id": RULE, "dataset_id": dataset, "mode": "automatic", "rules": RULES},
-        "name": document.name,
-        "created_from": "api",
-        "created_by": OWNER,
-        "created_at": document.created_at,
-        "tokens": _tokens(document, now),
-        "indexing_status": document.status(now),
+        "dataset_process_rule": rules,
+        "document_process_rule": {"id": RULE, "dataset_id": dataset, **rules},
+        **_made(document, now),
         "completed_at": document.created_at if done else None,
         "updated_at": document.created_at,
         "indexing_latency": 0.5 if done else None,
-        "error": _problem(document, now),
-        "enabled": document.enabled,
-        "disabled_at": document.disabled_at,
-        "disabled_by": None if document.disabled_at is None else OWNER,
-        "archived": document.archived,
+        **_state(document, now),
         **({"doc_type": None, "doc_metadata": None} if metadata else {}),
         "segment_count": document.segments,
         "average_segment_length": document.characters // max(1, document.segments),
@@ -105,8 +111,8 @@ def alone(document: Document, dataset: str, now: float, *, metadata: bool, summa
         "display_status": display_status(document, now),
         "doc_form": "text_model",
         "doc_language": "English",
+        **_summary(summaries),
     }
-    return shape | _summary(summaries)
 
 
 def dataset_shape(dataset: Dataset, now: float, *, preflight: bool, summaries: bool) -> dict[str, Any]:
@@ -186,12 +192,3 @@ def _upload_file(document: Document) -> dict[str, Any]:
         "created_by": OWNER,
         "created_at": float(document.created_at),
     }
-
-
-def _tokens(document: Document, now: float) -> int | None:
-    # Recorded: 40 tokens for 128 characters.
-    return document.characters * 5 // 16 if document.status(now) == "completed" else None
-
-
-def _problem(document: Document, now: float) -> str | None:
-    return "the embedding model could not be reached" if document.status(now) == "error" else None
