@@ -10,20 +10,21 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cache
+from importlib.util import find_spec
 from pathlib import Path
 from statistics import median
 from typing import Any
 
 from benchmarks.sink import Sink
 
-PEERS = Path(__file__).parent / "peers"
+UVLOOP = find_spec("uvloop") is not None
 
 
 @dataclass(frozen=True)
 class Peer:
-    """A program: ``command`` behind the interpreter, how many documents it deletes, and its further options."""
+    """A program: its command, how many documents it deletes, and its further options."""
 
     name: str
     command: tuple[str, ...]
@@ -38,12 +39,9 @@ class Cost:
     documents: int
     wall_s: float
     cpu_s: float
-    before_kib: int
     peak_kib: int
     gone: int
-    failed: int
-    served: dict[str, Any] = field(default_factory=dict)
-    told: dict[str, Any] = field(default_factory=dict)
+    served: dict[str, Any]
 
     @property
     def per_second(self) -> float:
@@ -58,30 +56,32 @@ class Cost:
 Rounds = dict[str, list[Cost]]
 
 
-def ours(name: str, mode: str, documents: int, *options: str, loop: str = "asyncio") -> Peer:
-    return Peer(
-        name, (sys.executable, "-m", "benchmarks.peers.ours", "--mode", mode, "--loop", loop), documents, options
-    )
+def python(
+    name: str, peer: str, documents: int, *options: str, loop: str = "asyncio", needs: str = "aiohttp"
+) -> list[Peer]:
+    """A peer of ``benchmarks.peers``, if the package that it needs is there."""
+    if find_spec(needs) is None:
+        say(f"{name} is left out: {needs} is not installed (pip install 'bulkdel[bench]')")
+        return []
+    return [Peer(name, (sys.executable, "-m", "benchmarks.peers", peer, "--loop", loop), documents, options)]
 
 
-def python(name: str, module: str, documents: int, *options: str, loop: str = "asyncio") -> Peer:
-    return Peer(name, (sys.executable, "-m", f"benchmarks.peers.{module}", "--loop", loop), documents, options)
-
-
-def node(name: str, folder: Path | None, script: str, documents: int, *options: str) -> list[Peer]:
-    """A Node peer, where Node and its packages are there."""
+def node(name: str, script: str, documents: int, *options: str) -> list[Peer]:
+    """A Node peer, if Node and its packages are there."""
+    folder = node_folder()
     return [] if folder is None else [Peer(name, ("node", str(folder / f"{script}.mjs")), documents, options)]
 
 
 @cache
 def node_folder() -> Path | None:
-    """A folder outside the checkout with the Node peers and their packages; None where Node or its registry is not there."""
+    """A folder outside the checkout with the Node peers and their packages; None if Node or its registry is not there."""
     if shutil.which("node") is None or shutil.which("npm") is None:
         say("no Node here: its peers are left out")
         return None
     folder = Path(tempfile.mkdtemp(prefix="bulkdel-bench-"))
     atexit.register(shutil.rmtree, folder, ignore_errors=True)
-    for file in [*PEERS.glob("*.mjs"), *PEERS.glob("package*.json")]:
+    peers = Path(__file__).parent / "peers"
+    for file in [*peers.glob("*.mjs"), *peers.glob("package*.json")]:
         shutil.copy(file, folder)
     got = subprocess.run(["npm", "ci", "--no-audit", "--no-fund"], cwd=folder, capture_output=True, text=True)
     if got.returncode:
@@ -93,21 +93,19 @@ def node_folder() -> Path | None:
 def run_once(peer: Peer, sink: Sink, connections: int) -> Cost:
     """One run of a peer in a process of its own.
 
-    :raises RuntimeError: where it ended without a result
+    :raises RuntimeError: it ended without a result
     """
     sink.count(reset=True)
     arguments = ["--base-url", sink.base_url, "--documents", str(peer.documents), "--connections", str(connections)]
     with tempfile.TemporaryDirectory(prefix="bulkdel-run-") as folder:
-        command = [*peer.command, *arguments, *peer.options]
-        if "run" in peer.command:
-            command += ["--run", f"{folder}/run.db"]
+        command = [*peer.command, *arguments, *(option.replace("FOLDER", folder) for option in peer.options)]
         environment = {**os.environ, "NO_PROXY": "127.0.0.1", "no_proxy": "127.0.0.1", "PYTHONHASHSEED": "0"}
         got = subprocess.run(command, capture_output=True, text=True, env=environment)
     if got.returncode or not got.stdout.strip():
         raise RuntimeError(f"{peer.name} ended with {got.returncode}: {got.stderr.strip()[-500:]}")
-    told = json.loads(got.stdout.strip().splitlines()[-1])
-    known = {name: told.pop(name) for name in ("wall_s", "cpu_s", "before_kib", "peak_kib", "gone", "failed")}
-    return Cost(documents=peer.documents, served=sink.count(), told=told, **known)
+    found = json.loads(got.stdout.strip().splitlines()[-1])
+    known = {name: found[name] for name in ("wall_s", "cpu_s", "peak_kib", "gone")}
+    return Cost(documents=peer.documents, served=sink.count(), **known)
 
 
 def compete(peers: Sequence[Peer], sink: Sink, *, rounds: int, connections: int) -> Rounds:
@@ -121,13 +119,12 @@ def compete(peers: Sequence[Peer], sink: Sink, *, rounds: int, connections: int)
     return costs
 
 
-def duel(sink: Sink, connections: int, loop: str) -> dict[str, tuple[float, float]]:
+def duel(sink: Sink, connections: int, loop: str, documents: int, rounds: int) -> dict[str, tuple[float, float]]:
     """Throughput and CPU to the bare pool (more is better), by turns in one process: medians over each contender's turns, each of
     them set against the bare pool's turns before and after it."""
-    arguments = ["--base-url", sink.base_url, "--documents", "20000", "--connections", str(connections), "--loop", loop]
-    command = [sys.executable, "-m", "benchmarks.peers.duel", *arguments]
-    turns = json.loads(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
-
+    arguments = ["--base-url", sink.base_url, "--documents", str(documents), "--connections", str(connections)]
+    command = [sys.executable, "-m", "benchmarks.peers.duel", *arguments, "--loop", loop, "--rounds", str(rounds)]
+    turns = json.loads(subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True).stdout)
     found: dict[str, list[tuple[float, float]]] = {}
     for (_, *before), (name, *one), (_, *after) in zip(turns[::2], turns[1::2], turns[2::2], strict=False):
         wall, cpu = ((a + b) / 2 / c for a, b, c in zip(before, after, one, strict=True))

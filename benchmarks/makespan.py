@@ -7,14 +7,13 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from contextlib import suppress
 from importlib.util import find_spec
 from statistics import median
 
 from aiolimiter import AsyncLimiter
 
 from benchmarks import sink
-from benchmarks.contest import Peer, compete, node, node_folder, ours, python
+from benchmarks.contest import Peer, compete, node, python
 from benchmarks.models import KEY, Limited, client, failed, now, targets
 from benchmarks.report import Options, Part, main
 from bulkdel import Dify, Limits, Policy, Rate
@@ -41,33 +40,28 @@ def measure(options: Options) -> Part:
 
 
 def real(part: Part, options: Options) -> None:
-    rate = ("--rate", f"{RATE_REAL}/1")
-    wide = ("--connections", "100")
-    peers = [
-        Peer(OURS, ours("", "delete", 0).command, N_REAL, rate),
-        python("aiohttp + gather", "aiohttp_gather", N_REAL, *wide),
-        python("aiohttp + gather + AsyncLimiter(100, 1)", "aiohttp_gather", N_REAL, *rate, *wide),
-    ]
-    if find_spec("httpx") is not None and find_spec("aiometer") is not None:
-        peers.append(python("aiometer + httpx, max_per_second=100", "aiometer_httpx", N_REAL, *rate))
+    rate = ("--rate", f"{RATE_REAL}")
+    limiter, aiometer = "aiohttp + gather + AsyncLimiter(100, 1)", "aiometer + httpx, max_per_second=100"
+    peers: list[Peer] = []
+    peers += python(OURS, "bulkdel", N_REAL, *rate)
+    peers += python("aiohttp + gather", "aiohttp_gather", N_REAL, "--connections", "100")
+    peers += python(limiter, "aiohttp_gather", N_REAL, *rate, "--connections", "100")
+    peers += python(aiometer, "aiometer_httpx", N_REAL, *rate, needs="aiometer")
+    peers += node("p-queue + undici, intervalCap 100", "pqueue", N_REAL, "--rate", f"{RATE_REAL}/1")
     with sink.running("--window", f"{RATE_REAL}/1") as service:
-        peers += node("p-queue + undici, intervalCap 100", node_folder(), "pqueue", N_REAL, *rate)
-        costs = compete(peers, service, rounds=options.rounds, connections=options.connections)
+        costs = compete(peers, service, rounds=options.rounds if options.full else 1, connections=options.connections)
     ideal = (N_REAL - 1) // RATE_REAL
     for peer in peers:
         found = costs[peer.name]
-        took = median(cost.wall_s for cost in found)
-        gone = int(median(cost.gone for cost in found))
-        refused = int(median(cost.served["refused"] for cost in found))
-        part.rows.append((peer.name, REAL, f"{took:.2f}", f"{took / ideal:.2f} ×", str(gone), str(refused)))
-        part.numbers[f"{peer.name}, {REAL}"] = [vars(cost) for cost in found]
-        if peer.name == OURS:
-            part.want(
-                f"bulkdel, {REAL}",
-                "all deleted, none refused",
-                f"{gone}, {refused} refused",
-                (gone, refused) == (N_REAL, 0),
-            )
+        gone, refused = (int(median(cost.served[what] for cost in found)) for what in ("deleted", "refused"))
+        add(part, peer.name, REAL, median(cost.wall_s for cost in found), ideal, gone, refused)
+
+
+def add(part: Part, name: str, limit: str, took: float, ideal: float, gone: int, refused: int) -> None:
+    part.rows.append((name, limit, f"{took:.2f}", f"{took / ideal:.2f} ×", str(gone), str(refused)))
+    if name == OURS:
+        good = (gone, refused) == (int(limit.split()[0].replace(",", "")), 0)
+        part.want(f"bulkdel, {limit}", "all deleted, none refused", f"{gone}, {refused} refused", good)
 
 
 def on_a_virtual_clock(part: Part) -> None:
@@ -86,11 +80,7 @@ def on_a_virtual_clock(part: Part) -> None:
 
         took = virtual.run(run())
         gone, refused = model.trace.count(204), model.trace.count(429)
-        part.rows.append((name, VIRTUAL, f"{took:.0f}", f"{took / ideal:.2f} ×", str(gone), str(refused)))
-        part.numbers[f"{name}, {VIRTUAL}"] = {"seconds": took, "gone": gone, "refused": refused}
-        if name == OURS:
-            good = (gone, refused) == (N_VIRTUAL, 0)
-            part.want(f"bulkdel, {VIRTUAL}", "all deleted, none refused", f"{gone}, {refused} refused", good)
+        add(part, name, VIRTUAL, took, ideal, gone, refused)
 
 
 def refuse(seconds: float) -> Answer:
@@ -122,14 +112,13 @@ async def gather_limited(model: Limited) -> None:
 
 
 async def by_aiometer(model: Limited) -> None:
-    with suppress(ImportError):
-        import aiometer
+    import aiometer
 
-        async def one(place: int) -> None:
-            await delete(model, place)
+    async def one(place: int) -> None:
+        await delete(model, place)
 
-        await aiometer.run_on_each(one, list(range(N_VIRTUAL)), max_per_second=RATE_VIRTUAL / 60)
+    await aiometer.run_on_each(one, list(range(N_VIRTUAL)), max_per_second=RATE_VIRTUAL / 60)
 
 
 if __name__ == "__main__":
-    main("benchmarks.makespan", __doc__, measure)
+    main("benchmarks.makespan", __doc__, {"makespan": measure})

@@ -8,7 +8,7 @@ import math
 import random
 import uuid
 from collections import deque
-from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
+from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from email.utils import formatdate
@@ -43,7 +43,7 @@ def targets(n: int, name: str = "dify") -> list[Target]:
 
 @dataclass
 class Seen:
-    """One request as the service saw it; ``answer`` is its status, 0 where none came."""
+    """One request as the service saw it; ``answer`` is its status, 0 if none came."""
 
     sent_at: float
     ended_at: float
@@ -163,15 +163,6 @@ async def client(
                 task.cancel()
 
 
-def binned(trace: Trace, width: float) -> Iterator[tuple[float, list[Seen]]]:
-    """What ended in each ``width`` seconds, by the middle of them."""
-    bins: dict[int, list[Seen]] = {}
-    for one in trace.seen:
-        bins.setdefault(int((one.ended_at - trace.started) // width), []).append(one)
-    for place in sorted(bins):
-        yield (place + 0.5) * width, bins[place]
-
-
 # ---------------------------------------------------------------------- rate
 
 
@@ -221,7 +212,7 @@ class Limited(Model):
         return longest
 
     def admit(self) -> float:
-        """Count a request; 0 where it is let through, else seconds until one would be."""
+        """Count a request; 0 if it is let through, else seconds until one would be."""
         time = now()
         begin = (WALL + time) // self.per * self.per - WALL if self.fixed else time - self.per
         while self._counted and self._counted[0] <= begin:

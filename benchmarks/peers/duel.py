@@ -6,27 +6,30 @@ after each turn of another: that one is set against both. Prints one JSON line w
 
 from __future__ import annotations
 
+import argparse
 import asyncio
 import gc
 import json
 import os
 import tempfile
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
 from contextlib import AsyncExitStack
 
 import aiohttp
 
-from benchmarks.peers.common import DATASET, KEY, Options, documents, options, url_of
-from benchmarks.peers.ours import targets
-from bulkdel import Client, Dify, Limits, Policy
-from bulkdel.providers.protocol import Request
+from benchmarks.peers.common import DATASET, KEY, documents, options, runner, url_of
+from bulkdel import Client, Dify, Limits, Policy, Target
+from bulkdel.providers.protocol import Answer, Request
 from bulkdel.wire import HttpWire
 
-ROUNDS = 15
+
+def targets(n: int) -> Iterator[Target]:
+    for document in documents(n):
+        yield Target("dify", DATASET, document)
 
 
-async def duel(given: Options) -> list[tuple[str, float, float]]:
+async def duel(given: argparse.Namespace) -> list[tuple[str, float, float]]:
     """The turns of ``given.documents`` in their order, every second one the bare pool's: contender, wall and CPU seconds."""
     async with AsyncExitStack() as stack:
         connector = aiohttp.TCPConnector(limit=given.connections)
@@ -37,28 +40,27 @@ async def duel(given: Options) -> list[tuple[str, float, float]]:
         wire = await stack.enter_async_context(HttpWire(dify, connections=given.connections))
         folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="bulkdel-duel-"))
 
-        async def pool(delete: Callable[[str], Awaitable[int]]) -> int:
-            left = documents(given.documents)
-            gone = 0
+        async def pool(delete: Callable[[str], Awaitable[bool]]) -> int:
+            left, gone = documents(given.documents), 0
 
             async def worker() -> None:
                 nonlocal gone
                 for document in left:
-                    status = await delete(document)
-                    gone += status == 204
+                    deleted = await delete(document)
+                    gone += deleted
 
             await asyncio.gather(*(worker() for _ in range(given.connections)))
             return gone
 
-        async def bare_delete(document: str) -> int:
+        async def bare(document: str) -> bool:
             async with session.delete(url_of(given, document)) as response:
                 await response.read()
-                return response.status
+                return response.status == 204
 
-        async def wire_delete(document: str) -> int:
+        async def wired(document: str) -> bool:
             request = Request("DELETE", f"/datasets/{DATASET}/documents/{document}")
             reply = await wire.send(request, timeout=60.0, connect_timeout=10.0)
-            return getattr(reply, "status", 0)
+            return isinstance(reply, Answer) and reply.status == 204
 
         async def settle() -> int:
             gone = 0
@@ -80,27 +82,20 @@ async def duel(given: Options) -> list[tuple[str, float, float]]:
                 raise RuntimeError(f"{name}: {gone} of {given.documents} are gone")
             return (name, *took)
 
-        others = (("wire", lambda: pool(wire_delete)), ("settle", settle), ("run", recorded))
-        turns = [await turn("bare", lambda: pool(bare_delete))]
-        for number in range(ROUNDS + 1):
+        others = (("wire", lambda: pool(wired)), ("settle", settle), ("run", recorded))
+        turns = [await turn("bare", lambda: pool(bare))]
+        for number in range(given.rounds + 1):
             for name, work in others:
                 turns.append(await turn(name, work))
-                turns.append(await turn("bare", lambda: pool(bare_delete)))
+                turns.append(await turn("bare", lambda: pool(bare)))
             if number == 0:  # for warming up
                 del turns[:-1]
         return turns
 
 
-def main() -> None:
-    given = options()
-    if given.loop == "uvloop":
-        import uvloop
-
-        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-            print(json.dumps(runner.run(duel(given))))
-    else:
-        print(json.dumps(asyncio.run(duel(given))))
-
-
 if __name__ == "__main__":
-    main()
+    parser = options()
+    parser.add_argument("--rounds", type=int, default=9)
+    given = parser.parse_args()
+    with runner(given.loop) as loop:
+        print(json.dumps(loop.run(duel(given))))

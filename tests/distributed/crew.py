@@ -28,8 +28,13 @@ class Worker:
 
     running: Running
 
+    @property
+    def said(self) -> str:
+        """What it logged so far."""
+        return self.running.stderr
+
     async def ready(self) -> None:
-        await until(lambda: " ready." in self.running.stderr)
+        await until(lambda: " ready." in self.said)
 
     def kill(self) -> None:
         """SIGKILL for all of them at once, as when a machine is lost."""

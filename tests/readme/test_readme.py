@@ -36,12 +36,13 @@ def test_every_plot_is_there_and_small() -> None:
 
 
 def test_every_measured_table_is_in_its_place() -> None:
-    """Between its two marks stands a table: what benchmarks.pacing puts there."""
-    for name in re.findall(r"^<!-- (Pacing: \w+) -->$", BENCHMARKS, re.MULTILINE):
+    """Between its two marks stands a table: what the benchmarks put there."""
+    for name in re.findall(r"^<!-- (benchmarks: \w+) -->$", BENCHMARKS, re.MULTILINE):
         (table,) = re.findall(
             rf"^<!-- {name} -->\n\n(.*?)\n\n<!-- end of {name} -->$", BENCHMARKS, re.MULTILINE | re.DOTALL
         )
-        assert "| met" in table, name
+        assert table.startswith("### "), name
+        assert "\n|--" in table, name
 
 
 def test_the_picture_is_the_house() -> None:
