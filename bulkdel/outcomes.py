@@ -8,8 +8,7 @@ from operator import itemgetter
 
 import anyio
 
-from bulkdel.engine.log import warn
-from bulkdel.engine.pages import Batch
+from bulkdel.engine.sink import Batch, warn
 from bulkdel.model import OnSettled, Settled
 from bulkdel.report import Report
 

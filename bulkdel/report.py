@@ -186,7 +186,7 @@ class Report:
     attributes of the report, except ``rejected``, which is the list of rejected targets ("not attempted" included), as
     ``fulfilled`` is the list of the others. ``remaining`` adds up what the verification still listed, None if none was
     made; ``unverified`` datasets are not in it. ``waited_s`` says where the time went, in provider-seconds by cause: ``rate``,
-    ``pause``, ``indexing``, ``service`` (answers in flight), ``backoff``, ``consumer``, ``confirm`` (the user was asked whether to
+    ``pause``, ``indexing``, ``locked`` (a lock of the service's), ``service`` (answers in flight), ``backoff``, ``consumer``, ``confirm`` (the user was asked whether to
     delete), ``client`` (bulkdel itself) and ``done`` (this provider was done, and another went on). ``uncounted_sessions`` of the
     run were killed or broken off before they could write down what they cost: it is missing in ``requests``, ``requeued``,
     ``pauses``, ``waited_s`` and, of a killed one, ``elapsed_s``. ``verified`` says in one sentence what a later verification

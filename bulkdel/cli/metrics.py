@@ -49,7 +49,7 @@ VALUES: dict[str, Sequence[str]] = {
     "bulkdel_documents": get_args(Outcome),
     "bulkdel_requeued": ("document_indexing", "document_locked", "rate_limit", "blocked", "server_error", "lost_answer", "unreachable",
                          "unclear"),
-    "bulkdel_waited_seconds": ("rate", "pause", "indexing", "service", "backoff", "consumer", "confirm", "us", "done"),
+    "bulkdel_waited_seconds": ("rate", "pause", "indexing", "locked", "service", "backoff", "consumer", "confirm", "us", "done"),
 }  # fmt: skip
 """What the second label may say. Every series is there from the beginning: one that began with its first event would hide it."""
 

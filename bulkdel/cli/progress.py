@@ -97,7 +97,7 @@ def _wait(progress: Progress) -> list[str]:
         return []
     words = f"waiting for {_awaited(p)}"
     if p.wait_s is not None and p.wait_s > 0:
-        words += f" ({format_duration(p.wait_s)} {'at most' if p.wait == 'indexing' else 'more'})"
+        words += f" ({format_duration(p.wait_s)} {'at most' if p.wait == 'locked' else 'more'})"
     # A pause has the service's own words for a reason, the next look what the last one showed; the other waits are in the numbers.
     explained = p.why and (p.wait == "pause" or (p.wait == "backoff" and p.phase != "deleting"))
     return [f"{words}: {sanitize(p.why, 100)}" if explained else words]
@@ -115,8 +115,9 @@ def _awaited(progress: Progress) -> str:
             return "the end of a pause"
         case "indexing":
             indexing = f"{pluralize(p.indexing - p.locked, 'document')} to be indexed"
-            locked = f"the service's lock on {pluralize(p.locked, 'document')}"
-            return f"{indexing} and {locked}" if 0 < p.locked < p.indexing else locked if p.locked else indexing
+            return f"{indexing} and the service's lock on {pluralize(p.locked, 'document')}" if p.locked else indexing
+        case "locked":
+            return f"the service's lock on {pluralize(p.locked, 'document')}"
         case "service":
             return pluralize(p.in_flight, "answer")
         case "backoff":

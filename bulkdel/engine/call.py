@@ -14,7 +14,7 @@ from bulkdel.engine.progress import Progress
 from bulkdel.engine.session import ProviderSession, Workers
 from bulkdel.engine.sink import Consumer, Journal, OutcomeSink
 from bulkdel.engine.stop import StopReason, all_of
-from bulkdel.engine.time_account import TimeAccount
+from bulkdel.engine.timeline import TimeAccount
 from bulkdel.engine.worker import LocalWorkers
 from bulkdel.errors import BrokenPromise, RunFileError
 from bulkdel.model import Policy, RunStatus

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
 from bulkdel.model import Outcome, Target
 from bulkdel.providers.protocol import Provider, Requeue, Verdict
@@ -38,6 +39,8 @@ class Job:
     spent: int = 0  # requests that count against Policy.attempts
     checking: bool = False  # its attempts are spent: the last question is whether it is still there
     waiting_since: float | None = None  # loop time at which it began to wait for the service
+    waits_for: Literal["", "indexing", "locked", "evidence"] = ""  # what the service has to do or to show first
+    wait_ends_at: float = 0.0  # loop time at which that wait is over at the latest
 
     @classmethod
     def of(cls, key: int, target: Target, provider: Provider) -> Job:

@@ -12,42 +12,41 @@ from bulkdel.backoff import next_look
 from bulkdel.engine.decide import Wait, gone
 from bulkdel.engine.gate import Exchange
 from bulkdel.engine.job import Job
-from bulkdel.engine.looks import Look
 from bulkdel.engine.questions import GaveUp, StillLocked, ask_document, ask_page, ask_together
+from bulkdel.engine.schedule import Look
 from bulkdel.engine.session import ProviderSession
 from bulkdel.model import ANSWER_LOST, Document
 from bulkdel.providers.protocol import Ask, Gone, Page, StopDataset, StopProvider
 
 
-def wait_for_service(
-    session: ProviderSession, job: Job, wait: Wait | None = None, exchange: Exchange | None = None
-) -> None:
-    """Have a job wait for the service, on its own budget, which spends no attempt (S2).
+def wait_until_ready(session: ProviderSession, job: Job) -> None:
+    """Have a job wait whose document was shown as being indexed: no DELETE is sent before it is shown as ready."""
+    policy, now = session.policy, _begin_wait(session, job)
+    seconds = min(policy.indexing_backoff, policy.indexing_timeout)
+    session.schedule.look_later(job, "state", now + seconds)
+    session.requeued(job.target, "document_indexing", "still being indexed", seconds)
 
-    :param wait: what was decided, None for a job whose listing showed it as being indexed
-    :param exchange: the request that the service refused, if there was one
-    """
-    now, policy = asyncio.get_running_loop().time(), session.policy
-    if job.waiting_since is None:
-        job.waiting_since = now
-        session.gives_up_at = now + policy.indexing_timeout
-    if wait is None or exchange is None:
-        seconds = min(policy.indexing_backoff, policy.indexing_timeout)
-        session.requeued(job.target, "document_indexing", "still being indexed", seconds)
-        session.schedule.look_later(_look_at(job, now, asks="state"), now + seconds)
-        return
+
+def wait_for_service(session: ProviderSession, job: Job, wait: Wait, exchange: Exchange) -> None:
+    """Have a job wait because the service refused ``exchange``, on its own budget, which spends no attempt (S2)."""
+    schedule, policy, now = session.schedule, session.policy, _begin_wait(session, job)
     job.step = wait.step
+    if wait.cause == "document_locked":
+        job.waits_for = "locked"
+        if wait.at_most is not None:
+            job.wait_ends_at = now + wait.at_most
     if wait.after is not None:
         # The service says when: good news of another document does not bring it forward (S7).
         seconds = min(max(wait.after, policy.indexing_backoff), wait.left)
-        session.schedule.later(job, seconds)
+        schedule.later(job, seconds)
     else:
         together = session.gate.provider.request_together([job.target], job.step) is not None
-        cost = (1 if together else session.schedule.looks.waiting + 1) * _cost_of_one(session, exchange)
-        seconds = min(_until_next_look(session, now - job.waiting_since, cost), wait.left)
-        look = _look_at(job, now, asks=job.step if together else "")
-        look.until = None if wait.at_most is None else now + wait.at_most
-        session.schedule.look_later(look, now + seconds)
+        cost = (1 if together else schedule.refused_for_indexing + 1) * _cost_of_one(session, exchange)
+        seconds = min(_until_next_look(session, now - (job.waiting_since or now), cost), wait.left)
+        if together:
+            schedule.look_later(job, job.step, now + seconds)
+        else:
+            schedule.ask_when_indexed(job, now + seconds)
     session.requeued(job.target, wait.cause, wait.reason, seconds)
 
 
@@ -56,14 +55,19 @@ def wait_for_evidence(session: ProviderSession, job: Job, seconds: float) -> Non
 
     :param seconds: to the look at the latest; all of a dataset are looked at together
     """
-    now = asyncio.get_running_loop().time()
     # Looks take a tenth of the time here, too.
-    seconds = max(seconds, 10 * session.question_s)
-    session.schedule.look_later(_look_at(job, now, asks="gone"), now + seconds)
+    due = asyncio.get_running_loop().time() + max(seconds, 10 * session.question_s)
+    job.waits_for = "evidence"
+    session.schedule.look_later(job, "gone", due)
 
 
-def _look_at(job: Job, now: float, *, asks: str) -> Look:
-    return Look(job.target.dataset, {job.target: job}, asks, now, now)
+def _begin_wait(session: ProviderSession, job: Job) -> float:
+    """The job waits for the service from its first time on; the loop's time."""
+    now = asyncio.get_running_loop().time()
+    if job.waiting_since is None:
+        job.waiting_since = now
+    job.waits_for, job.wait_ends_at = "indexing", job.waiting_since + session.policy.indexing_timeout
+    return now
 
 
 def _cost_of_one(session: ProviderSession, exchange: Exchange) -> float:
@@ -89,14 +93,8 @@ def _until_next_look(session: ProviderSession, waited: float, cost: float) -> fl
 async def poll(session: ProviderSession) -> None:
     """Look at what waits, as each look is due, until there will be nothing more to wait for; holds no worker."""
     try:
-        while (look := await session.schedule.next_look(session.policy.indexing_backoff_cap)) is not None:
-            if look.asks == "gone":
-                await ask_whether_gone(session, look)
-            elif look.asks:
-                await _ask_about(session, look)
-            else:
-                for job in look.jobs.values():
-                    session.schedule.later(job)
+        while (look := await session.schedule.next_look()) is not None:
+            await (ask_whether_gone(session, look) if look.asks == "gone" else _ask_about(session, look))
     except Exception as error:
         session.bug(error)  # the session settles what is left
 
@@ -110,7 +108,13 @@ async def _ask_about(session: ProviderSession, look: Look) -> None:
         now = asyncio.get_running_loop().time()
         _settle_expired(session, look, now)
         if look.jobs:
-            session.schedule.look_later(look, _due_again(session, look, now))
+            policy = session.policy
+            seconds = _until_next_look(session, now - look.since, session.question_s)
+            if not session.schedule.busy:  # whatever this one cost, there is nothing else to do
+                seconds = min(seconds, policy.indexing_backoff_cap)
+            ends = min(job.waiting_since or 0.0 for job in look.jobs.values()) + policy.indexing_timeout
+            look.due = min(now + seconds, ends)
+            session.schedule.put_look(look)
 
 
 async def _ask(session: ProviderSession, look: Look) -> None:
@@ -128,7 +132,7 @@ def _listing_is_shorter(session: ProviderSession, look: Look) -> bool:
     size = session.sizes.get(look.dataset)
     if size is None:
         return False
-    rows = max(size - session.sink.counts(session.name, look.dataset).deleted, len(look.jobs))
+    rows = max(size - session.sink.account.dataset(session.name, look.dataset).counts.deleted, len(look.jobs))
     return -(-rows // session.gate.provider.page_size) < len(look.jobs)
 
 
@@ -185,22 +189,11 @@ def _settle_expired(session: ProviderSession, look: Look, now: float) -> None:
         if stopped is not None:
             session.settle(job, "dataset_stopped", stopped)
         elif now >= (job.waiting_since or 0.0) + timeout:
-            still = "being indexed" if look.until is None else "locked"
+            still = "locked" if job.waits_for == "locked" else "being indexed"
             session.settle(job, "stuck_indexing", f"still {still} after {timeout:g} s")
         else:
             continue
         del look.jobs[job.target]
-
-
-def _due_again(session: ProviderSession, look: Look, now: float) -> float:
-    """When to ask about the jobs of a look again: at the end of the first one's budget at the latest."""
-    policy = session.policy
-    look.asked_at = now
-    seconds = _until_next_look(session, now - look.since, session.question_s)
-    if not session.schedule.busy:
-        seconds = min(seconds, policy.indexing_backoff_cap)
-    ends = min((job.waiting_since or 0.0) for job in look.jobs.values()) + policy.indexing_timeout
-    return min(now + seconds, ends)
 
 
 async def _ask_one(session: ProviderSession, look: Look, job: Job) -> bool:
@@ -290,7 +283,6 @@ async def ask_whether_gone(session: ProviderSession, look: Look) -> None:
     finally:
         for job in look.jobs.values():
             session.schedule.later(job)
-        session.schedule.looks.forget(look)
     session.gate.record_evidence(gone=gone, still_there=still_there)
 
 

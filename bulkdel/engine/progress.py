@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections import deque
+import math
+from collections import Counter, deque
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
@@ -12,11 +13,12 @@ from bulkdel.report import Counts, DatasetReport
 from bulkdel.text import pluralize
 
 if TYPE_CHECKING:
+    from bulkdel.engine.schedule import Schedule
     from bulkdel.engine.session import ProviderSession
 
-Wait = Literal["", "rate", "pause", "indexing", "service", "backoff", "consumer", "confirm"]
-"""What a provider waits for now: its rate, a pause, documents being indexed, answers in flight, a retry's due time, the reader
-of the outcomes, or the user's answer; empty if it waits for nothing."""
+Wait = Literal["", "rate", "pause", "indexing", "locked", "service", "backoff", "consumer", "confirm"]
+"""What a provider waits for now: its rate, a pause, documents being indexed, a lock of the service's, answers in flight, a retry's
+due time, the reader of the outcomes, or the user's answer; empty if it waits for nothing."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +74,35 @@ class Progress:
     gives_up_s: float | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class Waits:
+    """How many jobs of a schedule wait now, those that are being asked about included: ``all`` of them, and what they wait for.
+
+    ``end_at`` is the loop time at which the last of these waits is over at the latest. ``unknown``: a job waits for the service, or
+    will when it is its turn, and how long that takes is not known.
+    """
+
+    all: int
+    indexing: int
+    locked: int
+    end_at: float
+    unknown: bool
+
+    @classmethod
+    def of(cls, schedule: Schedule) -> Waits:
+        jobs = list(schedule.pending.values())
+        counts = Counter(job.waits_for for job in jobs)
+        indexing, locked = counts["indexing"], counts["locked"]
+        kind = "indexing" if indexing else "locked"
+        return cls(
+            all=schedule.retries + counts.total() - counts[""],
+            indexing=indexing,
+            locked=locked,
+            end_at=max((job.wait_ends_at for job in jobs if job.waits_for == kind), default=0.0),
+            unknown=bool(indexing or locked) or any(job.awaiting_indexing for job in jobs),
+        )
+
+
 class Meter:
     """Measures one provider's progress over the last ten seconds; ``look`` is called a few times a second at most."""
 
@@ -84,16 +115,13 @@ class Meter:
         """Current snapshot; ``now`` is the loop's time."""
         datasets = session.datasets
         sums = Counts.of(datasets)
-        gate, indexing, left = session.gate, session.schedule.looks.indexing, sums.selected - sums.settled
+        gate, left = session.gate, sums.selected - sums.settled
+        waits = Waits.of(session.schedule)
         allowed = gate.limiter.allowed_per_second
         wait, why, wait_s = waits_for(session, now, asking=phase == "confirming")
         # What is left behind at a stop settles thousands a second, and is no speed.
         done = sums.settled - sums.not_attempted
         per_second = self._speed(now, done, allowed, paused=wait in ("pause", "confirm"))
-        locked, lock_ends_at = session.schedule.looks.locked()
-        gives_up_at = lock_ends_at if locked == indexing else session.gives_up_at
-        # Only the service knows how long its indexing takes, so that the end is not known either.
-        unknown = session.schedule.needs_service
         return Progress(
             provider=session.name,
             phase="listing" if phase == "confirming" else phase,
@@ -105,8 +133,8 @@ class Meter:
             not_attempted=sums.not_attempted,
             left=left,
             in_flight=session.in_flight,
-            requeued=session.schedule.waiting,
-            indexing=indexing,
+            requeued=waits.all,
+            indexing=waits.indexing + waits.locked,
             requests=session.account.requests,
             concurrency=int(gate.slots.total_tokens),
             rate=gate.limiter.rate,
@@ -114,12 +142,13 @@ class Meter:
             wait=wait,
             why=why,
             wait_s=wait_s,
-            eta_s=None if unknown else estimate(left, self._unpaused, allowed, gate.limiter.paused_s),
+            # Only the service knows how long its indexing takes, so that the end is not known either.
+            eta_s=None if waits.unknown else estimate(left, self._unpaused, allowed, gate.limiter.paused_s),
             datasets=tuple(map(_dataset, datasets)),
             waited_s=dict(session.account.waited_s),
             rate_is_anothers=gate.limiter.rate_is_anothers,
-            locked=locked,
-            gives_up_s=max(0.0, gives_up_at - now) if indexing else None,
+            locked=waits.locked,
+            gives_up_s=max(0.0, waits.end_at - now) if waits.indexing or waits.locked else None,
         )
 
     def _speed(self, now: float, done: int, allowed: float | None, *, paused: bool) -> float:
@@ -188,15 +217,15 @@ def waits_for(session: ProviderSession, now: float, *, asking: bool = False) -> 
         return "rate", f"pacing at {limiter.rate}{whose}", None
     if in_flight:
         return "service", f"{pluralize(in_flight, 'answer')} in flight", None
-    if schedule.waiting:
-        if schedule.looks.indexing == schedule.waiting:
-            locked, until = schedule.looks.locked()
-            if locked == schedule.waiting:
-                return "indexing", f"{pluralize(locked, 'document')} locked by the service", max(0.0, until - now)
-            return "indexing", f"{pluralize(schedule.waiting, 'document')} still being indexed", None
+    waits = Waits.of(schedule)
+    if waits.all:
+        if waits.locked == waits.all:
+            return "locked", f"{pluralize(waits.all, 'document')} locked by the service", max(0.0, waits.end_at - now)
+        if waits.indexing + waits.locked == waits.all:
+            return "indexing", f"{pluralize(waits.all, 'document')} still being indexed", None
         due = schedule.next_due
-        wait_s = None if due is None else max(0.0, due - now)
-        return "backoff", f"{pluralize(schedule.waiting, 'document')} to be asked again", wait_s
+        words = f"{pluralize(waits.all, 'document')} to be asked again"
+        return "backoff", words, max(0.0, due - now) if due < math.inf else None
     if session.stop.sleeping:
         return "backoff", session.note, None
     return "", "", None

@@ -62,13 +62,12 @@ class ProviderSession:
         self.sink = sink
         self.account = sink.account.provider(gate.provider.name)
         self.stop = Stop()
-        self.schedule = Schedule(self.stop)
+        self.schedule = Schedule(self.stop, policy.indexing_backoff_cap)
         self.remote = Remote()
         self.latencies: deque[float] = deque(maxlen=1024)  # seconds that answers took, until the timeline takes them
         self.sizes: dict[str, int] = {}  # documents listed in each dataset, if a listing was made
         self.found_datasets: set[str] = set()  # datasets that a listing in this call showed to be there
         self.stopped_datasets: dict[str, str] = {}  # and why
-        self.gives_up_at = 0.0  # loop time at which the last document that waits for the service is given up
         self.note = ""  # what a question that is to be asked again waits for, in words
         self.question_s = 0.0  # seconds that the answers to the questions of a look took
         self._resumes: asyncio.TimerHandle | None = None  # at the end of the pause
@@ -107,7 +106,7 @@ class ProviderSession:
         """Take a page in; waits while the schedule or the sink is full. After a stop its jobs settle at once."""
         await self.schedule.add(jobs)
         if self.stop.reason is not None:
-            for job in self.schedule.drain():
+            for job in self.schedule.take(lambda job: True):
                 self.settle_not_attempted(job)
         if self.sink.pages.full:
             await self.sink.pages.room()
@@ -116,9 +115,8 @@ class ProviderSession:
         """Have the jobs carried out until all have settled, or until a stop; then settle what is left."""
         await workers.run(self)
         # Nothing is in hand any more: what is left waits, or was given up at a stop before its request left.
-        for job in [*self.schedule.drain(), *self.schedule.pending.values()]:
-            if job in self:
-                self.settle_not_attempted(job)
+        for job in list(self.schedule.pending.values()):
+            self.settle_not_attempted(job)
 
     def admit(self, job: Job) -> bool:
         """Whether the job has to be asked for; one whose ending is known without a request settles here."""
@@ -167,7 +165,7 @@ class ProviderSession:
             return
         self.stopped_datasets[dataset] = reason
         self.sink.emit(events.Stopped(self.name, dataset, reason))
-        for job in self.schedule.drop(dataset):
+        for job in self.schedule.take(lambda job: job.target.dataset == dataset):
             self.settle(job, "dataset_stopped", reason)
 
     def settle_not_attempted(self, job: Job) -> None:

@@ -9,7 +9,7 @@ import anyio
 from bulkdel.engine.decide import Continue, LastCheck, Retry, Settle, Wait, decide
 from bulkdel.engine.gate import Exchange
 from bulkdel.engine.job import Job
-from bulkdel.engine.polling import ask_whether_gone, poll, wait_for_evidence, wait_for_service
+from bulkdel.engine.polling import ask_whether_gone, poll, wait_for_evidence, wait_for_service, wait_until_ready
 from bulkdel.engine.questions import probe
 from bulkdel.engine.session import ProviderSession
 from bulkdel.providers.protocol import Asked, Deleted, Gone, StopDataset, StopProvider, Verdict
@@ -32,7 +32,7 @@ async def _work(session: ProviderSession) -> None:
         if not session.admit(job):
             continue
         if job.awaiting_indexing:
-            wait_for_service(session, job)
+            wait_until_ready(session, job)
             continue
         try:
             await _carry_out(session, job)
@@ -117,7 +117,7 @@ async def _wait_until_healthy(session: ProviderSession, job: Job) -> bool:
         schedule = session.schedule
         for doubtful in schedule.take_doubtful():
             wait_for_evidence(session, doubtful, 0.0)
-        look = schedule.looks.pop_doubtful()
+        look = schedule.pop_look("gone")
         if look is None:
             return await probe(session, job.target.dataset)
         await ask_whether_gone(session, look)

@@ -29,11 +29,12 @@ CAUSES = {
     "service": "waiting for answers",
     "rate": "waiting for the rate limit",
     "pause": "pausing",
-    "indexing": "waiting for indexing or a lock",
+    "indexing": "waiting for indexing",
     "backoff": "waiting to ask again",
     "consumer": "waiting for the reader of the outcomes",
     "done": "done, while another provider went on",
     "confirm": "waiting for the confirmation",
+    "locked": "waiting for a lock of the service's",
 }
 """What each cause of ``Report.waited_s`` means, in the order it is drawn, and so in the style sheet's colors."""
 

@@ -62,7 +62,7 @@ from tests.cli.outside import PROGRESS, Terminal
             "waiting for 2 documents to be indexed",
         ),
         (
-            {"wait": "indexing", "indexing": 2, "locked": 2, "wait_s": 590.0, "eta_s": None},
+            {"wait": "locked", "indexing": 2, "locked": 2, "wait_s": 590.0, "eta_s": None},
             12.0,
             "[12 s] dify: 120 of 1230 deleted (9 %), 1 rejected, 3 requeued, 1109 to go, 80/s, time left unknown, "
             "waiting for the service's lock on 2 documents (9 min 50 s at most)",

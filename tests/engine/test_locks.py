@@ -44,8 +44,13 @@ class Locking(Service):
         return Answer(200, JSON, b'{"result":"success"}')
 
 
-def purged(service: Locking, policy: Policy = UNARCHIVE, looks: list[Progress] | None = None) -> float:
-    """Purge it all; how many virtual seconds that took. ``looks`` gets the progress half a minute later."""
+def purged(
+    service: Locking,
+    policy: Policy = UNARCHIVE,
+    looks: list[Progress] | None = None,
+    waited: dict[str, float] | None = None,
+) -> float:
+    """Purge it all; how many virtual seconds that took. ``looks`` gets the progress half a minute later, ``waited`` the account's."""
     took: list[float] = []
 
     async def main() -> None:
@@ -58,6 +63,8 @@ def purged(service: Locking, policy: Policy = UNARCHIVE, looks: list[Progress] |
             assert report.ok
             assert report.requeued.get("document_indexing", 0) == 0
             took.append(loop.time() - began)
+            if waited is not None:
+                waited.update(report.waited_s)
 
     virtual.run(main())
     assert not service.held
@@ -69,13 +76,16 @@ def test_locks_without_a_worker_are_asked_about_together() -> None:
     service = Locking()
     service.fill(200, archived=True)
     looks: list[Progress] = []
-    assert purged(service, looks=looks) < 700.0
+    waited: dict[str, float] = {}
+    assert purged(service, looks=looks, waited=waited) < 700.0
+    assert waited["locked"] > 500.0
+    assert "indexing" not in waited
     together = [n for step, n in service.patches if step == "un_archive" and n > 1]
     assert max(together) == 200
     # Disabled and refused once each; then three requests a look.
     assert len(service.patches) < 200 + 200 + 450
     (look,) = looks
-    assert (look.wait, look.why, look.locked) == ("indexing", "200 documents locked by the service", 200)
+    assert (look.wait, look.why, look.locked) == ("locked", "200 documents locked by the service", 200)
     assert look.wait_s == pytest.approx(570.0, abs=10.0)
 
 
