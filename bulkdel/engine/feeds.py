@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter, deque
-from collections.abc import AsyncIterable, Awaitable, Callable, Iterable, Sequence
+from collections.abc import AsyncIterable, Awaitable, Callable, Iterable, Iterator, Sequence
 from itertools import islice
 from typing import Any
 
@@ -27,17 +27,33 @@ Prepare = Callable[[ProviderSession, list[Job]], Awaitable[None]]
 """Completes what is known of jobs before they are added to their session."""
 
 
-async def _as_they_are(session: ProviderSession, jobs: list[Job]) -> None:
-    """Nothing more is known of them."""
-
-
-def count_in(account: Account, targets: Iterable[Target]) -> None:
-    """Count targets that come in, every occurrence, in their service's spelling; the engine counts how they end."""
-    for (provider, dataset), n in Counter((target.provider, target.dataset) for target in targets).items():
+def count_in(account: Account, jobs: Iterable[Job]) -> None:
+    """Count targets that come in, every occurrence; the engine counts how they end."""
+    for (provider, dataset), n in Counter([job.target[:2] for job in jobs]).items():
         account.dataset(provider, dataset).counts.select(n, n)
 
 
-def from_sequence(targets: Sequence[Target], prepare: Prepare = _as_they_are) -> list[Feed]:
+async def _add(session: ProviderSession, jobs: Iterable[Job], prepare: Prepare | None = None) -> None:
+    """Add jobs page by page."""
+    iterator = iter(jobs)
+    while page := list(islice(iterator, PAGE)):
+        if prepare is not None:
+            await prepare(session, page)
+        await session.add(page)
+        await asyncio.sleep(0)
+
+
+def from_jobs(jobs: Sequence[Job], name: str) -> Feed:
+    """A feed of jobs that were made elsewhere, all of one provider."""
+
+    async def feed(call: Call) -> None:
+        count_in(call.account, jobs)
+        await _add(call.sessions[name], jobs)
+
+    return feed
+
+
+def from_sequence(targets: Sequence[Target], prepare: Prepare | None = None) -> list[Feed]:
     """A feed per provider over the same sequence: each reads on at its own pace, and none waits for another.
 
     All occurrences of a target go in with its first one, however far apart they are (S4).
@@ -45,61 +61,41 @@ def from_sequence(targets: Sequence[Target], prepare: Prepare = _as_they_are) ->
 
     def feed_for(name: str) -> Feed:
         async def feed(call: Call) -> None:
-            session, page = call.sessions[name], list[Job]()
-            provider = session.gate.provider
-            further = _count_in_own(call.account, targets, provider)
-            for key, target in enumerate(targets):
-                if target.provider != name:
-                    continue
-                job = Job.of(key, target, provider)
-                if further and job.target in further:
-                    if key in further[job.target]:
-                        continue  # it went in with the first one
-                    for other in further[job.target]:
-                        job.join(Job.of(other, targets[other], provider))
-                page.append(job)
-                if len(page) == PAGE:
-                    await prepare(session, page)
-                    await session.add(page)
-                    page = []
-                    await asyncio.sleep(0)
-            await prepare(session, page)
-            await session.add(page)
+            session = call.sessions[name]
+            await _add(session, _jobs_of(call.account, targets, session.gate.provider), prepare)
 
         return feed
 
     return [feed_for(name) for name in dict.fromkeys(target.provider for target in targets)]
 
 
-def _count_in_own(account: Account, targets: Sequence[Target], provider: Provider) -> dict[Target, dict[int, None]]:
-    """Count the provider's targets in; returns the further places of those that stand more than once, in whichever spelling."""
+def _jobs_of(account: Account, targets: Sequence[Target], provider: Provider) -> Iterator[Job]:
+    """The provider's targets as jobs, each with all of its occurrences in whichever spelling; all are counted in at first."""
     seen: set[Target] = set()
-    further: dict[Target, dict[int, None]] = {}
+    further: dict[Target, list[int]] = {}
     datasets: Counter[str] = Counter()
     for key, target in enumerate(targets):
         if target.provider == provider.name:
             spelled = spelled_by_service(target, provider)
             datasets[spelled.dataset] += 1
             if spelled in seen:
-                further.setdefault(spelled, {})[key] = None
+                further.setdefault(spelled, []).append(key)
             seen.add(spelled)
+    del seen
     for dataset, n in datasets.items():
         account.dataset(provider.name, dataset).counts.select(n, n)
-    return further
+    joined: set[int] = set()
+    for key, target in enumerate(targets):
+        if target.provider != provider.name or key in joined:
+            continue
+        job = Job.of(key, target, provider)
+        for other in further.pop(job.target, ()):
+            job.join(Job.of(other, targets[other], provider))
+            joined.add(other)
+        yield job
 
 
-def from_jobs(jobs: Sequence[Job], name: str) -> Feed:
-    """A feed of jobs that were made elsewhere, all of one provider."""
-
-    async def feed(call: Call) -> None:
-        count_in(call.account, (job.target for job in jobs))
-        for start in range(0, len(jobs), PAGE):
-            await call.sessions[name].add(jobs[start : start + PAGE])
-
-    return feed
-
-
-def from_iterable(targets: Iterable[Target] | AsyncIterable[Target], prepare: Prepare = _as_they_are) -> Feed:
+def from_iterable(targets: Iterable[Target] | AsyncIterable[Target], prepare: Prepare | None = None) -> Feed:
     """A feed over any iterable, read once. Occurrences of a target coalesce while the first of them has not settled.
 
     After a stop a synchronous iterable is read to its end, so that every target settles (as not attempted); an
@@ -110,9 +106,9 @@ def from_iterable(targets: Iterable[Target] | AsyncIterable[Target], prepare: Pr
     async def feed(call: Call) -> None:
         raised: Exception | None = None
         async with anyio.create_task_group() as group:
-            reader = _Reader(call, prepare)
+            reader = _Reader(call)
             for ahead in reader.ahead.values():
-                group.start_soon(ahead.run)
+                group.start_soon(ahead.run, prepare)
             try:
                 if isinstance(targets, AsyncIterable):
                     await reader.read_async(targets)
@@ -124,7 +120,8 @@ def from_iterable(targets: Iterable[Target] | AsyncIterable[Target], prepare: Pr
                 call.stop(StopReason("incomplete", f"the targets could not be read to the end: {type(error).__name__}"))
             finally:
                 for ahead in reader.ahead.values():
-                    ahead.close()
+                    ahead.closed = True
+                    ahead.changed.set()
         if raised is not None:
             raise raised
 
@@ -134,10 +131,10 @@ def from_iterable(targets: Iterable[Target] | AsyncIterable[Target], prepare: Pr
 class _Reader:
     """Reads targets and gives each to its session."""
 
-    def __init__(self, call: Call, prepare: Prepare) -> None:
+    def __init__(self, call: Call) -> None:
         # Read ahead of a slow provider, so that it does not slow another one: about 20 MB. With one provider a few pages do.
-        most = 100_000 if len(call.sessions) > 1 else 4 * PAGE
-        self.ahead = {name: _Ahead(session, most, prepare) for name, session in call.sessions.items()}
+        self._most = 100_000 if len(call.sessions) > 1 else 4 * PAGE
+        self.ahead = {name: _Ahead(session) for name, session in call.sessions.items()}
         self._call = call
         self._key = 0
 
@@ -172,7 +169,7 @@ class _Reader:
                 if ahead is None:
                     self._settle_unknown(Job(self._key, target))
                 else:
-                    ahead.jobs.append(Job.of(self._key, target, ahead.provider))
+                    ahead.jobs.append(Job.of(self._key, target, ahead.session.gate.provider))
                 self._key += 1
         finally:
             for ahead in self.ahead.values():
@@ -180,12 +177,13 @@ class _Reader:
         return self._key - first
 
     def _settle_unknown(self, job: Job) -> None:
-        count_in(self._call.account, (job.target,))
+        count_in(self._call.account, [job])
         self._call.sink.settle(job, "invalid_id", f"no provider of this call is named {job.target.provider!r}")
 
     async def _room(self) -> None:
         for ahead in self.ahead.values():
-            await ahead.room()
+            while len(ahead.jobs) >= self._most:
+                await ahead.change()
         await self._call.sink.pages.room()
         await asyncio.sleep(0)
 
@@ -193,35 +191,23 @@ class _Reader:
 class _Ahead:
     """Jobs read ahead for one session."""
 
-    def __init__(self, session: ProviderSession, most: int, prepare: Prepare) -> None:
-        self.provider = session.gate.provider
-        self._session = session
-        self._most = most
-        self._prepare = prepare
+    def __init__(self, session: ProviderSession) -> None:
+        self.session = session
         self.jobs: deque[Job] = deque()
         self.changed = anyio.Event()
-        self._closed = False
+        self.closed = False
 
-    async def room(self) -> None:
-        while len(self.jobs) >= self._most:
-            await self._change()
-
-    def close(self) -> None:
-        self._closed = True
-        self.changed.set()
-
-    async def run(self) -> None:
-        while self.jobs or not self._closed:
+    async def run(self, prepare: Prepare | None) -> None:
+        """Add what was read until there will be no more."""
+        while self.jobs or not self.closed:
             if not self.jobs:
-                await self._change()
+                await self.change()
                 continue
             page = [self.jobs.popleft() for _ in range(min(PAGE, len(self.jobs)))]
-            count_in(self._session.sink.account, (job.target for job in page))
-            await self._prepare(self._session, page)
-            await self._session.add(page)
+            count_in(self.session.sink.account, page)
+            await _add(self.session, page, prepare)
             self.changed.set()
-            await asyncio.sleep(0)
 
-    async def _change(self) -> None:
+    async def change(self) -> None:
         self.changed = anyio.Event()
         await self.changed.wait()

@@ -18,6 +18,7 @@ from bulkdel.limits import (
     ConcurrencySearch,
     GiveUp,
     Kind,
+    Limiter,
     LimiterUnavailable,
     MakeLimiter,
     Open,
@@ -94,7 +95,6 @@ class Gate:
         self.wire = wire
         self.random = rng or random.Random()
         self.pace = Pace(provider, state, limiter)
-        self.limiter = self.pace.limiter
         self.slots = anyio.CapacityLimiter(concurrency)
         most = provider.max_concurrency
         self.search = ConcurrencySearch(concurrency, most) if most > concurrency else None
@@ -103,8 +103,11 @@ class Gate:
         self.pause_reason = ""
         self.in_flight = 0  # requests that left and have not come back
         self.peak = 0  # the most in flight since ``take_peak``
-        self._mark_stripped = False
         self._callers: list[Caller] = []
+
+    @property
+    def limiter(self) -> Limiter:
+        return self.pace.limiter
 
     def take_peak(self) -> int:
         """The most requests that were in flight at once since the last call."""
@@ -128,7 +131,7 @@ class Gate:
             self.stopped = None
             self.health.close()
             self.health = Health()
-            self.slots.total_tokens = self.concurrency
+            self._adapt_slots()
 
     async def aclose(self) -> None:
         """No call comes any more: what was learned is kept, and the limit is left to other processes."""
@@ -141,7 +144,7 @@ class Gate:
 
         :returns: None if nothing was sent, because a stop came first, or because the breaker opened and it is no question
         """
-        slots, limiter, stop = self.slots, self.limiter, caller.stop
+        slots, limiter, stop = self.slots, self.pace.limiter, caller.stop
         slot = object()
         try:
             slots.acquire_on_behalf_of_nowait(slot)
@@ -160,7 +163,8 @@ class Gate:
                 return None
             caller.account.requests += 1
             self.in_flight += 1
-            self.peak = max(self.peak, self.in_flight)
+            if self.in_flight > self.peak:
+                self.peak = self.in_flight
             # A slot that is handed on is never seen free; but if slots wait for a permit, the wire is what counts.
             in_flight = slots.borrowed_tokens if at_once else self.in_flight
             time, policy = asyncio.get_running_loop().time, caller.policy
@@ -169,16 +173,13 @@ class Gate:
                 reply = await self.wire.send(request, timeout=policy.timeout, connect_timeout=policy.connect_timeout)
             finally:
                 self.in_flight -= 1
-            return Exchange(self._marked(reply), sent_at, time(), in_flight, request.method == "DELETE")
+            ended_at = time()
+            # A proxy takes away the header by which the service's own answers are known: that is said with each answer.
+            if isinstance(reply, Answer) and (self.health.mark_stripped or self.provider.lacks_mark(reply)):
+                self.health.mark_stripped, reply = True, reply._replace(mark_stripped=True)
+            return Exchange(reply, sent_at, ended_at, in_flight, request.method == "DELETE")
         finally:
             slots.release_on_behalf_of(slot)
-
-    def _marked(self, reply: Reply) -> Reply:
-        """Notice a proxy that takes away the header by which the service's own answers are known, and say so with each answer."""
-        if not isinstance(reply, Answer):
-            return reply
-        self._mark_stripped = self._mark_stripped or self.provider.lacks_mark(reply)
-        return reply._replace(mark_stripped=True) if self._mark_stripped else reply
 
     async def _take_slot(self, slot: object, stop: Stop) -> bool:
         """Wait for a slot; one that comes in the very moment of a stop or of a cancellation is given back."""
@@ -219,16 +220,24 @@ class Gate:
             done = exchange.deletes and isinstance(exchange.reply, Answer) and 200 <= exchange.reply.status < 300
             self._sample(exchange, "ok" if done else "neutral")
         self.pace.passed(exchange.sent_at, exchange.ended_at)
-        if self.health.record_success(exchange.ended_at, deletes=exchange.deletes):
-            self.slots.total_tokens = self.concurrency
+        health = self.health
+        if health.answers_lost or not health.no_recent_failures:
+            health.record_success(exchange.ended_at, deletes=exchange.deletes)
+            self._adapt_slots()
 
     def _sample(self, exchange: Exchange, kind: Kind) -> None:
-        """The search for the best concurrency learns of a request that ended; while the breaker is open it is not obeyed."""
-        if self.search is None:
-            return
-        limit = self.search.add(Sample(exchange.sent_at, exchange.ended_at, exchange.in_flight, kind))
-        if not self.health.one_by_one and self.slots.total_tokens != limit:
-            self.slots.total_tokens = limit
+        """The search for the best concurrency learns of a request that ended."""
+        if self.search is not None:
+            self.search.add(Sample(exchange.sent_at, exchange.ended_at, exchange.in_flight, kind))
+            self._adapt_slots()
+
+    def _adapt_slots(self) -> None:
+        """As many requests at once as are best while the service is well; one otherwise."""
+        best = self.provider.limits.concurrency if self.search is None else self.search.limit
+        assert best is not None  # Provider.limits promises it
+        slots = 1 if self.health.one_by_one else best
+        if self.slots.total_tokens != slots:
+            self.slots.total_tokens = slots
 
     def _record_trouble(self, verdict: Requeue, exchange: Exchange) -> None:
         """The service or the network is unwell: pause after a few in a row, then one request at a time; give up in the end."""
@@ -251,7 +260,6 @@ class Gate:
         ):
             case Open(seconds):
                 health.open_breaker()
-                self.slots.total_tokens = 1
                 self._begin_pause(seconds, f"the service is failing ({verdict.reason})", exchange)
             case GiveUp(why):
                 given_up = StopProvider(why, "is the service up, and is the base URL right?")
@@ -259,11 +267,11 @@ class Gate:
                     # The documents in doubt are looked at first: what is gone was deleted, and then the service does work.
                     health.giving_up = given_up
                     health.open_breaker()
-                    self.slots.total_tokens = 1
                 else:
                     self.stop(given_up)
             case None:
                 pass
+        self._adapt_slots()
 
     def _record_pause(self, verdict: Pause, exchange: Exchange, policy: Policy) -> None:
         """The provider wants nothing for a while: it is a floor for all, and concurrent refusals count as one."""
@@ -279,7 +287,8 @@ class Gate:
             health.breaker.success(exchange.ended_at)
             after = None if verdict.after is None else min(verdict.after, policy.max_pause)
             seconds = self.pace.refused(exchange.sent_at, exchange.ended_at, after, u)
-            health.rate_refused, self.slots.total_tokens = True, 1
+            health.rate_refused = True
+            self._adapt_slots()
         else:
             seconds = pause_seconds(verdict, health.refusals, policy, u)
         if not counted and verdict.stop_after is not None:
@@ -300,17 +309,10 @@ class Gate:
     def record_evidence(self, *, gone: int, still_there: int) -> None:
         """The service showed how many documents are gone whose answers were lost, and how many are still there."""
         health = self.health
-        if health.record_evidence(asyncio.get_running_loop().time(), gone=gone, still_there=still_there):
-            self.slots.total_tokens = self.concurrency
-        elif health.giving_up is not None:
+        health.record_evidence(asyncio.get_running_loop().time(), gone=gone, still_there=still_there)
+        self._adapt_slots()
+        if not gone and health.giving_up is not None:
             self.stop(health.giving_up)
-
-    @property
-    def concurrency(self) -> int:
-        """How many requests may be in flight while the service is well."""
-        given = self.provider.limits.concurrency
-        assert given is not None  # Provider.limits promises it
-        return given if self.search is None else self.search.limit
 
     def stop(self, verdict: StopProvider) -> None:
         """Nothing more leaves to this provider, for any call."""

@@ -28,6 +28,7 @@ class Health:
     rate_refused: bool = False
     answers_lost: bool = False
     giving_up: StopProvider | None = None
+    mark_stripped: bool = False  # a proxy takes away the header by which the service's own answers are known
     no_recent_failures: bool = False  # the last answer was a good one: another one changes nothing
     blocks: int = 0  # pauses in a row that stop the provider after a few
     refusals: int = 0  # pauses in a row that the service gave no time for, those for its rate aside
@@ -44,34 +45,29 @@ class Health:
         """Whether one request at a time leaves, whatever the best concurrency is."""
         return self.half_open or self.rate_refused
 
-    def record_success(self, now: float, *, deletes: bool) -> bool:
-        """The service answered as one that works does; returns whether requests leave side by side again.
+    def record_success(self, now: float, *, deletes: bool) -> None:
+        """The service answered as one that works does.
 
         :param deletes: whether it answered a DELETE
         """
-        if self.answers_lost and deletes:
+        if deletes:
             self.answers_lost = False
-        if self.no_recent_failures:
-            return False
-        self.no_recent_failures = True
-        self.blocks = self.refusals = 0
-        self.breaker.success(now)
-        again = self.one_by_one
-        if again:
-            self.close()
-        return again
+        if not self.no_recent_failures:
+            self.no_recent_failures = True
+            self.blocks = self.refusals = 0
+            self.breaker.success(now)
+            if self.one_by_one:
+                self.close()
 
-    def record_evidence(self, now: float, *, gone: int, still_there: int) -> bool:
-        """The service showed how many documents are gone whose answers were lost; returns whether requests leave side by side."""
+    def record_evidence(self, now: float, *, gone: int, still_there: int) -> None:
+        """The service showed how many documents are gone whose answers were lost, and how many are still there."""
         if gone:
             self.answers_lost, self.giving_up = still_there == 0, None
             self.breaker.success(now)
             self.close()
-            return True
-        if still_there:
+        elif still_there:
             self.answers_lost = False
             self.recovered()
-        return False
 
     def open_breaker(self) -> None:
         """No document is asked for until a harmless question was answered."""

@@ -134,8 +134,8 @@ class Schedule:
         return len(self._fresh) >= FRESH or len(self.pending) + self._joined >= self.window
 
     def _let_feeds_on(self) -> None:
-        """Wake the feeds once there is room for several pages, or once nothing is pending."""
-        room = len(self._fresh) < FRESH // 2 and len(self.pending) + self._joined < self.window
+        """Wake the feeds if the window is not full, or nothing is pending; called when there is room for several pages."""
+        room = len(self.pending) + self._joined < self.window
         if not self.pending or (room and not self._input.resting):
             self._input.wake()
 
@@ -183,10 +183,11 @@ class Schedule:
 
     async def __anext__(self) -> Job:
         """Wait for the next job; ends when there will be none, or when a stop is set."""
-        while not self.over:
-            job = self.pop()
-            if job is not None:
+        while self._stop.reason is None:
+            if (job := self.pop()) is not None:
                 return job
+            if self.over:
+                break
             await self._workers.rest(min(self._due.due, self._indexing.due))
         raise StopAsyncIteration
 
@@ -214,7 +215,7 @@ class Schedule:
         if not self._fresh:
             return None
         job = self._fresh.popleft()
-        if self._input.waits:
+        if self._input.waits and len(self._fresh) < FRESH // 2:
             self._let_feeds_on()
         if not self._fresh:
             self._hasten_if_idle()
@@ -239,7 +240,7 @@ class Schedule:
         del self.pending[job.target]
         if job.also is not None:
             self._joined -= len(job.also)
-        if self._input.waits:
+        if self._input.waits and len(self._fresh) < FRESH // 2:
             self._let_feeds_on()
         if not self.pending and self._input.closed:
             self._wake_all()
