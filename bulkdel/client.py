@@ -10,8 +10,8 @@ from types import TracebackType
 from typing import Any
 
 from bulkdel import events
+from bulkdel.engine.call import Connect, Gates
 from bulkdel.engine.feeds import from_jobs
-from bulkdel.engine.gates import Connect, Gates
 from bulkdel.engine.job import Job
 from bulkdel.engine.progress import Progress
 from bulkdel.engine.session import Workers

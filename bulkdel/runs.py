@@ -11,8 +11,7 @@ from typing import Any
 
 import anyio.to_thread
 
-from bulkdel.engine.call import Call
-from bulkdel.engine.gates import Gates
+from bulkdel.engine.call import Call, Gates
 from bulkdel.engine.sink import Journal
 from bulkdel.errors import ConfigurationError, RunFileError, TargetsError
 from bulkdel.model import PurgeRequest

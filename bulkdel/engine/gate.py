@@ -1,20 +1,24 @@
-"""One provider's way out, shared by every call of a client: slot, permit, pause and breaker around each request."""
+"""One provider's way out, shared by every call of a client: slot, permit, pause and breaker around each request.
+
+The gate sends; ``Health`` is how the service does, as its answers say.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import random
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Protocol
+from typing import TYPE_CHECKING
 
 import anyio
 
 from bulkdel import events
 from bulkdel.backoff import full_jitter
-from bulkdel.engine.health import Health
 from bulkdel.engine.stop import Stop, StopReason
 from bulkdel.limits import (
+    Breaker,
     ConcurrencySearch,
     GiveUp,
     Kind,
@@ -24,31 +28,12 @@ from bulkdel.limits import (
     Open,
     Pace,
     Sample,
-)
+)  # fmt: skip
 from bulkdel.model import Policy
-from bulkdel.providers.protocol import (
-    Answer,
-    Lost,
-    Pause,
-    Provider,
-    Reply,
-    Request,
-    Requeue,
-    StopProvider,
-    Wire,
-)
-from bulkdel.report import ProviderAccount
+from bulkdel.providers.protocol import Answer, Lost, Pause, Provider, Reply, Request, Requeue, StopProvider, Wire
 
-
-class Caller(Protocol):
-    """One provider's part of one call, as the gate sees it."""
-
-    stop: Stop
-    policy: Policy
-    account: ProviderAccount
-
-    def hear(self, event: events.Event) -> None:
-        """A pause began, or the provider was stopped."""
+if TYPE_CHECKING:
+    from bulkdel.engine.session import ProviderSession
 
 
 @dataclass(slots=True)
@@ -72,6 +57,105 @@ class Exchange:
     @property
     def took_s(self) -> float:
         return self.ended_at - self.sent_at
+
+
+@dataclass(slots=True)
+class Health:
+    """One provider's health, shared by all calls.
+
+    ``open``: the breaker is open, and a harmless question goes before the next document. ``half_open``: documents go one at a
+    time until one of them is answered well. ``rate_refused``: requests go one at a time until one passes, because eight at once
+    would be eight refusals. ``answers_lost``: deletes are carried out, as the service showed, and their answers are lost.
+    ``giving_up``: nothing has succeeded for too long, and evidence is looked for, once.
+    """
+
+    breaker: Breaker = field(default_factory=Breaker)
+    open: bool = False
+    half_open: bool = False
+    rate_refused: bool = False
+    answers_lost: bool = False
+    giving_up: StopProvider | None = None
+    mark_stripped: bool = False  # a proxy takes away the header by which the service's own answers are known
+    no_recent_failures: bool = False  # the last answer was a good one: another one changes nothing
+    blocks: int = 0  # pauses in a row that stop the provider after a few
+    refusals: int = 0  # pauses in a row that the service gave no time for, those for its rate aside
+    _probing: bool = False  # the harmless question is being asked
+    _recovered: anyio.Event = field(default_factory=anyio.Event)  # set when it was answered; a new one for each opening
+
+    @property
+    def doubtful(self) -> bool:
+        """Whether answers are being lost, so that a document in doubt is looked at before it is asked for again."""
+        return self.half_open or self.answers_lost
+
+    @property
+    def one_by_one(self) -> bool:
+        """Whether one request at a time leaves, whatever the best concurrency is."""
+        return self.half_open or self.rate_refused
+
+    def record_success(self, now: float, *, deletes: bool) -> None:
+        """The service answered as one that works does.
+
+        :param deletes: whether it answered a DELETE
+        """
+        if deletes:
+            self.answers_lost = False
+        if not self.no_recent_failures:
+            self.no_recent_failures = True
+            self.blocks = self.refusals = 0
+            self.breaker.success(now)
+            if self.one_by_one:
+                self.close()
+
+    def record_evidence(self, now: float, *, gone: int, still_there: int) -> None:
+        """The service showed how many documents are gone whose answers were lost, and how many are still there."""
+        if gone:
+            self.answers_lost, self.giving_up = still_there == 0, None
+            self.breaker.success(now)
+            self.close()
+        elif still_there:
+            self.answers_lost = False
+            self.recovered()
+
+    def open_breaker(self) -> None:
+        """No document is asked for until a harmless question was answered."""
+        self.half_open = True
+        if not self.open:
+            self.open, self._recovered = True, anyio.Event()
+
+    def recovered(self) -> None:
+        """The harmless question was answered: documents may try again, one at a time until one is answered well.
+
+        The breaker's clock goes on: with its Redis down a Dify lists well and fails every DELETE (providers/README.md).
+        """
+        self.open = False
+        self._recovered.set()
+
+    def close(self) -> None:
+        """All is well: documents leave side by side."""
+        self.half_open = self.rate_refused = False
+        self.recovered()
+
+    async def probe_until_healthy(self, probe: Callable[[], Awaitable[bool]], stop: Stop) -> bool:
+        """While the breaker is open: one harmless question at a time, charged to no document, until one is answered.
+
+        :param probe: asks the question and has its answer observed; False if a stop came first
+        :returns: False if a stop came first
+        """
+        while self.open:
+            if self._probing:
+                if not await stop.run_until_stopped(self._recovered.wait):
+                    return False
+                continue
+            self._probing = True
+            try:
+                if not await probe():
+                    return False
+            finally:
+                self._probing = False
+                if self.open:  # those who waited for this answer ask themselves
+                    self._recovered.set()
+                    self._recovered = anyio.Event()
+        return stop.reason is None
 
 
 class Gate:
@@ -103,7 +187,7 @@ class Gate:
         self.pause_reason = ""
         self.in_flight = 0  # requests that left and have not come back
         self.peak = 0  # the most in flight since ``take_peak``
-        self._callers: list[Caller] = []
+        self._callers: list[ProviderSession] = []
 
     @property
     def limiter(self) -> Limiter:
@@ -116,7 +200,7 @@ class Gate:
 
     # ------------------------------------------------------------------ calls come and go
 
-    def attach(self, caller: Caller) -> None:
+    def attach(self, caller: ProviderSession) -> None:
         """A call begins: what stops the provider stops it too, and it hears of pauses."""
         self._callers.append(caller)
         if self.stopped is not None:
@@ -124,7 +208,7 @@ class Gate:
         if (known := self.pace.learned) is not None:
             caller.hear(events.RateLearned(self.provider.name, known.rate, known.ago_s, known.refused))
 
-    def detach(self, caller: Caller) -> None:
+    def detach(self, caller: ProviderSession) -> None:
         self._callers.remove(caller)
         if not self._callers:
             # A later call of the same client may find a mended service: it asks again before it gives up.
@@ -139,7 +223,7 @@ class Gate:
 
     # ------------------------------------------------------------------ sending
 
-    async def send(self, request: Request, caller: Caller) -> Exchange | None:
+    async def send(self, request: Request, caller: ProviderSession) -> Exchange | None:
         """Send one request as soon as a slot and a permit are there.
 
         :returns: None if nothing was sent, because a stop came first, or because the breaker opened and it is no question

@@ -1,21 +1,6 @@
 """One provider in one call: its gate, its schedule, its stop, and where its jobs end.
 
-*Workers protocol.* Who takes the jobs of a session from its schedule and settles them is a ``Workers``: in this process
-``engine.worker.LocalWorkers``, on other machines an object given as ``Client(workers=…)``. ``run`` is called once for each
-session, beside the feeds that fill it, and returns when ``schedule.over`` is true and nothing is in its hands any more; what
-has not settled by then, the session settles as not attempted. It may use
-
-* ``await session.next_page(most, least)``: jobs to carry out, at least so many unless no more come in; empty once there will be none
-  or a stop is set; it may be cancelled. Jobs with ``awaiting_indexing`` are among them: no DELETE may be sent for one before the
-  service shows it ready. ``session.schedule.window`` is how many jobs are pending at most: raise it to keep more at work;
-* ``session.settle(job, outcome, reason)``: the one ending of a job (set ``job.attempts`` before); ``job in session`` says
-  whether it has none yet, because its dataset may have been stopped meanwhile;
-* ``session.put_back(job, doubt=…)``: it is carried out anew; in doubt if a request for it may have left;
-* ``session.account``: add to ``requests``; ``session.requeued(…)`` counts and reports a requeue, ``session.paused(…)`` a pause that
-  was begun elsewhere; ``session.stop_dataset(…)``, ``session.gate.stop(…)`` and ``session.bug(…)`` reach as far as they say;
-* ``session.remote``: how many requests are in flight elsewhere, and what for the workers there wait;
-* ``session.stop``: ``reason``, ``listen`` and ``run_until_stopped``; ``session.sink.remote_outcome_unknown`` if requests may be in flight
-  for jobs that are settled as not attempted.
+Who takes its jobs and settles them is a ``Workers``: README.md beside this module says what that may use.
 """
 
 from __future__ import annotations
@@ -39,7 +24,7 @@ from bulkdel.report import DatasetReport
 
 
 class Workers(Protocol):
-    """Who carries out the jobs of a session; described at the top of this module."""
+    """Who carries out the jobs of a session: in this process ``LocalWorkers``, on other machines one given as ``Client(workers=…)``."""
 
     async def run(self, session: ProviderSession) -> None:
         """Take jobs until there will be none, or until a stop; return when nothing is in hand any more."""

@@ -85,3 +85,38 @@ def test_a_waiting_document_in_doubt_is_no_indexing() -> None:
         assert {look.indexing for look in seen} == {0}
 
     virtual.run(main())
+
+
+class LateLoss(Service):
+    """No DELETE gets there for ten minutes and a bit; from then on each is carried out, or none, and every answer is lost."""
+
+    def __init__(self, *, does: bool) -> None:
+        super().__init__(latency=0.05)
+        self.does = does
+
+    def delete(self, document: str) -> Reply:
+        late = asyncio.get_running_loop().time() - virtual.START > 610.0
+        self.script(document, ["unreachable" if not late else "lost done" if self.does else "lost"])
+        return super().delete(document)
+
+
+@pytest.mark.parametrize("does", [True, False])
+def test_doubt_is_looked_at_before_a_provider_is_given_up(does: bool) -> None:
+    """Nothing has succeeded for 600 s when the first answer is lost: the service is asked what became of that document first."""
+
+    async def main() -> None:
+        service = LateLoss(does=does)
+        service.fill(3)
+        async with client(service, rng=Random(3)) as c:
+            report = await c.purge("dify", DATASET)
+        asked = [sent.document for sent in service.sent if sent.method == "GET" and sent.document]
+        if does:
+            assert (report.exit_status, report.deleted, len(service.held)) == (0, 3, 0)
+        else:
+            assert (report.exit_status, report.status, len(service.held)) == (4, "stopped", 3)
+            assert "no request has succeeded for" in report.reason
+            assert sum(service.lost.values()) == 1
+        assert len(asked) >= 1
+        assert service.lost[asked[0]] == 1
+
+    virtual.run(main())
