@@ -73,11 +73,14 @@ def test_a_result_that_has_no_room_is_no_success() -> None:
 
 
 @pytest.mark.parametrize("streams", ["--settled /dev/full", "--settled - > /dev/full"])
-def test_settled_lines_that_have_no_room_at_the_end(streams: str) -> None:
-    """$ bulkdel purge dify ID -y --settled /dev/full, all of it one page: everything is gone, exit 1 says what is not there."""
+def test_settled_lines_that_have_no_room_at_the_end(streams: str, tmp_path: Path) -> None:
+    """$ bulkdel delete dify FILE -y --settled /dev/full, all of it one page: everything is gone, exit 1 says what is not there."""
 
     async def work(simulator: DifySimulator, beside: Beside) -> None:
-        ended = await shell(beside, "purge", "dify", *simulator.dataset_ids, "-y", streams=streams)
+        (dataset,), file = simulator.dataset_ids, tmp_path / "targets.csv"
+        rows = "".join(f"{dataset},{document.id}\n" for document in simulator.documents(dataset))
+        file.write_text(f"dataset,document\n{rows}")
+        ended = await shell(beside, "delete", "dify", str(file), "-y", streams=streams)
         assert (ended.status, simulator.remaining) == (1, 0), ended.stderr
         why = "cannot write the settled lines: No space left on device"
         assert f"{why}\nhint: the account and the run file still have everything that was deleted" in ended.stderr
