@@ -38,8 +38,6 @@ def how_far(progress: Progress) -> str:
             return f"listing, {pluralize(p.total, 'document')} so far"
         case "verifying":
             return f"listing again to verify, {gone} of {p.total} deleted"
-        case "done":
-            return f"done, {gone} of {p.total} deleted"
         case _ if not p.complete:
             return f"{gone} deleted of at least {p.total}"
         case _:

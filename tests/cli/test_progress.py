@@ -80,7 +80,7 @@ from tests.cli.outside import PROGRESS, Terminal
         ({"deleted": 1229, "left": 0, "requeued": 0, "in_flight": 0, "rate": Rate(80), "per_second": 0.0, "eta_s": 0.0, "wait": "rate"},
          20.0, "[20 s] dify: 1229 of 1230 deleted (99 %), 1 rejected, done"),
         ({"phase": "done", "deleted": 1229, "left": 0, "requeued": 0, "per_second": 0.0}, 20.0,
-         "[20 s] dify: done, 1229 of 1230 deleted, 1 rejected, done"),
+         "[20 s] dify: 1229 of 1230 deleted (99 %), 1 rejected, done"),
         ({"phase": "verifying", "deleted": 1229, "left": 0, "requeued": 0, "wait": "backoff", "why": "the listing still shows 3 deleted documents"},
          20.0, "[20 s] dify: listing again to verify, 1229 of 1230 deleted, 1 rejected, 80/s, time left unknown, "
          "waiting for the next look: the listing still shows 3 deleted documents"),
