@@ -135,22 +135,18 @@ def wrapped(lines: Iterable[str], columns: int) -> list[str]:
 
 
 def _parts(line: str, columns: int) -> Iterator[str]:
+    from rich.cells import cell_len
+
     indent = " " * (len(line) - len(line.lstrip()) + 2)
     part = ""
     for word in re.split(r"(?<=\S) ", line):
         longer = f"{part} {word}" if part else word
-        if part and _cells(longer) > columns:
+        # Colors take no column, some characters take two.
+        if part and cell_len(re.sub(r"\x1b\[[0-9;]*m", "", longer)) > columns:
             yield part
             longer = indent + word
         part = longer
     yield part
-
-
-def _cells(words: str) -> int:
-    """How many columns it takes: colors take none, some characters take two."""
-    from rich.cells import cell_len
-
-    return cell_len(re.sub(r"\x1b\[[0-9;]*m", "", words))
 
 
 def console(stream: TextIO, *, color: bool, width: int | None = None) -> Console:

@@ -20,6 +20,7 @@ from bulkdel import events
 from bulkdel.cli.metrics import Metrics
 from bulkdel.engine.progress import Progress
 from bulkdel.model import Settled, Target
+from bulkdel.store import Run
 from tests.cli.inside import command, last, purge
 from tests.cli.outside import DATASET, PROGRESS, FakeClient, invoke
 from tests.engine.world import Service
@@ -164,6 +165,27 @@ def test_a_resumed_run_counts_its_own_part(tmp_path: Path) -> None:
         sent,
         len(service.sent) - sent,
     )
+
+
+def test_what_earlier_sessions_cost_is_left_out(tmp_path: Path) -> None:
+    """Seconds by cause and requests of the sessions before, as the run file has them, are in no number of this one."""
+    service = Service()
+    service.fill(6)
+    run, file = tmp_path / "a.run", tmp_path / "a.prom"
+    assert purge(service, "--run", str(run)).status == 0
+    with Run.open(run) as there:
+        before = there.account().providers["dify"]
+    now = changed(
+        PROGRESS, waited_s={cause: n + 1.0 for cause, n in before.waited_s.items()}, requests=before.requests + 3
+    )
+    told = Metrics(file)
+    told.begin(["dify"], resumes=run)
+    asyncio.run(shown(told, now))
+    told.finish(0, no_warning)
+    found = samples(file.read_text())
+    waited = [n for series, n in found.items() if series.startswith("bulkdel_waited") and n]
+    assert waited == [1.0] * len(before.waited_s)
+    assert found['bulkdel_requests_total{provider="dify"}'] == 3
 
 
 @pytest.mark.parametrize("wrong", [(), ("--attempts", "none"), ("--settled", "-", "--json"), ("--atempts", "3")])
