@@ -49,6 +49,9 @@ from bulkdel.text import has_invisible, sanitize, show_invisible
 
 T = TypeVar("T", Dataset, Document)
 
+REFUSED = (400, 403, 404, 405, 415, 422)
+"""The statuses of a request that will be refused however often it is sent."""
+
 
 @dataclass(frozen=True, init=False)
 class JsonApi(Bearer, ABC):
@@ -186,7 +189,7 @@ class JsonApi(Bearer, ABC):
 
     def read_refusal(self, answer: ParsedAnswer, outcome: Outcome) -> Reject | Requeue | StopProvider:
         """What is left of the answers to a change that was not carried out."""
-        if answer.status in (400, 403, 404, 405, 415, 422):
+        if answer.status in REFUSED:
             return Reject(outcome, answer.reason)
         if not 200 <= answer.status < 300:
             return Requeue("unclear", answer.reason)
@@ -218,11 +221,11 @@ class JsonApi(Bearer, ABC):
         return StopDataset(f"the dataset could not be read: another one came: {self.sanitize(other)}")
 
     def read_listing(self, dataset: str, cursor: str | None, reply: Reply) -> Page[Document] | Failure:
-        return self._read_page(reply, "the listing", lambda value: self.rows_of(value, cursor), self.document_from)
+        return self._read_page(reply, cursor, "the listing", self.rows_of, self.document_from)
 
     def read_datasets(self, cursor: str | None, reply: Reply) -> Page[Dataset] | Failure:
         what = f"the list of {self.dataset_word}s"
-        found = self._read_page(reply, what, lambda value: self.dataset_rows_of(value, cursor), self.dataset_from)
+        found = self._read_page(reply, cursor, what, self.dataset_rows_of, self.dataset_from)
         if isinstance(found, Page) and not found.items and isinstance(reply, Answer):
             return replace(found, note=self.note_on_empty(reply))
         if not isinstance(found, StopDataset):
@@ -251,7 +254,12 @@ class JsonApi(Bearer, ABC):
         return Requeue("unclear", f"the document's state could not be read: {answer.reason}")
 
     def _read_page(
-        self, reply: Reply, what: str, rows_of: Callable[[object], Rows], item_from: Callable[[Row], T]
+        self,
+        reply: Reply,
+        cursor: str | None,
+        what: str,
+        rows_of: Callable[[object, str | None], Rows],
+        item_from: Callable[[Row], T],
     ) -> Page[T] | Failure:
         """A page that was read whole, or why there is none: never a page with fewer rows (S15)."""
         if isinstance(reply, Lost):
@@ -261,7 +269,7 @@ class JsonApi(Bearer, ABC):
             return self.classify_failure(answer, what)
         items: list[T] = []
         try:
-            rows, following, total = rows_of(answer.value)
+            rows, following, total = rows_of(answer.value, cursor)
             for number, row in enumerate(rows, 1):
                 if not isinstance(row, dict):
                     raise Unreadable(f"row {number} is no object")
@@ -328,15 +336,16 @@ class JsonApi(Bearer, ABC):
         common = self.classify_common(answer, doubt=False)
         if common is not None:
             return common
-        if 200 <= answer.status < 300 and answer.answer.cut:
-            return StopDataset(f"{what} could not be read: longer than {len(answer.answer.body)} bytes")
-        if 200 <= answer.status < 300 and answer.broke_off:
-            return Requeue("trouble", f"{what} could not be read: it broke off")
-        if answer.status in (400, 403, 404, 405, 415, 422) and self.is_own_error(answer):
+        if 200 <= answer.status < 300:
+            if answer.answer.cut:
+                return StopDataset(f"{what} could not be read: longer than {len(answer.answer.body)} bytes")
+            if answer.broke_off:
+                return Requeue("trouble", f"{what} could not be read: it broke off")
+        elif answer.status not in REFUSED:
+            return Requeue("unclear", answer.reason)
+        elif self.is_own_error(answer):
             return StopDataset(answer.reason, gone=self.is_dataset_gone(answer))
-        if 200 <= answer.status < 300 or answer.status in (400, 403, 404, 405, 415, 422):
-            return self.unexpected_service(answer)
-        return Requeue("unclear", answer.reason)
+        return self.unexpected_service(answer)
 
     def unexpected_service(self, answer: ParsedAnswer) -> StopProvider:
         """An answer that this service never gives: something else is at the base URL, or in front of it."""
