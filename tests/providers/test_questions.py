@@ -167,6 +167,22 @@ def test_a_dify_listing_ends_with_an_empty_page_and_nothing_else(has_more: bool)
     assert empty == Page((), None, 201)
 
 
+@pytest.mark.parametrize(
+    ("start", "total", "ahead"),
+    [
+        (None, 1, ["2"]), (None, 100, ["2"]), (None, 101, ["2", "3"]), (None, 200, ["2", "3"]), (None, 250, ["2", "3", "4"]),
+        ("1:97", 97, ["2:97"]), ("1:97", 195, ["2:97", "3:97", "4:97"]), ("3", 250, ["4"]), ("4", 250, []),
+    ],
+)  # fmt: skip
+def test_the_pages_ahead_end_with_the_empty_one(start: str | None, total: int, ahead: list[str]) -> None:
+    """They are those that one page after another would name; a service that names only the next page has none."""
+    assert list(DIFY.pages_ahead(start, total)) == ahead
+    assert list(LANGDOCK.pages_ahead(None, total)) == []
+    page = DIFY.read_listing(DS, start, dify_page({"id": DOC}, page=int((start or "1")[0]), total=total))
+    assert isinstance(page, Page)
+    assert not ahead or page.next == ahead[0]
+
+
 def test_a_listing_that_serves_the_wrong_page_is_not_read() -> None:
     """A proxy that drops the query would serve page 1 for ever."""
     found = DIFY.read_listing(DS, "2", dify_page({"id": DOC}, page=1))
