@@ -30,7 +30,7 @@ def proxy_for(base: URL) -> Proxy | None:
     """
     proxies = getproxies()
     scheme = base.scheme if proxies.get(base.scheme) else "all"
-    named = proxies.get(scheme, "").strip()
+    named = proxies.get(scheme, "").strip(" \t\"'")  # with the quotes that a file of variables may leave around it
     host = base.raw_host or ""
     if not named or excludes(proxies.get("no", ""), host, base.port) or proxy_bypass(host):
         return None

@@ -339,6 +339,17 @@ def test_proxy_that_cannot_be_used(monkeypatch: pytest.MonkeyPatch, named: str) 
     assert raised.value.__cause__ is None
 
 
+@pytest.mark.parametrize(
+    "named", ["proxy.test:3128", " http://proxy.test:3128/ ", '"http://proxy.test:3128"', "'proxy.test:3128'"]
+)
+def test_how_a_proxy_is_written(monkeypatch: pytest.MonkeyPatch, named: str) -> None:
+    """With a scheme or without, in blanks or quotes."""
+    monkeypatch.setenv("HTTP_PROXY", named)
+    proxy = proxy_for(URL("http://service.test"))
+    assert proxy is not None
+    assert (str(proxy.url), proxy.authorization) == ("http://proxy.test:3128", "")
+
+
 def test_credentials_are_kept_apart(monkeypatch: pytest.MonkeyPatch) -> None:
     """What is known of a proxy shows no credentials, so that no message made of it can."""
     monkeypatch.setenv("HTTP_PROXY", "http://someone:secret@proxy.test:3128/")
