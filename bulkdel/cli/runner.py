@@ -105,7 +105,7 @@ def run(task: Task, app: AppContext) -> int:
     # A person can be asked who types (stdin) and sees the question (stderr).
     if not task.asks or (is_terminal(app.stdin) and is_terminal(app.stderr)):
         live = LiveRun(task, app, screen, task.run or run_files.path_for(task.options, task.label))
-        _carry_out(live, task, app, screen)
+        _carry_out(live)
     else:
         live = LiveRun(task, app, screen, None)
         shown = "" if task.act == "resume" else "; --dry-run shows what would be deleted"
@@ -115,43 +115,45 @@ def run(task: Task, app: AppContext) -> int:
             reason="not confirmed, and there is no terminal to ask at",
             hint=f"-y (--yes) deletes without asking{shown}",
         )
-    return _report(live, task, app, screen, metrics)
+    return _report(live)
 
 
-def _carry_out(live: LiveRun, task: Task, app: AppContext, screen: Screen) -> None:
-    options, path = task.options, live.path
+def _carry_out(live: LiveRun) -> None:
+    options, path = live.task.options, live.path
     if path is not None and options.settled and os.path.realpath(options.settled) == os.path.realpath(path):
         raise ConfigurationError(
             f"--settled names the run file itself: {options.settled}", hint="give the lines another file"
         )
     is_new = path is not None and not path.exists()
-    quiet = task.demo and not (options.verbose or options.log_json)
+    quiet = live.task.demo and not (options.verbose or options.log_json)
     try:
         with ExitStack() as stack:
             # Everything that can be found wrong is found here, before anything is sent.
-            lines = stack.enter_context(output.SettledLines(options.settled, app))
-            log = stack.enter_context(logging_to(screen, options, quiet=quiet))
+            lines = stack.enter_context(output.SettledLines(options.settled, live.app))
+            log = stack.enter_context(logging_to(live.screen, options, quiet=quiet))
             run_async(lambda: live.run(lines, log))
     except ConfigurationError:
         raise
     except (Exception, KeyboardInterrupt) as error:
         # What is on disk goes on, however the run ended; a file that was there before may belong to another run.
         if path is not None and (is_new or not isinstance(error, RunFileError)):
-            resume = hints.resume_command(path, task.resume_options)
-            app.last_lines = [hints.GO_ON, resume] if resume else []
+            resume = hints.resume_command(path, live.task.resume_options)
+            live.app.last_lines = [hints.GO_ON, resume] if resume else []
         raise
 
 
-def _report(live: LiveRun, task: Task, app: AppContext, screen: Screen, metrics: Metrics) -> int:
+def _report(live: LiveRun) -> int:
     """Write the account, and on stderr the one sentence and the command that goes on; returns the exit status."""
-    report, plan = live.report, None if task.deletes else live.plan
-    written = _written(live, task, plan, app, screen)
+    task, app, screen, report = live.task, live.app, live.screen, live.report
+    plan = None if task.deletes else live.plan
+    written = _written(live, plan)
     status = report.exit_status or int(not written)
     if report.bug:
         screen.error(f"bulkdel ran into a bug: {sanitize(report.bug)}")
     if report.exit_status:
         screen.error(hints.sentence(report), hints.advice(report, task))
-    metrics.finish(status, screen.warning, report)
+    if app.metrics is not None:
+        app.metrics.finish(status, screen.warning, report)
     missing, hint = hints.not_there(report, task)
     if missing:
         app.warn(missing, hint)
@@ -162,10 +164,10 @@ def _report(live: LiveRun, task: Task, app: AppContext, screen: Screen, metrics:
     return status
 
 
-def _written(live: LiveRun, task: Task, plan: Plan | None, app: AppContext, screen: Screen) -> bool:
+def _written(live: LiveRun, plan: Plan | None) -> bool:
     """Write the account to stdout, or to stderr if the settled lines have stdout; whether that was possible."""
-    report, options, samples = live.report, task.options, live.samples
-    if task.run is not None and report.run:
+    app, report, options, samples = live.app, live.report, live.task.options, live.samples
+    if live.task.run is not None and report.run:
         samples = output.Samples.recorded(report.run, report.reasons)  # of the earlier sessions, too
     try:
         if options.as_json:
@@ -173,12 +175,12 @@ def _written(live: LiveRun, task: Task, plan: Plan | None, app: AppContext, scre
             output.write_json(app, report.as_dict() | estimate)
         elif options.settled != "-" or not options.quiet:
             where = "stderr" if options.settled == "-" else "stdout"
-            summary.show(app, report, samples, plan=plan, policy=task.policy, where=where)
+            summary.show(app, report, samples, plan=plan, policy=live.task.policy, where=where)
     except BrokenPipeError:
         output.silence(app.stdout)  # the reader has seen what it wanted
     except OSError as error:
         output.silence(app.stdout)  # what its buffer still holds would fail once more at the exit
-        screen.error(f"cannot write the result: {error.strerror or error}")
+        live.screen.error(f"cannot write the result: {error.strerror or error}")
         return False
     return True
 
@@ -194,9 +196,9 @@ class LiveRun:
         self.report = Report(status="refused", counts=Counts(), reason="interrupted before it began")
         self.plan: Plan | None = None
         self.samples = output.Samples()
-        self._task = task
-        self._app = app
-        self._screen = screen
+        self.task = task
+        self.app = app
+        self.screen = screen
         self._client: Any = None
         self._work: asyncio.Task[Report] | None = None
         self._stopping = asyncio.Event()
@@ -205,12 +207,12 @@ class LiveRun:
 
     async def run(self, lines: output.SettledLines, log: BoundLogger) -> None:
         lines.failed = self._unwritable
-        task, options, app, warn = self._task, self._task.options, self._app, self._screen.warning
+        task, options, app, warn = self.task, self.task.options, self.app, self.screen.warning
         metrics = app.metrics or Metrics()
         if self.path is not None:
             log.info("run file", path=str(self.path), _sentence=f"run file: {self.path}")
         interrupts = Interrupts(self._gently, self._at_once)
-        style = progress.style(self._screen, quiet=options.quiet, log_json=options.log_json)
+        style = progress.style(self.screen, quiet=options.quiet, log_json=options.log_json)
         async with AsyncExitStack() as stack:
             # Around the client: when the workers are left, everything that they reported is in the run file.
             more = await stack.enter_async_context(task.workers()) if task.workers and task.deletes else {}
@@ -219,7 +221,7 @@ class LiveRun:
             self._client = await stack.enter_async_context(client)
             stack.enter_context(handled(interrupts.on_signal))
             await stack.enter_async_context(metrics.written(self._client.progress, warn))
-            shown = progress.show_progress(style, self._screen, log, self._client.progress, self._stopping.is_set)
+            shown = progress.show_progress(style, self.screen, log, self._client.progress, self._stopping.is_set)
             await stack.enter_async_context(shown)
             listeners = (metrics.on_event, logs.listener(log))
             self._work = asyncio.ensure_future(self._called(lines, listeners))
@@ -243,7 +245,7 @@ class LiveRun:
     async def _called(self, lines: output.SettledLines, listeners: Sequence[Callable[[Any], None]]) -> Report:
         if self._stopping.is_set():  # a signal came before there was anything to stop
             return self.report
-        task, path, client = self._task, self.path, self._client
+        task, path, client = self.task, self.path, self._client
 
         def on_event(event: Any) -> None:
             for listener in listeners:
@@ -257,7 +259,7 @@ class LiveRun:
             self.plan = plan
             unknown, statuses = unknown_statuses(plan, task.purges)
             if unknown and not task.options.quiet:
-                self._screen.warning(unknown, statuses)
+                self.screen.warning(unknown, statuses)
 
         call: dict[str, Any] = {"policy": task.policy, "on_event": on_event}
         report: Report
@@ -281,15 +283,15 @@ class LiveRun:
         self._client.stop(reason=f"interrupted by {signal.Signals(number).name}", signal=number)
         self._stopping.set()
         if self._confirm.asking:
-            self._screen.say("")  # the cursor stands behind the question
+            self.screen.say("")  # the cursor stands behind the question
         lets = f"letting {pluralize(in_flight, 'request')} in flight end" if in_flight else "no request is in flight"
-        self._screen.say(f"stopping: {lets}; {next_signal(number)}")
+        self.screen.say(f"stopping: {lets}; {next_signal(number)}")
 
     def _at_once(self) -> None:
         in_flight = sum(look.in_flight for look in self._client.progress())
         unknown = f"; how {pluralize(in_flight, 'request')} in flight ended is unknown" if in_flight else ""
         self.report.reason = f"stopped at once{unknown}"
-        self._screen.say("stopping at once")
+        self.screen.say("stopping at once")
         if self._work is not None:
             self._work.cancel()
 
