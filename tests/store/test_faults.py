@@ -23,6 +23,7 @@ from bulkdel.report import Counts
 from bulkdel.store import ClaimedRow, Run, RunFile, database, lock
 from tests.store.helpers import (
     JOURNALS,
+    Connect,
     claimed,
     connect,
     crashed_copy,
@@ -30,6 +31,7 @@ from tests.store.helpers import (
     header,
     listed,
     planned,
+    refusing_wal,
     saying,
     sqlite,
     without_wal,
@@ -561,12 +563,13 @@ def test_a_file_that_vanishes_under_a_run(tmp_path: Path, how: str) -> None:
 # ------------------------------------------------------------------ file systems without shared memory
 
 
-def test_without_a_write_ahead_log(tmp_path: Path) -> None:
+@pytest.mark.parametrize("how", [without_wal, refusing_wal], ids=["says another mode", "says no"])
+def test_without_a_write_ahead_log(tmp_path: Path, how: Connect) -> None:
     """A rollback journal keeps the same promises: what is acknowledged is there, after a crash too."""
     path = tmp_path / "a.run"
 
     async def main() -> None:
-        with sqlite(without_wal):
+        with sqlite(how):
             run = await planned(path, 30)
         async with run:
             assert f"{path.name}-wal" not in os.listdir(tmp_path)
@@ -575,7 +578,7 @@ def test_without_a_write_ahead_log(tmp_path: Path) -> None:
             with Run.open(crashed_copy(path, tmp_path / "copy")) as copy:
                 assert copy.counts().deleted == 10
             await run.close("interrupted", 130)
-        with sqlite(without_wal):
+        with sqlite(how):
             run = await RunFile.open(path)
         async with run:
             assert len(await claimed(run)) == 20

@@ -185,18 +185,6 @@ def test_each_document_is_claimed_once_a_session(tmp_path: Path) -> None:
     asyncio.run(main())
 
 
-def test_pages_of_a_provider_that_is_far_back(tmp_path: Path) -> None:
-    """A page is found however many rows of others or settled ones lie before it, and looking takes several short looks."""
-
-    async def main() -> None:
-        async with await RunFile.create(tmp_path / "a.run", header()) as run:
-            await list_all(run, listed(45_000))
-            await list_all(run, listed(1), "langdock", "folder")
-            assert [row.target.provider for row in await claimed(run, "langdock")] == ["langdock"]
-
-    asyncio.run(main())
-
-
 def test_a_listing_that_shows_a_document_twice_counts_it_once(tmp_path: Path) -> None:
     """Rows shift between a listing's pages: the second time is ignored, in the same batch and in a later one."""
 

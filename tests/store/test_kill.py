@@ -224,7 +224,7 @@ def test_many_want_the_same_file(tmp_path: Path) -> None:
         return True
 
     async def main() -> None:
-        for _ in range(5):
+        for _ in range(3):
             got = await asyncio.gather(*(one() for _ in range(8)))
             assert any(got)
 
