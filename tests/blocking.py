@@ -16,8 +16,8 @@ MAY = (
     ("bulkdel/wire/http.py", "user_agent"),  # bulkdel's own version, once a client
     ("bulkdel/store/recorded.py", "__iter__"),  # a report's settled targets are read when its reader asks for them
     ("bulkdel/store/recorded.py", "__len__"),
-    ("bulkdel/limits/remembered.py", "recall"),  # one small file, once a client
-    ("bulkdel/limits/remembered.py", "remember"),  # and once for each rate that was found
+    ("bulkdel/limits/pace.py", "recall"),  # one small file, once a client
+    ("bulkdel/limits/pace.py", "remember"),  # and once for each rate that was found
     ("bulkdel/limits/file_store.py", "__init__"),  # the shared limit's file, once a client
     ("bulkdel/limits/file_store.py", "take"),  # one transaction of 10 to 100 µs a lease
     ("bulkdel/limits/file_store.py", "aclose"),

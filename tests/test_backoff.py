@@ -55,6 +55,7 @@ def test_full_jitter_is_spread_over_the_whole_interval(tries: int, base: float, 
 def test_looks_come_sooner_the_shorter_the_wait_was(waited: float, cost: float, seconds: float) -> None:
     """First after the base, then a fifth of it, then a 30th of the wait, up to the cap; the cost outdoes all of that."""
     assert next_look(waited, 5.0, 30.0, cost, 0.0) == pytest.approx(seconds)
+    assert next_look(waited, 5.0, 30.0, cost, 0.8) == pytest.approx(0.8 * seconds)
 
 
 @given(waited=st.floats(0, 1e6), base=SECONDS, cap=SECONDS, cost=SECONDS, u=st.floats(0, 1, exclude_max=True))
@@ -116,6 +117,13 @@ def test_a_reset_may_be_a_moment(now: int, wait: int) -> None:
     assert reset_after(str(now + wait), date) == max(0, wait)
     assert reset_after(str((now + wait) * 1000), date) == max(0, wait)
     assert reset_after(str(now + wait)) is None
+
+
+def test_a_moment_in_milliseconds_is_not_read_as_seconds() -> None:
+    """From 1e11 on a moment is in milliseconds: 1973, and not the year 5138."""
+    date = "Sat, 03 Mar 1973 09:46:39 GMT"
+    assert reset_after("100000000000", date) == 1.0
+    assert reset_after("99999999999", date) == 99_999_999_999 - 99_999_999
 
 
 @pytest.mark.parametrize(

@@ -16,13 +16,12 @@ What a caller does with it, for one provider (all times are the event loop's, in
 """
 
 from bulkdel.limits.breaker import Breaker, GiveUp, Open
-from bulkdel.limits.bucket import Bucket, SharedBucket, bucket, shared_bucket
+from bulkdel.limits.bucket import Bucket, bucket, shared_bucket
 from bulkdel.limits.concurrency import ConcurrencySearch, Kind, Sample
 from bulkdel.limits.limiter import Limiter, LimiterUnavailable, MakeLimiter, TokenStore
 from bulkdel.limits.memory_store import MemoryStore
-from bulkdel.limits.pace import Pace
+from bulkdel.limits.pace import Pace, RateMemory, Remembered
 from bulkdel.limits.rate import Known, RateSearch
-from bulkdel.limits.remembered import RateMemory, Remembered
 
 __all__ = [
     "Breaker",
@@ -41,7 +40,6 @@ __all__ = [
     "RateSearch",
     "Remembered",
     "Sample",
-    "SharedBucket",
     "TokenStore",
     "bucket",
     "shared_bucket",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Literal
 
@@ -34,27 +35,14 @@ class Breaker:
         takes minutes
     """
 
-    __slots__ = ("_in_a_row", "_opened_at", "_openings", "_patience", "_reached", "_since", "_until", "_worked")
-
     def __init__(self, patience: float = 600.0) -> None:
         self._patience = patience
         self._worked = False
         self._reached = False  # a service that has answered at all is at that address
-        self._in_a_row = 0
-        self._since = 0.0  # when the first of the troubles in a row came
+        self._in_a_row = 0  # troubles since the last success
+        self._since = 0.0  # when the first of them came
         self._openings = 0  # since the last success
-        self._opened_at = float("-inf")
-        self._until = float("-inf")
-
-    @property
-    def in_a_row(self) -> int:
-        """Troubles since the last success."""
-        return self._in_a_row
-
-    @property
-    def worked(self) -> bool:
-        """Whether there was ever a success."""
-        return self._worked
+        self._opened_at = self._until = -math.inf
 
     def is_open(self, now: float) -> bool:
         """Whether the service is being left alone."""

@@ -20,29 +20,20 @@ Beyond them nothing differs that can be seen, and the arithmetic would overflow.
 
 @dataclass(frozen=True, slots=True)
 class Bucket:
-    """A token bucket for one process.
+    """A token bucket: ``per_second`` permits come in, up to ``size`` are kept, and ``lease`` are taken out at a time.
 
-    ``per_second`` permits come in, up to ``size`` are kept, and ``lease`` are taken out at a time.
+    Between processes a lease must be used within ``hold_s`` of being asked for.
     """
 
     per_second: float
     size: float
     lease: int
+    hold_s: float = math.inf
 
     @property
     def burst(self) -> float:
-        """Permits that can leave at once after idling: a full bucket, and what is left of the last lease."""
+        """Permits that can leave at once after idling: a full bucket, and what one process has left of its last lease."""
         return self.size + self.lease - 1
-
-
-@dataclass(frozen=True, slots=True)
-class SharedBucket:
-    """A token bucket for several processes: as ``Bucket``, and a lease must be used within ``hold_s`` of being asked for."""
-
-    per_second: float
-    size: float
-    lease: int
-    hold_s: float
 
     @property
     def slack_s(self) -> float:
@@ -51,7 +42,7 @@ class SharedBucket:
 
 
 def bucket(rate: Rate) -> Bucket:
-    """The bucket that lets at most ``rate.n`` requests leave in any half-open window of ``rate.per`` seconds."""
+    """The bucket of one process that lets at most ``rate.n`` requests leave in any half-open window of ``rate.per`` seconds."""
     n, window = _whole(rate)
     # In a window below 0.2 s the spare is larger, so that it never holds less than 4 ms of permits: four ticks of uvloop's timers.
     spare = n * min(0.49, max(SPARE, 0.004 / window))
@@ -62,13 +53,13 @@ def bucket(rate: Rate) -> Bucket:
     return Bucket(per_second, 2 + spare - lease, lease)
 
 
-def shared_bucket(rate: Rate) -> SharedBucket:
+def shared_bucket(rate: Rate) -> Bucket:
     """The bucket that lets the requests of all processes together keep ``rate`` in any half-open window of ``rate.per`` seconds."""
     alone = bucket(rate)
     _, window = _whole(rate)
     # One percent of the window, and 5 ms at least: a busy machine takes some milliseconds from the store to the wire.
     hold_s = max(0.005, 0.01 * window)
-    return SharedBucket(alone.per_second * window / (window + hold_s), alone.burst, alone.lease, hold_s)
+    return Bucket(alone.per_second * window / (window + hold_s), alone.burst, alone.lease, hold_s)
 
 
 def fairness_delay(slack_s: float, misses: int) -> float:

@@ -13,7 +13,7 @@ from contextlib import suppress
 from dataclasses import astuple, dataclass, replace
 from pathlib import Path
 
-from bulkdel.limits.bucket import SharedBucket, shared_bucket
+from bulkdel.limits.bucket import Bucket, shared_bucket
 from bulkdel.limits.limiter import Claim, Lease
 from bulkdel.limits.memory_store import MemoryStore
 from bulkdel.model import Rate
@@ -61,14 +61,14 @@ class Tokens:
     paused_until: float
     tokens: float
 
-    def later(self, monotonic: float, wall: float, bucket: SharedBucket | None) -> Tokens:
+    def later(self, monotonic: float, wall: float, bucket: Bucket | None) -> Tokens:
         """The bucket at these clocks' times."""
         passed = max(0.0, min(monotonic - self.monotonic, wall - self.wall))
         # Without a limit the bucket stays empty: what leaves meanwhile is not known, so the first limit grants no burst.
         tokens = 0.0 if bucket is None else min(bucket.size, self.tokens + bucket.per_second * passed)
         return Tokens(monotonic, wall, self.time + passed, self.paused_until, tokens)
 
-    def take(self, bucket: SharedBucket) -> tuple[Tokens, int, float]:
+    def take(self, bucket: Bucket) -> tuple[Tokens, int, float]:
         """What is left, the permits of a lease (0 if there is none now), and in how many seconds there is another."""
         granted, tokens = 0, self.tokens
         # 1e-9: what came in is a sum of floats, and a lease's worth may be a rounding short of it.

@@ -14,7 +14,7 @@ from bulkdel import events
 from bulkdel.client import Client
 from bulkdel.limits import Known, RateMemory
 from bulkdel.limits.file_store import NAME
-from bulkdel.limits.remembered import FOLDER
+from bulkdel.limits.pace import FOLDER
 from bulkdel.model import Limits, Rate
 from bulkdel.providers.dify import Dify
 

@@ -86,6 +86,12 @@ def test_processes_together_hold_no_more(rate: Rate) -> None:
         assert b.per_second >= 0.96 * n / window
 
 
+@pytest.mark.parametrize(("per", "hold_s"), [(60.0, 0.6), (1.0, 0.01), (0.5, 0.005), (0.01, 0.005)])
+def test_a_shared_lease_lives_a_hundredth_of_the_window(per: float, hold_s: float) -> None:
+    """And 5 ms at least: a busy machine takes some milliseconds from the store to the wire."""
+    assert shared_bucket(Rate(100, per)).hold_s == pytest.approx(hold_s)
+
+
 def test_who_came_away_empty_comes_first() -> None:
     """The delay shrinks with each miss, and is a quarter of the slack at most."""
     assert [fairness_delay(0.8, misses) for misses in (0, 1, 3)] == [0.2, 0.1, 0.05]

@@ -11,8 +11,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from bulkdel.limits.pace import FOLDER, RateMemory, Remembered, from_text, to_text
 from bulkdel.limits.rate import Known
-from bulkdel.limits.remembered import FOLDER, RateMemory, Remembered, from_text, to_text
 
 KEY = "0123456789abcdef"
 NOW = 1_800_000_000.0
