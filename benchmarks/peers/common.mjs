@@ -44,9 +44,9 @@ export async function measured(work) {
   const before = peakKib();
   const began = performance.now();
   const cpu = process.cpuUsage();
-  const told = await work();
+  const found = await work();
   const wall = (performance.now() - began) / 1000;
   const used = process.cpuUsage(cpu);
-  const out = { wall_s: wall, cpu_s: (used.user + used.system) / 1e6, before_kib: before, peak_kib: peakKib(), ...told };
+  const out = { wall_s: wall, cpu_s: (used.user + used.system) / 1e6, before_kib: before, peak_kib: peakKib(), ...found };
   process.stdout.write(JSON.stringify(out) + "\n", () => process.exit(0));
 }

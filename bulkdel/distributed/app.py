@@ -33,7 +33,7 @@ PASSWORD: Final = "BULKDEL_BROKER_PASSWORD"
 """The variable with its password, for addresses that do not hold it: a command line can be read by others."""
 
 REDELIVER_S: Final = 100.0
-"""Seconds after which Redis gives a message that nobody acknowledged to another worker: a time box of 30 s, the 60 s that the last
+"""Seconds after which Redis gives a message that was not acknowledged to another worker: a time box of 30 s, the 60 s that the last
 request may take, and 10 s to store the result."""
 
 MAX_WORKER_LOSSES: Final = 3

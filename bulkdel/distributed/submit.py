@@ -160,7 +160,7 @@ class RemoteWorkers:
         await asyncio.to_thread(lambda: self._app.backend.forget(id))
 
     async def _recall(self, id: str) -> ShardResult | None:
-        """Have nothing more leave for a shard; its result, or None if its worker is not there or nobody had begun it."""
+        """Have nothing more leave for a shard; its result, or None if its worker is not there or none had begun it."""
         clock = asyncio.get_running_loop().time
         seen, heard_at, looks = None, clock(), 0
         await asyncio.to_thread(recall, self._app, id)
@@ -278,7 +278,7 @@ class RemoteWorkers:
             del out[id]
             self._on_result(session, shard, result)
         elif not shard.report and self._away is None:
-            del out[id]  # nobody had begun it
+            del out[id]  # no worker had begun it
         _summarize(session, out)
 
     def _on_result(self, session: ProviderSession, shard: Out, result: ShardResult) -> None:

@@ -1,4 +1,4 @@
-"""Jobs through a real Redis to real workers: the same account as a local run, whoever dies on the way."""
+"""Jobs through a real Redis to real workers: the same account as a local run, whichever process dies on the way."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def test_the_account_is_that_of_a_local_run(redis_server: RedisServer, tmp_path:
 
 
 def test_workers_send_the_headers_of_a_header_file(redis_server: RedisServer, tmp_path: Path) -> None:
-    """$ bulkdel job … --broker with header_file in a provider: each request has them, whoever sends it; their values are in no
+    """$ bulkdel job … --broker with header_file in a provider: each request has them, whichever process sends it; their values are in no
     message, run file or log."""
     secret = "gateway-token-0123456789"
 
@@ -68,8 +68,8 @@ def test_workers_send_the_headers_of_a_header_file(redis_server: RedisServer, tm
             assert secret not in str(client.lrange("bulkdel", 0, -1))
         worker = crew.worker()
         ended = await job.end()
-        told = account(ended)
-        assert (told["exit_status"], told["deleted"]) == (0, 60), ended.stderr
+        found = account(ended)
+        assert (found["exit_status"], found["deleted"]) == (0, 60), ended.stderr
         deletes = [one for one in crew.simulator.requests if one.method == "DELETE"]
         assert len(deletes) == 60
         assert {one.headers["X-Gateway"] for one in crew.simulator.requests} == {secret}
@@ -90,8 +90,8 @@ def test_a_worker_that_is_killed_loses_nothing(redis_server: RedisServer, tmp_pa
         await until(lambda: len(crew.simulator.deleted) >= 70)
         victim.kill()
         crew.worker()  # it looks for what was lost every ten seconds
-        told = account(await job.end())
-        assert {key: told[key] for key in ("exit_status", "deleted", "already_gone", "remaining")} == {
+        found = account(await job.end())
+        assert {key: found[key] for key in ("exit_status", "deleted", "already_gone", "remaining")} == {
             "exit_status": 0, "deleted": 400, "already_gone": 0, "remaining": 0,
         }  # fmt: skip
         again = [path for path, n in crew.asked.items() if n > 1]
@@ -102,7 +102,7 @@ def test_a_worker_that_is_killed_loses_nothing(redis_server: RedisServer, tmp_pa
     with_crew(work, redis_server.url, tmp_path, {"BULKDEL_REDELIVER_S": "6"}, documents=200, datasets=2)
 
 
-def test_a_worker_that_is_told_to_end_hands_the_rest_back(redis_server: RedisServer, tmp_path: Path) -> None:
+def test_a_terminated_worker_hands_the_rest_back(redis_server: RedisServer, tmp_path: Path) -> None:
     """SIGTERM: what is in flight ends, nothing is asked twice, and another worker has the rest long before a redelivery."""
 
     async def work(crew: Crew) -> None:
@@ -114,8 +114,8 @@ def test_a_worker_that_is_told_to_end_hands_the_rest_back(redis_server: RedisSer
         assert await first.terminate() == 0
         assert len(crew.simulator.deleted) < 400
         crew.worker()
-        told = account(await job.end())
-        assert (told["exit_status"], told["deleted"], told["already_gone"]) == (0, 400, 0)
+        found = account(await job.end())
+        assert (found["exit_status"], found["deleted"], found["already_gone"]) == (0, 400, 0)
         assert max(crew.asked.values()) == 1
 
     with_crew(work, redis_server.url, tmp_path, documents=400)
@@ -130,20 +130,20 @@ def test_a_job_that_is_interrupted_goes_on(redis_server: RedisServer, tmp_path: 
         crew.worker(concurrency=2)
         job = crew.submit()
         await until(lambda: len(crew.simulator.deleted) >= 40)
-        crew.simulator.set_faults(latency=2.0)  # workers that do not hear of it would be at it for half a minute
+        crew.simulator.set_faults(latency=2.0)  # workers that do not learn of it would be at it for half a minute
         job.send(signal.SIGTERM)
         ended = await job.end()
-        told = account(ended)
-        assert told["deleted"] < 150
+        found = account(ended)
+        assert found["deleted"] < 150
         crew.simulator.set_faults(latency=0.02)
-        assert (ended.status, told["status"]) == (143, "interrupted")
-        assert told["deleted"] == len(crew.simulator.deleted)
-        assert told["not_attempted"] == 400 - told["deleted"] > 0
+        assert (ended.status, found["status"]) == (143, "interrupted")
+        assert found["deleted"] == len(crew.simulator.deleted)
+        assert found["not_attempted"] == 400 - found["deleted"] > 0
         assert ended.last.startswith("bulkdel resume ")
         asked = sum(crew.asked.values())
         again = await crew.resume().end()  # the run remembers its broker
-        told = account(again)
-        assert (told["exit_status"], told["deleted"], told["already_gone"]) == (0, 400, 0), again.stderr
+        found = account(again)
+        assert (found["exit_status"], found["deleted"], found["already_gone"]) == (0, 400, 0), again.stderr
         assert max(crew.asked.values()) == 1
         assert asked < 400
 
@@ -151,7 +151,7 @@ def test_a_job_that_is_interrupted_goes_on(redis_server: RedisServer, tmp_path: 
 
 
 def test_a_job_that_is_killed_is_found_again(redis_server: RedisServer, tmp_path: Path) -> None:
-    """kill -9 of the job: workers go on, resume takes what they did meanwhile and asks only for what nobody did."""
+    """kill -9 of the job: workers go on, resume takes what they did meanwhile and asks only for what was not done."""
 
     async def work(crew: Crew) -> None:
         crew.job()
@@ -162,10 +162,10 @@ def test_a_job_that_is_killed_is_found_again(redis_server: RedisServer, tmp_path
         job.send(signal.SIGKILL)
         assert (await job.end()).status == -9
         at_death = len(crew.simulator.deleted)
-        await until(lambda: len(crew.simulator.deleted) >= at_death + 100)  # nobody waits for them
+        await until(lambda: len(crew.simulator.deleted) >= at_death + 100)  # no job waits for them
         ended = await crew.resume().end()
-        told = account(ended)
-        assert (told["exit_status"], told["deleted"], told["already_gone"]) == (0, 600, 0), ended.stderr
+        found = account(ended)
+        assert (found["exit_status"], found["deleted"], found["already_gone"]) == (0, 600, 0), ended.stderr
         assert max(crew.asked.values()) == 1
 
     with_crew(work, redis_server.url, tmp_path, documents=600)
@@ -176,7 +176,7 @@ def test_one_submitter_at_a_time(redis_server: RedisServer, tmp_path: Path) -> N
 
     async def work(crew: Crew) -> None:
         crew.job()
-        job = crew.submit()  # nobody works: it waits
+        job = crew.submit()  # no worker is there: it waits
         await until(
             lambda: (
                 ((crew.folder / "job.run").exists() and keys(redis_server, "unacked*")) or keys(redis_server, "bulkdel")
@@ -190,8 +190,8 @@ def test_one_submitter_at_a_time(redis_server: RedisServer, tmp_path: Path) -> N
         assert second.status == 2
         assert f"another process submits this job: process {job.pid} on " in second.stderr
         crew.worker()
-        told = account(await job.end())
-        assert (told["exit_status"], told["deleted"]) == (0, 60)
+        found = account(await job.end())
+        assert (found["exit_status"], found["deleted"]) == (0, 60)
         assert max(crew.asked.values()) == 1
 
     with_crew(work, redis_server.url, tmp_path, documents=60)
@@ -206,8 +206,8 @@ def test_a_bad_document_does_not_hold_up_its_shard(redis_server: RedisServer, tm
         crew.simulator.set_faults(mishaps_of={bad: [Mishap.ERROR] * 9})
         crew.job(policy='backoff = "10ms"\nattempts = 3')
         crew.worker()
-        told = account(await crew.submit().end())
-        assert (told["exit_status"], told["deleted"], told["reasons"]) == (1, 59, {"gave_up": 1})
+        found = account(await crew.submit().end())
+        assert (found["exit_status"], found["deleted"], found["reasons"]) == (1, 59, {"gave_up": 1})
 
     with_crew(work, redis_server.url, tmp_path, documents=60)
 
@@ -225,9 +225,9 @@ def test_a_shard_that_takes_workers_with_it_is_given_up(redis_server: RedisServe
             await until(lambda n=n: begun(redis_server) == n)
             worker.kill_children()
         crew.simulator.set_faults(latency=0.0)
-        told = account(await job.end())
-        assert told["exit_status"] == 1
-        assert told["reasons"] == {"gave_up": 50}
+        found = account(await job.end())
+        assert found["exit_status"] == 1
+        assert found["reasons"] == {"gave_up": 50}
         lost = "3 workers were lost while they worked on the shard (batch of documents) with this one"
         assert {one.reason for one in await crew.settled()} == {lost}
 
@@ -260,10 +260,10 @@ def test_the_key_never_reaches_redis(redis_server: RedisServer, tmp_path: Path) 
             seen: list[str] = []
             reader = asyncio.ensure_future(asyncio.to_thread(_listen, monitor, seen))
             crew.worker()
-            told = account(await crew.submit().end())
+            found = account(await crew.submit().end())
             client.echo("the end")
             await reader
-        assert told["deleted"] == 60
+        assert found["deleted"] == 60
         assert any("purge_shard" in line for line in seen)
         secret = crew.simulator.key.removeprefix("dataset-")
         assert not [line for line in seen if secret in line]
@@ -289,8 +289,8 @@ def test_a_flushed_redis_loses_nothing(own_redis: RedisServer, tmp_path: Path) -
         await until(lambda: len(crew.simulator.deleted) >= 60)
         own_redis.flush()
         ended = await job.end()
-        told = account(ended)
-        assert (told["exit_status"], told["deleted"], told["already_gone"]) == (0, 400, 0), ended.stderr
+        found = account(ended)
+        assert (found["exit_status"], found["deleted"], found["already_gone"]) == (0, 400, 0), ended.stderr
 
     with_crew(work, own_redis.url, tmp_path, documents=400)
 
@@ -307,8 +307,8 @@ def test_a_redis_that_is_restarted_loses_nothing(own_redis: RedisServer, tmp_pat
         await asyncio.to_thread(own_redis.stop)
         await asyncio.to_thread(own_redis.start)
         ended = await job.end()
-        told = account(ended)
-        assert (told["exit_status"], told["deleted"], told["already_gone"]) == (0, 400, 0), ended.stderr
+        found = account(ended)
+        assert (found["exit_status"], found["deleted"], found["already_gone"]) == (0, 400, 0), ended.stderr
 
     with_crew(work, own_redis.url, tmp_path, documents=400)
 
@@ -324,12 +324,12 @@ def test_a_redis_that_is_gone_stops_the_job(own_redis: RedisServer, tmp_path: Pa
         await until(lambda: len(crew.simulator.deleted) >= 60)
         await asyncio.to_thread(own_redis.stop)
         ended = await job.end()
-        told = account(ended)
-        assert (ended.status, told["status"]) == (4, "stopped")
+        found = account(ended)
+        assert (ended.status, found["status"]) == (4, "stopped")
         assert "the broker is away" in ended.stderr or "the limit could not be kept" in ended.stderr
         await asyncio.to_thread(own_redis.start)
-        told = account(await crew.resume().end())
-        assert (told["exit_status"], told["deleted"], told["already_gone"]) == (0, 400, 0)
+        found = account(await crew.resume().end())
+        assert (found["exit_status"], found["deleted"], found["already_gone"]) == (0, 400, 0)
 
     with_crew(work, own_redis.url, tmp_path, documents=400)
 
@@ -375,9 +375,9 @@ def test_documents_that_are_being_indexed(redis_server: RedisServer, tmp_path: P
         for document in late:
             crew.simulator.remove_document(dataset, document)
             crew.simulator.add_document(dataset, id=document)
-        told = account(await job.end())
-        assert (told["exit_status"], told["deleted"]) == (0, 60)
-        assert told["requeued"]["document_indexing"] >= 10
+        found = account(await job.end())
+        assert (found["exit_status"], found["deleted"]) == (0, 60)
+        assert found["requeued"]["document_indexing"] >= 10
         assert crew.simulator.orphans == 0
 
     with_crew(work, redis_server.url, tmp_path, documents=50)
@@ -390,17 +390,17 @@ def test_a_vanished_dataset_is_a_stopped_one(redis_server: RedisServer, tmp_path
         crew.job()
         crew.worker()
         ended = await crew.submit().end()
-        told = account(ended)
-        assert told["exit_status"] == 1
-        assert sorted(one["status"] for one in told["datasets"]) == ["complete", "stopped"]
-        assert told["reasons"].keys() == {"dataset_stopped"}
+        found = account(ended)
+        assert found["exit_status"] == 1
+        assert sorted(one["status"] for one in found["datasets"]) == ["complete", "stopped"]
+        assert found["reasons"].keys() == {"dataset_stopped"}
         assert "dataset stopped" in ended.stderr
 
     with_crew(work, redis_server.url, tmp_path, documents=100, datasets=2, faults=Faults(vanish_after=30))
 
 
 def test_celerys_own_command_with_a_wrong_clock(redis_server: RedisServer, tmp_path: Path) -> None:
-    """$ celery -A bulkdel.distributed.worker worker, on a host whose clock is a day ahead: the same, and its time is nowhere told."""
+    """$ celery -A bulkdel.distributed.worker worker, on a host whose clock is a day ahead: the same, and its time is shown nowhere."""
 
     async def work(crew: Crew) -> None:
         (crew.folder / "sitecustomize.py").write_text(
@@ -409,8 +409,8 @@ def test_celerys_own_command_with_a_wrong_clock(redis_server: RedisServer, tmp_p
         crew.job(provider='rate = "400/s"')
         crew.celery(PYTHONPATH=f"{crew.folder}:{os.getcwd()}")
         began = time.time()
-        told = account(await crew.submit().end())
-        assert (told["exit_status"], told["deleted"]) == (0, 60)
+        found = account(await crew.submit().end())
+        assert (found["exit_status"], found["deleted"]) == (0, 60)
         assert all(began - 1 <= one.settled_at <= time.time() + 1 for one in await crew.settled())
 
     with_crew(work, redis_server.url, tmp_path, documents=60)

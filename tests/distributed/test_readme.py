@@ -56,7 +56,7 @@ class Terminals:
 
     @contextmanager
     def stays(self, line: str) -> Iterator[None]:
-        """A line that goes on until it is told to end."""
+        """A line that goes on until a signal ends it."""
         ready = next(words for name, words in READY.items() if name in line)
         process = subprocess.Popen(
             ["sh", "-c", self.filled(line)], env=self.environ, cwd=self.folder, text=True, start_new_session=True,

@@ -24,7 +24,7 @@ DONE = (0, 1)
 """Exit statuses of an example that did what it says; 1 is an archived document, which the services hold one of."""
 
 ASKS = ("purge", "delete", "resume", "job")
-"""Commands that a person at a terminal is asked by; here nobody is, so that they get ``--yes``."""
+"""Commands that a person at a terminal is asked by; here there is none, so that they get ``--yes``."""
 
 
 @dataclass(frozen=True)

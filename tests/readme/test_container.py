@@ -47,8 +47,8 @@ class Image:
     def build(self, text: str) -> None:
         """Carry the file out; an instruction that is not known here fails."""
         for line in joined(text):
-            word, told = line.split(maxsplit=1)
-            getattr(self, f"_{word.lower()}")(told)
+            word, said = line.split(maxsplit=1)
+            getattr(self, f"_{word.lower()}")(said)
 
     def _from(self, base: str) -> None:
         """An interpreter of its own in place of the image; what it cannot fetch here, it finds where the tests found it."""
@@ -67,9 +67,9 @@ class Image:
             (programs / name).write_text(f"#!/bin/sh\n{script}\n")
             (programs / name).chmod(0o755)
 
-    def _copy(self, told: str) -> None:
+    def _copy(self, said: str) -> None:
         """A file goes into a folder, of a folder goes what it holds: as an engine does it."""
-        *sources, into = told.split()
+        *sources, into = said.split()
         for source in sources:
             # Whatever else lies in a checkout (.git, .venv, keys) would be in a layer for good.
             assert source.split("/")[0] not in ("", ".", ".."), source
@@ -81,27 +81,27 @@ class Image:
                 place.mkdir(parents=True, exist_ok=True)
                 shutil.copy(ROOT / source, place)
 
-    def _run(self, told: str) -> None:
+    def _run(self, said: str) -> None:
         search = f"{self.root}/programs:{self.root}/usr/local/bin:{os.environ['PATH']}"
         environ = {"PATH": search, "HOME": str(self.root), "PIP_CONFIG_FILE": os.devnull}
         done = subprocess.run(
-            ["sh", "-c", self.at(told)], cwd=self.root, env=environ, capture_output=True, text=True, timeout=120
+            ["sh", "-c", self.at(said)], cwd=self.root, env=environ, capture_output=True, text=True, timeout=120
         )
         assert done.returncode == 0, done.stdout + done.stderr
         assert "does not provide the extra" not in done.stderr
 
-    def _user(self, told: str) -> None:
-        self.user = told
+    def _user(self, said: str) -> None:
+        self.user = said
 
-    def _env(self, told: str) -> None:
-        name, value = told.split("=")
+    def _env(self, said: str) -> None:
+        name, value = said.split("=")
         self.environ[name] = self.at(value)
 
-    def _volume(self, told: str) -> None:
-        self.volumes += (told,)
+    def _volume(self, said: str) -> None:
+        self.volumes += (said,)
 
-    def _entrypoint(self, told: str) -> None:
-        self.entrypoint = tuple(json.loads(told))
+    def _entrypoint(self, said: str) -> None:
+        self.entrypoint = tuple(json.loads(said))
 
     def start(self, argv: tuple[str, ...], given: dict[str, str]) -> subprocess.CompletedProcess[str]:
         """A container of it: what the image and its start say, no home, nothing else of this process."""

@@ -62,7 +62,7 @@ def test_the_examples_of_help_work(name: str, stage: Stage) -> None:
 
 
 def test_the_services_of_help_can_be_started() -> None:
-    """$ bulkdel simulate …, each example: it says its address, and goes when it is told to."""
+    """$ bulkdel simulate …, each example: it says its address, and ends at a signal."""
     lines = [line for line in examples(EPILOGS["simulate"]) if line.startswith("bulkdel simulate")]
     assert len(lines) == 4
     started = [

@@ -57,8 +57,8 @@ def test_the_picture_is_the_house() -> None:
     assert rooms - set(rows) == set()
     contracts = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["tool"]["importlinter"]["contracts"]
     (layers,) = [contract["layers"] for contract in contracts if contract["type"] == "layers"]
-    told = [[rows[name] for name in re.findall(r"bulkdel\.(\w+)", layer) if name in rows] for layer in layers]
-    heights = [number for layer in told for number in layer]
+    levels = [[rows[name] for name in re.findall(r"bulkdel\.(\w+)", layer) if name in rows] for layer in layers]
+    heights = [number for layer in levels for number in layer]
     assert heights == sorted(heights)
 
 
