@@ -7,11 +7,9 @@ import socket
 import sqlite3
 import time
 from collections.abc import Callable, Coroutine
-from contextlib import suppress
 from dataclasses import replace
 from functools import wraps
 from pathlib import Path
-from types import TracebackType
 from typing import Any, Concatenate, ParamSpec, Self, TypeVar
 
 import anyio
@@ -117,14 +115,12 @@ class RunSession:
     async def __aenter__(self) -> Self:
         return self
 
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        if error is None:
-            await self.close(None, None, clean=False)
-            return
-        with suppress(RunFileError):  # what is on its way already says more
-            await self.close(None, None, reason=type(error).__name__, clean=False)
+    async def __aexit__(self, kind: type[BaseException] | None, *error: object) -> None:
+        try:
+            await self.close(None, None, reason=kind.__name__ if kind else "", clean=False)
+        except RunFileError:
+            if kind is None:
+                raise  # else what is on its way already says more
 
 
 def _begin(db: sqlite3.Connection, act: str, version: str) -> int:
