@@ -121,7 +121,12 @@ class ListingRecorder:
 def make_jobs(session: ProviderSession, rows: Sequence[ClaimedRow]) -> list[Job]:
     """How the engine is to go about selected documents."""
     jobs = [
-        Job(row.row, row.target, doubt=row.in_doubt, also=list(row.also) or None, given=dict(row.given) or None)
+        Job(
+            row.row,
+            row.target,
+            doubt=row.in_doubt,
+            others=dict.fromkeys(row.also, row.target) | dict(row.given) or None,
+        )
         for row in rows
     ]
     policy, provider = session.policy, session.gate.provider

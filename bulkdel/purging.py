@@ -204,7 +204,9 @@ class Purge:
         own = [planned for planned in self._plan.datasets if planned.provider == session.name]
         session.sizes.update((planned.dataset, planned.listed) for planned in own if not planned.explicit)
         out_of_reach = {planned.dataset for planned in own if planned.out_of_reach}
+        session.indexing_ahead = call.policy.indexing in (None, "wait") and any(planned.indexing for planned in own)
         await self._add_pages(session, out_of_reach)
+        session.indexing_ahead = False
         for planned in own:
             if planned.counted is not None and self._in_rounds(planned):
                 # What is newer than the run and than all that it saw came later, and is left alone.

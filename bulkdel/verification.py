@@ -175,10 +175,8 @@ async def _list_until_settled(
         if not wait or (not deleted and wait > 4.0):
             break
         still = f"the listing still shows {pluralize(deleted, 'deleted document')}"
-        session.note = still if deleted else "the listing is not whole yet"
-        if not await session.stop.sleep(wait):
+        if not await session.stop.sleep(wait, still if deleted else "the listing is not whole yet"):
             return None
-    session.note = ""
     # What is missing from the listing may be anything: an incomplete listing is not an empty one (S15).
     return found if found.counts["deleted"] or isinstance(listed, int) else listed
 

@@ -1,7 +1,4 @@
-"""One provider's way out, shared by every call of a client: slot, permit, pause and breaker around each request.
-
-The gate sends; ``Health`` is how the service does, as its answers say.
-"""
+"""One provider's way out, shared by every call of a client: slot, permit, pause and breaker around each request."""
 
 from __future__ import annotations
 
@@ -92,30 +89,6 @@ class Health:
         """Whether one request at a time leaves, whatever the best concurrency is."""
         return self.half_open or self.rate_refused
 
-    def record_success(self, now: float, *, deletes: bool) -> None:
-        """The service answered as one that works does.
-
-        :param deletes: whether it answered a DELETE
-        """
-        if deletes:
-            self.answers_lost = False
-        if not self.no_recent_failures:
-            self.no_recent_failures = True
-            self.blocks = self.refusals = 0
-            self.breaker.success(now)
-            if self.one_by_one:
-                self.close()
-
-    def record_evidence(self, now: float, *, gone: int, still_there: int) -> None:
-        """The service showed how many documents are gone whose answers were lost, and how many are still there."""
-        if gone:
-            self.answers_lost, self.giving_up = still_there == 0, None
-            self.breaker.success(now)
-            self.close()
-        elif still_there:
-            self.answers_lost = False
-            self.recovered()
-
     def open_breaker(self) -> None:
         """No document is asked for until a harmless question was answered."""
         self.half_open = True
@@ -186,17 +159,12 @@ class Gate:
         self.stopped: StopReason | None = None
         self.pause_reason = ""
         self.in_flight = 0  # requests that left and have not come back
-        self.peak = 0  # the most in flight since ``take_peak``
+        self.peak = 0  # the most in flight since the timeline looked last
         self._callers: list[ProviderSession] = []
 
     @property
     def limiter(self) -> Limiter:
         return self.pace.limiter
-
-    def take_peak(self) -> int:
-        """The most requests that were in flight at once since the last call."""
-        peak, self.peak = self.peak, self.in_flight
-        return peak
 
     # ------------------------------------------------------------------ calls come and go
 
@@ -305,8 +273,14 @@ class Gate:
             self._sample(exchange, "ok" if done else "neutral")
         self.pace.passed(exchange.sent_at, exchange.ended_at)
         health = self.health
-        if health.answers_lost or not health.no_recent_failures:
-            health.record_success(exchange.ended_at, deletes=exchange.deletes)
+        if exchange.deletes:
+            health.answers_lost = False
+        if not health.no_recent_failures:
+            health.no_recent_failures = True
+            health.blocks = health.refusals = 0
+            health.breaker.success(exchange.ended_at)
+            if health.one_by_one:
+                health.close()
             self._adapt_slots()
 
     def _sample(self, exchange: Exchange, kind: Kind) -> None:
@@ -393,7 +367,13 @@ class Gate:
     def record_evidence(self, *, gone: int, still_there: int) -> None:
         """The service showed how many documents are gone whose answers were lost, and how many are still there."""
         health = self.health
-        health.record_evidence(asyncio.get_running_loop().time(), gone=gone, still_there=still_there)
+        if gone:
+            health.answers_lost, health.giving_up = still_there == 0, None
+            health.breaker.success(asyncio.get_running_loop().time())
+            health.close()
+        elif still_there:
+            health.answers_lost = False
+            health.recovered()
         self._adapt_slots()
         if not gone and health.giving_up is not None:
             self.stop(health.giving_up)
@@ -406,11 +386,6 @@ class Gate:
         for caller in list(self._callers):
             caller.stop.set(self.stopped)
             caller.hear(events.Stopped(self.provider.name, "", verdict.reason, verdict.hint))
-
-    def stop_for_bug(self, error: Exception) -> None:
-        """The provider's own code raised, or ours did with its answers: nothing more leaves to it."""
-        words = f"a bug in bulkdel or in the provider {self.provider.name} raised: {type(error).__name__}"
-        self.stop(StopProvider(words))
 
 
 def pause_seconds(verdict: Pause, refusals: int, policy: Policy, u: float) -> float:

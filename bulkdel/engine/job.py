@@ -33,8 +33,8 @@ class Job:
     listed: bool = False  # a good listing held it in this run
     ending: Outcome | None = None  # it is known already how it ends, for ``reason``, and nothing is sent for it
     reason: str = ""  # the last words that were said about it
-    also: list[int] | None = None  # the keys of further occurrences of the same target: they settle with it
-    given: dict[int, Target] | None = None  # by its key, each occurrence that the caller spelled otherwise
+    # By its key, each further occurrence of the same target as the caller spelled it, and this one if that is another spelling.
+    others: dict[int, Target] | None = None
     attempts: int = 0  # DELETEs sent
     spent: int = 0  # requests that count against Policy.attempts
     checking: bool = False  # its attempts are spent: the last question is whether it is still there
@@ -46,20 +46,15 @@ class Job:
     def of(cls, key: int, target: Target, provider: Provider) -> Job:
         """A job for a target as the caller spelled it."""
         spelled = spelled_by_service(target, provider)
-        return cls(key, spelled) if spelled is target else cls(key, spelled, given={key: target})
-
-    @property
-    def keys(self) -> list[int]:
-        """The keys of all occurrences that settle with it, its own first."""
-        return [self.key] if self.also is None else [self.key, *self.also]
+        return cls(key, spelled) if spelled is target else cls(key, spelled, others={key: target})
 
     def join(self, later: Job) -> None:
         """Another occurrence of the same target settles with this one."""
-        if self.also is None:
-            self.also = []
-        self.also += later.keys
-        if later.given is not None:
-            self.given = {**(self.given or {}), **later.given}
+        if self.others is None:
+            self.others = {}
+        self.others[later.key] = later.target
+        if later.others is not None:
+            self.others |= later.others
 
     def note(self, verdict: Verdict, *, sent: bool, deletes: bool) -> None:
         """Remember what the answer to one request says about the job, before it is decided what becomes of it.

@@ -143,7 +143,9 @@ class Meter:
             why=why,
             wait_s=wait_s,
             # Only the service knows how long its indexing takes, so that the end is not known either.
-            eta_s=None if waits.unknown else estimate(left, self._unpaused, allowed, gate.limiter.paused_s),
+            eta_s=None
+            if waits.unknown or session.indexing_ahead
+            else estimate(left, self._unpaused, allowed, gate.limiter.paused_s),
             datasets=tuple(map(_dataset, datasets)),
             waited_s=dict(session.account.waited_s),
             rate_is_anothers=gate.limiter.rate_is_anothers,
@@ -227,5 +229,5 @@ def waits_for(session: ProviderSession, now: float, *, asking: bool = False) -> 
         words = f"{pluralize(waits.all, 'document')} to be asked again"
         return "backoff", words, max(0.0, due - now) if due < math.inf else None
     if session.stop.sleeping:
-        return "backoff", session.note, None
+        return "backoff", session.stop.sleeping[-1], None
     return "", "", None

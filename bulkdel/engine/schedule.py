@@ -109,10 +109,9 @@ class Schedule:
             if first is job:
                 self._fresh.append(job)
             else:
+                self._joined -= len(first.others or ())
                 first.join(job)
-                self._joined += 1
-            if job.also is not None:
-                self._joined += len(job.also)
+            self._joined += len(first.others or ())
         self._workers.wake(len(self._fresh))
 
     def close_input(self) -> None:
@@ -238,8 +237,8 @@ class Schedule:
         :raises KeyError: if it has settled before (S1)
         """
         del self.pending[job.target]
-        if job.also is not None:
-            self._joined -= len(job.also)
+        if job.others is not None:
+            self._joined -= len(job.others)
         if self._input.waits and len(self._fresh) < FRESH // 2:
             self._let_feeds_on()
         if not self.pending and self._input.closed:

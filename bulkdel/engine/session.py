@@ -20,6 +20,7 @@ from bulkdel.engine.schedule import Schedule
 from bulkdel.engine.sink import OutcomeSink
 from bulkdel.engine.stop import Stop
 from bulkdel.model import Outcome, Policy, Target
+from bulkdel.providers.protocol import StopProvider
 from bulkdel.report import DatasetReport
 
 
@@ -51,9 +52,9 @@ class ProviderSession:
         self.remote = Remote()
         self.latencies: deque[float] = deque(maxlen=1024)  # seconds that answers took, until the timeline takes them
         self.sizes: dict[str, int] = {}  # documents listed in each dataset, if a listing was made
+        self.indexing_ahead = False  # documents that are being indexed will come in
         self.found_datasets: set[str] = set()  # datasets that a listing in this call showed to be there
         self.stopped_datasets: dict[str, str] = {}  # and why
-        self.note = ""  # what a question that is to be asked again waits for, in words
         self.question_s = 0.0  # seconds that the answers to the questions of a look took
         self._resumes: asyncio.TimerHandle | None = None  # at the end of the pause
 
@@ -198,4 +199,5 @@ class ProviderSession:
     def bug(self, error: Exception) -> None:
         """A bug, ours or a provider's: nothing more leaves to this provider, and the report says what happened."""
         self.sink.bug(error)
-        self.gate.stop_for_bug(error)
+        words = f"a bug in bulkdel or in the provider {self.name} raised: {type(error).__name__}"
+        self.gate.stop(StopProvider(words))

@@ -119,20 +119,21 @@ class OutcomeSink:
 
     def settle(self, job: Job, outcome: Outcome, reason: str) -> None:
         """The one ending of ``job`` and of all occurrences that joined it."""
-        target, also = job.target, job.also
+        target, others = job.target, job.others
         # Wall time advanced by the monotonic clock: a stepped clock cannot put an ending before its run began (S19).
         at = self._wall_ahead + time.monotonic()
         settled = Settled(target, outcome, reason, job.attempts, job.name, at)
         dataset = self.account.dataset(target.provider, target.dataset)
-        self.account.settle(dataset.counts, outcome, 1 if also is None else 1 + len(also))
-        if also is None and job.given is None:
+        if others is None:
+            self.account.settle(dataset.counts, outcome)
             self.pages.add(job.key, settled)
             return
+        occurrences = {job.key: target} | others
+        self.account.settle(dataset.counts, outcome, len(occurrences))
         if self._streamed:
-            dataset.repeated += len(job.keys) - 1
-        for key in job.keys:
-            given = None if job.given is None else job.given.get(key)
-            self.pages.add(key, settled if given is None else settled._replace(target=given))
+            dataset.repeated += len(occurrences) - 1
+        for key, spelled in occurrences.items():
+            self.pages.add(key, settled._replace(target=spelled))
 
     def emit(self, event: events.Event) -> None:
         """Call the listener; if it raises, that harms nothing but its own call, and is reported (S13)."""

@@ -29,7 +29,9 @@ class Stop:
 
     def __init__(self) -> None:
         self.reason: StopReason | None = None
-        self.sleeping = 0  # calls of ``sleep`` that have not returned: questions that are to be asked again
+        self.sleeping: list[
+            str
+        ] = []  # what each ``sleep`` that has not returned waits for: questions that are asked again
         self._scopes: set[anyio.CancelScope] = set()
         self._listeners: list[Callable[[], None]] = []
 
@@ -61,13 +63,13 @@ class Stop:
         # The wait may have ended in the very moment in which the stop was set; then nothing may leave either.
         return self.reason is None
 
-    async def sleep(self, seconds: float) -> bool:
-        """Sleep; return whether it was to the end."""
-        self.sleeping += 1
+    async def sleep(self, seconds: float, why: str = "") -> bool:
+        """Sleep until a question is asked again, which waits for ``why``; return whether it was to the end."""
+        self.sleeping.append(why)
         try:
             return await self.run_until_stopped(lambda: anyio.sleep(seconds))
         finally:
-            self.sleeping -= 1
+            self.sleeping.remove(why)
 
 
 def all_of(stops: list[Stop]) -> Stop:

@@ -120,6 +120,7 @@ class _Watch:
         session, gate = self.session, self.session.gate
         before = self._requests, self._requeued, self._settled
         self._requests, self._requeued, self._settled = self._counts()
+        peak, gate.peak = gate.peak, gate.in_flight
         p50, p95 = percentiles(session.latencies)
         session.latencies.clear()
         waited = session.account.waited_s
@@ -133,7 +134,7 @@ class _Watch:
                 requeued=self._requeued - before[1],
                 p50_s=p50,
                 p95_s=p95,
-                in_flight=gate.take_peak() + session.remote.in_flight,
+                in_flight=peak + session.remote.in_flight,
                 concurrency=int(gate.slots.total_tokens),
                 rate=gate.limiter.allowed_per_second,
                 waited={cause: span},

@@ -89,3 +89,26 @@ def test_nothing_is_said_while_only_indexing_waits_are_left(rate: Rate | None) -
         assert {progress.indexing for _, progress in waiting} == {10}
 
     virtual.run(main())
+
+
+def test_nothing_is_said_if_indexing_documents_are_far_behind() -> None:
+    """Documents that are being indexed come last; the time left is not known from the first delete on, also of a large dataset."""
+
+    async def main() -> None:
+        service = Service(latency=0.01)
+        service.fill(4_000)
+        service.fill(3, display_status="indexing", indexing_status="indexing")
+        loop = asyncio.get_running_loop()
+
+        def ready() -> None:
+            for row in service.held.values():
+                row["display_status"] = row["indexing_status"] = "completed"
+
+        loop.call_later(60.0, ready)
+        async with client(service) as c:
+            said, _ = await watched(c, c.purge("dify", DATASET))
+        before = [progress.eta_s for _, progress in said if progress.left > 1_000]
+        assert len(before) >= 10
+        assert set(before) == {None}
+
+    virtual.run(main())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from pathlib import Path
 from typing import Any
@@ -173,3 +174,27 @@ def test_a_count_that_is_off_and_the_guards(policy: Policy, status: str, left: i
     service.fill(120)
     report = purge(service, policy=policy)
     assert (report.status, len(service.held)) == (status, left)
+
+
+def test_looks_come_within_the_cap_in_rounds() -> None:
+    """A round that only waits for indexing is no busy time: what is ready is deleted within 1.1 times the cap, however dear a look is."""
+    service = Hiding(latency=8.0)
+    service.fill(60)
+    service.fill(12, display_status="indexing", indexing_status="indexing")
+    ended: list[float] = []
+
+    async def main() -> None:
+        loop = asyncio.get_running_loop()
+
+        def ready() -> None:
+            for row in service.held.values():
+                row["display_status"] = row["indexing_status"] = "completed"
+
+        loop.call_later(300.0, ready)
+        async with client(service, policy=Policy(indexing_backoff_cap=30.0)) as c:
+            assert (await c.purge("dify", DATASET)).ok
+        ended.append(max(sent.at for sent in service.sent if sent.method == "DELETE") - virtual.START)
+
+    virtual.run(main())
+    # A look within 33 s, and then a round of listing and deleting at 8 s an answer.
+    assert 300.0 < ended[0] <= 400.0
