@@ -118,10 +118,20 @@ async def _ask_about(session: ProviderSession, look: Look) -> None:
 
 
 async def _ask(session: ProviderSession, look: Look) -> None:
-    """One by one, or by a pass over the listing, whichever is fewer requests."""
+    """One by one, or by a pass over the listing, whichever is fewer requests; what that does not show is asked for one by one.
+
+    Rows shift while documents are deleted, so that a row that was not seen is not gone (providers/README.md).
+    """
     jobs = list(look.jobs.values())
     if _listing_is_shorter(session, look):
-        jobs = await _ask_listing(session, look)
+        listed = await _read_listing(session, look)
+        if listed is None:
+            return
+        shown, _ = listed
+        for job in jobs:
+            if (document := shown.get(job.target.document)) is not None:
+                _seen(session, look, job, document)
+        jobs = [job for job in jobs if job.target.document not in shown]
     for job in jobs:
         if not await _ask_one(session, look, job):
             return
@@ -216,31 +226,30 @@ async def _ask_one(session: ProviderSession, look: Look, job: Job) -> bool:
     return True
 
 
-async def _ask_listing(session: ProviderSession, look: Look) -> list[Job]:
-    """A pass over the listing; returns the jobs that it did not show, which are asked about one by one.
+async def _read_listing(session: ProviderSession, look: Look) -> tuple[dict[str, Document], bool] | None:
+    """What a pass over the listing shows of a look's documents, by id, and whether the listing is whole; None if it broke off.
 
-    Rows shift while documents are deleted, so that a row that was not seen is not gone (providers/README.md).
+    It is whole if it shows as many rows as the service counts, and none of them twice.
     """
-    cursor: str | None = None
-    cursors: set[str] = set()
-    unseen = {job.target.document: job for job in look.jobs.values()}
-    while unseen:
+    wanted = {target.document for target in look.jobs}
+    shown: dict[str, Document] = {}
+    ids: set[str] = set()
+    rows, cursor, cursors = 0, None, set[str]()
+    while True:
         page = await ask_page(session, look.dataset, cursor)
-        match page:
-            case Page():
-                for document in page.items:
-                    if (job := unseen.pop(document.id, None)) is not None:
-                        _seen(session, look, job, document)
-                cursor = page.next
-                if cursor is None or cursor in cursors:  # a cursor that comes again leads to no new rows
-                    break
-                cursors.add(cursor)
-            case StopDataset():
-                session.stop_dataset(look.dataset, page.meanwhile)
-                return []
-            case GaveUp() | StopProvider() | None:
-                return []
-    return list(unseen.values())
+        if isinstance(page, StopDataset):
+            session.stop_dataset(look.dataset, page.meanwhile)
+        if not isinstance(page, Page):
+            return None
+        rows += len(page.items)
+        ids.update(document.id for document in page.items)
+        shown |= {document.id: document for document in page.items if document.id in wanted}
+        cursor = page.next
+        if (
+            cursor is None or cursor in cursors or len(shown) == len(wanted)
+        ):  # a cursor that comes again leads to no new rows
+            return shown, cursor is None and rows == len(ids) == page.total
+        cursors.add(cursor)
 
 
 def _seen(session: ProviderSession, look: Look, job: Job, document: Document) -> None:
@@ -269,12 +278,15 @@ async def ask_whether_gone(session: ProviderSession, look: Look) -> None:
     gone = still_there = 0
     jobs = list(look.jobs.values())
     try:
-        listed = await _list_whole(session, look.dataset) if _listing_is_shorter(session, look) else None
+        listed = await _read_listing(session, look) if _listing_is_shorter(session, look) else None
+        shown, whole = listed or ({}, False)
         for job in jobs:
-            shown = job.target.document in listed if listed is not None else await _is_there(session, job)
-            if shown is None:
+            there: bool | None = job.target.document in shown
+            if not there and not whole:
+                there = await _is_there(session, job)
+            if there is None:
                 break
-            if shown:
+            if there:
                 still_there += 1
             else:
                 gone += 1
@@ -295,23 +307,3 @@ async def _is_there(session: ProviderSession, job: Job) -> bool | None:
             return False
         case _:
             return None
-
-
-async def _list_whole(session: ProviderSession, dataset: str) -> set[str] | None:
-    """The ids of all documents of a dataset; None if the listing is not whole.
-
-    It is whole if it shows as many rows as the service counts, and none of them twice.
-    """
-    ids: set[str] = set()
-    rows, cursor = 0, None
-    while True:
-        page = await ask_page(session, dataset, cursor)
-        if not isinstance(page, Page):
-            return None
-        rows += len(page.items)
-        ids.update(document.id for document in page.items)
-        if page.next is None:
-            return ids if rows == len(ids) == page.total else None
-        if rows > 2 * (page.total or rows):  # a listing that goes round in circles
-            return None
-        cursor = page.next
