@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
+from bulkdel.errors import BrokenPromise
 from bulkdel.model import Outcome, Target
 from bulkdel.providers.protocol import Provider, Requeue, Verdict
 
@@ -49,7 +50,12 @@ class Job:
         return cls(key, spelled) if spelled is target else cls(key, spelled, others={key: target})
 
     def join(self, later: Job) -> None:
-        """Another occurrence of the same target settles with this one."""
+        """Another occurrence of the same target settles with this one.
+
+        :raises BrokenPromise: if it is this one once more
+        """
+        if later.key == self.key:
+            raise BrokenPromise(f"target {self.key} came in twice")
         if self.others is None:
             self.others = {}
         self.others[later.key] = later.target
