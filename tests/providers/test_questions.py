@@ -192,7 +192,8 @@ def test_a_listing_that_serves_the_wrong_page_is_not_read() -> None:
 def test_a_listing_that_does_not_end_is_given_up() -> None:
     """Every page has a row, so there are not many more pages than the service counts rows."""
     found = DIFY.read_listing(DS, "1004", dify_page({"id": DOC}, page=1004, total=3))
-    assert isinstance(found, StopDataset)
+    why = "page 1004 is not empty, and the service counts 3 in all"
+    assert found == StopDataset(f"the listing could not be read: {why}")
     assert isinstance(DIFY.read_listing(DS, "1003", dify_page({"id": DOC}, page=1003, total=3)), Page)
 
 
@@ -412,6 +413,16 @@ def test_a_user_of_a_folder_cannot_purge_it(role: str | None, refused: bool) -> 
     found = LANGDOCK.read_preflight(FOLDER, None, folders({"id": FOLDER, "role": role}))
     assert isinstance(found, Dataset)
     assert ("Editor" in found.refusal) == refused
+
+
+def test_a_cursor_that_is_refused_says_nothing_of_the_address() -> None:
+    """The list is read anew; refused without a cursor, it is the provider that stops."""
+    refused = langdock_answer(400, {"message": "Invalid cursor"})
+    assert LANGDOCK.read_preflight(FOLDER, "c1", refused) == StopDataset("Invalid cursor")
+    assert isinstance(LANGDOCK.read_preflight(FOLDER, None, refused), StopProvider)
+    forgotten = error(400, "invalid_param", "no such page")
+    assert DIFY.read_datasets("2", forgotten) == StopDataset("no such page")
+    assert isinstance(DIFY.read_datasets(None, forgotten), StopProvider)
 
 
 def test_a_cursor_that_comes_again_is_the_end() -> None:

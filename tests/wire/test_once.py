@@ -248,6 +248,25 @@ def test_cancelled(run: Run, start: bytes) -> None:
     run(main())
 
 
+def test_next_request_after_a_cancelled_one(run: Run) -> None:
+    """It has a connection of its own at once: on the old one the answer to the cancelled request may still come."""
+
+    async def main() -> None:
+        async def script(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, nth: int) -> None:
+            await (silence if nth == 1 else answering(OK))(reader, writer, nth)
+
+        async with ScriptedServer(script) as server, wire_to(server.url) as wire:
+            sending = asyncio.create_task(ask(wire))
+            await server.until(lambda it: len(it.seen) == 1)
+            sending.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await sending
+            assert isinstance(await ask(wire), Answer)
+            assert [seen.connection for seen in server.seen] == [1, 2]
+
+    run(main())
+
+
 def test_outer_timeout_is_the_caller_s(run: Run) -> None:
     """A timeout around ``send`` is the caller's own and is not taken for the wire's."""
 
