@@ -8,10 +8,11 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from fnmatch import fnmatchcase
-from typing import Any, Literal, NamedTuple
+from typing import Any, ClassVar, Literal, NamedTuple
 from unicodedata import normalize
 
 from bulkdel.errors import ConfigurationError
+from bulkdel.text import NAME, format_time, sanitize
 
 Outcome = Literal[
     "deleted", "already_gone",
@@ -175,6 +176,10 @@ class Selection:
     ``created_before`` is in Unix seconds; a document without a creation time is then not selected.
     """
 
+    # Read from a run file by pydantic: a condition that this version does not know must not be passed over, because
+    # without it more documents would be deleted.
+    __pydantic_config__: ClassVar = {"extra": "forbid"}
+
     names: tuple[str, ...] = ()
     created_before: float | None = None
     statuses: tuple[str, ...] = ()
@@ -191,7 +196,10 @@ class Selection:
             raise ConfigurationError(f"created_before must be Unix seconds, or None: {self.created_before!r}")
 
     def why_not(self, document: Document) -> str:
-        """Why ``document`` is not selected, in a few words; empty if it is selected."""
+        """Why ``document`` is not selected, in a few words; empty if it is selected.
+
+        Of several reasons it is the first, in the order of the fields: name, then creation time, then status.
+        """
         if self.names:
             name = _comparable(document.name)
             # A bracket is what begins a set of characters in fnmatch; as a set of its own it stands for itself.
@@ -205,6 +213,17 @@ class Selection:
         if self.statuses and document.status.casefold() not in {s.casefold() for s in self.statuses}:
             return "status does not match"
         return ""
+
+    def __str__(self) -> str:
+        """Every condition in words, made safe: ``name like tmp-* or *.old, status error``; empty if all are selected."""
+
+        def any_of(words: Sequence[str]) -> str:
+            return " or ".join(sanitize(word, NAME) for word in words)
+
+        parts = [f"name like {any_of(self.names)}"] if self.names else []
+        parts += [f"created before {format_time(self.created_before)}"] if self.created_before is not None else []
+        parts += [f"status {any_of(self.statuses)}"] if self.statuses else []
+        return ", ".join(parts)
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,4 +1,4 @@
-"""What is to be deleted of a dataset: listed into the store whole, as much as could be seen, or not at all; and its jobs."""
+"""What is to be deleted of a dataset: listed into the store, whole or not at all; made into jobs; and held to the guards."""
 
 from __future__ import annotations
 

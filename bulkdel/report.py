@@ -101,13 +101,14 @@ class DatasetReport:
     in_doubt: int = 0
 
     def as_dict(self) -> dict[str, Any]:
-        """The dataset's part of the command's JSON object."""
+        """The dataset's part of the command's JSON object; ``skipped_reasons`` counts its skipped documents by the reason why."""
         return {
             "provider": self.provider,
             "dataset": self.dataset,
             "name": self.name,
             "status": self.status,
             **asdict(self.counts),
+            "skipped_reasons": dict(self.skipped_reasons),
             "remaining": self.remaining,
             **_filled(
                 reason=self.reason,

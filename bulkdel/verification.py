@@ -17,7 +17,7 @@ from bulkdel.report import DatasetReport
 from bulkdel.store import DocumentState, RunFile
 from bulkdel.text import pluralize, sanitize
 
-Kind = Literal["new", "deleted", "rejected", "not attempted", "left alone"]
+Kind = Literal["new", "deleted", "rejected", "not attempted", "skipped"]
 """What a listed document is to the run; ``new`` ones came after its listing."""
 
 
@@ -35,7 +35,7 @@ class Shown:
             case None:
                 kind = "new"
             case "skipped":
-                kind = "left alone"
+                kind = "skipped"
             case "selected":
                 kind = "not attempted"
             case _:
@@ -63,9 +63,7 @@ async def verify_dataset(call: Call, store: RunFile, planned: PlannedDataset, *,
     if isinstance(found, Shown):
         _write_down(report, found, later=later)
         n = found.counts
-        call.sink.emit(
-            events.Verified(report.provider, report.dataset, n.total(), n["new"], n["left alone"], report.name)
-        )
+        call.sink.emit(events.Verified(report.provider, report.dataset, n.total(), n["new"], n["skipped"], report.name))
         return found
     stop = session.stop.reason
     if report.status == "complete":
@@ -134,7 +132,7 @@ def in_words(counts: Counter[Kind], deleted: int, already_gone: int = 0) -> str:
         parts = [f"Not everything is gone: {back} of {of} {_is(back)} listed again"]
     else:
         parts = [f"Verified: none of {of} came back"]
-    kept = {kind: counts[kind] for kind in ("rejected", "not attempted", "left alone") if counts[kind]}
+    kept = {kind: counts[kind] for kind in ("rejected", "not attempted", "skipped") if counts[kind]}
     if kept:
         why = ", ".join(f"{n} {kind}" if len(kept) > 1 else kind for kind, n in kept.items())
         n = sum(kept.values())

@@ -15,7 +15,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, ValidationInfo, field_validator
 
 from bulkdel.cli import values
-from bulkdel.cli.options import Options
+from bulkdel.cli.options import SELECTION, Options
 from bulkdel.errors import ConfigurationError
 from bulkdel.model import Indexing, Missing, Policy, Rate, Selection
 from bulkdel.text import sanitize
@@ -55,9 +55,7 @@ Moments = Annotated[list[Annotated[float, BeforeValidator(_moment)]], BeforeVali
 
 
 class _Table(BaseModel):
-    model_config = ConfigDict(
-        extra="forbid", frozen=True, populate_by_name=True, strict=True, str_strip_whitespace=True
-    )
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, str_strip_whitespace=True)
 
 
 class PolicyTable(_Table):
@@ -109,18 +107,16 @@ class ProviderTable(_Table):
 
 
 class PurgeTable(_Table):
-    """Whole datasets of one provider, and which of their documents."""
+    """Whole datasets of one provider, and which of their documents, each key as its option."""
 
     provider: Text
     datasets: Texts
-    name: Texts = []
+    names: Annotated[Texts, Field(alias="name")] = []
     created_before: Moments = []
-    status: Texts = []
+    statuses: Annotated[Texts, Field(alias="status")] = []
 
     def selection(self) -> Selection:
-        """Of several moments the earliest counts."""
-        earliest = min(self.created_before, default=None)
-        return Selection(names=tuple(self.name), created_before=earliest, statuses=tuple(self.status))
+        return Options(**self.model_dump(include=set(SELECTION))).selection()
 
 
 class DeleteTable(_Table):

@@ -193,7 +193,7 @@ def _verified(event: events.Verified) -> Entry:
     parts = [f"{event.remaining} still there" if event.remaining else "empty"]
     parts += [f"{event.new} of them new"] if event.new else []
     whole = "all" if event.skipped == event.remaining else str(event.skipped)
-    parts += [f"{whole} of them not selected"] if event.skipped else []
+    parts += [f"{whole} of them skipped"] if event.skipped else []
     fields = {"provider": event.provider, "dataset": dataset, "name": event.name, "remaining": event.remaining}
     # What was never to be deleted is no surprise.
     level = logging.WARNING if event.remaining > event.skipped else logging.INFO

@@ -155,12 +155,12 @@ class Options:
 
     def selection(self) -> Selection:
         """The documents that are asked for; of several moments the earliest counts."""
-        earliest = min(self.created_before, default=None)
-        return Selection(names=self.names, created_before=earliest, statuses=self.statuses)
+        given = {name: getattr(self, name) for name in SELECTION}
+        return Selection(**given | {"created_before": min(self.created_before, default=None)})
 
 
 RUN = ("yes", "dry_run", "as_json", "settled", "metrics_file", "run_file", "no_run")
-SELECTION = ("names", "created_before", "statuses")
+SELECTION = tuple(field.name for field in fields(Selection))
 LIMITS = ("rate", "concurrency")
 POLICY = (
     "indexing", "indexing_timeout", "unarchive", "max_delete", "expect", "attempts", "missing",

@@ -1,5 +1,4 @@
-"""One task and one runner for every command: asks, runs the client, shows what happens, stops on signals, reports, and says how to go
-on."""
+"""Carry out a command's task: ask, run the client, show what happens, stop on signals, report, and say how to go on."""
 
 from __future__ import annotations
 

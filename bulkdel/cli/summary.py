@@ -1,4 +1,4 @@
-"""The account of a run for people: what is gone, what is not and why, and what to do about each."""
+"""The summary that a command ends with: ``render/wording.py``'s lines with a few examples, fitted to the screen, and a table."""
 
 from __future__ import annotations
 
@@ -102,7 +102,7 @@ def _numbers(dataset: DatasetReport) -> dict[str, int | str]:
     c = dataset.counts
     return {
         "listed": c.listed,
-        "left alone": c.skipped,
+        "skipped": c.skipped,
         "deleted": c.deleted,
         "already gone": c.already_gone,
         "rejected": c.rejected,

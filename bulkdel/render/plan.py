@@ -7,7 +7,7 @@ from collections.abc import Iterable
 
 from bulkdel.model import Policy, PurgeRequest
 from bulkdel.plan import Plan, PlannedDataset
-from bulkdel.render.wording import format_rate, learned
+from bulkdel.render.wording import format_rate, learned, skipped
 from bulkdel.text import NAME, format_day, format_duration, pluralize, sanitize, show_invisible, title
 
 
@@ -90,7 +90,7 @@ def _facts(dataset: PlannedDataset, policy: Policy) -> list[str]:
     if d.oldest is not None and d.newest is not None:
         oldest, newest = format_day(d.oldest), format_day(d.newest)
         lines.append(f"created: {oldest}" if oldest == newest else f"created: {oldest} to {newest}")
-    lines += [f"left alone: {n} ({sanitize(why)})" for why, n in d.skipped.items()]
+    lines += skipped(d.skipped)
     if d.archived and policy.unarchive:
         lines.append(f"archived: {d.archived}, will be un-archived first")
     if d.invalid:

@@ -1,17 +1,17 @@
-"""A run's account for people, line by line in flat memory: a summary, each dataset, everything rejected, what is left."""
+"""``bulkdel report`` as text, out of a run file: what was asked, then ``wording.py``'s lines with every document that is not gone."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 
-from bulkdel.model import Outcome, Selection, Settled
+from bulkdel.model import Outcome, PurgeRequest, Selection, Settled
 from bulkdel.render.overview import run_name, unfinished_plan, worth_resuming
 from bulkdel.render.plan import describe, forecast
 from bulkdel.render.wording import account, costs, counted, headline
 from bulkdel.report import Report
 from bulkdel.store import PlannedRow, Run, Session
 from bulkdel.store.recorded import recorded_report, unread
-from bulkdel.text import NAME, format_day, format_duration, format_time, pluralize, sanitize, show_invisible
+from bulkdel.text import format_day, format_duration, format_time, pluralize, sanitize, show_invisible
 
 
 def text(run: Run) -> Iterator[str]:
@@ -44,6 +44,8 @@ def lines(run: Run) -> Iterator[str]:
             over = report.status == "refused" and not worth_resuming(run)
             why = "for the run was refused" if over else "so they are still to go"
             yield from _under(f"{report.not_attempted} not attempted, {why}:", _not_attempted(run, several))
+        if report.skipped:
+            yield from _under("Skipped:", _skipped(run, several))
         yield ""
         yield from costs(report, run.answers_lost())
     if unfinished_plan(run):
@@ -81,21 +83,23 @@ def asked(run: Run) -> Iterator[str]:
         limit = "no known limit" if p.limits.rate is None else f"at most {p.limits.rate}"
         kind = "" if p.name == p.kind else f" ({p.kind})"
         yield f"  provider: {sanitize(p.name)}{kind} at {sanitize(p.base_url)}, {limit}, key fingerprint {p.fingerprint}"
-    if header.datasets and (selection := _selection(header.datasets[0].select)):
-        yield f"  selected: {selection}"
+    for selected in _selected(header.datasets):
+        yield f"  selected: {selected}"
     for session in run.sessions():
         yield f"  session {session.id}: {_session(session)}"
 
 
-def _selection(selection: Selection) -> str:
-    def any_of(words: Iterable[str]) -> str:
-        return " or ".join(sanitize(word, NAME) for word in words)
-
-    parts = [f"name like {any_of(selection.names)}"] if selection.names else []
-    if selection.created_before is not None:
-        parts.append(f"created before {format_time(selection.created_before)}")
-    parts += [f"status {any_of(selection.statuses)}"] if selection.statuses else []
-    return ", ".join(parts)
+def _selected(datasets: Sequence[PurgeRequest]) -> Iterator[str]:
+    """What was selected; if not the same in all datasets, each selection and where it holds."""
+    places: dict[Selection, list[str]] = {}
+    for asked_for in datasets:
+        places.setdefault(asked_for.select, []).append(show_invisible(asked_for.dataset))
+    for selection, where in places.items():
+        if len(places) > 1:
+            more = f" and {len(where) - 3} more" if len(where) > 3 else ""
+            yield f"{str(selection) or 'all'} (of {', '.join(where[:3])}{more})"
+        elif words := str(selection):
+            yield words
 
 
 def _session(session: Session) -> str:
@@ -126,7 +130,11 @@ def _for_review(run: Run, several: bool) -> Iterator[str]:
     )
     never_sent = (_planned(row, several) for row in run.listed() if row.invalid and not row.why_not)
     yield from _under("Never sent, and rejected:", never_sent)
-    yield from _under("Left alone:", (_planned(row, several) for row in run.listed() if row.why_not))
+    yield from _under("Skipped:", _skipped(run, several))
+
+
+def _skipped(run: Run, several: bool) -> Iterator[str]:
+    return (_planned(row, several) for row in run.listed() if row.why_not)
 
 
 def _planned(row: PlannedRow, several: bool) -> str:

@@ -1,8 +1,8 @@
-"""An account in words: what is gone, what is not and why, and what to do about it; pure."""
+"""The sentences that the summary, the report and the plan have in common, out of a ``Report``; pure."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Container, Iterable, Iterator
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping
 from typing import get_args
 
 from bulkdel.model import Outcome, Rate, RunStatus
@@ -113,7 +113,7 @@ def counted(of: Report | DatasetReport) -> str:
 
 
 def dataset_lines(dataset: DatasetReport, *, named: int | None = 5) -> list[str]:
-    """One dataset's part: its counts, what was left alone, what remains, what is new; ``named`` by name, None for all."""
+    """One dataset's part: its counts, what was skipped, what remains, what is new; ``named`` by name, None for all."""
     c = dataset.counts
     lines: list[str] = []
     if dataset.reason:
@@ -123,7 +123,7 @@ def dataset_lines(dataset: DatasetReport, *, named: int | None = 5) -> list[str]
     if dataset.repeated:
         documents = pluralize(c.listed - dataset.repeated, "document")
         lines.append(f"{pluralize(c.listed, 'target')}, {documents}: some are named more than once")
-    lines += [f"{n} left alone: {sanitize(why)}" for why, n in dataset.skipped_reasons.items() if n]
+    lines += skipped(dataset.skipped_reasons)
     if dataset.remaining == 0:
         lines.append("listed again: empty")
     elif dataset.remaining is not None:
@@ -132,7 +132,7 @@ def dataset_lines(dataset: DatasetReport, *, named: int | None = 5) -> list[str]
         are = "is" if dataset.remaining == 1 else "are"
         lines.append(
             f"listed again: {pluralize(dataset.remaining, 'document')} {are} still there"
-            f"{', just those that were rejected or left alone' if expected else ''}"
+            f"{', just those that were rejected or skipped' if expected else ''}"
         )
     if dataset.still_there_count:
         lines.append(f"  {dataset.still_there_count} that the service called deleted:")
@@ -141,6 +141,11 @@ def dataset_lines(dataset: DatasetReport, *, named: int | None = 5) -> list[str]
         lines.append(f"  {dataset.new_count} that came during the run and were left alone:")
         lines += _named(dataset.new[:named], dataset.new_count)
     return lines
+
+
+def skipped(reasons: Mapping[str, int]) -> list[str]:
+    """How many documents were skipped, a line for each reason: ``2 skipped: name does not match``."""
+    return [f"{n} skipped: {sanitize(why)}" for why, n in reasons.items() if n]
 
 
 def _named(names: tuple[str, ...], count: int) -> list[str]:

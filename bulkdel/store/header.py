@@ -10,7 +10,7 @@ from functools import cache
 from typing import Any, Literal, TypeVar
 from urllib.parse import urlsplit, urlunsplit
 
-from bulkdel.errors import ConfigurationError
+from bulkdel.errors import ConfigurationError, RunFileError
 from bulkdel.model import Limits, Policy, PurgeRequest, Target
 from bulkdel.providers.protocol import Provider
 from bulkdel.store.database import damaged
@@ -117,7 +117,8 @@ def _fields(value: Any) -> dict[str, Any]:
 
 
 def from_json(kind: Callable[..., T], text: str, path: str, what: str) -> T:
-    """What ``to_json`` wrote, checked: keys of another version are passed over, what is missing is left at its default.
+    """What ``to_json`` wrote, checked: keys of another version are passed over, but not a selection's; what is missing is left at its
+    default.
 
     :raises RunFileError: if it is not that; ``path`` and ``what`` (the place in the file) are named
     """
@@ -128,7 +129,14 @@ def from_json(kind: Callable[..., T], text: str, path: str, what: str) -> T:
         return value
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
-        raise damaged(path, f"{'.'.join([what, *map(str, first['loc'])])}: {first['msg']}") from None
+        place = ".".join([what, *map(str, first["loc"])])
+        if first["type"] == "unexpected_keyword_argument":  # only a selection forbids keys that it does not know
+            raise RunFileError(
+                "the run file was written by a newer bulkdel, whose selection has what this one does not know"
+                f" ({place}): {path}",
+                hint="upgrade bulkdel, and ask again",
+            ) from None
+        raise damaged(path, f"{place}: {first['msg']}") from None
 
 
 @cache

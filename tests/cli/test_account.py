@@ -229,7 +229,7 @@ def test_the_summary_says_what_is_gone_what_is_not_and_why() -> None:
         "",
         f"dify / Manuals ({DATASET})",
         "  1000 listed, 998 selected: 990 deleted, 2 already gone, 2 rejected, 4 not attempted",
-        "  2 left alone: name does not match",
+        "  2 skipped: name does not match",
         "  listed again: 9 documents are still there",
         "    1 that came during the run and were left alone:",
         "      id7 late.md",

@@ -19,13 +19,13 @@ FULL = PlannedDataset(
 
 
 def test_the_plan_is_told_with_all_that_matters() -> None:
-    """Names, counts, ages, what is left alone and why, what needs more than a delete, and the time needed."""
+    """Names, counts, ages, what is skipped and why, what needs more than a delete, and the time needed."""
     stopped = PlannedDataset("dify", OTHER, stopped="Dataset not found.")
     assert describe(Plan([FULL, stopped], 1330.0), Policy()) == [
         f"  dify / Manuals ({DATASET})",
         "    998 of 1000 documents selected: 986 to delete, 12 archived (will be rejected)",
         "    created: 2024-01-02 to 2025-03-04",
-        "    left alone: 2 (name does not match)",
+        "    2 skipped: name does not match",
         "    still being indexed: 5, are waited for",
         "    synced from a source: 3, and may come back at its next sync",
         f"  dify / {OTHER}",
@@ -97,14 +97,14 @@ def test_the_number_to_type_stands_in_the_question(unarchive: bool, answer: str)
 
 
 def test_the_documents_to_delete_have_a_heading() -> None:
-    """Below "left alone" they would read as those that are left; where some will be rejected the heading says selected."""
+    """Below "skipped" they would read as those that are left; where some will be rejected the heading says selected."""
     kept = {"created too late": 3}
     planned = PlannedDataset(
         "dify", DATASET, listed=8, selected=5, skipped=kept, first=[("d1", "a.md"), ("d2", ""), ("d3", "")]
     )
     shown = describe(Plan([planned]), Policy(), named=2)
     assert shown[2:6] == [
-        "    left alone: 3 (created too late)",
+        "    3 skipped: created too late",
         "    the first 2 of 5 to delete:",
         "      d1 (a.md)",
         "      d2",

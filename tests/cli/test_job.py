@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from bulkdel import Limits, Policy, Rate, Selection
-from bulkdel.cli.jobfile import DeleteTable, ProviderTable, read
+from bulkdel.cli.jobfile import ProviderTable, read
 from bulkdel.errors import ConfigurationError
 from bulkdel.store import Run
 from tests.cli.inside import interrupt, last
@@ -129,7 +129,7 @@ def test_what_is_left_out_is_the_default() -> None:
     assert (job.policy.policy(), job.provider) == (Policy(), [ProviderTable(kind="dify")])
     assert job.provider[0].called == "dify"
     assert job.purge[0].selection() == Selection(created_before=NOW - 90 * 86_400)
-    assert job.delete == [DeleteTable(provider="dify", source="t")]
+    assert [(one.provider, one.source) for one in job.delete] == [("dify", "t")]
 
 
 @pytest.mark.parametrize(

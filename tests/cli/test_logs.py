@@ -140,10 +140,10 @@ def test_nothing_of_it_is_left_behind() -> None:
             events.Verified("dify", "ds", 3, 1, name="na\nme"),
             "warning: listed again na me: 3 still there, 1 of them new",
         ),
-        (events.Verified("dify", "ds", 16, 0, 16), "listed again ds: 16 still there, all of them not selected"),
+        (events.Verified("dify", "ds", 16, 0, 16), "listed again ds: 16 still there, all of them skipped"),
         (
             events.Verified("dify", "ds", 3, 1, 1),
-            "warning: listed again ds: 3 still there, 1 of them new, 1 of them not selected",
+            "warning: listed again ds: 3 still there, 1 of them new, 1 of them skipped",
         ),
     ],
 )

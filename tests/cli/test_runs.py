@@ -46,7 +46,7 @@ def test_a_plan_says_what_would_go_and_the_command_that_does_it(tmp_path: Path) 
         f"  dify / Support ({DATASET})",
         "    40 of 45 documents selected: 30 to delete, 10 archived (will be rejected)",
         "    created: 2023-11-14",
-        "    left alone: 5 (created too late)",
+        "    5 skipped: created too late",
         "  archived documents are deleted only with --unarchive",
     ]
     assert re.search(r"^  time needed at the current limits: about \d s$", seen.stdout, re.MULTILINE)
@@ -525,6 +525,12 @@ def _newer(run: Path) -> None:
     connection.close()
 
 
+def _narrower(run: Path) -> None:
+    with sqlite3.connect(run) as connection:
+        connection.execute("""UPDATE run SET asked = json_set(asked, '$.datasets[0].select.tags', json('["x"]'))""")
+    connection.close()
+
+
 def _half(run: Path) -> None:
     content = run.read_bytes()
     run.write_bytes(content[: len(content) // 2])
@@ -547,13 +553,17 @@ def _foreign(run: Path) -> None:
     ("harm", "said"),
     [
         (_newer, "written by a newer bulkdel (its format is 99"),
+        (
+            _narrower,
+            "written by a newer bulkdel, whose selection has what this one does not know (asked.datasets.0.select.tags)",
+        ),
         (_half, "is damaged and cannot be used"),
         (_torn, "is damaged and cannot be used"),
         (_foreign, "this is not a run file of bulkdel"),
         (lambda run: run.write_text("notes"), "this is not a run file of bulkdel"),
         (lambda run: run.write_bytes(b""), "the run file is empty"),
     ],
-    ids=["newer", "half", "torn", "foreign", "text", "empty"],
+    ids=["newer", "narrower", "half", "torn", "foreign", "text", "empty"],
 )
 def test_a_file_that_cannot_be_used_is_refused_by_name(harm: Any, said: str, tmp_path: Path) -> None:
     """$ bulkdel resume FILE, $ bulkdel report FILE: exit 2, the file is named, nothing is sent or printed, nothing is changed."""
@@ -614,7 +624,7 @@ def test_a_plan_is_reported_for_review(tmp_path: Path) -> None:
         f"  {document_id(1)} (doc-1.md), created 2023-11-14",
         f"  {document_id(0)} (doc-0.md), created 2023-11-14",
         "",
-        "Left alone:",
+        "Skipped:",
         f"  {document_id(4)} (keep.txt), created 2023-11-14: name does not match",
         "",
         "This goes on with the rest: bulkdel resume RUN, with this run's name or file",

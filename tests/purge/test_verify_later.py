@@ -143,9 +143,9 @@ def test_a_service_that_is_away_verifies_nothing(tmp_path: Path) -> None:
         (22, {}, "Verified: none of the 22 deleted documents came back"),
         (3, {"not attempted": 94},
          "Verified: none of the 3 deleted documents came back; 94 of the run's documents are still there (not attempted)"),
-        (3, {"rejected": 1, "left alone": 2, "new": 1},
+        (3, {"rejected": 1, "skipped": 2, "new": 1},
          "Verified: none of the 3 deleted documents came back; 3 of the run's documents are still there"
-         " (1 rejected, 2 left alone); 1 document came newly"),
+         " (1 rejected, 2 skipped); 1 document came newly"),
         (5, {"deleted": 1}, "Not everything is gone: 1 of the 5 deleted documents is listed again"),
     ],
 )  # fmt: skip

@@ -102,7 +102,7 @@ def test_the_page_says_what_the_run_says(run: Path, parts: Parts) -> None:
     assert told == {word.replace("_", " "): n for word, n in report.reasons.items()} == {"archived": 6, "gave up": 4}
     assert f"sha256:{digest}" in parts.text
     assert "Finished, but not everything is gone: 290 deleted, 10 rejected of 300" in parts.text
-    assert "listed again: 10 documents are still there, just those that were rejected or left alone" in parts.text
+    assert "listed again: 10 documents are still there, just those that were rejected or skipped" in parts.text
     assert "--unarchive un-archives them first" in parts.text
 
 
@@ -185,7 +185,7 @@ def test_a_plan_is_shown_for_review(tmp_path: Path) -> None:
     parts = Parts(written(tmp_path / "a.run"))
     (planned,) = parts.data()
     told = Counter((row[3], row[4]) for row in rows(planned))
-    assert told == {("to delete", ""): 5, ("left alone", "created too late"): 2}
+    assert told == {("to delete", ""): 5, ("skipped", "created too late"): 2}
     assert "Planned, nothing was deleted: 5 of 7 documents selected: 5 to delete" in parts.text
 
 

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from bulkdel.engine.timeline import Sample
-from bulkdel.errors import ConfigurationError
+from bulkdel.errors import ConfigurationError, RunFileError
 from bulkdel.model import Document, Limits, Outcome, Policy, PurgeRequest, Rate, RunStatus, Selection
 from bulkdel.plan import PlannedDataset
 from bulkdel.report import Counts, DatasetReport
@@ -509,12 +509,21 @@ def test_what_another_bulkdel_wrote_is_read() -> None:
         ("{}", Policy()),
         ('{"attempts":7,"patience":1}', Policy(attempts=7)),
         ("{}", Selection()),
-        ('{"names":["a*"],"more":1}', Selection(names=("a*",))),
+        ('{"names":["a*"]}', Selection(names=("a*",))),
         ('{"statuses":["x"],"created_before":2}', Selection(statuses=("x",), created_before=2)),
         ("{}", Limits()),
         ('{"rate":{"n":5,"per":60,"burst":9},"concurrency":3}', Limits(Rate(5, per=60), 3)),
     ]:
         assert from_json(type(value), text, "a.run", "what") == value
+
+
+def test_a_condition_of_a_newer_bulkdel_is_refused() -> None:
+    """A selection of which a part is not understood would list and delete more than was asked for; a policy does not."""
+    with pytest.raises(RunFileError, match=r"newer bulkdel.*\(what\.select\.tags\): a\.run$") as refused:
+        from_json(
+            PurgeRequest, '{"provider":"p","dataset":"d","select":{"names":["a*"],"tags":["x"]}}', "a.run", "what"
+        )
+    assert "upgrade bulkdel" in refused.value.hint
 
 
 @pytest.mark.parametrize(

@@ -23,7 +23,8 @@ In a script, with the account as JSON and a guard against a wrong id:
   bulkdel purge dify 6f1c2b34-... --yes --max-delete 2000 --json
 \b
 The run is kept in a file: bulkdel runs lists them, bulkdel resume goes on with one
-that was interrupted or killed, bulkdel report shows every document of it.
+that was interrupted or killed, bulkdel report RUN names what is not gone and why,
+and with --format csv every selected document.
 \b
 Exit status: 0 everything selected is gone and the listing shows it, 1 something
 was rejected or is still there, 2 wrong command, 3 refused or not confirmed,

@@ -21,9 +21,10 @@ Example:
   bulkdel report old.run --format html -o old.html
 \b
 text   for people: the summary first, each dataset, every rejected document with its
-       reason, what is left; of a plan everything that it would delete or leave
+       reason, what is left and what was skipped; of a plan everything that it would
+       delete or skip
 json   the account as one JSON object
-jsonl  every document with its ending, one JSON object a line, as of --settled
+jsonl  every selected document with its ending, one JSON object a line, as of --settled
 csv    the same for a spreadsheet, which keeps every id as it is; bulkdel delete reads it
 html   one page with plots and searchable lists, in a file that needs no network
        (up to 100,000 documents)

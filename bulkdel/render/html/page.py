@@ -115,7 +115,7 @@ def _lists(run: Run, report: Report, most: int) -> Iterator[tuple[str, str, int,
         return place, document, settled.name, ended, settled.reason, settled.attempts, when
 
     def planned(found: PlannedRow) -> Row:
-        word = "left alone" if found.why_not else "never sent" if found.invalid else "to delete"
+        word = "skipped" if found.why_not else "never sent" if found.invalid else "to delete"
         why = found.why_not or found.invalid
         return row(Settled(found.target, "not_attempted", why, 0, found.name, found.created_at or 0.0), word)
 
