@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from dataclasses import fields
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ import click
 import pytest
 
 from bulkdel.cli.main import bulkdel
+from bulkdel.cli.options import CONNECTION, LIMITS, OUTPUT, POLICY, RUN, SELECTION, Options
 from bulkdel.errors import BrokenPromise, ConfigurationError, Refused
 from bulkdel.listing import DatasetListing
 from bulkdel.model import Dataset, Limits, Policy, PurgeRequest, Rate, Selection, Target
@@ -68,11 +70,17 @@ def test_without_options_the_defaults_are_the_engines() -> None:
 def test_every_option_reaches_its_place() -> None:
     """Each option of the table becomes the field of policy, selection or limits that it names."""
     client = FakeClient()
+    # Where keys and headers come from is tried in test_keys.py; what a run writes and says, in tests of their own.
+    elsewhere = {"--api-key-file", "--header-file"}
+    groups = {*SELECTION, *LIMITS, *POLICY, *CONNECTION}
     words = (
         "--rate 45/min --concurrency 8 --indexing skip --indexing-timeout 20m --unarchive --name tmp-* --name *.old "
         "--created-before 2026-01-31 --created-before 2025-06-01 --status error --status paused --max-delete 10 --expect 3 "
         "--missing fail --accept-incomplete --attempts 9 --timeout 5s --deadline 2h --backoff 100s --max-pause 10m --ca-file ca.pem --base-url http://localhost:8/v1"
     )
+    offered = {field.metadata["names"][-1] for field in fields(Options) if field.name in groups}
+    assert {word for word in words.split() if word.startswith("--")} == offered - elsewhere
+    assert groups | {*RUN, *OUTPUT, "retry_rejected", "broker"} == {field.name for field in fields(Options)}
     assert invoke("purge", "dify", DATASET, "-y", *words.split(), client=client).status == 0
     opened, purged = client.calls
     (provider,) = opened[1]

@@ -16,7 +16,7 @@ Example: plan, review, carry out.
   bulkdel resume old.run
 \b
 resume deletes what the plan holds and nothing else: documents that came after it
-are named and skipped. The options for deleting (--attempts, --unarchive ...)
+are named and left alone. The options for deleting (--attempts, --unarchive ...)
 are kept with the plan; resume takes them, too, to change them.
 \b
 Exit status: 0 planned, 1 a dataset could not be listed and is not in the plan,
