@@ -91,7 +91,7 @@ def test_a_killed_run_goes_on_and_asks_for_nothing_twice(act: str, tmp_path: Pat
         assert account_of["uncounted_sessions"] == 10
         assert (len(sessions), [session.status for session in sessions[:-1]]) == (11, [None] * 10)
 
-    faults = Faults(error_500=0.03, lost=0.03, archived=2, latency=0.002, jitter=0.004, lock_for=0.02)
+    faults = Faults(error_500=0.03, lost=0.03, archived=2, latency=0.002, lock_for=0.02)
     with_dify(work, documents=[300, 200], faults=faults)
 
 

@@ -187,6 +187,9 @@ def test_a_plan_is_shown_for_review(tmp_path: Path) -> None:
     told = Counter((row[3], row[4]) for row in rows(planned))
     assert told == {("to delete", ""): 5, ("skipped", "created too late"): 2}
     assert "Planned, nothing was deleted: 5 of 7 documents selected: 5 to delete" in parts.text
+    # Lines of JSON have the selected alone; of a plan the text names the skipped, too.
+    assert "The same as text: bulkdel report RUN\n" in f"{parts.text}\n"
+    assert "--format jsonl" not in parts.text
 
 
 def test_the_command_writes_the_page(run: Path, tmp_path: Path) -> None:
