@@ -40,7 +40,8 @@ class Breaker:
         self._worked = False
         self._reached = False  # a service that has answered at all is at that address
         self._in_a_row = 0  # troubles since the last success
-        self._since = 0.0  # when the first of them came
+        self._since = self._last = 0.0  # when the first and the last of them came
+        self._failing_s = 0.0  # for how long requests failed: the waits that others made long left out
         self._openings = 0  # since the last success
         self._opened_at = self._until = -math.inf
 
@@ -63,18 +64,22 @@ class Breaker:
         From the third in a row on, each opens the breaker for ``min(30, 2**k)`` seconds, k counting from 0, with full
         jitter over the upper half. While it is open, and for answers to what was sent before it opened (``sent_at``), a
         trouble is the same complaint. ``GiveUp`` comes with the first trouble, tolerated ones aside, after ``patience``
-        seconds of nothing but trouble (less if nothing ever worked). ``why`` is the trouble in words.
+        seconds of nothing but trouble (less if nothing ever worked); pauses and slow rates do not count. ``why`` is the trouble in words.
         """
         self._reached = self._reached or kind == "service"
         if not self._in_a_row:
-            self._since = now
+            self._since = self._last = now
+            self._failing_s = 0.0
+        # Not longer than this breaker's own pauses: an hour's Retry-After or a rate of four an hour is no hour of failures.
+        left_at = self._last if sent_at is None else max(self._last, sent_at)
+        self._failing_s += now - left_at + min(left_at - self._last, 30.0)
+        self._last = now
         self._in_a_row += 1
         # Two in a row mean nothing: one stale connection of a restarted database is one 500.
         if self._in_a_row <= 2:
             return None
-        lasted = now - self._since
-        if lasted >= self._patience_for():
-            return GiveUp(self._sentence(lasted) + (f": {why}" if why else ""))
+        if self._failing_s >= self._patience_for():
+            return GiveUp(self._sentence(now - self._since) + (f": {why}" if why else ""))
         if self.is_open(now) or (sent_at is not None and sent_at <= self._opened_at):
             return None
         self._openings += 1

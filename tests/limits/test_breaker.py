@@ -91,6 +91,15 @@ def test_two_troubles_far_apart_give_nothing_up() -> None:
     assert breaker.trouble(10_000.0, 0.0) is None
 
 
+@pytest.mark.parametrize("between", [900.0, 3600.0])
+def test_a_wait_that_others_made_long_is_no_trouble(between: float) -> None:
+    """At four requests an hour, or with an hour's Retry-After between them, some troubles in a row are no outage."""
+    breaker, now = worked(), 10.0
+    for _ in range(12):
+        assert not isinstance(breaker.trouble(now, 0.0, sent_at=now - 0.1), GiveUp)
+        now += between
+
+
 @given(st.lists(st.tuples(st.floats(0.0, 50.0), st.floats(0, 1, exclude_max=True), st.booleans()), max_size=80))
 def test_whatever_comes(steps: list[tuple[float, float, bool]]) -> None:
     """Pauses are 0.5 to 30 s, never begin while one is on, and giving up needs the whole patience without a success."""
