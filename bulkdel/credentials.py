@@ -75,9 +75,11 @@ class KeyPlace:
         for number, line in _lines(self.headers, "header file", warn) if self.headers else ():
             name, colon, value = (part.strip() for part in line.partition(":"))
             if problem := _header_problem(name, colon, value, headers):
-                raise ConfigurationError(
-                    f"{self.headers}, line {number}: {problem}", hint="write each header as Name: value"
-                )
+                hint = "write each header as Name: value"
+                if name.casefold() == "authorization":
+                    given = f"{self.env} or --api-key-file" if self.env else self.file
+                    hint = f"leave the line out: the key is given by {given}"
+                raise ConfigurationError(f"{self.headers}, line {number}: {problem}", hint=hint)
             headers[name] = value
         if self.headers and not headers:
             raise ConfigurationError(

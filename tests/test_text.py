@@ -153,7 +153,7 @@ HIDDEN = [
 
 @pytest.mark.parametrize("hidden", HIDDEN)
 def test_a_character_that_cannot_be_seen_is_found_and_shown(hidden: str) -> None:
-    """Two texts that look the same are told apart by its escape."""
+    """Two texts that look the same are distinguished by its escape."""
     text = f"att_x{hidden}y"
     assert has_invisible(text)
     assert show_invisible(text) == f"att_x{ascii(hidden)[1:-1]}y"

@@ -33,7 +33,7 @@ SERIES = {
     "bulkdel_pauses": ("counter", "provider", "Pauses in this session, asked for by the service or made because it was failing"),
     "bulkdel_pause_seconds": ("counter", "provider", "Seconds of those pauses, as they were begun"),
     "bulkdel_waited_seconds": ("counter", "provider cause", "Seconds of this session by what the provider waited for; us is bulkdel "
-                               "itself, done is over while another provider goes on"),
+                               "itself (client in the account), done is over while another provider goes on"),
     "bulkdel_requests": ("counter", "provider", "Requests sent in this session"),
     "bulkdel_selected_documents": ("gauge", "provider", "Documents to delete that are known so far"),
     "bulkdel_left_documents": ("gauge", "provider", "Documents that have not settled yet"),

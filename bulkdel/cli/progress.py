@@ -94,7 +94,7 @@ def _wait(progress: Progress) -> list[str]:
     if not p.wait or _is_done(p):
         return []
     words = f"waiting for {_awaited(p)}"
-    if p.wait_s is not None and p.wait_s > 0:
+    if p.wait_s is not None and p.wait_s >= 0.05:  # it is shown in tenths
         words += f" ({format_duration(p.wait_s)} {'at most' if p.wait == 'locked' else 'more'})"
     # A pause has the service's own words for a reason, the next look what the last one showed; the other waits are in the numbers.
     explained = p.why and (p.wait == "pause" or (p.wait == "backoff" and p.phase != "deleting"))

@@ -83,7 +83,7 @@ class Breaker:
         if self.is_open(now) or (sent_at is not None and sent_at <= self._opened_at):
             return None
         self._openings += 1
-        # A service that restarts needs some seconds, and a probe every 30 s disturbs nobody.
+        # A service that restarts needs some seconds, and a probe every 30 s disturbs no user.
         seconds = ceiling(self._openings, 1.0, 30.0) * (0.5 + 0.5 * u)
         self._opened_at, self._until = now, now + seconds
         return Open(seconds)

@@ -153,7 +153,7 @@ class Limiter:
     # ------------------------------------------------------------------ permits
 
     def try_acquire(self) -> bool:
-        """Take a permit that is left of the last lease, if nobody waits for one; never waits."""
+        """Take a permit that is left of the last lease, if no worker waits for one; never waits."""
         return not self._queue.waiting and self._take_leased()
 
     async def acquire(self) -> None:

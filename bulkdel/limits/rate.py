@@ -1,4 +1,4 @@
-"""Which rate to keep if nobody knows the service's limit: found by bisection from refusals; pure, no clock and no I/O.
+"""Which rate to keep if the service's limit is not known: found by bisection from refusals; pure, no clock and no I/O.
 
 A refusal alone says little: three requests, then "wait a minute", may be another program's doing. So the first one is obeyed
 and nothing is concluded. What passes behind it until the next refusal, under demand all the time, is what the service allows in
@@ -61,7 +61,7 @@ class RateSearch:
     Times are any monotonic clock in seconds.
 
     :param given: the limit as it is known before anything was sent, None for none; it is never exceeded, unless it is a guess
-    :param guess: whether ``given`` is only where to begin, because nobody knows the plan and others live on the limit too
+    :param guess: whether ``given`` is only where to begin, because the plan is not known and others live on the limit too
     :param known: what an earlier run found; a limit that is given and no guess overrides it
     """
 

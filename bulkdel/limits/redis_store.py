@@ -92,7 +92,7 @@ class RedisStore:
     def _away(self, reason: str, claim: Claim, now: float) -> Lease:
         """Redis did not answer, or too late: nothing leaves, and it is asked again until patience ends."""
         where = f"the Redis at {self.address}: {reason}"
-        # If nobody has asked for a while, whoever asks now waits anew.
+        # If no process has asked for a while, the one that asks now waits anew.
         if self._failing_since is None or now - self._failed_at > 10.0:
             self._failing_since, self._failures = now, 0
         self._failures, self._failed_at = self._failures + 1, now

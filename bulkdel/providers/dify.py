@@ -58,7 +58,7 @@ class Dify(JsonApi):
     highest_concurrency: ClassVar[int] = 8
     dataset_id: ClassVar[re.Pattern[str]] = _UUID
     document_id: ClassVar[re.Pattern[str]] = _UUID
-    wrong_id: ClassVar[str] = "is not a dashed UUID"
+    wrong_id: ClassVar[str] = "is not a UUID with dashes"
     address_end: ClassVar[str] = "/v1"
     wrong_address: ClassVar[str] = (
         "check the base URL: a self-hosted Dify's ends in /v1, and no login page may stand before it"

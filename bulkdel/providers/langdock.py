@@ -104,7 +104,10 @@ class Langdock(JsonApi):
         return "", plain_text(answer) if value is NOT_JSON else _message(value)
 
     def note_on_empty(self, answer: Answer) -> str:
-        return "share the knowledge base with a workspace key in the Library's sharing dialog: a personal key sees none"
+        share = (
+            "share the knowledge base with a workspace key in the Library's sharing dialog: a personal key sees none"
+        )
+        return f"{share}; if it is shared, is {self.base_url} a Langdock? It answered {self.sanitize(plain_text(answer))[:100]}"
 
     def is_own_error(self, answer: ParsedAnswer) -> bool:
         return not is_markup(answer.answer)

@@ -12,10 +12,10 @@ from bulkdel.text import format_duration, format_measured, pluralize, sanitize, 
 ADVICE: dict[Outcome, str] = {
     "archived": "the service keeps archived documents; --unarchive un-archives them first",
     "stuck_indexing": (
-        "still being indexed when the waiting ended; ask again later with resume --retry-rejected, which waits once more, or"
-        " with --indexing delete, which an old Dify refuses, too"
+        "still being indexed when the waiting ended, or not waited for with --indexing skip; ask again later with resume"
+        " --retry-rejected --indexing wait, which waits, or with --indexing delete, which an old Dify refuses, too"
     ),
-    "invalid_id": "the id would reach another route, so nothing was sent; correct the id",
+    "invalid_id": "no id that the service could have, so nothing was sent; correct the id",
     "missing": "not there when first asked for; check the ids and the dataset, or count them as gone with --missing ok",
     "refused": "the service refuses them; its words say why",
     "gave_up": "no clear answer in --attempts tries; run again, what is gone stays gone",

@@ -166,8 +166,9 @@ class Faults:
                 raise ConfigurationError(f"{name} cannot be negative: {value}")
         if sum(self.shares.values()) > 1 + 1e-9:
             raise ConfigurationError(f"the shares of mishaps add up to more than 1: {sum(self.shares.values()):g}")
-        if 0 in (self.rate_limit, self.rate_burst, self.strip_version):
-            raise ConfigurationError("rate_limit, rate_burst and strip_version are at least 1, or None")
+        for name in ("rate_limit", "rate_burst", "strip_version", "vanish_after", "revoke_after"):
+            if getattr(self, name) == 0:
+                raise ConfigurationError(f"{name} is at least 1, or None")
 
     @property
     def shares(self) -> dict[Mishap, float]:

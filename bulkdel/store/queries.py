@@ -149,7 +149,7 @@ class Run:
         return "planned" if status == "complete" and self.last_session.act == "plan" else status
 
     def go_on(self) -> bool:
-        """Whether resuming it makes sense: nobody works on it, it did not complete, and there is something left to do.
+        """Whether resuming it makes sense: no process works on it, it did not complete, and there is something left to do.
 
         Left to do is a selected document that has not settled, or, unless the dataset was stopped, a listing that did not
         end well or (if this is more than a plan) a dataset whose end was never written.

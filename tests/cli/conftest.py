@@ -1,4 +1,4 @@
-"""Run files of these tests go into a folder of each test's own, never into the state folder of whoever runs them."""
+"""Run files of these tests go into a folder of each test's own, never into the state folder of the user who runs them."""
 
 from __future__ import annotations
 

@@ -155,7 +155,7 @@ def invoke(
     typed: str = "",
     stdout: io.StringIO | None = None,
 ) -> Seen:
-    """Run the command in this process; with ``terminal`` somebody sits at it, and has ``typed`` that."""
+    """Run the command in this process; with ``terminal`` a user sits at it, and has ``typed`` that."""
     reader, writer = os.pipe()
     os.write(writer, typed.encode())
     os.close(writer)

@@ -82,7 +82,7 @@ async def plain(*argv: str, stdin: str = "") -> Ended:
 
 
 async def until(condition: Callable[[], object]) -> None:
-    """Wait until ``condition`` holds: what happens in another process wakes nobody here."""
+    """Wait until ``condition`` holds: what happens in another process wakes no task here."""
     while not condition():  # noqa: ASYNC110
         await asyncio.sleep(0.002)
 

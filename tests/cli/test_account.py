@@ -77,7 +77,7 @@ def test_a_dry_run_that_was_stopped_offers_no_way_to_go_on() -> None:
     assert "goes on" not in seen.stderr
 
 
-def test_a_hint_of_the_report_is_told() -> None:
+def test_a_hint_of_the_report_is_shown() -> None:
     """What the provider knows to do about it comes behind the error."""
     seen = purge(client=FakeClient(ends=lambda: ended("stopped", reason="key refused", hint="look at the key")))
     assert "error: stopped: " in seen.stderr

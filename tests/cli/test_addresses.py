@@ -29,7 +29,9 @@ def at(handler: Callable[[web.Request], web.Response], path: str, *argv: str) ->
         await site.start()
         host, port = runner.addresses[0][:2]
         simulator = DifySimulator(documents=0)
-        beside = Beside(simulator, "dify", {"DIFY_BASE_URL": f"http://{host}:{port}{path}"})
+        address = f"http://{host}:{port}{path}"
+        services = {"DIFY_BASE_URL": address, "LANGDOCK_BASE_URL": address, "LANGDOCK_API_KEY": "langdock-key"}
+        beside = Beside(simulator, "dify", services)
         ended.append(await beside.run(*argv))
         await runner.cleanup()
 
@@ -54,6 +56,15 @@ def test_a_stand_in_is_no_dify_without_datasets() -> None:
     assert ended.status == 0
     assert "no dataset is shared with this key: dify at http://127.0.0.1:" in ended.stderr
     assert "the answer carries no X-Version, as every Dify's does" in ended.stderr
+
+
+def test_a_stand_in_is_no_langdock_without_folders() -> None:
+    """$ bulkdel datasets langdock, where something answers {"data": []}: Langdock's answers carry no mark, so they are shown."""
+    ended = at(lambda request: web.json_response({"data": []}), "/api/public", "datasets", "langdock")
+    assert ended.status == 0
+    assert "no dataset is shared with this key: langdock at http://127.0.0.1:" in ended.stderr
+    assert "share the knowledge base with a workspace key" in ended.stderr
+    assert '/api/public a Langdock? It answered {"data": []}' in ended.stderr
 
 
 def test_a_dify_without_its_plugin_daemon_is_purged() -> None:

@@ -18,7 +18,7 @@ FULL = PlannedDataset(
 )  # fmt: skip
 
 
-def test_the_plan_is_told_with_all_that_matters() -> None:
+def test_the_plan_is_shown_with_all_that_matters() -> None:
     """Names, counts, ages, what is skipped and why, what needs more than a delete, and the time needed."""
     stopped = PlannedDataset("dify", OTHER, stopped="Dataset not found.")
     assert describe(Plan([FULL, stopped], 1330.0), Policy()) == [

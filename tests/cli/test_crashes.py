@@ -182,7 +182,7 @@ def test_a_run_file_that_is_deleted_under_way_stops_the_run(tmp_path: Path) -> N
     with_dify(work, documents=300, faults=Faults(latency=0.005))
 
 
-def test_of_two_processes_the_second_is_told_who_works(tmp_path: Path) -> None:
+def test_of_two_processes_the_second_learns_who_works(tmp_path: Path) -> None:
     """$ bulkdel resume RUN, twice at once: the second is exit 2, names the first, sends nothing; the first is not disturbed."""
 
     async def work(simulator: DifySimulator, beside: Beside) -> None:

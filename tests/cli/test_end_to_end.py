@@ -233,10 +233,10 @@ def test_a_second_signal_stops_at_once() -> None:
         await no_echo()
         process.send_signal(signal.SIGINT)
         ended = await finish(process)
-        told_json = account(ended)
-        assert (ended.status, told_json["status"]) == (130, "interrupted")
-        assert told_json["deleted"] == len(simulator.deleted)
-        assert "is unknown" in str(told_json["reason"])
+        last_json = account(ended)
+        assert (ended.status, last_json["status"]) == (130, "interrupted")
+        assert last_json["deleted"] == len(simulator.deleted)
+        assert "is unknown" in str(last_json["reason"])
 
     with_dify(work, documents=2000)
 

@@ -191,7 +191,7 @@ def test_what_is_wrong_is_named_with_its_path(text: str, shown: str, hint: str) 
     assert not str(raised.value).endswith(".")
 
 
-def test_unknown_keys_are_told_all_at_once() -> None:
+def test_unknown_keys_are_named_all_at_once() -> None:
     """Three mistaken keys are corrected at once: each is named with its path and what it may have been."""
     text = "porvider = 1\n[policy]\natempts = 6\nattempts = 0\n" + ONE + "zzz = 1\n[[delete]]\nfile = 'a'\n"
     with pytest.raises(ConfigurationError) as raised:
@@ -411,7 +411,7 @@ def test_work_without_sense_is_refused_before_it_is_sent(folder: Folder, work: s
          "write the name of one of the job's providers into each line, or give the [[delete]] a provider"),
     ],
 )  # fmt: skip
-def test_a_list_of_another_provider_is_told_what_to_do(folder: Folder, work: str, targets: str, hint: str) -> None:
+def test_a_list_of_another_provider_is_refused_with_a_hint(folder: Folder, work: str, targets: str, hint: str) -> None:
     """A plan's CSV names the provider as the plan called it; the hint is about that column, and what it says helps."""
     folder.write(PROVIDERS, work, targets=targets)
     assert f"hint: {hint}" in folder.job("-y").stderr.splitlines()

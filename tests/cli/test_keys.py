@@ -187,7 +187,7 @@ def test_headers_are_read_whoever_wrote_the_file(content: str | bytes, tmp_path:
         ("X-A: “secret-token”\n", "line 1: the value stands in quotes: X-A"),
         ("X-A: ${SECRET}\n", "line 1: the value is the name of a variable, which nothing replaces here: X-A"),
         ("X-A: 1\nx-a: secret-token\n", "line 2: a header is there twice: x-a"),
-        ("authorization: secret-token\n", "line 1: bulkdel sets this header itself: authorization"),
+        ("accept: secret-token\n", "line 1: bulkdel sets this header itself: accept"),
         ("# none\n", "the header file has no header"), ("", "the header file has no header"),
     ],
 )  # fmt: skip
@@ -199,6 +199,18 @@ def test_a_wrong_line_of_a_header_file_is_named(content: str, said: str, tmp_pat
     assert said in str(refused.value)
     assert str(file) in str(refused.value)
     assert "secret-token" not in str(refused.value) + refused.value.hint
+
+
+@pytest.mark.parametrize(
+    ("place", "given"),
+    [({"env": "DIFY_API_KEY"}, "DIFY_API_KEY or --api-key-file"), ({"file": "/run/key"}, "/run/key")],
+)
+def test_the_key_in_a_header_file_is_answered_with_its_place(place: dict[str, str], given: str, tmp_path: Path) -> None:
+    """Authorization: Bearer KEY in a header file: refused, and the hint says where the key is given."""
+    (tmp_path / "headers").write_text("Authorization: Bearer secret-token\n")
+    with pytest.raises(ConfigurationError, match="line 1: bulkdel sets this header itself: Authorization") as refused:
+        KeyPlace(**place, headers=str(tmp_path / "headers")).extra_headers()
+    assert refused.value.hint == f"leave the line out: the key is given by {given}"
 
 
 def test_a_header_file_that_others_can_read_is_warned_of(tmp_path: Path) -> None:

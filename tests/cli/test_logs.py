@@ -24,7 +24,7 @@ def settled(outcome: Outcome) -> events.Settled:
     return events.Settled(Settled(TARGET, outcome, "be \x1b[2Jcause", 2, "na\nme", 0.0))
 
 
-def told(work: Callable[[Any], None], **how: Any) -> list[dict[str, Any]]:
+def logged(work: Callable[[Any], None], **how: Any) -> list[dict[str, Any]]:
     """What ``work`` makes the log say, as JSON lines."""
     err = io.StringIO()
     settings = {"quiet": False, "verbose": False, "as_json": True} | how
@@ -53,14 +53,14 @@ def told(work: Callable[[Any], None], **how: Any) -> list[dict[str, Any]]:
     ],
 )
 def test_each_event_has_the_level_of_its_consequences(event: events.Event, level: str, words: str) -> None:
-    """-q shows what is an error, the default what somebody should know, -v everything."""
-    (line,) = told(lambda log: logs.listener(log)(event), verbose=True)
+    """-q shows what is an error, the default what the user should know, -v everything."""
+    (line,) = logged(lambda log: logs.listener(log)(event), verbose=True)
     assert (line["level"], line["event"]) == (level, words)
-    assert bool(told(lambda log: logs.listener(log)(event))) == (level != "debug")
-    assert bool(told(lambda log: logs.listener(log)(event), quiet=True)) == (level == "error")
+    assert bool(logged(lambda log: logs.listener(log)(event))) == (level != "debug")
+    assert bool(logged(lambda log: logs.listener(log)(event), quiet=True)) == (level == "error")
 
 
-def test_rejected_documents_are_told_one_by_one_only_at_first() -> None:
+def test_rejected_documents_are_logged_one_by_one_only_at_first() -> None:
     """A hundred thousand rejected documents are twenty lines and one that says why no more come."""
 
     def reject(log: Any) -> None:
@@ -68,15 +68,15 @@ def test_rejected_documents_are_told_one_by_one_only_at_first() -> None:
         for _ in range(1000):
             hear(settled("archived"))
 
-    lines = told(reject)
+    lines = logged(reject)
     assert len(lines) == 20 + 1
     assert lines[-1]["event"] == "further rejected documents are counted only"
-    assert len(told(reject, verbose=True)) == 1001
+    assert len(logged(reject, verbose=True)) == 1001
 
 
 def test_words_from_outside_are_made_safe() -> None:
     """A name or reason brings no escapes and no line breaks into the log, JSON or not."""
-    (line,) = told(lambda log: logs.listener(log)(settled("archived")))
+    (line,) = logged(lambda log: logs.listener(log)(settled("archived")))
     assert (line["name"], line["reason"]) == ("na me", "be cause")
     err = io.StringIO()
     with logs.configure_logging(Screen(AppContext(stderr=err)), quiet=False, verbose=False, as_json=False) as log:
@@ -87,9 +87,9 @@ def test_words_from_outside_are_made_safe() -> None:
 
 def test_the_librarys_own_logger_speaks_here_too() -> None:
     """What the engine tells logging.getLogger("bulkdel"), or structlog, comes in the same form."""
-    lines = told(lambda log: logging.getLogger("bulkdel.engine").warning("from the %s", "library"))
+    lines = logged(lambda log: logging.getLogger("bulkdel.engine").warning("from the %s", "library"))
     assert [line["event"] for line in lines] == ["from the library"]
-    lines = told(lambda log: structlog.get_logger("bulkdel").warning("on_event raised", error="KeyError"))
+    lines = logged(lambda log: structlog.get_logger("bulkdel").warning("on_event raised", error="KeyError"))
     assert [(line["event"], line["error"]) for line in lines] == [("on_event raised", "KeyError")]
 
 
@@ -114,7 +114,7 @@ def test_nothing_of_it_is_left_behind() -> None:
         logging.getLogger("bulkdel").propagate,
         structlog.is_configured(),
     )
-    told(lambda log: None)
+    logged(lambda log: None)
     after = (
         list(logging.getLogger("bulkdel").handlers),
         logging.getLogger("bulkdel").propagate,
@@ -158,8 +158,8 @@ def test_people_read_sentences(event: events.Event, words: str) -> None:
 
 
 @pytest.mark.parametrize("fields", [{"provider": "x"}, {"reason": None}, {}])
-def test_another_programs_event_is_told_as_it_is(fields: dict[str, Any]) -> None:
-    """An event of a name that we use, without our fields, and one that nobody knows, are named with their fields."""
+def test_another_programs_event_is_logged_as_it_is(fields: dict[str, Any]) -> None:
+    """An event of a name that we use, without our fields, and one that is not known, are named with their fields."""
     err = io.StringIO()
     with logs.configure_logging(Screen(AppContext(stderr=err)), quiet=False, verbose=True, as_json=False) as log:
         log.warning("paused", **fields)

@@ -20,6 +20,7 @@ from bulkdel import events
 from bulkdel.cli.metrics import Metrics
 from bulkdel.engine.progress import Progress
 from bulkdel.model import Settled, Target
+from bulkdel.render.wording import CAUSES
 from bulkdel.store import Run
 from tests.cli.inside import command, last, purge
 from tests.cli.outside import DATASET, PROGRESS, FakeClient, invoke
@@ -45,9 +46,9 @@ def settled(outcome: Any, provider: str = "dify") -> events.Settled:
     return events.Settled(Settled(Target(provider, "a", "b"), outcome, "", 1, "secret name", 0.0))
 
 
-async def shown(told: Metrics, look: Progress) -> None:
+async def shown(metrics: Metrics, look: Progress) -> None:
     """A run that ends with this look at its provider."""
-    async with told.written(lambda: [look], no_warning):
+    async with metrics.written(lambda: [look], no_warning):
         pass
 
 
@@ -59,20 +60,20 @@ def test_every_event_ends_in_its_own_number(tmp_path: Path) -> None:
     """Every outcome is there from the beginning (a series that began with its first event would hide it), then counted."""
     now = [100.0]
     file = tmp_path / "bulkdel.prom"
-    told = Metrics(file, clock=lambda: now[0])
-    told.begin(["dify"])
+    metrics = Metrics(file, clock=lambda: now[0])
+    metrics.begin(["dify"])
     found = samples(file.read_text())
     assert found['bulkdel_documents_total{provider="dify",outcome="gave_up"}'] == 0
     assert found["bulkdel_run_start_time_seconds"] == 100
     assert "bulkdel_run_exit_status" not in found
-    told.on_event(settled("deleted"))
-    told.on_event(settled("archived"))
-    told.on_event(settled("deleted"))
-    told.on_event(events.Requeued(Target("dify", "a", "b"), "server_error", "500", 1.0))
-    told.on_event(events.Paused("dify", "slow down", 12.5))
-    asyncio.run(shown(told, changed(PROGRESS, waited_s={"rate": 2.0, "client": 0.5}, requests=12)))
+    metrics.on_event(settled("deleted"))
+    metrics.on_event(settled("archived"))
+    metrics.on_event(settled("deleted"))
+    metrics.on_event(events.Requeued(Target("dify", "a", "b"), "server_error", "500", 1.0))
+    metrics.on_event(events.Paused("dify", "slow down", 12.5))
+    asyncio.run(shown(metrics, changed(PROGRESS, waited_s={"rate": 2.0, "client": 0.5}, requests=12)))
     now[0] = 160.0
-    told.finish(1, no_warning)
+    metrics.finish(1, no_warning)
     found = samples(file.read_text())
     assert {series: number for series, number in found.items() if number} == {
         'bulkdel_documents_total{provider="dify",outcome="deleted"}': 2,
@@ -91,6 +92,14 @@ def test_every_event_ends_in_its_own_number(tmp_path: Path) -> None:
         "bulkdel_run_end_time_seconds": 160,
         "bulkdel_run_exit_status": 1,
     }
+
+
+def test_every_cause_of_the_account_is_a_series(tmp_path: Path) -> None:
+    """From the beginning, a lock of the service's among them; the account's ``client`` has its older word, once."""
+    file = tmp_path / "bulkdel.prom"
+    Metrics(file).begin(["dify"])
+    series = [s.split('"')[3] for s in samples(file.read_text()) if s.startswith("bulkdel_waited_seconds_total")]
+    assert sorted(series) == sorted("us" if cause == "client" else cause for cause in CAUSES)
 
 
 @given(st.text())
@@ -131,7 +140,7 @@ def test_a_run_leaves_its_numbers(tmp_path: Path) -> None:
 
 
 def test_a_refused_run_says_so_too(tmp_path: Path) -> None:
-    """Without a yes nothing runs, and the file tells the exit status to whoever watches."""
+    """Without a yes nothing runs, and the file says the exit status to the collector."""
     file = tmp_path / "bulkdel.prom"
     assert invoke("purge", "dify", DATASET, "--metrics-file", str(file)).status == 3
     assert samples(file.read_text())["bulkdel_run_exit_status"] == 3
@@ -178,10 +187,10 @@ def test_what_earlier_sessions_cost_is_left_out(tmp_path: Path) -> None:
     now = changed(
         PROGRESS, waited_s={cause: n + 1.0 for cause, n in before.waited_s.items()}, requests=before.requests + 3
     )
-    told = Metrics(file)
-    told.begin(["dify"], resumes=run)
-    asyncio.run(shown(told, now))
-    told.finish(0, no_warning)
+    metrics = Metrics(file)
+    metrics.begin(["dify"], resumes=run)
+    asyncio.run(shown(metrics, now))
+    metrics.finish(0, no_warning)
     found = samples(file.read_text())
     waited = [n for series, n in found.items() if series.startswith("bulkdel_waited") and n]
     assert waited == [1.0] * len(before.waited_s)
@@ -211,7 +220,7 @@ def test_a_wrong_command_replaces_the_success_of_yesterday(tmp_path: Path, wrong
         (("purge", "dify", "--nonsense", "--metrics-file", "--json", "FILE"), None),
     ],
 )
-def test_an_option_that_nobody_knows_is_told_too(tmp_path: Path, argv: tuple[str, ...], status: int | None) -> None:
+def test_an_option_that_is_unknown_is_counted_too(tmp_path: Path, argv: tuple[str, ...], status: int | None) -> None:
     """The command line is not understood, but what it says of the file is; what is no such option is not obeyed."""
     file = tmp_path / "bulkdel.prom"
     assert invoke(*(word.replace("FILE", str(file)) for word in argv)).status == 2
@@ -220,10 +229,10 @@ def test_an_option_that_nobody_knows_is_told_too(tmp_path: Path, argv: tuple[str
 
 
 def test_a_bug_ends_in_the_file(tmp_path: Path) -> None:
-    """What nobody foresaw is exit 70 for the collector as well, behind the numbers that were counted until then."""
+    """What was not foreseen is exit 70 for the collector as well, behind the numbers that were counted until then."""
 
     async def breaks(client: FakeClient) -> None:
-        raise KeyError("nobody foresaw it")
+        raise KeyError("not foreseen")
 
     file = tmp_path / "bulkdel.prom"
     argv = ("purge", "dify", DATASET, "--yes", "--no-run", "--metrics-file", str(file))
@@ -235,7 +244,7 @@ def test_a_bug_ends_in_the_file(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("where", ["there/is/none.prom", "-", "."])
 def test_a_file_that_cannot_be_written_is_refused_first(tmp_path: Path, where: str) -> None:
-    """Exit 2 and nothing sent: nobody learns after hours that the numbers went nowhere."""
+    """Exit 2 and nothing sent: the user does not learn after hours that the numbers went nowhere."""
     service = Service()
     service.fill(2)
     seen = purge(service, "--metrics-file", where if where == "-" else str(tmp_path / where))
@@ -265,17 +274,17 @@ def test_a_run_file_is_not_overwritten(tmp_path: Path) -> None:
     assert run.read_bytes() == before
 
 
-def test_a_disk_that_fills_later_is_told_once_and_stops_nothing(tmp_path: Path) -> None:
+def test_a_disk_that_fills_later_is_reported_once_and_stops_nothing(tmp_path: Path) -> None:
     """What is deleted is deleted: numbers that cannot be written are a warning, not a failure."""
     folder = tmp_path / "gone"
     folder.mkdir()
-    told = Metrics(folder / "bulkdel.prom")
-    told.begin(["dify"])
+    metrics = Metrics(folder / "bulkdel.prom")
+    metrics.begin(["dify"])
     (folder / "bulkdel.prom").unlink()
     folder.rmdir()
     warnings: list[str] = []
-    told.finish(0, warnings.append)
-    told.finish(0, warnings.append)
+    metrics.finish(0, warnings.append)
+    metrics.finish(0, warnings.append)
     assert len(warnings) == 1
     assert warnings[0].startswith("cannot write the metrics to ")
 
@@ -298,10 +307,10 @@ def test_without_the_option_nothing_is_written(tmp_path: Path) -> None:
     """No file, no task, no error."""
 
     async def main() -> None:
-        told = Metrics()
-        told.begin(["dify"])
-        async with told.written(FakeClient().progress, no_warning):
-            told.on_event(settled("deleted"))
-        told.finish(0, no_warning)
+        metrics = Metrics()
+        metrics.begin(["dify"])
+        async with metrics.written(FakeClient().progress, no_warning):
+            metrics.on_event(settled("deleted"))
+        metrics.finish(0, no_warning)
 
     asyncio.run(main())

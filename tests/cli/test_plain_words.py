@@ -133,7 +133,7 @@ def test_what_is_planned_has_not_failed(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(("deadline", "warned"), [("5s", True), ("1h", False), (None, False)])
 @pytest.mark.parametrize("act", ["plan", "purge"])
-def test_a_deadline_that_is_too_short_is_told_beforehand(
+def test_a_deadline_that_is_too_short_is_said_beforehand(
     tmp_path: Path, act: str, deadline: str | None, warned: bool
 ) -> None:
     """$ bulkdel plan … --deadline 5s, or a dry run: the estimate is longer, and a warning says so; -q says nothing."""
@@ -314,7 +314,9 @@ def test_invalid_ids_are_named_and_not_asked_for_again(tmp_path: Path) -> None:
     targets.write_text(f"dataset,document\n{DATASET},{document_id(0)}\n{DATASET},../datasets\n{DATASET},x\n")
     dry = command(service, "delete", "dify", str(targets), "--dry-run").stdout
     split = "3 of 3 documents selected: 1 to delete, 2 with an invalid id (will be rejected)"
-    first = "    invalid ids: 2, never sent, the first of them: ../datasets (the document's id is not a dashed UUID)"
+    first = (
+        "    invalid ids: 2, never sent, the first of them: ../datasets (the document's id is not a UUID with dashes)"
+    )
     assert dry.startswith(f"Dry run, nothing was deleted: {split}\n")
     assert first in dry.splitlines()
     done = command(service, "delete", "dify", str(targets), "-y")
@@ -333,7 +335,9 @@ def test_a_plan_of_a_list_counts_invalid_ids_as_what_they_are(tmp_path: Path) ->
     job.write_text('[[provider]]\nkind = "dify"\n[[delete]]\nprovider = "dify"\nfrom = "targets.csv"\n')
     run = str(tmp_path / "a.run")
     split = "4 of 4 documents selected: 1 to delete, 3 with an invalid id (will be rejected)"
-    first = "    invalid ids: 3, never sent, the first of them: ../datasets (the document's id is not a dashed UUID)"
+    first = (
+        "    invalid ids: 3, never sent, the first of them: ../datasets (the document's id is not a UUID with dashes)"
+    )
     planned = command(service, "job", str(job), "--plan", "-o", run).stdout.splitlines()
     report = command(service, "report", run).stdout.splitlines()
     for shown in (planned, report):
@@ -343,7 +347,7 @@ def test_a_plan_of_a_list_counts_invalid_ids_as_what_they_are(tmp_path: Path) ->
         f"  {document_id(0)} (doc-0.md), created 2023-11-14",
         "",
         "Never sent, and rejected:",
-        *(f"  {id}: the document's id is not a dashed UUID" for id in ids[1:]),
+        *(f"  {id}: the document's id is not a UUID with dashes" for id in ids[1:]),
     ]
     asked = command(service, "resume", run, terminal=True, typed="1\n")
     assert "Type the number of documents to delete for good (1): " in asked.stderr
@@ -351,7 +355,21 @@ def test_a_plan_of_a_list_counts_invalid_ids_as_what_they_are(tmp_path: Path) ->
     (tmp_path / "targets.csv").write_text(f"dataset,document\n{DATASET},x\n")
     asked = command(service, "job", str(job), terminal=True, typed="")
     assert (asked.status, "Type the number" in asked.stderr) == (1, False)
-    assert "1 invalid id: the id would reach another route, so nothing was sent" in asked.stdout
+    assert "1 invalid id: no id that the service could have, so nothing was sent" in asked.stdout
+
+
+def test_what_is_skipped_while_indexing_was_not_waited_for() -> None:
+    """$ bulkdel delete dify --indexing skip: the advice fits what was not waited for, and names an option that waits."""
+    service = Service()
+    (id,) = service.fill(1, indexing_status="indexing", display_status="indexing")
+    stdin = f"dataset,document\n{DATASET},{id}\n".encode()
+    seen = command(service, "delete", "dify", "-y", "--indexing", "skip", stdin=stdin)
+    assert (seen.status, len(service.held)) == (1, 1)
+    assert (
+        "1 stuck indexing: still being indexed when the waiting ended, or not waited for with --indexing skip;"
+        in seen.stdout
+    )
+    assert "resume --retry-rejected --indexing wait" in seen.stdout
 
 
 def test_a_guard_uses_the_name_of_the_option() -> None:

@@ -44,6 +44,12 @@ from tests.cli.outside import PROGRESS, Terminal
             "waiting for the end of a pause (42 s more): Too many requests",
         ),
         (
+            {"rate": Rate(100), "per_second": 0.0, "eta_s": None, "wait": "pause", "why": "Too many requests", "wait_s": 0.04},
+            61.0,
+            "[1 min 01 s] dify: 120 of 1230 deleted (9 %), 1 rejected, 3 requeued, 1109 to go, 0/s of 100/s, time left unknown, "
+            "waiting for the end of a pause: Too many requests",
+        ),
+        (
             {"phase": "preflight", "total": 0, "complete": False, "deleted": 0, "rejected": 0, "requeued": 0, "left": 0, "per_second": 0.0,
              "eta_s": 0.0, "wait": "service", "in_flight": 1},
             0.3,
@@ -228,7 +234,7 @@ def test_a_terminals_lines_are_broken_between_words() -> None:
 
 def test_a_terminal_that_tells_no_size_has_the_usual_one() -> None:
     """A serial console or a container's terminal says 0 columns, and COLUMNS=0 says as much: 80, not the narrowest."""
-    ours, theirs = os.openpty()  # nobody has told it a size
+    ours, theirs = os.openpty()  # it has not been given a size
     try:
         with os.fdopen(theirs, "w") as stream:
             assert os.get_terminal_size(stream.fileno()).columns == 0

@@ -91,7 +91,7 @@ def test_settled_lines_that_have_no_room_at_the_end(streams: str, tmp_path: Path
 
 
 def test_without_a_home_a_run_is_refused_or_keeps_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
-    """No HOME and a user that nobody named: exit 2 with nothing sent and what to do; --no-run does it all the same."""
+    """No HOME and a user without a name: exit 2 with nothing sent and what to do; --no-run does it all the same."""
 
     def nobody(number: int) -> pwd.struct_passwd:
         raise KeyError(number)
@@ -112,7 +112,7 @@ def test_without_a_home_a_run_is_refused_or_keeps_nothing(monkeypatch: pytest.Mo
 
 @pytest.fixture
 def shut(request: pytest.FixtureRequest) -> Iterator[Path]:
-    """A state folder that an ordinary user can read and not write, whoever runs the tests; what it holds is not theirs."""
+    """A state folder that an ordinary user can read and not write, also if root runs the tests; what it holds is not theirs."""
     folder = Path(tempfile.mkdtemp())
     state = folder / "bulkdel"
     if request.param:
@@ -140,8 +140,8 @@ def test_a_read_only_state_folder(shut: Path) -> None:
         argv = ("purge", "dify", *simulator.dataset_ids, "-y", "--json")
         refused = await ordinary(*argv)
         assert (refused.status, refused.stdout, simulator.requests) == (2, "", []), refused.stderr
-        (told,) = [line for line in refused.stderr.splitlines() if line.startswith("error: ")]
-        assert str(shut / "bulkdel") in told
+        (line,) = [line for line in refused.stderr.splitlines() if line.startswith("error: ")]
+        assert str(shut / "bulkdel") in line
         assert "--no-run" in refused.stderr
         assert "Traceback" not in refused.stderr
         kept = await ordinary("runs")

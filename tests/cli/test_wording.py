@@ -147,7 +147,7 @@ INSIDE = ("limits/slots.py", "store/account.py", "store/settling.py", "wire/http
 
 
 def test_no_message_speaks_of_our_rooms() -> None:
-    """What the parts of bulkdel are called among us says nothing to whoever reads a message."""
+    """What the parts of bulkdel are called among us says nothing to the reader of a message."""
     assert [(where, text) for where, text in MESSAGES if not where.startswith(INSIDE) and JARGON.search(text)] == []
 
 
@@ -171,7 +171,7 @@ def test_every_option_says_what_it_is_for() -> None:
 
 @pytest.mark.parametrize("name", list(group.commands))
 def test_every_command_says_its_exit_status_or_serves(name: str) -> None:
-    """A script needs to know how a command ends; simulate ends when it is told to."""
+    """A script needs to know how a command ends; simulate ends when it is asked to."""
     assert "Exit status: " in (group.commands[name].epilog or "") or name == "simulate"
 
 

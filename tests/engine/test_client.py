@@ -93,7 +93,7 @@ def test_a_list_of_datasets_in_a_circle_is_not_whole() -> None:
 
 
 def test_a_stop_ends_the_list_of_datasets() -> None:
-    """A client that is told to stop asks for no further page, and says that the list is not whole."""
+    """A client that is asked to stop asks for no further page, and says that the list is not whole."""
 
     async def main() -> None:
         service = Workspace()

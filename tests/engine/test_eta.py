@@ -41,7 +41,7 @@ def test_a_pause_counts_as_itself(rate: Rate | None) -> None:
         pauses = [at for at, progress in said if progress.wait == "pause"]
         assert len(pauses) > 1_000
         for at, progress in said:
-            # Nobody knows of a pause before it comes, nor how much slower the rate will be behind it.
+            # A pause is not known of before it comes, nor how much slower the rate will be behind it.
             if at > pauses[0]:
                 assert progress.eta_s is not None, (at, progress)
                 assert abs(at + progress.eta_s - ended) <= 3.0 + 0.1 * (ended - at), (at, ended, progress)
@@ -66,7 +66,7 @@ def test_at_a_slow_rate_the_time_left_does_not_jump() -> None:
 
 @pytest.mark.parametrize("rate", [None, Rate(60, per=60)])
 def test_nothing_is_said_while_only_indexing_waits_are_left(rate: Rate | None) -> None:
-    """How long a service will go on indexing nobody knows; a look at it, which does go on, says no more."""
+    """How long a service will go on indexing is not known; a look at it, which does go on, says no more."""
 
     async def main() -> None:
         service = Service(latency=0.4)

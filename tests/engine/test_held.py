@@ -1,4 +1,4 @@
-"""What happens to a document that is waited for while it is being indexed: somebody deletes it, archives it, or all goes wrong."""
+"""What happens to a document that is waited for while it is being indexed: a user deletes it, archives it, or all goes wrong."""
 
 from __future__ import annotations
 

@@ -261,7 +261,7 @@ def test_a_stop_while_documents_wait_settles_them() -> None:
 
 
 class Listing(Service):
-    """A service whose listing can be told to fail or to lie."""
+    """A service whose listing can be made to fail or to lie."""
 
     broken: Reply | None = None
     page_two_repeats: int = 0

@@ -157,7 +157,7 @@ class Service:
             case "ok":
                 return error(404, "not_found", "Document Not Exists.")
             case "404 document":
-                self.held.pop(document, None)  # somebody else was faster
+                self.held.pop(document, None)  # another process was faster
                 return error(404, "not_found", "Document Not Exists.")
             case "500" | "500 done":
                 return error(500, "unknown", "Internal Server Error")

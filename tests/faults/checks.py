@@ -57,7 +57,7 @@ async def lost_answers_are_asked_again(parts: Parts, folder: Path) -> None:
 
 
 async def each_document_has_its_own_ending(parts: Parts, folder: Path) -> None:
-    """Archived, refused and gone documents are told apart, and nothing else is stopped by them (S8)."""
+    """Archived, refused and gone documents are distinguished, and nothing else is stopped by them (S8)."""
     service = Service()
     (archived,), (refused,), (gone,) = service.fill(1), service.fill(1), service.fill(1)
     service.script(archived, ["archived"] * 9)

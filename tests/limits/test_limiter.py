@@ -206,7 +206,7 @@ def test_an_outer_timeout_ends_the_wait(make: Make) -> None:
 
 
 def test_an_earned_permit_is_there_at_once() -> None:
-    """A permit that came in while nobody asked is there when a caller does, and a fresh bucket holds its burst."""
+    """A permit that came in while no caller asked is there when a caller does, and a fresh bucket holds its burst."""
 
     async def main() -> None:
         limiter = Limiter(MemoryStore(), Rate(8, 60))
@@ -330,7 +330,7 @@ def test_concurrent_refusals_count_as_one(make: Make) -> None:
 
 
 def test_a_pause_is_heard_by_all(share: Make) -> None:
-    """One process is refused: within the hold of a lease nobody sends until the pause is over, then all go on."""
+    """One process is refused: within the hold of a lease no process sends until the pause is over, then all go on."""
 
     async def main() -> None:
         limiters = [share(Rate(100)) for _ in range(3)]
@@ -348,7 +348,7 @@ def test_a_pause_is_heard_by_all(share: Make) -> None:
 
 
 def test_a_waiter_hears_of_the_others_pause(share: Make) -> None:
-    """Whoever waits for a permit while another process is refused leaves only after the pause."""
+    """A caller that waits for a permit while another process is refused leaves only after the pause."""
 
     async def main() -> None:
         one, other = share(Rate(6, 60)), share(Rate(6, 60))

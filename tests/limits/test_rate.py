@@ -164,7 +164,7 @@ def test_silent_refusals_are_probed_slower_and_slower(waits: list[float]) -> Non
 
 
 def test_a_given_limit_is_never_exceeded_and_comes_back() -> None:
-    """Somebody else uses half of a known limit up for a while: less is kept, and all of it again in the end."""
+    """Another process uses half of a known limit up for a while: less is kept, and all of it again in the end."""
     given_ = Rate(100, per=60)
     search = RateSearch(given_)
     outcome = run(AnyWindow(50, 60.0), "exactly", documents=300, search=search)
@@ -177,7 +177,7 @@ def test_a_given_limit_is_never_exceeded_and_comes_back() -> None:
 
 
 def test_a_guess_grows_until_it_is_refused() -> None:
-    """Where nobody knows the plan it begins at the guess and grows by a quarter a minute; at the limit others get a fifth."""
+    """If the plan is not known it begins at the guess and grows by a quarter a minute; at the limit others get a fifth."""
     guess = Rate(8, per=60)
     search = RateSearch(guess, guess=True)
     outcome = run(NoLimit(), "exactly", documents=200, search=search)

@@ -67,7 +67,7 @@ def test_redis_gone_for_good_ends_the_wait(client: Redis) -> None:
         limiter = Limiter(store, Rate(100))
         await limiter.acquire()
         store.away, before = "connection refused", store.tries
-        await asyncio.sleep(1000)  # nobody waits: nothing is lost
+        await asyncio.sleep(1000)  # no process waits: nothing is lost
         assert store.tries - before < 10
         began = now()
         ends = await asyncio.gather(*(limiter.acquire() for _ in range(5)), return_exceptions=True)
@@ -108,7 +108,7 @@ def test_a_redis_that_is_far_is_used(client: Redis) -> None:
 
 
 def test_a_pause_outlives_a_flush(client: Redis) -> None:
-    """Redis forgets everything in the midst of a pause: who knows of it says it again, and who comes later hears it."""
+    """Redis forgets everything in the midst of a pause: a process that knows of it says it again, and one that comes later hears it."""
 
     async def main() -> None:
         loop = asyncio.get_running_loop()
@@ -254,7 +254,7 @@ STUCK_S = 120.0
 
 
 async def until(condition: Callable[[], object]) -> None:
-    """Wait until ``condition`` holds: what happens in another process wakes nobody here."""
+    """Wait until ``condition`` holds: what happens in another process wakes no task here."""
     async with asyncio.timeout(STUCK_S):
         while not condition():  # noqa: ASYNC110
             await asyncio.sleep(0.002)

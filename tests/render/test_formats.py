@@ -62,7 +62,7 @@ def made(path: Path, *, count: int = 10, names: Sequence[str] = (), ids: Sequenc
     return path
 
 
-def told(path: Path, form: Format) -> str:
+def rendered(path: Path, form: Format) -> str:
     with Run.open(path) as run:
         return "".join(render(run, form))
 
@@ -70,7 +70,7 @@ def told(path: Path, form: Format) -> str:
 def test_lines_have_every_selected_document_once(tmp_path: Path) -> None:
     """Those that settled in input order, then those that were not attempted; the keys are the settled line's."""
     path = made(tmp_path / "a.run", count=9)
-    lines = [json.loads(line) for line in told(path, "jsonl").splitlines()]
+    lines = [json.loads(line) for line in rendered(path, "jsonl").splitlines()]
     assert [int(line["document"][-3:]) for line in lines] == [1, 3, 4, 6, 7, 9, 2, 5, 8]
     assert [line["outcome"] for line in lines] == ["refused", "deleted"] * 3 + ["not_attempted"] * 3
     assert {tuple(line) for line in lines} == {COLUMNS}
@@ -80,9 +80,9 @@ def test_lines_have_every_selected_document_once(tmp_path: Path) -> None:
 def test_csv_is_what_a_csv_reader_reads(tmp_path: Path) -> None:
     """RFC 4180: a header, CRLF, the same rows as the lines."""
     path = made(tmp_path / "a.run", names=['a, "quoted" name', "two", "naïve 日本.md", "plain"])
-    raw = told(path, "csv")
+    raw = rendered(path, "csv")
     rows = list(csv.DictReader(io.StringIO(raw, newline="")))
-    lines = [json.loads(line) for line in told(path, "jsonl").splitlines()]
+    lines = [json.loads(line) for line in rendered(path, "jsonl").splitlines()]
     assert rows == [{key: str(value) for key, value in line.items()} for line in lines]
     assert raw.count("\r\n") == raw.count("\n") == 5
 
@@ -92,7 +92,7 @@ def test_csv_is_what_a_csv_reader_reads(tmp_path: Path) -> None:
 def test_no_cell_is_a_formula(tmp_path_factory: pytest.TempPathFactory, names: list[str]) -> None:
     """S20: whatever a document is called, no spreadsheet computes anything, and every row stays one row."""
     path = made(tmp_path_factory.mktemp("csv") / "a.run", names=names)
-    head, *rows = csv.reader(io.StringIO(told(path, "csv"), newline=""))
+    head, *rows = csv.reader(io.StringIO(rendered(path, "csv"), newline=""))
     assert tuple(head) == COLUMNS
     assert len(rows) == len(names)
     for row in rows:
@@ -134,7 +134,7 @@ def test_a_csv_file_is_read_back_to_the_same_ids(tmp_path: Path, monkeypatch: py
 def test_what_excel_saves_of_a_report_is_read_back(delimiter: str, encoding: str, tmp_path: Path) -> None:
     """A report opened in Excel and saved: with its country's delimiter and encoding, empty columns, an empty row and another case."""
     path = made(tmp_path / "a.run", ids=IDS, names=())
-    rows = list(csv.reader(io.StringIO(told(path, "csv"), newline="")))
+    rows = list(csv.reader(io.StringIO(rendered(path, "csv"), newline="")))
     for row in rows[1:]:
         row[3] = "Übersicht, Teil 1"
     out = io.StringIO(newline="")
@@ -147,26 +147,26 @@ def test_what_excel_saves_of_a_report_is_read_back(delimiter: str, encoding: str
 
 
 def test_invisible_characters_of_ids_are_shown(tmp_path: Path) -> None:
-    """In every format an id with a character that cannot be seen is told from the one without it."""
+    """In every format an id with a character that cannot be seen is distinguished from the one without it."""
     path = made(tmp_path / "a.run", ids=("att_x", "att_x\u200b"))
     for form in ("text", "csv", "html"):
-        assert "att_x\\u200b" in told(path, form).replace("\\\\", "\\")
-    assert "att_x\\u200b" in told(path, "jsonl")
+        assert "att_x\\u200b" in rendered(path, form).replace("\\\\", "\\")
+    assert "att_x\\u200b" in rendered(path, "jsonl")
 
 
 def test_the_digest_can_be_computed_from_the_lines(tmp_path: Path) -> None:
     """An auditor needs no bulkdel to match a report to its run: its lines, sorted, are what is hashed."""
     path = made(tmp_path / "a.run", count=20)
     sha = hashlib.sha256()
-    lines = [json.loads(line) for line in told(path, "jsonl").splitlines()]
+    lines = [json.loads(line) for line in rendered(path, "jsonl").splitlines()]
     for line in sorted(lines, key=lambda line: (line["provider"], line["dataset"], line["document"])):
         if line["outcome"] != "not_attempted":
             row = [line["provider"], line["dataset"], line["document"], 1, line["name"], line["outcome"], line["reason"],
                    line["attempts"], line["settled_at"]]  # fmt: skip
             sha.update(json.dumps(row, ensure_ascii=False, separators=(",", ":")).encode() + b"\n")
     digest = f"sha256:{sha.hexdigest()}"
-    assert json.loads(told(path, "json"))["digest"] == digest
-    assert told(path, "text").endswith(f"\ndigest: {digest}\n")
+    assert json.loads(rendered(path, "json"))["digest"] == digest
+    assert rendered(path, "text").endswith(f"\ndigest: {digest}\n")
 
 
 def test_a_report_of_a_run_without_an_end_is_honest(tmp_path: Path) -> None:
@@ -180,14 +180,14 @@ def test_a_report_of_a_run_without_an_end_is_honest(tmp_path: Path) -> None:
         assert process.stdout.readline() == b"open\n"
         assert overview(path).state == "running"
         assert not overview(path).resumable
-        assert told(path, "text").startswith("Run a: running\n")
+        assert rendered(path, "text").startswith("Run a: running\n")
         process.kill()
-        # Nobody has asked for its status yet, as in a container whose first process does not: it is dead all the same.
+        # Its status has not been asked for yet, as in a container whose first process does not: it is dead all the same.
         os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)
         assert (overview(path).state, overview(path).resumable) == ("crashed", True)
-    account = json.loads(told(path, "json"))
+    account = json.loads(rendered(path, "json"))
     assert (account["state"], account["status"], account["exit_status"]) == ("crashed", "interrupted", 130)
-    assert "Crashed (it was killed, or the power failed): 3 deleted, 4 rejected, 3 not attempted of 10" in told(
+    assert "Crashed (it was killed, or the power failed): 3 deleted, 4 rejected, 3 not attempted of 10" in rendered(
         path, "text"
     )
 
@@ -211,10 +211,10 @@ def test_what_was_not_read_to_its_end_is_said_to_be_a_part(kind: str, tmp_path: 
         "listing": "its listing was broken off: there may be more documents than these 3",
         "targets": "the list of targets was not read to its end: there may be more of them",
     }[kind]
-    text = told(path, "text").splitlines()
+    text = rendered(path, "text").splitlines()
     assert "Crashed (it was killed, or the power failed): 0 deleted, 3 not attempted of at least 3" in text
     assert f"  incomplete: {why}" in text
-    (dataset,) = json.loads(told(path, "json"))["datasets"]
+    (dataset,) = json.loads(rendered(path, "json"))["datasets"]
     assert (dataset["status"], dataset["reason"], dataset["listed"]) == ("incomplete", why, 3)
     row = next(line for line in lines([overview(path)], 0.0) if line.startswith("a "))
     assert row.split()[4] == "3+"
@@ -229,7 +229,7 @@ def test_the_exit_status_of_the_last_session_is_the_reports(tmp_path: Path) -> N
             await run.close("interrupted", 143, reason="interrupted by SIGTERM")
 
     asyncio.run(main())
-    assert json.loads(told(path, "json"))["exit_status"] == 143
+    assert json.loads(rendered(path, "json"))["exit_status"] == 143
 
 
 @pytest.fixture(scope="module")

@@ -98,8 +98,8 @@ def test_the_page_says_what_the_run_says(run: Path, parts: Parts) -> None:
         assert row[3] == settled.outcome.replace("_", " ")
         assert row[4] == settled.reason
         assert (row[2], row[5], row[6]) == (settled.name, settled.attempts, round(settled.settled_at * 1000))
-    told = Counter(row[3] for row in rows(left))
-    assert told == {word.replace("_", " "): n for word, n in report.reasons.items()} == {"archived": 6, "gave up": 4}
+    shown = Counter(row[3] for row in rows(left))
+    assert shown == {word.replace("_", " "): n for word, n in report.reasons.items()} == {"archived": 6, "gave up": 4}
     assert f"sha256:{digest}" in parts.text
     assert "Finished, but not everything is gone: 290 deleted, 10 rejected of 300" in parts.text
     assert "listed again: 10 documents are still there, just those that were rejected or skipped" in parts.text
@@ -184,8 +184,8 @@ def test_a_plan_is_shown_for_review(tmp_path: Path) -> None:
     virtual.run(main())
     parts = Parts(written(tmp_path / "a.run"))
     (planned,) = parts.data()
-    told = Counter((row[3], row[4]) for row in rows(planned))
-    assert told == {("to delete", ""): 5, ("skipped", "created too late"): 2}
+    shown = Counter((row[3], row[4]) for row in rows(planned))
+    assert shown == {("to delete", ""): 5, ("skipped", "created too late"): 2}
     assert "Planned, nothing was deleted: 5 of 7 documents selected: 5 to delete" in parts.text
     # Lines of JSON have the selected alone; of a plan the text names the skipped, too.
     assert "The same as text: bulkdel report RUN\n" in f"{parts.text}\n"

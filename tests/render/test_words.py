@@ -73,7 +73,7 @@ def test_where_the_time_went_is_said() -> None:
     waited = {"client": 1.0, "rate": 62.0, "service": 40.0, "pause": 0.01}
     assert (
         "service" not in CAUSES["pause"]
-    )  # whoever wished for it: where the service failed, the pause was bulkdel's own
+    )  # whatever wished for it: where the service failed, the pause was bulkdel's own
     one = Report("complete", Counts(), datasets=(DatasetReport("dify", "a"),), waited_s=waited)
     assert costs(one)[1:] == [
         "where the time went: waiting for the rate limit 1 min 02 s, waiting for answers 40 s, client (bulkdel itself) 1 s"

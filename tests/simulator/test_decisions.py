@@ -171,6 +171,7 @@ def test_shares_are_met() -> None:
         ({"lost": 0.6, "reset": 0.6}, "add up to more than 1: 1.2"),
         ({"latency": -1.0}, "latency cannot be negative: -1.0"),
         ({"rate_limit": 0}, "at least 1"),
+        ({"vanish_after": 0}, "vanish_after is at least 1"),
         ({"rate_style": "418"}, "rate_style is one of 429, .*: 418"),
         ({"intercept": "coffee"}, "intercept is one of .*: coffee"),
         ({"outage_status": 500}, "outage_status is one of 502, 503, 504: 500"),

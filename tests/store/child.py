@@ -70,15 +70,15 @@ async def hold(path: Path) -> None:
         await asyncio.to_thread(sys.stdin.read)
 
 
-def write_until_killed(path: Path, count: int, journal: str, told: Path, *, after: int, largest: int) -> None:
-    """Plan and settle ``count`` documents one by one; what is begun or acknowledged is a line of ``told``.
+def write_until_killed(path: Path, count: int, journal: str, log: Path, *, after: int, largest: int) -> None:
+    """Plan and settle ``count`` documents one by one; what is begun or acknowledged is a line of ``log``.
 
     From the line ``after`` on, the write that would go beyond the first ``largest`` bytes of any file kills the process: it
     brings what still fits, and SIGXFSZ, which Python ignores, ends a process as SIGKILL does.
     """
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     signal.signal(signal.SIGXFSZ, signal.SIG_DFL)
-    acknowledged = os.open(told, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+    acknowledged = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
     lines = 0
 
     def tell(words: str) -> None:

@@ -53,7 +53,7 @@ def unprivileged() -> Iterator[None]:
 
 @pytest.fixture
 def place() -> Iterator[Path]:
-    """A folder that an ordinary user can reach, whoever runs the tests."""
+    """A folder that an ordinary user can reach, also if root runs the tests."""
     folder = Path(tempfile.mkdtemp())
     folder.chmod(0o777)
     yield folder
@@ -316,7 +316,7 @@ def test_a_file_in_use_names_who_uses_it(tmp_path: Path) -> None:
 
 
 def test_a_holder_that_is_not_known_is_another_process(tmp_path: Path) -> None:
-    """A file that is locked before anything was written to it says that somebody has it."""
+    """A file that is locked before anything was written to it says that a process has it."""
     path = tmp_path / "a.run"
     asyncio.run(finished(path))
     held = lock.take(str(path))

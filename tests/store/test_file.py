@@ -511,7 +511,7 @@ def test_a_mixed_batch_keeps_each_reason(tmp_path: Path) -> None:
 
 
 def test_a_name_that_came_with_the_ending_is_kept(tmp_path: Path) -> None:
-    """Of a document that nobody listed the account has the name that its ending brings, made safe; a listed name stays."""
+    """Of a document that was not listed the account has the name that its ending brings, made safe; a listed name stays."""
 
     async def main() -> None:
         async with await RunFile.create(tmp_path / "a.run", header("delete")) as run:

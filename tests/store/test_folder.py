@@ -1,4 +1,4 @@
-"""Where run files go when nobody says where."""
+"""Where run files go if no place is given."""
 
 from __future__ import annotations
 

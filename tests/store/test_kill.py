@@ -1,4 +1,4 @@
-"""A process that is killed loses nothing that it was told is written, and blocks nobody (S10)."""
+"""A process that is killed loses nothing that was acknowledged as written, and blocks no process (S10)."""
 
 from __future__ import annotations
 
@@ -126,14 +126,14 @@ def test_killed_in_every_write(tmp_path: Path, journal: str) -> None:
 def _killed_at(folder: Path, journal: str, after: int, largest: int) -> str:
     """The last word of a process that was killed so, once its file was looked at and gone on with."""
     folder.mkdir()
-    path, told, count = folder / "a.run", folder / "told", 4
+    path, log, count = folder / "a.run", folder / "log", 4
     how = {"after": after, "largest": largest}
-    process = CONTEXT.Process(target=write_until_killed, args=(path, count, journal, told), kwargs=how)
+    process = CONTEXT.Process(target=write_until_killed, args=(path, count, journal, log), kwargs=how)
     process.start()
     process.join()
     status = process.exitcode
     process.close()
-    lines = [line.split() for line in told.read_text().splitlines()]
+    lines = [line.split() for line in log.read_text().splitlines()]
     said = {word for word, *_ in lines}
     settled = {int(row[0]) for word, *row in lines if word == "settled"}
     handed_over = {int(row[0]) for word, *row in lines if word == "claimed"}
@@ -164,8 +164,8 @@ async def _open_rows(path: Path) -> dict[int, bool]:
     return rows
 
 
-def test_a_second_process_is_told_who_holds_it(tmp_path: Path) -> None:
-    """It is refused with the holder's number and machine; reading goes on; a killed holder blocks nobody."""
+def test_a_second_process_learns_who_holds_it(tmp_path: Path) -> None:
+    """It is refused with the holder's number and machine; reading goes on; a killed holder blocks no process."""
     path = tmp_path / "a.run"
 
     async def plan() -> None:

@@ -1,4 +1,4 @@
-"""A run file is read back as it was written, while somebody writes it and afterwards."""
+"""A run file is read back as it was written, while a process writes it and afterwards."""
 
 from __future__ import annotations
 
@@ -308,7 +308,7 @@ def test_nothing_settled_has_a_digest_too(tmp_path: Path) -> None:
         assert list(run.settled()) == []
 
 
-def test_every_session_is_told_from_the_others(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_every_session_is_distinguished_from_others(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Who worked on it, with which bulkdel, from when to when, and how each came out: in words, in silence, by an error."""
     clock = [1000.0]
     monkeypatch.setattr(time, "time", lambda: clock[0])
@@ -473,7 +473,7 @@ def test_the_last_verification_counts(tmp_path: Path) -> None:
         assert (found.remaining, found.new, found.new_count, found.still_there_count) == (0, (), 0, 0)
 
 
-def test_every_earlier_ending_is_told(tmp_path: Path) -> None:
+def test_every_earlier_ending_is_read(tmp_path: Path) -> None:
     """Documents that were rejected twice and tried again twice have both endings, in input order, page after page."""
     count = 1_100
 

@@ -84,8 +84,8 @@ _FAULTS: tuple[Callable[[Any], Any], ...] = (
     click.option("--outage-for", type=DURATION, help="How long it is away. Default: 5s."),
     click.option("--outage-status", type=click.Choice([502, 503, 504]),
                  help="What is answered meanwhile. Default: 503."),
-    click.option("--vanish-after", type=_COUNT, metavar="N", help="After N deletes the dataset disappears."),
-    click.option("--revoke-after", type=_COUNT, metavar="N", help="After N deletes the key is refused."),
+    click.option("--vanish-after", type=click.IntRange(min=1), metavar="N", help="After N deletes the dataset disappears."),
+    click.option("--revoke-after", type=click.IntRange(min=1), metavar="N", help="After N deletes the key is refused."),
 )  # fmt: skip
 """An option for each fault that can be asked for on a command line; its parameter is called as the field of ``Faults``."""
 
