@@ -51,6 +51,11 @@ class PlannedDataset:
         """Whether nothing of the dataset could be listed or deleted now, and a later session may."""
         return self.cut and not self.explicit
 
+    @property
+    def unseen(self) -> bool:
+        """Whether more may be there than was seen; a dataset that lists none and has none by its own count is empty."""
+        return self.counted is not None and self.listed > 0
+
     def add(self, document: Document, skipped: str) -> None:
         """Count a listed document, and why it is left (empty if it is selected)."""
         self.listed += 1

@@ -29,10 +29,11 @@ async def plan_dataset(
     session, place = call.sessions[request.provider], (request.provider, request.dataset)
     planned = PlannedDataset(*place)
     found: Dataset | Failed | int | None
+    documents: int | None = None
     try:
         found = await preflight(session, request.dataset)
         if isinstance(found, Dataset):
-            planned.name = sanitize(found.name)
+            planned.name, documents = sanitize(found.name), found.documents
         if known is None:
             await store.begin_listing(*place, planned.name)
             if isinstance(found, Dataset):
@@ -48,7 +49,8 @@ async def plan_dataset(
         assert known is not None  # otherwise it was listed
         known.name = planned.name
         return known
-    if isinstance(found, int) or (isinstance(found, NotWhole) and found.seen):
+    # A listing that is empty in every pass is no failed one if the dataset's own count says the same (S15).
+    if isinstance(found, int) or (isinstance(found, NotWhole) and (found.seen or documents == 0)):
         planned.counted = found.counted if isinstance(found, NotWhole) else None
         await store.end_listing(*place, complete=True, counted=planned.counted)
         call.sink.emit(events.Listed(*place, planned.name, planned.listed, planned.selected))

@@ -135,7 +135,7 @@ class Purge:
         if self._call.policy.accept_incomplete:
             return None
         for planned in self._plan.datasets:
-            if planned.counted is not None and not self._in_rounds(planned):
+            if planned.unseen and not self._in_rounds(planned):
                 hint = "accept_incomplete (--accept-incomplete) deletes what was seen"
                 return RunEnd("refused", f"the listing is not whole: {_seen(planned)}", hint)
         return None
@@ -254,7 +254,8 @@ class Purge:
     async def _verify_dataset(self, planned: PlannedDataset) -> None:
         await verify_dataset(self._call, self._store, planned)
         report, short = self._account(planned), planned.counted is not None
-        if short and report.remaining and not self._in_rounds(planned) and report.status == "complete":
+        # What the listing hid before and shows now may be selected, too.
+        if short and report.new_count and not self._in_rounds(planned) and report.status == "complete":
             report.status, report.reason = "incomplete", f"the listing was not whole: {_seen(planned)}"
 
     # ------------------------------------------------------------------ the account
@@ -273,7 +274,7 @@ class Purge:
         elif planned.cut:
             report.status = stop.status if stop is not None else "stopped" if planned.outage else "incomplete"
             report.reason = planned.outage or "not listed: the run ended before that"
-        elif planned.counted is not None and self._options.dry_run:
+        elif planned.unseen and self._options.dry_run:
             report.status, report.reason = "incomplete", f"the listing is not whole: {_seen(planned)}"
 
     def _end(self, refused: RunEnd | None = None) -> RunEnd:

@@ -378,7 +378,7 @@ def make_report(account: Account, end: RunEnd, *, settled: Sequence[Settled] = (
 
 def _first_reason(datasets: Sequence[DatasetReport]) -> str:
     """Why the first dataset did not come to its end, and which one that is if there are several."""
-    unfinished = [dataset for dataset in datasets if dataset.reason]
+    unfinished = [dataset for dataset in datasets if dataset.reason and dataset.status != "complete"]
     if not unfinished:
         return ""
     first = unfinished[0]

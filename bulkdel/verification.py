@@ -26,6 +26,7 @@ class Shown:
     """What a listing showed after the deletes: how many documents of each kind, and the first 20 of them (``id name``)."""
 
     counts: Counter[Kind] = field(default_factory=Counter)
+    short: str = ""  # how much of the listing showed, if it is as short as it has always been
     names: dict[Kind, list[str]] = field(default_factory=lambda: defaultdict(list))
 
     def add(self, document: Document, state: DocumentState | None) -> None:
@@ -82,6 +83,7 @@ def _write_down(report: DatasetReport, found: Shown, *, later: bool) -> None:
     report.remaining = found.counts.total()
     report.new, report.new_count = tuple(found.names["new"]), found.counts["new"]
     report.still_there, report.still_there_count = tuple(found.names["deleted"]), found.counts["deleted"]
+    report.reason = report.reason or found.short
     if report.still_there_count and report.status == "complete":
         report.status = "incomplete"
         what = (
@@ -155,6 +157,8 @@ async def _list_until_settled(
     becomes whole.
     """
     session, short = call.sessions[planned.provider], planned.counted is not None
+    # A selection or a plan was carried out because the user accepted that so many are hidden; rounds leave less than none.
+    hidden = -1 if planned.counted is None else planned.counted - planned.listed
     found, listed = Shown(), None
     # Long after the deletes no listing lags: what shows is there.
     for wait in (1.0, 0.0) if later else (1.0, 2.0, 4.0, 8.0, 16.0, 29.0, 0.0):
@@ -166,8 +170,12 @@ async def _list_until_settled(
             # It never showed as many as the service counts: now that it shows none, the dataset's own count decides.
             dataset = await preflight(session, planned.dataset)
             if isinstance(dataset, Dataset) and dataset.documents == 0:
+                found.short = f"the service counts {listed.counted} and lists none"
                 return found
         deleted = found.counts["deleted"]
+        if isinstance(listed, NotWhole) and not deleted and listed.counted - listed.seen <= hidden:
+            found.short = f"{listed.seen} of {pluralize(listed.counted, 'document')} seen: its listing never shows all that the service counts"
+            return found
         if not deleted and isinstance(listed, int):
             return found
         if not wait or (not deleted and wait > 4.0):

@@ -25,8 +25,10 @@ RESUMABLE: frozenset[RunStatus] = frozenset({"stopped", "deadline", "interrupted
 GO_ON = "hint: what is gone stays gone; this goes on with the rest:"
 
 
-def sentence(report: Report) -> str:
+def sentence(report: Report, task: Task) -> str:
     """How a run ended that did not end well, in one sentence."""
+    if report.status == "incomplete" and report.selected and report.reason and _only_plans(task):
+        return f"the plan is incomplete: {sanitize(report.reason)}"
     if report.status == "refused":
         return f"refused: {sanitize(report.reason)}" if report.reason else "refused"
     if not report.selected and report.reason:
@@ -44,6 +46,10 @@ def advice(report: Report, task: Task) -> str:
     if report.status != "incomplete" or task.act not in ("purge", "plan", "delete") or not unknown:
         return ""
     return f"this lists the datasets that the key sees: {shlex.join(['bulkdel', 'datasets', task.providers[0].name])}"
+
+
+def _only_plans(task: Task) -> bool:
+    return task.act == "plan" or task.options.dry_run
 
 
 def way_on(report: Report, task: Task, argv: Sequence[str], path: Path | None) -> list[str]:
@@ -84,12 +90,18 @@ def resume_command(path: Path, more: Iterable[str] = ()) -> str:
         with Run.open(path, check=False) as run:
             if not can_resume(run):
                 return ""
-            agreed = run.agreed
+            agreed, needed = run.agreed, _accepts(run)
     except BulkdelError:
         return ""
     # A run that was agreed to as a whole does not ask again; else the yes was for what is still to be listed, too.
-    words = [word for word in more if not (agreed and word in ("-y", "--yes"))]
+    words = [word for word in more if word not in needed and not (agreed and word in ("-y", "--yes"))] + needed
     return shlex.join(["bulkdel", "resume", os.path.realpath(path), *words])
+
+
+def _accepts(run: Run) -> list[str]:
+    """What carries out a plan of a dataset whose listing did not show all that the service counts."""
+    short = run.header.act == "plan" and any(dataset.unseen for dataset in run.plan().datasets)
+    return ["--accept-incomplete"] if short and not run.header.policy.accept_incomplete else []
 
 
 def carried_options(options: Options) -> list[str]:

@@ -150,7 +150,7 @@ def _report(live: LiveRun) -> int:
     if report.bug:
         screen.error(f"bulkdel ran into a bug: {sanitize(report.bug)}")
     if report.exit_status:
-        screen.error(hints.sentence(report), hints.advice(report, task))
+        screen.error(hints.sentence(report, task), hints.advice(report, task))
     if app.metrics is not None:
         app.metrics.finish(status, screen.warning, report)
     missing, hint = hints.not_there(report, task)

@@ -37,6 +37,9 @@ def _planned(plan: Plan, policy: Policy, *, kept: bool) -> list[str]:
     """A plan; one that is ``kept`` in a run file names no documents, because its report names them all."""
     lines = [f"{'Planned' if kept else 'Dry run'}, nothing was deleted: {forecast(plan, policy)}"]
     lines += describe(plan, policy, named=0 if kept else FIRST)
+    if any(dataset.unseen for dataset in plan.datasets) and not policy.accept_incomplete:
+        needs = "carrying it out" if kept else "with a selection, deleting"
+        lines.append(f"  what was not seen is not in the plan; {needs} needs --accept-incomplete")
     if not kept and any(dataset.selected > len(dataset.first) > 0 for dataset in plan.datasets):
         lines.append("  every document: bulkdel plan (or bulkdel job --plan), then bulkdel report")
     return lines

@@ -118,7 +118,7 @@ def dataset_lines(dataset: DatasetReport, *, named: int | None = 5) -> list[str]
     lines: list[str] = []
     if dataset.reason:
         lines.append(f"{dataset.status}: {sanitize(dataset.reason)}")
-    if c.listed or not dataset.reason:
+    if c.listed or not dataset.reason or dataset.status == "complete":
         lines.append(f"{c.listed} listed, {c.selected} selected: {counted(dataset)}")
     if dataset.repeated:
         documents = pluralize(c.listed - dataset.repeated, "document")
