@@ -41,26 +41,40 @@ class ConcurrencySearch:
         self._since = -math.inf  # when it was changed: what was sent before says nothing of it
         self._ended = 0  # good answers since the last decision, and their seconds
         self._seconds = 0.0
-        self._failed = 0
+        self._strain = 0.0  # each failure adds 1, each good answer takes 0.2 off
         self._top, self._top_until = most, -math.inf  # above this limit requests failed; not tried again until then
+        self._hold = 2.0  # seconds to leave it alone the next time
+        self._fell = False  # the last change was for failures, and nothing was done well since
 
     def add(self, sample: Sample) -> int:
         """One request ended; returns ``limit``."""
-        if sample.sent_at < self._since:
-            return self.limit
+        if sample.sent_at < self._since or sample.in_flight < self.limit:
+            return self.limit  # so few at once say nothing of the limit, good or bad
         if sample.kind == "overload":
-            self._failed += 1
-            # One failure in ten, and two at least: fewer are the documents' doing. A lone request says nothing of concurrency.
-            if self.limit > 1 and self._failed >= max(2.0, 0.1 * self._ended):
-                self._top, self._top_until = self.limit - 1, sample.ended_at + 60.0
-                self._change(max(1, int(0.7 * self.limit)), sample.ended_at)
-        elif sample.kind == "ok" and sample.in_flight >= self.limit:
+            self._strain += 1
+            # One failure in six, and four at least: fewer are the documents' doing. A lone request says nothing of concurrency.
+            if self.limit > 1 and self._strain >= 4:
+                self._fall(sample.ended_at)
+        elif sample.kind == "ok":
+            self._fell = False
+            self._strain = max(0.0, self._strain - 0.2)
             self._ended += 1
             self._seconds += sample.ended_at - sample.sent_at
             # So many are known to about a tenth, if one takes half as long again as another.
             if self._ended >= max(20, 4 * self.limit):
                 self._decide(sample.ended_at)
         return self.limit
+
+    def _fall(self, now: float) -> None:
+        """Too many fail: go down, and do not come back for a while, which grows each time that coming back fails."""
+        if self._fell:
+            # Fewer at once did not help at all: the service is away, and how many it bears is not known by that.
+            self._top, self._hold = self._most, 2.0
+        else:
+            self._top, self._top_until = self.limit - 1, now + self._hold
+            self._hold = min(60.0, 4 * self._hold)
+        self._fell = True
+        self._change(max(1, int(0.7 * self.limit)), now)
 
     def _decide(self, now: float) -> None:
         limit, speeds = self.limit, self._speeds
@@ -69,7 +83,9 @@ class ConcurrencySearch:
             self._speeds = speeds = [0.0] * (self._most + 2)  # the service has changed: what was measured holds no more
         speeds[limit] = (speeds[limit] + speed) / 2 if speeds[limit] else speed
         self._decisions += 1
-        self._ended, self._seconds, self._failed = 0, 0.0, 0
+        self._ended, self._seconds = 0, 0.0
+        if limit > self._top:
+            self._top, self._hold = self._most, 2.0  # what failed once was the service's trouble of that moment
         wanted = self._next(self._most if now >= self._top_until else self._top)
         if wanted != limit:
             self._change(wanted, now)
@@ -97,4 +113,4 @@ class ConcurrencySearch:
 
     def _change(self, limit: int, now: float) -> None:
         self.limit, self._since, self._decisions = limit, now, 0
-        self._ended, self._seconds, self._failed = 0, 0.0, 0
+        self._ended, self._seconds, self._strain = 0, 0.0, 0.0

@@ -117,15 +117,58 @@ def test_documents_that_fail_are_not_overload() -> None:
     assert sum(tail) / len(tail) >= 6
 
 
-def test_after_an_outage_it_climbs_again() -> None:
-    """Everything fails for a while: one at a time in the end, and back where it was within minutes."""
+@pytest.mark.parametrize("share", [0.02, 0.05])
+def test_spread_failures_are_not_overload(share: float) -> None:
+    """A few percent of the requests fail, at random: the whole run takes hardly longer than without them."""
     base = capacity(lambda n: 10.0 * n, noise=0.2)
+    for seed in range(8):
+        dice = random.Random(seed)
+        loop = Loop(
+            ConcurrencySearch(4, MOST),
+            lambda now, n, k, dice=dice: (0.1, "overload") if dice.random() < share else base(now, n, k),  # type: ignore[misc]
+        )
+        assert loop.run(4_000) <= 4_000 / 80 / 0.85
+
+
+@pytest.mark.parametrize("answered_in", [0.03, 1.0])
+@pytest.mark.parametrize("away", [0.2, 3.0, 6.0, 40.0])
+def test_after_an_outage_it_climbs_again(away: float, answered_in: float) -> None:
+    """Everything fails for a while: within seconds of the first good answers as many are in flight as before."""
+    base = capacity(lambda n: 10.0 * n, noise=0.2)
+    back = 1_020 + away
     loop = Loop(
-        ConcurrencySearch(4, MOST), lambda now, n, k: (1.0, "overload") if 1_020 < now < 1_060 else base(now, n, k)
+        ConcurrencySearch(4, MOST),
+        lambda now, n, k: (answered_in, "overload") if 1_020 < now < back else base(now, n, k),
     )
-    loop.run(4_000)
-    assert min(loop.limits) == 1
-    assert loop.run(4_000) <= 4_000 / 80 / 0.8
+    assert loop.run(5_000) <= 5_000 / 80 + away + 10
+    assert min(loop.limits) == 1 or away < 40.0
+
+
+FAILS: dict[str, Callable[[int, int, random.Random], float]] = {
+    "at once": lambda n, most, dice: 0.01 if n > most else 0.0,
+    "half of them": lambda n, most, dice: 0.05 if n > most and dice.random() < 0.5 else 0.0,
+    "in the end": lambda n, most, dice: 1.0 if n > most else 0.0,
+    "whichever it is": lambda n, most, dice: 0.1 if dice.random() < 1 - most / n else 0.0,
+}
+"""From how many are in flight and how many a service bears to after how many seconds a request fails; 0 if it does not."""
+
+
+@pytest.mark.parametrize("most", [1, 2, 4, 6])
+@pytest.mark.parametrize("how", FAILS)
+def test_real_overload_is_left_alone_ever_longer(how: str, most: int) -> None:
+    """A service that fails beyond what it bears: it is used, few requests fail, and ever fewer, however they do."""
+    base, fails, dice = capacity(lambda n: 10.0 * n, noise=0.2), FAILS[how], random.Random(most)
+
+    def serve(now: float, n: int, k: int) -> tuple[float, Kind]:
+        failed_in = fails(n, most, dice)
+        return (failed_in, "overload") if failed_in else base(now, n, k)
+
+    loop = Loop(ConcurrencySearch(4, MOST), serve)
+    assert loop.run(3_000) <= 3_000 / (10.0 * most) / 0.85
+    early = loop.failed
+    loop.run(3_000)
+    assert early <= 0.06 * 3_000
+    assert loop.failed - early <= max(0.6 * early, 0.03 * 3_000)
 
 
 def test_requests_below_the_limit_say_nothing() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import math
 import time
@@ -149,3 +150,35 @@ def test_auto_is_a_good_neighbour(knee: int) -> None:
 
     best = min(lasted(n) for n in range(1, 9))
     assert lasted(None) <= best / 0.85
+
+
+class Failing(models.Model):
+    """A service that takes 30 ms; after 200 deletes it is away for so many seconds, and a share of the deletes is a 500."""
+
+    def __init__(self, away: float = 0.0, errors: float = 0.0) -> None:
+        super().__init__()
+        self.away, self.errors = away, errors
+        self.back = math.inf
+
+    async def serve(self, request: Request) -> Answer:
+        await asyncio.sleep(0.03)
+        if self.trace.count(204) >= 200 and self.back == math.inf:
+            self.back = now() + self.away
+        if now() < self.back < math.inf:
+            return models.failed(503)
+        return models.failed(500) if self.random.random() < self.errors else models.DELETED
+
+
+@pytest.mark.parametrize(("model", "documents", "most"), [
+    (Failing(away=3.0), 2_500, 25.0), (Failing(away=6.0), 2_500, 30.0), (Failing(errors=0.05), 800, 7.0),
+])  # fmt: skip
+def test_after_trouble_a_run_is_as_fast_as_before(model: Failing, documents: int, most: float) -> None:
+    """Beside an outage and the pauses for it, all is done in about the time of a service that never failed."""
+
+    async def main() -> None:
+        async with models.client(Dify(KEY, "http://localhost/v1"), model) as client:
+            report = await client.delete(targets(documents), keep=False)
+        assert report.counts.deleted == documents
+
+    virtual.run(main())
+    assert model.trace.lasted <= most
