@@ -62,7 +62,8 @@ class Health:
 
     ``open``: the breaker is open, and a harmless question goes before the next document. ``half_open``: documents go one at a
     time until one of them is answered well. ``rate_refused``: requests go one at a time until one passes, because eight at once
-    would be eight refusals. ``answers_lost``: deletes are carried out, as the service showed, and their answers are lost.
+    would be eight refusals. ``answers_lost``: deletes are carried out, as the service showed, and answers are lost, some or
+    all: until it shows that they are not, or another trouble comes.
     ``giving_up``: nothing has succeeded for too long, and evidence is looked for, once.
     """
 
@@ -153,14 +154,18 @@ class Gate:
         self.random = rng or random.Random()
         self.pace = Pace(provider, state, limiter)
         self.slots = anyio.CapacityLimiter(concurrency)
-        most = provider.max_concurrency
-        self.search = ConcurrencySearch(concurrency, most) if most > concurrency else None
+        self.search = self._begin_search()
         self.health = Health()
         self.stopped: StopReason | None = None
         self.pause_reason = ""
         self.in_flight = 0  # requests that left and have not come back
         self.peak = 0  # the most in flight since the timeline looked last
         self._callers: list[ProviderSession] = []
+
+    def _begin_search(self) -> ConcurrencySearch | None:
+        start, most = self.provider.limits.concurrency, self.provider.max_concurrency
+        assert start is not None  # Provider.limits promises it
+        return ConcurrencySearch(start, most) if most > start else None
 
     @property
     def limiter(self) -> Limiter:
@@ -273,8 +278,6 @@ class Gate:
             self._sample(exchange, "ok" if done else "neutral")
         self.pace.passed(exchange.sent_at, exchange.ended_at)
         health = self.health
-        if exchange.deletes:
-            health.answers_lost = False
         if not health.no_recent_failures:
             health.no_recent_failures = True
             health.blocks = health.refusals = 0
@@ -304,6 +307,7 @@ class Gate:
         if health.answers_lost and doubt:
             self._sample(exchange, "neutral")
             return  # the service does what it is asked, and shows it
+        health.answers_lost = False
         self._sample(exchange, "overload")
         health.no_recent_failures = False
         if self.limiter.paused_since(exchange.sent_at):
@@ -368,7 +372,9 @@ class Gate:
         """The service showed how many documents are gone whose answers were lost, and how many are still there."""
         health = self.health
         if gone:
-            health.answers_lost, health.giving_up = still_there == 0, None
+            if self.search is not None and self.search.limit < (self.provider.limits.concurrency or 1):
+                self.search = self._begin_search()  # what brought it down were no failures
+            health.answers_lost, health.giving_up = gone > still_there, None
             health.breaker.success(asyncio.get_running_loop().time())
             health.close()
         elif still_there:

@@ -74,6 +74,8 @@ async def _ask(session: ProviderSession, job: Job) -> bool:
         case Settle(outcome, reason):
             if isinstance(verdict, Gone) and verdict.listed:
                 session.found_datasets.add(target.dataset)
+            if isinstance(verdict, Gone) and job.doubt and job.attempts > 1:  # an attempt of this run was carried out
+                gate.record_evidence(gone=1, still_there=0)
             if job.waiting_since is not None and isinstance(verdict, Deleted):
                 schedule.good_news()
             session.settle(job, outcome, reason)

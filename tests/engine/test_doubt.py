@@ -7,7 +7,7 @@ from random import Random
 
 import pytest
 
-from bulkdel import Dify, Policy
+from bulkdel import Dify, Policy, events
 from bulkdel.providers.protocol import Reply
 from tests import virtual
 from tests.engine.world import DATASET, KEY, Service, client, provider, targets
@@ -49,6 +49,67 @@ def test_deletes_whose_answers_are_all_lost_are_found_done(how: str, act: str) -
         assert asyncio.get_running_loop().time() - began <= (
             3.0 if act == "purge" else 6.0
         )  # explicit targets are looked at one by one
+
+    virtual.run(main())
+
+
+class Forgetful(Service):
+    """Carries every delete out; a share of the answers is lost, as the dice say."""
+
+    def __init__(self, share: float, seed: int) -> None:
+        super().__init__(latency=0.02)
+        self.share, self.dice = share, Random(seed)
+
+    def delete(self, document: str) -> Reply:
+        if self.dice.random() < self.share:
+            self.script(document, ["lost done"])
+        return super().delete(document)
+
+
+@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("share", [0.1, 0.3, 0.5, 0.7, 0.9])
+def test_some_lost_answers_cost_little_more_than_none(share: float, seed: int) -> None:
+    """200 of 200 deleted in seconds, though other answers do arrive: few pauses, and each document is accounted for as it was."""
+
+    async def main() -> None:
+        service, pauses = Forgetful(share, seed), list[events.Event]()
+        service.fill(200)
+        began = asyncio.get_running_loop().time()
+        auto = Dify(api_key=KEY, base_url="http://dify.localhost/v1", name="dify")
+
+        def hear(event: events.Event) -> None:
+            if isinstance(event, events.Paused):
+                pauses.append(event)
+
+        async with client(service, providers=[auto], rng=Random(seed)) as c:
+            report = await c.purge("dify", DATASET, on_event=hear)
+        assert (report.exit_status, report.deleted, len(service.held)) == (0, 200, 0)
+        lost = sum(settled.reason.startswith("answer lost") for settled in report.settled)
+        assert lost == sum(count > 0 for count in service.lost.values())
+        assert max(service.deletes.values()) <= Policy().attempts
+        assert len(pauses) <= 3
+        assert asyncio.get_running_loop().time() - began <= 7.0
+
+    virtual.run(main())
+
+
+def test_an_outage_after_lost_answers_is_one() -> None:
+    """Lost answers are excused while the service shows that it does what it is asked: one that goes away then is left alone."""
+
+    async def main() -> None:
+        service = Forgetful(0.5, 1)
+        service.fill(300)
+
+        def away() -> None:
+            service.down = True
+            asyncio.get_running_loop().call_later(20.0, setattr, service, "down", False)
+
+        asyncio.get_running_loop().call_later(3.0, away)
+        async with client(service, providers=[provider(concurrency=4)], rng=Random(1)) as c:
+            report = await c.purge("dify", DATASET)
+        assert (report.exit_status, report.deleted, len(service.held)) == (0, 300, 0)
+        since = virtual.START + 3.0
+        assert sum(since <= sent.at < since + 20.0 for sent in service.sent) <= 20
 
     virtual.run(main())
 
