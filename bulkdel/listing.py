@@ -240,7 +240,7 @@ def _no_page(found: StopDataset | GaveUp | StopProvider | None, *, first: bool) 
     """Why a listing ends without a page that was asked for; None if a stop came first."""
     match found:
         case StopDataset():
-            return Failed(found.reason) if first else BrokenOff(found.reason)
+            return Failed(found.reason, gone=found.gone) if first else BrokenOff(found.reason)
         case GaveUp():
             return Failed(found.reason, outage=found.outage)
         case StopProvider() | None:

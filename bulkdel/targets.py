@@ -266,7 +266,9 @@ class Lookup:
             if isinstance(total, BrokenOff):
                 continue
             if isinstance(total, Failed):
-                session.stop_dataset(dataset, sanitize(f"which documents are being indexed is unknown: {total.reason}"))
+                unknown = f"which documents are being indexed is unknown: {total.reason}"
+                why = StopDataset(total.reason, gone=True).never if total.gone else unknown
+                session.stop_dataset(dataset, sanitize(why))
                 return
             if total is None:
                 return
@@ -293,9 +295,9 @@ class Lookup:
             case GaveUp():
                 self._wait_or_leave(jobs)  # it is asked about again
             case StopDataset():
-                self._session.stop_dataset(target.dataset, found.reason)
+                self._session.stop_dataset(target.dataset, found.never)
             case _:
-                pass  # it is gone, which its DELETE says, or a stop came
+                pass  # it is gone, or there is no telling, and its DELETE says so; or a stop came
 
     def _wait_or_leave(self, jobs: Iterable[Job]) -> None:
         for job in jobs:

@@ -139,8 +139,8 @@ def _retry(report: Report, task: Task, path: Path | None) -> list[str]:
     rejected = {(before, now) for before, now, _ in endings if now in helped}
     archived = any(now == "archived" for _, now in rejected)
     # The same command twice with the same result would be offered for ever.
-    if any(before != now or (progress and now != "archived") for before, now in rejected):
-        # The command deletes no more than was asked for: un-archiving is a choice of its own.
+    if any(now != "archived" and (progress or before != now) for before, now in rejected):
+        # Asking others again deletes no more than was asked for: un-archiving is a choice of its own.
         choice = ["hint: archived documents stay; to un-archive and delete them, add: --unarchive"] if archived else []
         return [*choice, "hint: this asks again for what was rejected:", _again(task, path)]
     lines = []

@@ -295,6 +295,22 @@ def _columns(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return row
 
 
+def _second_key(text: str, at: int) -> int:
+    """Where the first key stands that its object has already, in the JSON from ``at`` on: the decoder's hook has no place."""
+    objects: list[set[str]] = []
+    for found in re.compile(r'[{}]|"(?:[^"\\]|\\.)*+"(?=\s*(:)?)').finditer(text, at):
+        if found[0] == "{":
+            objects.append(set())
+        elif found[0] == "}":
+            objects.pop()
+        elif found[1]:
+            name = json.loads(found[0]).strip().casefold()
+            if name in objects[-1]:
+                return found.start()
+            objects[-1].add(name)
+    return at
+
+
 _DECODER = json.JSONDecoder(object_pairs_hook=_columns)
 
 
@@ -364,6 +380,7 @@ class _Json:
             try:
                 value, end = _DECODER.raw_decode(self._text, self._at)
             except KeyError as error:
+                self._move(_second_key(self._text, self._at))
                 twice = f"a key is there twice: {_short(error.args[0])}"
                 raise self._lines.wrong(twice, self.line, "keep the one that is meant") from None
             except (ValueError, RecursionError) as error:

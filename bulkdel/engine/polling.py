@@ -12,7 +12,7 @@ from bulkdel.backoff import next_look
 from bulkdel.engine.decide import Wait, gone
 from bulkdel.engine.gate import Exchange
 from bulkdel.engine.job import Job
-from bulkdel.engine.questions import GaveUp, StillLocked, ask_document, ask_page, ask_together
+from bulkdel.engine.questions import GaveUp, StillLocked, Undecided, ask_document, ask_page, ask_together
 from bulkdel.engine.schedule import Look
 from bulkdel.engine.session import ProviderSession
 from bulkdel.model import ANSWER_LOST, Document
@@ -221,7 +221,7 @@ async def _ask_one(session: ProviderSession, look: Look, job: Job) -> bool:
             return False
         case StopProvider() | None:
             return False
-        case GaveUp():
+        case GaveUp() | Undecided():
             pass  # the next look asks again
     return True
 

@@ -40,6 +40,13 @@ class GaveUp:
 
 
 @dataclass(frozen=True, slots=True)
+class Undecided:
+    """The service is well, and does not say whether the document is there; its DELETE and what follows it say so."""
+
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
 class StillLocked:
     """A step was refused for several documents, because the service still holds a lock on the one that is called ``name``."""
 
@@ -62,10 +69,15 @@ async def ask_page(session: ProviderSession, dataset: str, cursor: str | None) -
     return await _ask(session, provider.listing(dataset, cursor), partial(provider.read_listing, dataset, cursor))
 
 
-async def ask_document(session: ProviderSession, target: Target) -> Found[Document | Gone]:
+async def ask_document(session: ProviderSession, target: Target) -> Found[Document | Gone | Undecided]:
     """One document's state."""
     provider = session.gate.provider
-    return await _ask(session, provider.document(target), partial(provider.read_document, target))
+
+    def read(reply: Reply) -> Document | Gone | Undecided | Failure:
+        found = provider.read_document(target, reply)
+        return Undecided(found.reason) if isinstance(found, Requeue) and found.step == "delete" else found
+
+    return await _ask(session, provider.document(target), read)
 
 
 async def ask_together(

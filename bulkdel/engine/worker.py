@@ -90,7 +90,8 @@ async def _ask(session: ProviderSession, job: Job) -> bool:
         case Wait() as wait:
             wait_for_service(session, job, wait, exchange)
         case StopDataset() as stop:
-            session.stop_dataset(target.dataset, stop.meanwhile)
+            seen = job.listed or found or session.sink.account.dataset(*target[:2]).counts.deleted
+            session.stop_dataset(target.dataset, stop.meanwhile if seen else stop.never)
             session.settle(job, "dataset_stopped", session.stopped_datasets[target.dataset])
         case StopProvider():
             session.settle_not_attempted(job)

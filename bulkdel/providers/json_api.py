@@ -251,7 +251,9 @@ class JsonApi(Bearer, ABC):
             return self.document_from(found)
         if 200 <= answer.status < 300 and not isinstance(answer.value, dict):
             return self.classify_failure(answer, "the document")
-        return Requeue("unclear", f"the document's state could not be read: {answer.reason}")
+        # A 404 that does not say what is missing, the document or its dataset: asked again it says the same.
+        step = "delete" if answer.status == 404 else None
+        return Requeue("unclear", f"the document's state could not be read: {answer.reason}", step=step)
 
     def _read_page(
         self,

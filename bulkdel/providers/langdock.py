@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import ClassVar
 from urllib.parse import quote
 
@@ -170,6 +170,12 @@ class Langdock(JsonApi):
         return StopDataset(
             "no knowledge base (folder) with this id is shared with this key: share it in the Library's sharing dialog, as Editor"
         )
+
+    def read_listing(self, dataset: str, cursor: str | None, reply: Reply) -> Page[Document] | Failure:
+        """A 404 that is the service's own says that there is no folder, as at the step ``listing``."""
+        found = super().read_listing(dataset, cursor, reply)
+        is_404 = isinstance(reply, Answer) and reply.status == 404
+        return replace(found, gone=True) if is_404 and isinstance(found, StopDataset) else found
 
     def rows_of(self, value: object, cursor: str | None) -> Rows:
         """One call is the whole snapshot of a folder."""

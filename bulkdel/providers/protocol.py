@@ -160,6 +160,11 @@ class StopDataset:
         """The reason of a dataset that was there, and can no longer be deleted from."""
         return f"the dataset no longer exists: {self.reason}" if self.gone else self.reason
 
+    @property
+    def never(self) -> str:
+        """The reason of a dataset of which nothing was seen."""
+        return f"the dataset does not exist, or the key may not see it: {self.reason}" if self.gone else self.reason
+
 
 # ------------------------------------------------------------------ verdicts on a provider
 

@@ -19,7 +19,7 @@ ADVICE: dict[Outcome, str] = {
     "missing": "not there when first asked for; check the ids and the dataset, or count them as gone with --missing ok",
     "refused": "the service refuses them; its words say why",
     "gave_up": "no clear answer in --attempts tries; run again, what is gone stays gone",
-    "dataset_stopped": "their dataset no longer exists, or the key may not touch it; there is nothing to resume",
+    "dataset_stopped": "their dataset does not exist, or no longer, or the key may not touch it; there is nothing to resume",
     "not_attempted": "not reached, or no answer came before the end; resume the run to go on",
 }
 """What to do about each way of not being deleted, in one sentence each."""
@@ -46,6 +46,13 @@ HEADLINE: dict[RunStatus, str] = {
     "deadline": "Out of time",
     "interrupted": "Interrupted",
 }
+
+
+def advice(report: Report, outcome: Outcome) -> str:
+    """What to do about documents that ended so in this run."""
+    if outcome == "archived" and all(dataset.status == "stopped" for dataset in report.datasets):
+        return ADVICE["dataset_stopped"]  # nothing in it can be un-archived
+    return ADVICE[outcome]
 
 
 def headline(report: Report) -> str:
@@ -101,7 +108,7 @@ def account(
     for outcome in outcomes:
         if (n := report.reasons.get(outcome, 0)) and outcome not in without:
             yield ""
-            yield f"{n} {outcome.replace('_', ' ')}: {ADVICE[outcome]}"
+            yield f"{n} {outcome.replace('_', ' ')}: {advice(report, outcome)}"
             yield from (f"  {line}" for line in endings(outcome))
 
 

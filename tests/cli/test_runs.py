@@ -440,10 +440,9 @@ def test_what_was_rejected_is_asked_again_on_request(state: Path) -> None:
     seen = purge(service)
     (run,) = kept(state)
     assert (seen.status, len(service.held)) == (1, 2)
-    choice, hint, shown = seen.stderr.splitlines()[-3:]
-    assert choice == "hint: archived documents stay; to un-archive and delete them, add: --unarchive"
-    assert hint == "hint: this asks again for what was rejected:"
-    assert shown == f"bulkdel resume {run} --retry-rejected"  # no more than was asked for
+    hint, shown = seen.stderr.splitlines()[-2:]
+    assert hint == "hint: archived documents stay; this un-archives and deletes them:"
+    assert shown == f"bulkdel resume {run} --retry-rejected --unarchive"  # without it nothing would change
     plain = command(service, "resume", str(run))
     assert (plain.status, len(service.held)) == (1, 2)
     assert "  2 archived: " not in plain.stderr
@@ -453,8 +452,23 @@ def test_what_was_rejected_is_asked_again_on_request(state: Path) -> None:
     account = json.loads(command(service, "report", str(run), "--format", "json").stdout)
     assert (listed["status"], account["status"], account["state"], account["exit_status"]) == (*["incomplete"] * 3, 1)
     assert f"Run {run.stem}: incomplete" in command(service, "report", str(run)).stdout
-    again = command(service, *shown.split()[1:], "--unarchive", "--json")
+    again = command(service, *shown.split()[1:], "--json")
     assert (again.status, json.loads(again.stdout)["deleted"], service.held) == (0, 5, {})
+
+
+def test_of_archived_and_refused_un_archiving_is_a_choice(state: Path) -> None:
+    """$ bulkdel purge …: the command that asks again deletes no more than was asked for; --unarchive is named beside it."""
+    service = Service()
+    (refused,) = service.fill(1)
+    service.script(refused, ["refused"])
+    service.fill(1, archived=True)
+    seen = purge(service)
+    (run,) = kept(state)
+    assert seen.stderr.splitlines()[-3:] == [
+        "hint: archived documents stay; to un-archive and delete them, add: --unarchive",
+        "hint: this asks again for what was rejected:",
+        f"bulkdel resume {run} --retry-rejected",
+    ]
 
 
 def test_settled_lines_of_a_resume_are_those_that_settled_now(tmp_path: Path) -> None:

@@ -93,6 +93,7 @@ def test_every_shape_of_a_target_file_is_read(content: bytes | str) -> None:
         ('{"dataset":"ds1","document":"d1","document":"d2"}\n', 1, "a key is there twice: document"),
         ('{"dataset":"ds1","document":"d1"}\n{"dataset":"ds1","document":"d1","Document":"d2"}\n', 2, "a key is there twice: Document"),
         ('[\n{"dataset":"ds1","document":"d1"},\n{"dataset":"ds1","document":"d1","document":"d2"}]', 3, "a key is there twice"),
+        ('[{"dataset":"ds1",\n "more":{"document":"} \\" {"},\n "document":"d1",\n "document":"d2"}]', 4, "a key is there twice: document"),
         ('[\n  {"dataset": "ds1", "document": "d1"}\n  {"dataset": "ds2", "document": "d2"}\n]', 3, "a comma or ] is missing"),
         ('[\n  {"dataset": "ds1", "document": "d1"},\n', 3, "the list is never closed"),
         ('[{"dataset":"ds1","document":"d1"}]\nmore', 2, "text behind the end of the list"),

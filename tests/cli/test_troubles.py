@@ -222,6 +222,26 @@ def test_a_dataset_that_is_gone_is_nothing_to_resume(tmp_path: Path) -> None:
     with_dify(work, documents=4)
 
 
+@pytest.mark.parametrize("documents", [1, 2])
+@pytest.mark.parametrize("indexing", ["wait", "delete"])
+def test_a_dataset_that_never_was_is_said_not_to_exist(documents: int, indexing: str) -> None:
+    """$ bulkdel delete dify (langdock) -y with a wrong dataset: exit 1 after a few requests, and not that it went away."""
+
+    async def work(simulator: DifySimulator | LangdockSimulator, beside: Beside) -> None:
+        given = targets(NOBODY, [NOBODY.replace("dead", f"dea{n}") for n in range(documents)])
+        ended = await beside.run(
+            "delete", beside.name, "-y", "--rate", "none", "--concurrency", "1", "--indexing", indexing, stdin=given
+        )
+        assert ended.status == 1
+        assert "  stopped: the dataset does not exist, or the key may not see it: " in ended.stdout
+        assert "no longer exists" not in ended.stdout + ended.stderr
+        assert "is unknown" not in ended.stdout
+        assert len(simulator.requests) <= 3
+
+    with_dify(work, documents=1)
+    with_langdock(work, documents=1)
+
+
 def test_a_dataset_that_vanishes_leaves_nothing_to_resume(tmp_path: Path) -> None:
     """$ bulkdel purge dify ID -y; the dataset is deleted meanwhile; resume --retry-rejected: no command that ends the same for ever,
     and no advice about archived documents."""
@@ -229,12 +249,15 @@ def test_a_dataset_that_vanishes_leaves_nothing_to_resume(tmp_path: Path) -> Non
     async def work(simulator: DifySimulator, beside: Beside) -> None:
         run = tmp_path / "a.run"
         ended = await beside.run("purge", "dify", *simulator.dataset_ids, "-y", "--run", str(run), *FAST)
-        assert "dataset stopped: their dataset no longer exists, or the key may not touch it" in ended.stdout
+        assert (
+            "dataset stopped: their dataset does not exist, or no longer, or the key may not touch it" in ended.stdout
+        )
         again = await beside.run("resume", str(run), "-y", "--retry-rejected", *FAST)
         for one in (ended, again):
             assert one.status == 1
             assert "bulkdel resume" not in one.stderr
             assert "hint: archived" not in one.stderr
+            assert "un-archives" not in one.stdout
             assert "15 rejected of 20 (the dataset no longer exists: Dataset not found.)" in one.stdout
         assert len(simulator.deleted) == 5
 

@@ -54,7 +54,7 @@ def offered(seen: Seen) -> list[str]:
 @pytest.mark.parametrize(
     ("reason", "ways"),
     [
-        ("archived", [["--retry-rejected"], ["--retry-rejected", "--unarchive"]]),
+        ("archived", [["--retry-rejected", "--unarchive"]]),
         ("stuck_indexing", [["--retry-rejected"]]), ("refused", [["--retry-rejected"]]), ("gave_up", [["--retry-rejected"]]),
         ("dataset_stopped", []),
     ],

@@ -20,7 +20,7 @@ from bulkdel.render.html.figures import ProviderTimeline, color_of, figures, tim
 from bulkdel.render.overview import run_name, worth_resuming
 from bulkdel.render.plan import describe
 from bulkdel.render.text import asked, result
-from bulkdel.render.wording import ADVICE, CAUSES, costs, dataset_lines
+from bulkdel.render.wording import CAUSES, advice, costs, dataset_lines
 from bulkdel.report import Report
 from bulkdel.store import PlannedRow, Run
 from bulkdel.store.recorded import recorded_report
@@ -93,7 +93,7 @@ def _reasons(run: Run, report: Report) -> Iterator[tuple[str, int, str, Settled 
     for outcome in outcomes:
         if n := report.reasons.get(outcome, 0):
             some = run.not_attempted() if outcome == "not_attempted" else run.settled([outcome])
-            yield outcome.replace("_", " "), n, ADVICE[outcome], next(some, None)
+            yield outcome.replace("_", " "), n, advice(report, outcome), next(some, None)
 
 
 def _shares(timeline: ProviderTimeline) -> Iterator[tuple[str, str, float, float]]:
