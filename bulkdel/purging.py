@@ -137,7 +137,7 @@ class Purge:
         for planned in self._plan.datasets:
             if planned.unseen and not self._in_rounds(planned):
                 hint = "accept_incomplete (--accept-incomplete) deletes what was seen"
-                return RunEnd("refused", f"the listing is not whole: {_seen(planned)}", hint)
+                return RunEnd("refused", f"the listing is not whole: {self._seen(planned)}", hint)
         return None
 
     def _in_rounds(self, planned: PlannedDataset) -> bool:
@@ -256,12 +256,17 @@ class Purge:
         report, short = self._account(planned), planned.counted is not None
         # What the listing hid before and shows now may be selected, too.
         if short and report.new_count and not self._in_rounds(planned) and report.status == "complete":
-            report.status, report.reason = "incomplete", f"the listing was not whole: {_seen(planned)}"
+            report.status, report.reason = "incomplete", f"the listing was not whole: {self._seen(planned)}"
 
     # ------------------------------------------------------------------ the account
 
     def _account(self, planned: PlannedDataset) -> DatasetReport:
         return self._call.account.dataset(planned.provider, planned.dataset)
+
+    def _seen(self, planned: PlannedDataset) -> str:
+        """How much of a dataset was seen, in words, with what earlier sessions of the run have deleted of it."""
+        name = title(planned.provider, planned.dataset, planned.name)
+        return f"{self._account(planned).counts.listed} of {planned.counted} documents of {name} seen"
 
     def _describe(self, planned: PlannedDataset) -> None:
         """Write into the dataset's account what the plan says of it, apart from counts."""
@@ -275,7 +280,7 @@ class Purge:
             report.status = stop.status if stop is not None else "stopped" if planned.outage else "incomplete"
             report.reason = planned.outage or "not listed: the run ended before that"
         elif planned.unseen and self._options.dry_run:
-            report.status, report.reason = "incomplete", f"the listing is not whole: {_seen(planned)}"
+            report.status, report.reason = "incomplete", f"the listing is not whole: {self._seen(planned)}"
 
     def _end(self, refused: RunEnd | None = None) -> RunEnd:
         self._call.phase = "done"
@@ -287,9 +292,3 @@ class Purge:
             )
         # What stopped the run before the guards were asked says more than their answer.
         return refused if refused is not None and end.status == "complete" else end
-
-
-def _seen(planned: PlannedDataset) -> str:
-    """How much of a dataset was seen, in words."""
-    name = title(planned.provider, planned.dataset, planned.name)
-    return f"{planned.listed} of {planned.counted} documents of {name} seen"

@@ -21,6 +21,10 @@ EXIT_STATUS: Mapping[RunStatus, int] = {
 }
 
 
+CAME_BACK = "came back after they were deleted"
+"""How a dataset's reason begins if a later verification lists what the one before it did not."""
+
+
 @dataclass(slots=True)
 class Counts:
     """How many documents came to what: ``listed = selected + skipped``, and the four endings add up to ``selected``.
@@ -99,6 +103,10 @@ class DatasetReport:
     still_there_count: int = 0
     repeated: int = 0
     in_doubt: int = 0
+
+    @property
+    def came_back(self) -> bool:
+        return self.reason.startswith(CAME_BACK)
 
     def as_dict(self) -> dict[str, Any]:
         """The dataset's part of the command's JSON object; ``skipped_reasons`` counts its skipped documents by the reason why."""

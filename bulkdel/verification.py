@@ -13,7 +13,7 @@ from bulkdel.errors import RunFileError
 from bulkdel.listing import Failed, NotWhole, list_documents, preflight, side_by_side
 from bulkdel.model import FULFILLED, Dataset, Document
 from bulkdel.plan import PlannedDataset
-from bulkdel.report import DatasetReport
+from bulkdel.report import CAME_BACK, DatasetReport
 from bulkdel.store import DocumentState, RunFile
 from bulkdel.text import pluralize, sanitize
 
@@ -86,9 +86,7 @@ def _write_down(report: DatasetReport, found: Shown, *, later: bool) -> None:
     report.reason = report.reason or found.short
     if report.still_there_count and report.status == "complete":
         report.status = "incomplete"
-        what = (
-            "came back after they were deleted" if came_back else "still listed, though the service called them deleted"
-        )
+        what = CAME_BACK if came_back else "still listed, though the service called them deleted"
         report.reason = f"{what}: {pluralize(report.still_there_count, 'document')}"
 
 
@@ -105,7 +103,9 @@ async def verify_again(call: Call, store: RunFile, datasets: Sequence[PlannedDat
     async def one(planned: PlannedDataset) -> Shown | None:
         place = (planned.provider, planned.dataset)
         before = account[place]
-        report = account[place] = replace(before, status="complete", reason="")
+        # What was found to have come back is not yet called still there by the next verification.
+        still_there = 0 if before.came_back else before.still_there_count
+        report = account[place] = replace(before, status="complete", reason="", still_there_count=still_there)
         shown = await verify_dataset(call, store, planned, later=True)
         if report.status != "complete":
             why[place] = report.reason
@@ -158,7 +158,8 @@ async def _list_until_settled(
     """
     session, short = call.sessions[planned.provider], planned.counted is not None
     # A selection or a plan was carried out because the user accepted that so many are hidden; rounds leave less than none.
-    hidden = -1 if planned.counted is None else planned.counted - planned.listed
+    every = call.account.dataset(planned.provider, planned.dataset).counts.listed
+    hidden = -1 if planned.counted is None else planned.counted - every
     found, listed = Shown(), None
     # Long after the deletes no listing lags: what shows is there.
     for wait in (1.0, 0.0) if later else (1.0, 2.0, 4.0, 8.0, 16.0, 29.0, 0.0):

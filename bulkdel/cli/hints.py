@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from bulkdel.cli.options import Options
 from bulkdel.errors import BulkdelError
-from bulkdel.model import RunStatus
+from bulkdel.model import RunStatus, Selection
 from bulkdel.render.overview import can_resume
 from bulkdel.report import Report
 from bulkdel.store import Run
@@ -55,6 +55,8 @@ def _only_plans(task: Task) -> bool:
 def way_on(report: Report, task: Task, argv: Sequence[str], path: Path | None) -> list[str]:
     """A hint and the command that goes on, if something can go on; the command comes last, whole, to be copied."""
     status, planning = report.status, task.act == "plan"
+    if status == "incomplete" and (lines := _delete_again(report, task, path)):
+        return lines
     if task.options.dry_run or task.act == "verify" or (status == "complete" and not planning):
         return []
     resume = "" if path is None else resume_command(path, task.resume_options)
@@ -71,7 +73,10 @@ def way_on(report: Report, task: Task, argv: Sequence[str], path: Path | None) -
             return []
         # If not even a listing came back the address may be what is wrong, and a run goes on at its own address alone.
         address = "" if report.listed else " (a wrong address needs a new run)"
-        return [f"hint: fix that, then resume with{address}:" if fix else GO_ON, resume]
+        go_on = GO_ON
+        if status == "deadline" and task.policy.deadline is not None:
+            go_on = f"{GO_ON.removesuffix(':')}, with the same deadline again (--deadline gives it longer):"
+        return [f"hint: fix that, then resume with{address}:" if fix else go_on, resume]
     if status not in RESUMABLE and (path is not None or not report.counts.not_attempted):
         return _retry(report, task, path)
     # It has no run file, or none that can go on.
@@ -152,6 +157,31 @@ def _retry(report: Report, task: Task, path: Path | None) -> list[str]:
             _again(task, path, "--unarchive"),
         ]
     return lines
+
+
+def _delete_again(report: Report, task: Task, path: Path | None) -> list[str]:
+    """How to delete what is listed again, which the run itself has settled; nothing if nothing is."""
+    verified = task.act == "verify"
+    there = any(d.came_back or (verified and d.still_there_count) for d in report.datasets)
+    if path is None or not there or (report.not_attempted and not verified):
+        return []
+    try:
+        with Run.open(path, check=False) as run:
+            header = run.header
+    except BulkdelError:  # the file went away meanwhile
+        return []
+    hint, kind = "hint: this run has settled them; a new run deletes what is listed again", header.providers[0].kind
+    if header.act == "job" or len(header.providers) > 1:
+        return [f"{hint}: the same bulkdel job once more"]
+    if header.targets:
+        return [f"{hint}: bulkdel delete {kind} with the same targets"]
+    datasets = [request.dataset for request in header.datasets]
+    words = shlex.join(["bulkdel", "purge", kind, *datasets])
+    if any(request.select != Selection() for request in header.datasets):
+        return [f"{hint}: {words} with the same selection"]
+    keys = (word for word in carried_options(task.options) if word != "--yes")
+    whole = f"{words} {shlex.join(['--base-url', header.providers[0].base_url, *keys])}"
+    return [f"{hint}, and what came newly:", whole]
 
 
 def _again(task: Task, path: Path, *more: str) -> str:

@@ -94,8 +94,12 @@ def read_resume_state(path: str | Path, providers: Mapping[str, Provider]) -> Re
             place = planned.provider, planned.dataset
             report = account.datasets[place]
             planned.stopped = ""
-            if report.status == "complete" and report.remaining is not None and not planned.selected:
-                continue  # it was emptied and verified
+            if (
+                (report.status == "complete" or report.came_back)
+                and report.remaining is not None
+                and not planned.selected
+            ):
+                continue  # it was emptied and verified; what came back since then is for a new run
             if listings[place] in ("none", "complete"):
                 report.counts.not_attempted = 0
                 listed.append(planned)

@@ -116,6 +116,9 @@ def test_what_was_accepted_is_accepted_again(pattern: str, tmp_path: Path) -> No
     assert "error" not in seen.stderr
     later = command(base, "verify", run)
     assert (later.status, how_much in later.stdout) == (0, True)
+    if left:  # S15: of a listing that hides one more than was accepted nothing is known
+        base.off += 1
+        assert command(base, "verify", run).status == 1
 
 
 def test_more_than_was_accepted_is_not_accepted() -> None:
