@@ -8,7 +8,7 @@ from random import Random
 import pytest
 
 from bulkdel import Dify, Policy, events
-from bulkdel.providers.protocol import Reply
+from bulkdel.providers.protocol import Answer, Reply, Request
 from tests import virtual
 from tests.engine.world import DATASET, KEY, Service, client, provider, targets
 
@@ -65,6 +65,9 @@ class Forgetful(Service):
             self.script(document, ["lost done"])
         return super().delete(document)
 
+    def answer(self, request: Request, document: str) -> Reply:
+        return Answer(503, {}, b"") if self.down else super().answer(request, document)
+
 
 @pytest.mark.parametrize("seed", range(3))
 @pytest.mark.parametrize("share", [0.1, 0.3, 0.5, 0.7, 0.9])
@@ -98,7 +101,7 @@ def test_an_outage_after_lost_answers_is_one() -> None:
 
     async def main() -> None:
         service = Forgetful(0.5, 1)
-        service.fill(300)
+        service.fill(1_000)
 
         def away() -> None:
             service.down = True
@@ -107,7 +110,7 @@ def test_an_outage_after_lost_answers_is_one() -> None:
         asyncio.get_running_loop().call_later(3.0, away)
         async with client(service, providers=[provider(concurrency=4)], rng=Random(1)) as c:
             report = await c.purge("dify", DATASET)
-        assert (report.exit_status, report.deleted, len(service.held)) == (0, 300, 0)
+        assert (report.exit_status, report.deleted, len(service.held)) == (0, 1_000, 0)
         since = virtual.START + 3.0
         assert sum(since <= sent.at < since + 20.0 for sent in service.sent) <= 20
 

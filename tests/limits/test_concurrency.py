@@ -144,6 +144,13 @@ def test_after_an_outage_it_climbs_again(away: float, answered_in: float) -> Non
     assert min(loop.limits) == 1 or away < 40.0
 
 
+def test_a_later_restart_costs_no_more_than_the_first() -> None:
+    """Now and then all that are in flight fail, and nothing else: one such moment that is over says nothing of the next."""
+    base = capacity(lambda n: 10.0 * n, noise=0.2)
+    loop = Loop(ConcurrencySearch(4, MOST), lambda now, n, k: (0.1, "overload") if k % 1_500 < 8 else base(now, n, k))
+    assert loop.run(20_000) <= 20_000 / 80 / 0.85
+
+
 FAILS: dict[str, Callable[[int, int, random.Random], float]] = {
     "at once": lambda n, most, dice: 0.01 if n > most else 0.0,
     "half of them": lambda n, most, dice: 0.05 if n > most and dice.random() < 0.5 else 0.0,
@@ -171,11 +178,12 @@ def test_real_overload_is_left_alone_ever_longer(how: str, most: int) -> None:
     assert loop.failed - early <= max(0.6 * early, 0.03 * 3_000)
 
 
-def test_requests_below_the_limit_say_nothing() -> None:
-    """While a rate holds requests back, or little is left to do, the limit stays as it is."""
+@pytest.mark.parametrize("kind", ["ok", "overload"])
+def test_requests_below_the_limit_say_nothing(kind: Kind) -> None:
+    """While a rate or an open breaker holds requests back, or little is left to do, the limit stays as it is."""
     search = ConcurrencySearch(4, MOST)
     for k in range(1_000):
-        search.add(Sample(1_000.0 + k, 1_000.1 + k, 2, "ok"))
+        search.add(Sample(1_000.0 + k, 1_000.1 + k, 2, kind))
     assert search.limit == 4
 
 
