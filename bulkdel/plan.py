@@ -22,7 +22,8 @@ class PlannedDataset:
     the service's own count, if its listing never shows as many: what was not seen may be there all the same. ``first`` has the ids and names of the first ``FIRST`` selected, as the
     service has them; empty if they were named one by one, and in a plan that is read from a run file. ``invalid`` counts the explicit targets whose ids
     are never sent, ``first_invalid`` has the first of them and why. ``statuses`` counts every listed document by the service's word for
-    its status (the first twenty words).
+    its status (the first twenty words). ``missing`` counts the explicit targets that a look-up showed not to be there; 0 in a plan that
+    is read from a run file.
     """
 
     provider: str
@@ -44,6 +45,7 @@ class PlannedDataset:
     first: list[tuple[str, str]] = field(default_factory=list)
     invalid: int = 0
     first_invalid: str = ""
+    missing: int = 0
     statuses: dict[str, int] = field(default_factory=dict)
 
     @property

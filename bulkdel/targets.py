@@ -19,7 +19,7 @@ from bulkdel.listing import BrokenOff, Failed, list_once, side_by_side
 from bulkdel.model import Document, Target
 from bulkdel.plan import Plan, PlannedDataset
 from bulkdel.planning import wait_or_leave
-from bulkdel.providers.protocol import Provider, StopDataset
+from bulkdel.providers.protocol import Gone, Provider, StopDataset
 from bulkdel.store import RunFile
 from bulkdel.text import sanitize
 
@@ -193,6 +193,7 @@ async def look_up_targets(call: Call, plan: Plan, store: RunFile, few: Sequence[
             session.bug(error)
         for planned in mine:
             planned.stopped = session.stopped_datasets.get(planned.dataset, "")
+            planned.missing = lookup.missing[planned.dataset]
 
 
 class Lookup:
@@ -211,6 +212,8 @@ class Lookup:
         self._taken = Counter[str]()  # targets that came, by dataset
         self._pages: dict[str, int] = {}  # requests that a listing takes, by dataset
         self._indexing: dict[str, set[str]] = {}  # documents being indexed, by dataset that was listed
+        self._unseen: set[str] = set()  # documents looked up that the listing has not shown yet
+        self.missing = Counter[str]()  # those that are not there, by dataset, as far as the first look-up shows it
 
     def expect(self, dataset: str, targets: int) -> None:
         """There will be so many more targets in a dataset, at least."""
@@ -227,8 +230,10 @@ class Lookup:
                 datasets.setdefault(job.target.dataset, {}).setdefault(job.target, []).append(job)
         for dataset, targets in datasets.items():
             self._taken[dataset] += len(targets)
+            self._unseen = {target.document for target in targets}
             await self.list_if_shorter(dataset)
             if dataset in self._indexing:
+                self.missing[dataset] = len(self._unseen)
                 for target, waiting in targets.items():
                     if target.document in self._indexing[dataset]:
                         self._wait_or_leave(waiting)
@@ -258,6 +263,7 @@ class Lookup:
                 # A document that comes twice stands in the place of another: neighbouring pages share it.
                 repeated = repeated or not before.isdisjoint(ids)
                 rows, before = rows + len(ids), ids
+                self._unseen -= ids
                 found.update(document.id for document in documents if document.indexing)
                 if self._describe is not None:
                     await self._describe(dataset, documents)
@@ -296,8 +302,10 @@ class Lookup:
                 self._wait_or_leave(jobs)  # it is asked about again
             case StopDataset():
                 self._session.stop_dataset(target.dataset, found.never)
+            case Gone():
+                self.missing[target.dataset] += 1
             case _:
-                pass  # it is gone, or there is no telling, and its DELETE says so; or a stop came
+                pass  # its DELETE says whether it is there; or a stop came
 
     def _wait_or_leave(self, jobs: Iterable[Job]) -> None:
         for job in jobs:

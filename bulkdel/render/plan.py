@@ -95,6 +95,8 @@ def _facts(dataset: PlannedDataset, policy: Policy) -> list[str]:
         lines.append(f"archived: {d.archived}, will be un-archived first")
     if d.invalid:
         lines.append(f"invalid ids: {d.invalid}, never sent, the first of them: {sanitize(d.first_invalid)}")
+    if d.missing:
+        lines.append(f"not there now: {d.missing}; gone already, or an id is wrong")
     if d.indexing:
         becomes = "are deleted all the same" if policy.indexing == "delete" else "are waited for"
         lines.append(f"still being indexed: {d.indexing}, {becomes}")

@@ -372,6 +372,20 @@ def test_what_is_skipped_while_indexing_was_not_waited_for() -> None:
     assert "resume --retry-rejected --indexing wait" in seen.stdout
 
 
+@pytest.mark.parametrize(("there", "gone"), [(0, 1), (0, 3), (2, 3), (3, 0)])
+def test_a_dry_run_says_which_part_is_not_there(there: int, gone: int) -> None:
+    """$ bulkdel delete dify --dry-run with ids that never were: how many, as far as the look-up shows it."""
+    service = Service()
+    ids = [*service.fill(there + 1)[:there], *(document_id(900 + n) for n in range(gone))]
+    stdin = "dataset,document\n" + "".join(f"{DATASET},{id}\n" for id in ids)
+    seen = command(service, "delete", "dify", "--dry-run", stdin=stdin.encode())
+    words = f"    not there now: {gone}; gone already, or an id is wrong"
+    assert seen.status == 0
+    assert (words in seen.stdout.splitlines()) == (gone > 0)
+    assert ("not there now" in seen.stdout) == (gone > 0)
+    assert len(service.held) == there + 1
+
+
 def test_a_guard_uses_the_name_of_the_option() -> None:
     """An option, a key of a job file and a field of Policy have one name but for the dashes, and a job has no such option."""
     assert refusal(51, Policy(max_delete=50)) == RunEnd(
