@@ -51,7 +51,7 @@ class _Refusals:
     """Refusals in a row, with nothing let through between them."""
 
     first_at: float
-    told: bool = False  # whether the service said how long to wait
+    said: bool = False  # whether the service said how long to wait
     count: int = 0
 
 
@@ -126,7 +126,7 @@ class RateSearch:
         """The rate was refused; what that means shows when the first request passes again.
 
         :param after: seconds for which the service wants nothing, None if it does not say
-        :param u: uniform in [0, 1): machines that were told the same second do not come back together
+        :param u: uniform in [0, 1): machines that were given the same second do not come back together
         :returns: seconds from now in which nothing may leave
         """
         if sent_at < self._resumes_at:
@@ -135,15 +135,15 @@ class RateSearch:
             self._refusals = _Refusals(sent_at)
         row, run = self._refusals, self._run
         row.count += 1
-        row.told = after is not None
+        row.said = after is not None
         pause_s = self._own_pause(now, row)
         if after is not None:
             # What it waits for is the first of those that passed since its window was empty, and what it says is rounded up.
             began = 0.0 if run is None or (run.behind_refusal and not run.rested) else sent_at - run.first_at
             self._widen(after + (max(0.0, began - 1.0) if began <= 2 * after else 0.0))
-            told = after + min(0.25, 0.1 * after) * u
+            asked_s = after + min(0.25, 0.1 * after) * u
             # Some services always say one second, and refuse again and again: then ours is the longer one.
-            pause_s = told if row.count == 1 else max(told, pause_s)
+            pause_s = asked_s if row.count == 1 else max(asked_s, pause_s)
         self._resumes_at = now + pause_s
         return pause_s
 
@@ -165,7 +165,7 @@ class RateSearch:
     def _conclude(self, sent_at: float, row: _Refusals) -> _Run:
         """The first request passes behind refusals: narrow the bounds, and begin the next trial."""
         waited = sent_at - row.first_at
-        if row.count > 1 or not row.told:
+        if row.count > 1 or not row.said:
             self._widen(waited)  # the service counts over the time that this took, at least
         self._refusals, self._above_at = None, math.inf
         run, trial, window_s = self._run, self._trial, self._bounds.window_s
@@ -180,7 +180,7 @@ class RateSearch:
             # If it says how long it counts, or comes back at once, that is the limit; else the window was measured by probing,
             # and may be half too long.
             estimate = run.count / max(window_s, lasted)
-            refused = CLOSE * estimate if row.told or window_s < 1.1 else math.inf
+            refused = CLOSE * estimate if row.said or window_s < 1.1 else math.inf
             self._narrow(waited, passed, min(trial, self._bounds.refused, refused), estimate)
         elif trial < math.inf and (passed or lasted >= window_s / 10):
             # What passed before the last pause, or at other rates, is counted still: how much passed since then says nothing.

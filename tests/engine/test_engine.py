@@ -558,7 +558,7 @@ def test_each_dataset_has_its_own_account() -> None:
     virtual.run(main())
 
 
-def test_one_ending_alone_is_told_at_once() -> None:
+def test_one_ending_alone_is_reported_at_once() -> None:
     """Who listens hears of a settled target within a moment, though it is the only one for a long time."""
 
     async def main() -> None:

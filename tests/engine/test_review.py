@@ -206,7 +206,7 @@ def test_skip_leaves_targets_that_are_being_indexed() -> None:
     virtual.run(main())
 
 
-def test_a_resumed_run_told_to_skip_leaves_what_is_being_indexed(tmp_path: Path) -> None:
+def test_a_resumed_run_with_skip_leaves_what_is_being_indexed(tmp_path: Path) -> None:
     """A plan that was made to wait and is carried out with ``skip`` sends no DELETE to it either."""
     service = Service()
     service.fill(2)

@@ -52,7 +52,7 @@ def test_an_ending_is_on_disk_before_anybody_hears_of_it(tmp_path: Path) -> None
 
 
 @pytest.mark.parametrize("resumed", [False, True])
-def test_every_occurrence_is_told(tmp_path: Path, resumed: bool) -> None:
+def test_every_occurrence_is_listed(tmp_path: Path, resumed: bool) -> None:
     """S1, S4: a target that stands in a run file three times is asked for once, and reported to each reader three times."""
     path = tmp_path / "a.run"
     reported: list[str] = []

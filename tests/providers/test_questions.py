@@ -338,7 +338,7 @@ def test_a_missing_dify_dataset_stops_only_itself() -> None:
         assert isinstance(DIFY.read_datasets(None, answer), StopProvider)
 
 
-def test_dify_passes_and_blocks_are_told_from_refusals() -> None:
+def test_dify_passes_and_blocks_are_no_refusals() -> None:
     """The cloud's rate limit pauses; a proxy's 403 pauses and stops after a few; a bad request of a proxy stops."""
     assert DIFY.read_listing(DS, None, error(403, "forbidden", "… request rate limit …")) == Pause(
         "… request rate limit …", 60.0
