@@ -78,6 +78,18 @@ def job(**fields: object) -> Job:
         ),
         (
             {"waiting_since": NOW - 900},
+            Requeue("locked", "held", step="un_archive"),
+            OK,
+            Settle("stuck_indexing", "still locked after 900 s: held"),
+        ),
+        (
+            {"waiting_since": NOW - 899.5},
+            Requeue("indexing", "being indexed"),
+            OK,
+            Wait(0.5, "delete", None, None, "document_indexing", "being indexed"),
+        ),
+        (
+            {"waiting_since": NOW - 900},
             Requeue("indexing", "being indexed"),
             OK,
             Settle("stuck_indexing", "still being indexed after 900 s: being indexed"),

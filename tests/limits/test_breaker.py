@@ -100,6 +100,13 @@ def test_a_wait_that_others_made_long_is_no_trouble(between: float) -> None:
         now += between
 
 
+def test_up_to_thirty_seconds_between_them_count() -> None:
+    """That long are the breaker's own pauses: of 31 s between two troubles 30 are added to its patience's account."""
+    breaker = worked(patience=61.0)
+    decisions = [breaker.trouble(t, 0.0, sent_at=t) for t in (100.0, 131.0, 162.0, 193.0)]
+    assert [type(decision) for decision in decisions] == [type(None), type(None), Open, GiveUp]
+
+
 @given(st.lists(st.tuples(st.floats(0.0, 50.0), st.floats(0, 1, exclude_max=True), st.booleans()), max_size=80))
 def test_whatever_comes(steps: list[tuple[float, float, bool]]) -> None:
     """Pauses are 0.5 to 30 s, never begin while one is on, and giving up needs the whole patience without a success."""
