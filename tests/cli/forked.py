@@ -23,7 +23,7 @@ from tests.cli.service import Beside, Ended
 CONTEXT = multiprocessing.get_context("forkserver")
 CONTEXT.set_forkserver_preload(
     [
-        "bulkdel.cli.runner", "bulkdel.client", "bulkdel.render.formats", "bulkdel.wire", "uvloop", "tests.cli.forked",
+        "bulkdel.cli.runner", "bulkdel.client", "bulkdel.render.data", "bulkdel.wire", "uvloop", "tests.cli.forked",
         "tests.store.child", "celery.apps.worker", "celery.backends.redis", "celery.concurrency.prefork", "kombu.transport.redis",
     ]
 )  # fmt: skip

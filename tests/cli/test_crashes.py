@@ -81,8 +81,8 @@ def test_a_killed_run_goes_on_and_asks_for_nothing_twice(act: str, tmp_path: Pat
         settled, since = on_disk(run), len(simulator.requests)
         ended = await forked.run("resume", str(run), "-y", *FAST, "--settled", str(lines))
         account_of = account(ended)
-        assert (ended.status, account_of["status"], account_of["listed"]) == (0, "complete", 500)
-        assert (account_of["deleted"] + account_of["already_gone"], simulator.remaining) == (500, 0)  # type: ignore[operator]
+        assert (ended.status, account_of["status"], account_of["listed"]) == (0, "complete", 1500)
+        assert (account_of["deleted"] + account_of["already_gone"], simulator.remaining) == (1500, 0)  # type: ignore[operator]
         assert not settled & set(deletes(simulator, since))
         assert (simulator.danger, simulator.orphans) == (0, 0)
         assert len(shown(lines)) == len(set(shown(lines)))
@@ -91,8 +91,9 @@ def test_a_killed_run_goes_on_and_asks_for_nothing_twice(act: str, tmp_path: Pat
         assert account_of["uncounted_sessions"] == 10
         assert (len(sessions), [session.status for session in sessions[:-1]]) == (11, [None] * 10)
 
-    faults = Faults(error_500=0.03, lost=0.03, archived=2, latency=0.002, lock_for=0.02)
-    with_dify(work, documents=[300, 200], faults=faults)
+    faults = Faults(error_500=0.03, lost=0.03, archived=2, latency=0.01, lock_for=0.02)
+    # Many and slow enough for ten kills: the last one must still find work.
+    with_dify(work, documents=[900, 600], faults=faults)
 
 
 def test_a_grace_period_too_short_leaves_a_run_that_goes_on(tmp_path: Path) -> None:
