@@ -272,7 +272,8 @@ def _seen(session: ProviderSession, look: Look, job: Job, document: Document) ->
 async def ask_whether_gone(session: ProviderSession, look: Look) -> None:
     """Settle doubt by evidence: what is not there any more was deleted, what is still there is asked for again.
 
-    What cannot be found out is asked for again, too. The gate learns whether deletes are carried out whose answers are lost.
+    What cannot be found out is asked for again, too, and what a delete of several requests took out of the listing: it may have
+    to go on. The gate learns whether deletes are carried out whose answers are lost.
     """
     session.question_s = 0.0
     gone = still_there = 0
@@ -288,7 +289,7 @@ async def ask_whether_gone(session: ProviderSession, look: Look) -> None:
                 break
             if there:
                 still_there += 1
-            else:
+            elif session.gate.provider.last_step == "delete":
                 gone += 1
                 del look.jobs[job.target]
                 session.settle(job, "deleted", f"{ANSWER_LOST}; no longer listed")

@@ -291,6 +291,10 @@ class Provider(Protocol):
         """
 
     @property
+    def last_step(self) -> str:
+        """The step whose success means that the document is deleted: ``delete``, unless a delete takes several requests."""
+
+    @property
     def fingerprint(self) -> str:
         """16 hex digits that differ for another key or address, and do not reveal the key."""
 

@@ -110,6 +110,20 @@ def test_a_lost_answer_is_asked_again_and_counts_as_deleted() -> None:
     beside(work)
 
 
+def test_leaving_the_listing_is_half_of_a_delete() -> None:
+    """Every first answer is lost though it was done: the files are in no store any more, and each is deleted all the same."""
+
+    async def work(openai: VectorStoreSimulator, provider: VectorStores) -> None:
+        for id in openai.fill(STORE, 40):
+            openai.scripts[id, "delete"].append("lost done")
+        report = await bulkdel.purge(provider, STORE, policy=QUICK)
+        assert report.ok
+        assert report.deleted + report.already_gone == 40
+        assert not openai.files
+
+    beside(work)
+
+
 def test_a_file_that_cannot_be_deleted_is_given_up_and_named() -> None:
     """Out of its store and still there: rejected with the service's words, after so many attempts and one last look."""
 
