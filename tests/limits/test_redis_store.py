@@ -67,7 +67,7 @@ def test_redis_gone_for_good_ends_the_wait(client: Redis) -> None:
         limiter = Limiter(store, Rate(100))
         await limiter.acquire()
         store.away, before = "connection refused", store.tries
-        await asyncio.sleep(1000)  # no process waits: nothing is lost
+        await asyncio.sleep(1000)  # no caller waits: nothing is lost
         assert store.tries - before < 10
         began = now()
         ends = await asyncio.gather(*(limiter.acquire() for _ in range(5)), return_exceptions=True)
