@@ -46,7 +46,7 @@ def wait_for_service(session: ProviderSession, job: Job, wait: Wait, exchange: E
         if together:
             schedule.look_later(job, job.step, now + seconds)
         else:
-            schedule.ask_when_indexed(job, now + seconds)
+            schedule.later(job, seconds, indexing=True)
     session.requeued(job.target, wait.cause, wait.reason, seconds)
 
 

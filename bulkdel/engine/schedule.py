@@ -8,6 +8,10 @@ import math
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from itertools import count
+from typing import NamedTuple
+
+import anyio
 
 from bulkdel.engine.job import Job
 from bulkdel.engine.stop import Stop
@@ -21,33 +25,13 @@ FRESH = 1_024
 program holds each time it has grown by a quarter; jobs that live this shortly do not count for it."""
 
 
-class DueHeap(list[tuple[float, int, Job]]):
-    """Jobs by the time at which each is due: a min-heap with (due time, order, job); those of the same time keep their order."""
+class Due(NamedTuple):
+    """A job that is asked again at a loop time; those of the same time keep their ``order``."""
 
-    _order = 0
-
-    @property
-    def due(self) -> float:
-        """When the first job is due; infinite without one."""
-        return self[0][0] if self else math.inf
-
-    def push(self, job: Job, due: float) -> None:
-        self._order += 1
-        heapq.heappush(self, (due, self._order, job))
-
-    def pop_due(self, now: float) -> Job | None:
-        """Take out the first job, if it is due."""
-        return heapq.heappop(self)[2] if self and self[0][0] <= now else None
-
-    def take(self, wanted: Callable[[Job], bool]) -> list[Job]:
-        """Take out every job that is ``wanted``, in the order in which they are due."""
-        entries = sorted(self)
-        self[:] = [entry for entry in entries if not wanted(entry[2])]  # a sorted list is a heap
-        return [job for _, _, job in entries if wanted(job)]
-
-    def hasten(self, due: float) -> None:
-        """Make each job due at a time, if it was due later."""
-        self[:] = sorted((min(entry[0], due), *entry[1:]) for entry in self)
+    at: float
+    order: int
+    job: Job
+    indexing: bool  # refused because it is being indexed: good news brings it forward
 
 
 @dataclass(slots=True, eq=False)
@@ -70,11 +54,10 @@ class Look:
 class Schedule:
     """Takes jobs in and gives each out when it is its turn: what is due comes before what is fresh.
 
-    A job is ``pending`` from ``add`` to ``remove``. Meanwhile it is in one of four places, or in the hands of a worker:
+    A job is ``pending`` from ``add`` to ``remove``. Meanwhile it is in one of three places, or in the hands of a worker:
 
     * ``_fresh``: it waits for its first attempt;
-    * ``_due``: it is asked again at its time;
-    * ``_indexing``: so it is, because the service refused its DELETE until it is indexed; good news brings it forward;
+    * ``_due``, a min-heap: it is asked again at its time;
     * ``looks``: it waits for the service, and ``polling`` asks about it together with the others of its dataset.
 
     What waits holds no worker (S5). A target that comes in again while it is pending joins the first one (S4). Belongs to one
@@ -87,23 +70,32 @@ class Schedule:
         self.pending: dict[Target, Job] = {}
         self.looks: dict[tuple[str, str], Look] = {}  # by dataset and ``asks``
         self.window = WINDOW  # pending jobs at most; workers that keep more at work raise it
-        self._input = _Input()
+        self._closed = False  # no more jobs come in
+        self._resting = False  # the only feed waits until nothing is pending
         self._joined = 0  # occurrences that joined a pending one: they count for the window, too
         self._fresh: deque[Job] = deque()
-        self._due = DueHeap()
-        self._indexing = DueHeap()
-        self._workers = _IdleWorkers()
-        self._look_changed = asyncio.Event()
+        self._due: list[Due] = []
+        self._order = count()
+        self._changed = asyncio.Event()  # wakes all that wait: feeds, workers and ``next_look``
         self._look_cap = look_cap
         self._stop = stop
-        stop.listen(self._wake_all)
+        stop.listen(self._wake)
+
+    def _wake(self) -> None:
+        self._changed.set()
+        self._changed.clear()
+
+    async def _change(self, until: float = math.inf) -> None:
+        """Wait until something changes, until a loop time at the latest."""
+        with anyio.CancelScope(deadline=until):
+            await self._changed.wait()
 
     # ------------------------------------------------------------------ taking in
 
     async def add(self, jobs: Sequence[Job]) -> None:
         """Take a page in; waits while the window is full, unless a stop is set."""
         while self._full and self._stop.reason is None:
-            await self._input.wait()
+            await self._changed.wait()
         for job in jobs:
             first = self.pending.setdefault(job.target, job)
             if first is job:
@@ -112,68 +104,60 @@ class Schedule:
                 self._joined -= len(first.others or ())
                 first.join(job)
             self._joined += len(first.others or ())
-        self._workers.wake(len(self._fresh))
+        self._wake()
 
     def close_input(self) -> None:
         """No more jobs will come."""
-        self._input.closed = True
-        self._wake_all()
+        self._closed = True
         self._hasten_if_idle()
+        self._wake()
 
     async def wait_until_empty(self) -> None:
         """Wait until everything that was taken in has settled, or until a stop; meanwhile the only feed adds nothing."""
+        self._resting = True
+        self._hasten_if_idle()
         while self.pending and self._stop.reason is None:
-            self._input.resting = True
-            self._hasten_if_idle()
-            await self._input.wait()
-        self._input.resting = False
+            await self._changed.wait()
+        self._resting = False
 
     @property
     def _full(self) -> bool:
         return len(self._fresh) >= FRESH or len(self.pending) + self._joined >= self.window
-
-    def _let_feeds_on(self) -> None:
-        """Wake the feeds if the window is not full, or nothing is pending; called when there is room for several pages."""
-        room = len(self.pending) + self._joined < self.window
-        if not self.pending or (room and not self._input.resting):
-            self._input.wake()
-
-    def _wake_all(self) -> None:
-        self._input.wake()
-        self._workers.wake()
-        self._look_changed.set()
 
     # ------------------------------------------------------------------ as others see it
 
     @property
     def over(self) -> bool:
         """Whether there is nothing more to do."""
-        return self._stop.reason is not None or (self._input.closed and not self.pending)
+        return self._stop.reason is not None or (self._closed and not self.pending)
 
     @property
     def busy(self) -> bool:
         """Whether there is more to do than to ask again."""
-        return bool(self._fresh) or not (self._input.closed or self._input.resting)
-
-    @property
-    def fresh(self) -> int:
-        """Jobs that wait for their first attempt."""
-        return len(self._fresh)
+        return bool(self._fresh) or not (self._closed or self._resting)
 
     @property
     def retries(self) -> int:
         """Jobs that wait for their due time, and for nothing else."""
-        return sum(not job.waits_for for _, _, job in self._due)
+        return sum(not due.job.waits_for for due in self._due)
 
     @property
     def refused_for_indexing(self) -> int:
         """Jobs whose DELETE was refused because they are being indexed."""
-        return len(self._indexing)
+        return sum(due.indexing for due in self._due)
 
     @property
     def next_due(self) -> float:
         """Loop time at which the next job is asked again, or asked about; infinite if none is."""
-        return min(self._due.due, self._indexing.due, *(look.due for look in self.looks.values()))
+        return min(self._job_due, self._look_due)
+
+    @property
+    def _job_due(self) -> float:
+        return self._due[0].at if self._due else math.inf
+
+    @property
+    def _look_due(self) -> float:
+        return min((look.due for look in self.looks.values()), default=math.inf)
 
     # ------------------------------------------------------------------ giving out
 
@@ -182,81 +166,82 @@ class Schedule:
 
     async def __anext__(self) -> Job:
         """Wait for the next job; ends when there will be none, or when a stop is set."""
-        while self._stop.reason is None:
+        while not self.over:
             if (job := self.pop()) is not None:
                 return job
-            if self.over:
-                break
-            await self._workers.rest(min(self._due.due, self._indexing.due))
+            await self._change(self._job_due)
         raise StopAsyncIteration
 
     async def next_page(self, most: int, least: int = 1) -> list[Job]:
         """Wait for ``least`` jobs and take up to ``most`` of them; fewer if no more come in for now. Empty when there will be none."""
         while not self.over:
             page: list[Job] = []
-            if len(self._fresh) >= least or self._input.closed or self._full:
+            if len(self._fresh) >= least or self._closed or self._full:
                 while len(page) < most and (job := self.pop()) is not None:
                     page.append(job)
             if page:
                 return page
-            await self._workers.rest(min(self._due.due, self._indexing.due))
+            await self._change(self._job_due)
         return []
 
     def pop(self) -> Job | None:
         """The next job; None if none is due or fresh now."""
-        if self._due or self._indexing:
-            now = _now()
-            job = self._due.pop_due(now) or self._indexing.pop_due(now)
-            if job is not None:
-                job.waits_for = ""
-                self._workers.alarm(min(self._due.due, self._indexing.due))
-                return job
+        if self._due and self._due[0].at <= _now():
+            job = heapq.heappop(self._due).job
+            job.waits_for = ""
+            return job
         if not self._fresh:
             return None
         job = self._fresh.popleft()
-        if self._input.waits and len(self._fresh) < FRESH // 2:
-            self._let_feeds_on()
+        if len(self._fresh) == FRESH // 2:  # room for several pages
+            self._wake()
         if not self._fresh:
             self._hasten_if_idle()
         return job
 
     # ------------------------------------------------------------------ putting back, and taking out
 
-    def later(self, job: Job, seconds: float = 0.0) -> None:
-        """Ask a job again in so many seconds; it comes before all fresh ones then."""
-        self._due.push(job, _now() + seconds)
+    def later(self, job: Job, seconds: float = 0.0, *, indexing: bool = False) -> None:
+        """Ask a job again in so many seconds; it comes before all fresh ones then.
+
+        :param indexing: it waits to be indexed, and good news of another one brings it forward
+        """
         if seconds <= 0.0:
             job.waits_for = ""
-            self._workers.wake(1)
-        else:
-            self._workers.alarm(self._due.due)
+        heapq.heappush(self._due, Due(_now() + seconds, next(self._order), job, indexing))
+        self._wake()
 
     def remove(self, job: Job) -> None:
         """The job settles.
 
         :raises KeyError: if it has settled before (S1)
         """
+        was_full = self._full
         del self.pending[job.target]
         if job.others is not None:
             self._joined -= len(job.others)
-        if self._input.waits and len(self._fresh) < FRESH // 2:
-            self._let_feeds_on()
-        if not self.pending and self._input.closed:
-            self._wake_all()
+        if not self.pending or was_full != self._full:
+            self._wake()
 
     def take(self, wanted: Callable[[Job], bool]) -> list[Job]:
         """Take out the jobs that are ``wanted`` and not in the hands of a worker; they stay pending until they settle."""
-        jobs = [*self._due.take(wanted), *self._indexing.take(wanted), *filter(wanted, self._fresh)]
+        jobs = self._take_due(lambda due: wanted(due.job)) + list(filter(wanted, self._fresh))
         for look in self.looks.values():
             jobs += filter(wanted, look.jobs.values())
             look.jobs = {target: job for target, job in look.jobs.items() if not wanted(job)}
         self.looks = {key: look for key, look in self.looks.items() if look.jobs}
         self._fresh = deque(job for job in self._fresh if not wanted(job))
+        self._wake()
         return jobs
 
     def take_doubtful(self) -> list[Job]:
         """Take out the jobs that wait for their due time and may have been carried out already."""
-        return self._due.take(lambda job: job.doubt)
+        return self._take_due(lambda due: due.job.doubt and not due.indexing)
+
+    def _take_due(self, wanted: Callable[[Due], bool]) -> list[Job]:
+        entries = sorted(self._due)
+        self._due = [due for due in entries if not wanted(due)]  # a sorted list is a heap
+        return [due.job for due in entries if wanted(due)]
 
     # ------------------------------------------------------------------ waiting for the service
 
@@ -274,12 +259,7 @@ class Schedule:
             known.jobs |= look.jobs
             known.left_out |= look.left_out
             known.since, known.due = min(known.since, look.since), min(known.due, look.due)
-        self._look_changed.set()
-
-    def ask_when_indexed(self, job: Job, due: float) -> None:
-        """A job waits to be indexed; its DELETE at a loop time is the question."""
-        self._indexing.push(job, due)
-        self._workers.alarm(min(self._due.due, self._indexing.due))
+        self._wake()
 
     def good_news(self) -> None:
         """A job that had waited turned out to be ready: ask for the next two at once.
@@ -287,9 +267,9 @@ class Schedule:
         A batch that was uploaded together is ready together: two for each reach all of it, and one that is not ready yet ends
         the chain.
         """
-        for _ in range(2):
-            if (job := self._indexing.pop_due(math.inf)) is not None:
-                self.later(job)
+        next_two = heapq.nsmallest(2, (due for due in self._due if due.indexing))
+        for job in self._take_due(next_two.__contains__):
+            self.later(job)
 
     def pop_look(self, asks: str = "", now: float = math.inf) -> Look | None:
         """Take out the first look that is due by ``now``, one that ``asks`` this if that is given."""
@@ -300,98 +280,20 @@ class Schedule:
     async def next_look(self) -> Look | None:
         """Wait until a look is due, and take it out; None if there will be none."""
         while not self.over:
-            look = self.pop_look(now=_now())
-            if look is not None:
+            if (look := self.pop_look(now=_now())) is not None:
                 return look
-            self._look_changed.clear()
-            due = min((look.due for look in self.looks.values()), default=math.inf)
-            loop = asyncio.get_running_loop()
-            alarm = None if due == math.inf else loop.call_at(due, self._look_changed.set)
-            try:
-                await self._look_changed.wait()
-            finally:
-                if alarm is not None:
-                    alarm.cancel()
+            await self._change(self._look_due)
         return None
 
     def _hasten_if_idle(self) -> None:
         """As soon as nothing is left but waiting, looks come soon, however late they were to come beside other work."""
         if self.busy or not self.pending:
             return
-        due = _now() + self._look_cap
+        at = _now() + self._look_cap
         for look in self.looks.values():
-            look.due = min(look.due, due)
-        if self._indexing.due < math.inf:
-            self._indexing.hasten(due)
-            self._workers.alarm(self._indexing.due)
-        self._look_changed.set()
-
-
-class _Input:
-    """The feeds of a schedule: whether they are at their end, and those of them that wait for it."""
-
-    def __init__(self) -> None:
-        self.closed = False  # no more jobs come in
-        self.resting = False  # the only feed waits until nothing is pending
-        self.waits = False
-        self._changed = asyncio.Event()
-
-    async def wait(self) -> None:
-        self.waits = True
-        self._changed.clear()
-        await self._changed.wait()
-
-    def wake(self) -> None:
-        self.waits = False
-        self._changed.set()
-
-
-class _IdleWorkers:
-    """Workers without a job, the longest idle first; one timer wakes the first of them when a job is due."""
-
-    def __init__(self) -> None:
-        self._idle: deque[asyncio.Future[None]] = deque()
-        self._loop = asyncio.get_running_loop()
-        self._timer: asyncio.TimerHandle | None = None
-        self._rings_at = math.inf
-
-    async def rest(self, due: float) -> None:
-        """Wait until there may be a job, at a loop time at the latest."""
-        idle = self._loop.create_future()
-        self._idle.append(idle)
-        self.alarm(due)
-        try:
-            await idle
-        except asyncio.CancelledError:
-            if idle.done() and not idle.cancelled():
-                self.wake(1)  # the wake-up that this worker cannot use is another's
-            raise
-
-    def wake(self, n: int | None = None) -> None:
-        """Wake ``n`` workers, or all."""
-        if n is None:
-            n = len(self._idle)
-            self._disarm()
-        while n > 0 and self._idle:
-            idle = self._idle.popleft()
-            if not idle.done():
-                idle.set_result(None)
-                n -= 1
-
-    def alarm(self, due: float) -> None:
-        """Wake one worker at a loop time, if any is idle."""
-        if self._idle and due < self._rings_at:
-            self._disarm()
-            self._timer, self._rings_at = self._loop.call_at(due, self._ring), due
-
-    def _disarm(self) -> None:
-        if self._timer is not None:
-            self._timer.cancel()
-        self._timer, self._rings_at = None, math.inf
-
-    def _ring(self) -> None:
-        self._timer, self._rings_at = None, math.inf
-        self.wake(1)  # the worker that takes the due job sets the alarm for the next one
+            look.due = min(look.due, at)
+        self._due = sorted(due._replace(at=min(due.at, at)) if due.indexing else due for due in self._due)
+        self._wake()
 
 
 def _now() -> float:

@@ -25,28 +25,20 @@ class Stop:
     A request in flight is not touched: only waits that go through ``run_until_stopped`` are cancelled.
     """
 
-    __slots__ = ("_listeners", "_scopes", "reason", "sleeping")
-
     def __init__(self) -> None:
         self.reason: StopReason | None = None
-        self.sleeping: list[
-            str
-        ] = []  # what each ``sleep`` that has not returned waits for: questions that are asked again
-        self._scopes: set[anyio.CancelScope] = set()
-        self._listeners: list[Callable[[], None]] = []
+        self.sleeping: list[str] = []  # what each ``sleep`` that has not returned waits for
+        self._listeners: dict[Callable[[], None], None] = {}
 
     def set(self, reason: StopReason) -> None:
-        if self.reason is not None:
-            return
-        self.reason = reason
-        for scope in self._scopes:
-            scope.cancel()
-        for listener in self._listeners:
-            listener()
+        if self.reason is None:
+            self.reason = reason
+            for listener in list(self._listeners):
+                listener()
 
     def listen(self, listener: Callable[[], None]) -> None:
         """Call ``listener`` when the stop is set; at once if it is set already."""
-        self._listeners.append(listener)
+        self._listeners[listener] = None
         if self.reason is not None:
             listener()
 
@@ -55,13 +47,29 @@ class Stop:
         if self.reason is not None:
             return False
         with anyio.CancelScope() as scope:
-            self._scopes.add(scope)
+            self._listeners[scope.cancel] = None
             try:
                 await wait()
             finally:
-                self._scopes.discard(scope)
+                del self._listeners[scope.cancel]
         # The wait may have ended in the very moment in which the stop was set; then nothing may leave either.
         return self.reason is None
+
+    async def acquire(self, take: Callable[[], Awaitable[object]], give_back: Callable[[], object]) -> bool:
+        """Wait for a slot or a lock; one that comes in the very moment of a stop or of a cancellation is given back."""
+        taken = kept = False
+
+        async def wait() -> None:
+            nonlocal taken
+            await take()
+            taken = True
+
+        try:
+            kept = await self.run_until_stopped(wait)
+        finally:
+            if taken and not kept:
+                give_back()
+        return kept
 
     async def sleep(self, seconds: float, why: str = "") -> bool:
         """Sleep until a question is asked again, which waits for ``why``; return whether it was to the end."""

@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 from bulkdel import Target
 from bulkdel.engine.job import Job
-from bulkdel.engine.schedule import DueHeap, Schedule
+from bulkdel.engine.schedule import Schedule
 from bulkdel.engine.stop import Stop
 from tests import virtual
 from tests.engine.world import DATASET
@@ -15,20 +15,6 @@ from tests.engine.world import DATASET
 
 def job(place: int, dataset: str = DATASET) -> Job:
     return Job(place, Target("dify", dataset, f"document-{place}"))
-
-
-def test_entries_come_out_when_they_are_due() -> None:
-    """The longest due first, those of the same time in their order, none before its time; the others stay as they are."""
-    heap, jobs = DueHeap(), [job(place) for place in range(6)]
-    assert heap.pop_due(1e9) is None
-    for one, due in zip(jobs, (50.0, 20.0, 40.0, 10.0, 30.0, 20.0), strict=True):
-        heap.push(one, due)
-    assert heap.due == 10.0
-    assert heap.pop_due(9.9) is None
-    assert [heap.pop_due(20.0) for _ in range(4)] == [jobs[3], jobs[1], jobs[5], None]
-    assert heap.take(lambda one: one is jobs[2]) == [jobs[2]]
-    heap.hasten(25.0)
-    assert [heap.pop_due(25.0) for _ in range(3)] == [jobs[0], jobs[4], None]
 
 
 def scheduled(check: Callable[[Schedule, list[Job]], None]) -> None:
@@ -40,6 +26,19 @@ def scheduled(check: Callable[[Schedule, list[Job]], None]) -> None:
         check(schedule, [one for _ in range(4) if (one := schedule.pop()) is not None])
 
     virtual.run(main())
+
+
+def test_jobs_come_out_when_they_are_due() -> None:
+    """The longest due first, those of the same time in their order, none before its time."""
+
+    def check(schedule: Schedule, jobs: list[Job]) -> None:
+        for one, seconds in zip(jobs, (0.0, -2.0, 50.0, -2.0), strict=True):
+            schedule.later(one, seconds)
+        assert [schedule.pop() for _ in range(4)] == [jobs[1], jobs[3], jobs[0], None]
+        assert schedule.take(lambda one: True) == [jobs[2]]
+        assert schedule.pop() is None
+
+    scheduled(check)
 
 
 def test_jobs_of_one_dataset_are_looked_at_together() -> None:
@@ -72,7 +71,7 @@ def test_good_news_brings_two_others_forward() -> None:
         now = asyncio.get_running_loop().time()
         schedule.look_later(jobs[0], "state", now + 1.0)
         for one, due in zip(jobs[1:], (9.0, 5.0, 3.0), strict=True):
-            schedule.ask_when_indexed(one, now + due)
+            schedule.later(one, due, indexing=True)
         assert schedule.pop() is None
         schedule.good_news()
         assert [schedule.pop(), schedule.pop(), schedule.pop()] == [jobs[3], jobs[2], None]
