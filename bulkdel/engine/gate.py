@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,7 +13,7 @@ import anyio
 
 from bulkdel import events
 from bulkdel.backoff import full_jitter
-from bulkdel.engine.stop import Stop, StopReason
+from bulkdel.engine.stop import StopReason
 from bulkdel.limits import (
     Breaker,
     ConcurrencySearch,
@@ -77,8 +77,7 @@ class Health:
     no_recent_failures: bool = False  # the last answer was a good one: another one changes nothing
     blocks: int = 0  # pauses in a row that stop the provider after a few
     refusals: int = 0  # pauses in a row that the service gave no time for, those for its rate aside
-    _probing: bool = False  # the harmless question is being asked
-    _recovered: anyio.Event = field(default_factory=anyio.Event)  # set when it was answered; a new one for each opening
+    probing: asyncio.Lock = field(default_factory=asyncio.Lock)  # held while the harmless question is being asked
 
     @property
     def doubtful(self) -> bool:
@@ -91,45 +90,15 @@ class Health:
         return self.half_open or self.rate_refused
 
     def open_breaker(self) -> None:
-        """No document is asked for until a harmless question was answered."""
-        self.half_open = True
-        if not self.open:
-            self.open, self._recovered = True, anyio.Event()
+        """No document is asked for until a harmless question was answered; then one at a time, until one is answered well.
 
-    def recovered(self) -> None:
-        """The harmless question was answered: documents may try again, one at a time until one is answered well.
-
-        The breaker's clock goes on: with its Redis down a Dify lists well and fails every DELETE (providers/README.md).
+        The breaker's clock goes on meanwhile: with its Redis down a Dify lists well and fails every DELETE (providers/README.md).
         """
-        self.open = False
-        self._recovered.set()
+        self.open = self.half_open = True
 
     def close(self) -> None:
         """All is well: documents leave side by side."""
-        self.half_open = self.rate_refused = False
-        self.recovered()
-
-    async def probe_until_healthy(self, probe: Callable[[], Awaitable[bool]], stop: Stop) -> bool:
-        """While the breaker is open: one harmless question at a time, charged to no document, until one is answered.
-
-        :param probe: asks the question and has its answer observed; False if a stop came first
-        :returns: False if a stop came first
-        """
-        while self.open:
-            if self._probing:
-                if not await stop.run_until_stopped(self._recovered.wait):
-                    return False
-                continue
-            self._probing = True
-            try:
-                if not await probe():
-                    return False
-            finally:
-                self._probing = False
-                if self.open:  # those who waited for this answer ask themselves
-                    self._recovered.set()
-                    self._recovered = anyio.Event()
-        return stop.reason is None
+        self.open = self.half_open = self.rate_refused = False
 
 
 class Gate:
@@ -201,58 +170,43 @@ class Gate:
 
         :returns: None if nothing was sent, because a stop came first, or because the breaker opened and it is no question
         """
-        slots, limiter, stop = self.slots, self.pace.limiter, caller.stop
-        slot = object()
+        slot, slots, limiter, stop = object(), self.slots, self.limiter, caller.stop
+        take, give_back = partial(slots.acquire_on_behalf_of, slot), partial(slots.release_on_behalf_of, slot)
         try:
             slots.acquire_on_behalf_of_nowait(slot)
         except anyio.WouldBlock:
-            if not await self._take_slot(slot, stop):
+            if not await stop.acquire(take, give_back):
                 return None
         try:
             at_once = limiter.try_acquire()
-            try:
-                if not at_once and not await stop.run_until_stopped(limiter.acquire):
-                    return None
-            except LimiterUnavailable as lost:
-                self.stop(StopProvider(lost.reason, lost.hint))
+            if not at_once and not await stop.run_until_stopped(limiter.acquire):
                 return None
             if stop.reason is not None or (self.health.open and request.method != "GET"):
                 return None
             caller.account.requests += 1
-            self.in_flight += 1
-            if self.in_flight > self.peak:
-                self.peak = self.in_flight
-            # A slot that is handed on is never seen free; but if slots wait for a permit, the wire is what counts.
-            in_flight = slots.borrowed_tokens if at_once else self.in_flight
-            time, policy = asyncio.get_running_loop().time, caller.policy
-            sent_at = time()
-            try:
-                reply = await self.wire.send(request, timeout=policy.timeout, connect_timeout=policy.connect_timeout)
-            finally:
-                self.in_flight -= 1
-            ended_at = time()
-            # A proxy takes away the header by which the service's own answers are known: that is said with each answer.
-            if isinstance(reply, Answer) and (self.health.mark_stripped or self.provider.lacks_mark(reply)):
-                self.health.mark_stripped, reply = True, reply._replace(mark_stripped=True)
-            return Exchange(reply, sent_at, ended_at, in_flight, request.method == "DELETE")
+            return await self._exchange(request, caller.policy, at_once=at_once)
+        except LimiterUnavailable as lost:
+            self.stop(StopProvider(lost.reason, lost.hint))
+            return None
         finally:
-            slots.release_on_behalf_of(slot)
+            give_back()
 
-    async def _take_slot(self, slot: object, stop: Stop) -> bool:
-        """Wait for a slot; one that comes in the very moment of a stop or of a cancellation is given back."""
-        taken = kept = False
-
-        async def take() -> None:
-            nonlocal taken
-            await self.slots.acquire_on_behalf_of(slot)
-            taken = True
-
+    async def _exchange(self, request: Request, policy: Policy, *, at_once: bool) -> Exchange:
+        self.in_flight += 1
+        self.peak = max(self.peak, self.in_flight)
+        # A slot that is handed on is never seen free; but if slots wait for a permit, the wire is what counts.
+        in_flight = self.slots.borrowed_tokens if at_once else self.in_flight
+        time = asyncio.get_running_loop().time
+        sent_at = time()
         try:
-            kept = await stop.run_until_stopped(take)
+            reply = await self.wire.send(request, timeout=policy.timeout, connect_timeout=policy.connect_timeout)
         finally:
-            if taken and not kept:
-                self.slots.release_on_behalf_of(slot)
-        return kept
+            self.in_flight -= 1
+        ended_at = time()
+        # A proxy takes away the header by which the service's own answers are known: that is said with each answer.
+        if isinstance(reply, Answer) and (self.health.mark_stripped or self.provider.lacks_mark(reply)):
+            self.health.mark_stripped, reply = True, reply._replace(mark_stripped=True)
+        return Exchange(reply, sent_at, ended_at, in_flight, request.method == "DELETE")
 
     # ------------------------------------------------------------------ learning
 
@@ -379,7 +333,7 @@ class Gate:
             health.close()
         elif still_there:
             health.answers_lost = False
-            health.recovered()
+            health.open = False
         self._adapt_slots()
         if not gone and health.giving_up is not None:
             self.stop(health.giving_up)

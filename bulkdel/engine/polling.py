@@ -7,15 +7,16 @@ and the service has to show whether it is still there. A further one needs a pro
 from __future__ import annotations
 
 import asyncio
+from collections.abc import AsyncIterator
 
 from bulkdel.backoff import next_look
 from bulkdel.engine.decide import Wait, gone
 from bulkdel.engine.gate import Exchange
 from bulkdel.engine.job import Job
-from bulkdel.engine.questions import GaveUp, StillLocked, Undecided, ask_document, ask_page, ask_together
+from bulkdel.engine.questions import GaveUp, StillLocked, ask_document, ask_page, ask_together
 from bulkdel.engine.schedule import Look
 from bulkdel.engine.session import ProviderSession
-from bulkdel.model import ANSWER_LOST, Document
+from bulkdel.model import ANSWER_LOST, Document, Outcome
 from bulkdel.providers.protocol import Ask, Gone, Page, StopDataset, StopProvider
 
 
@@ -94,47 +95,123 @@ async def poll(session: ProviderSession) -> None:
     """Look at what waits, as each look is due, until there will be nothing more to wait for; holds no worker."""
     try:
         while (look := await session.schedule.next_look()) is not None:
-            await (ask_whether_gone(session, look) if look.asks == "gone" else _ask_about(session, look))
+            await ask_about(session, look)
     except Exception as error:
         session.bug(error)  # the session settles what is left
 
 
-async def _ask_about(session: ProviderSession, look: Look) -> None:
-    """Ask about all jobs of a look, and put back those that are not ready yet; its jobs are nowhere else meanwhile."""
+async def ask_about(session: ProviderSession, look: Look) -> None:
+    """Ask about all jobs of a look; its jobs are nowhere else meanwhile."""
     session.question_s = 0.0
     try:
-        await (_ask(session, look) if look.asks == "state" else _ask_together(session, look))
+        match look.asks:
+            case "gone":
+                await _ask_whether_gone(session, look)
+            case "state":
+                await _ask_whether_ready(session, look)
+            case _:
+                await _ask_together(session, look)
     finally:
-        now = asyncio.get_running_loop().time()
-        _settle_expired(session, look, now)
-        if look.jobs:
-            policy = session.policy
-            seconds = _until_next_look(session, now - look.since, session.question_s)
-            if not session.schedule.busy:  # whatever this one cost, there is nothing else to do
-                seconds = min(seconds, policy.indexing_backoff_cap)
-            ends = min(job.waiting_since or 0.0 for job in look.jobs.values()) + policy.indexing_timeout
-            look.due = min(now + seconds, ends)
-            session.schedule.put_look(look)
+        if look.asks != "gone":
+            _put_back(session, look)
+        else:  # what could not be found out is asked for again, too
+            for job in look.jobs.values():
+                session.schedule.later(job)
 
 
-async def _ask(session: ProviderSession, look: Look) -> None:
-    """One by one, or by a pass over the listing, whichever is fewer requests; what that does not show is asked for one by one.
+def _put_back(session: ProviderSession, look: Look) -> None:
+    """Settle the jobs for which nothing more is asked; the others are looked at again."""
+    schedule, policy, now = session.schedule, session.policy, asyncio.get_running_loop().time()
+    stopped, timeout = session.stopped_datasets.get(look.dataset), policy.indexing_timeout
+    for job in list(look.jobs.values()):
+        if stopped is not None:
+            _end(session, look, job, "dataset_stopped", stopped)
+        elif now >= (job.waiting_since or 0.0) + timeout:
+            still = "locked" if job.waits_for == "locked" else "being indexed"
+            _end(session, look, job, "stuck_indexing", f"still {still} after {timeout:g} s")
+    if look.jobs:
+        seconds = _until_next_look(session, now - look.since, session.question_s)
+        if not schedule.busy:  # whatever this one cost, there is nothing else to do
+            seconds = min(seconds, policy.indexing_backoff_cap)
+        ends = min(job.waiting_since or 0.0 for job in look.jobs.values()) + timeout
+        look.due = min(now + seconds, ends)
+        schedule.put_look(look)
 
+
+def _end(session: ProviderSession, look: Look, job: Job, outcome: Outcome, reason: str) -> None:
+    del look.jobs[job.target]
+    session.settle(job, outcome, reason)
+
+
+def _go_on(session: ProviderSession, look: Look, job: Job, step: str) -> None:
+    del look.jobs[job.target]
+    look.left_out.pop(job.target, None)
+    job.step = step
+    session.schedule.later(job)
+
+
+# ---------------------------------------------------------------------- looks at each document
+
+
+async def _look_at(session: ProviderSession, look: Look) -> AsyncIterator[tuple[Job, Document | Gone | None]]:
+    """What the service shows of each job's document, None if it does not say; ends early if there is no more to ask.
+
+    One by one, or by a pass over the listing, whichever is fewer requests; what that does not show is asked for one by one.
     Rows shift while documents are deleted, so that a row that was not seen is not gone (providers/README.md).
     """
-    jobs = list(look.jobs.values())
+    shown: dict[str, Document] = {}
+    whole = False
     if _listing_is_shorter(session, look):
         listed = await _read_listing(session, look)
-        if listed is None:
+        if listed is not None:
+            shown, whole = listed
+        elif look.asks == "state":
             return
-        shown, _ = listed
-        for job in jobs:
-            if (document := shown.get(job.target.document)) is not None:
-                _seen(session, look, job, document)
-        jobs = [job for job in jobs if job.target.document not in shown]
-    for job in jobs:
-        if not await _ask_one(session, look, job):
-            return
+    for job in list(look.jobs.values()):
+        document = shown.get(job.target.document)
+        if document is not None:
+            yield job, document
+        elif whole and look.asks == "gone":
+            yield job, Gone("no longer listed")
+        else:
+            found = await ask_document(session, job.target)
+            if isinstance(found, StopDataset) and look.asks == "state":
+                session.stop_dataset(look.dataset, found.meanwhile)
+            if isinstance(found, StopDataset | StopProvider | None):
+                return
+            yield job, found if isinstance(found, Document | Gone) else None
+
+
+async def _ask_whether_ready(session: ProviderSession, look: Look) -> None:
+    """What the service shows as ready goes on."""
+    policy = session.policy
+    async for job, found in _look_at(session, look):
+        match found:
+            case Gone():
+                _end(session, look, job, *gone(job, found.reason, policy))
+            case Document(archived=True, indexing=False) if not policy.unarchive:
+                _end(session, look, job, "archived", "archived since it was listed")
+            case Document(indexing=False):
+                job.awaiting_indexing = False
+                _go_on(session, look, job, session.gate.provider.start(found, unarchive=policy.unarchive))
+
+
+async def _ask_whether_gone(session: ProviderSession, look: Look) -> None:
+    """Settle doubt by evidence: what is not there any more was deleted, what is still there is asked for again.
+
+    So is what a delete of several requests took out of the listing: it may have to go on. The gate learns whether deletes are
+    carried out whose answers are lost.
+    """
+    gone = still_there = 0
+    async for job, found in _look_at(session, look):
+        if found is None:
+            break
+        if isinstance(found, Document):
+            still_there += 1
+        elif session.gate.provider.last_step == "delete":
+            gone += 1
+            _end(session, look, job, "deleted", f"{ANSWER_LOST}; no longer listed")
+    session.gate.record_evidence(gone=gone, still_there=still_there)
 
 
 def _listing_is_shorter(session: ProviderSession, look: Look) -> bool:
@@ -144,6 +221,34 @@ def _listing_is_shorter(session: ProviderSession, look: Look) -> bool:
         return False
     rows = max(size - session.sink.account.dataset(session.name, look.dataset).counts.deleted, len(look.jobs))
     return -(-rows // session.gate.provider.page_size) < len(look.jobs)
+
+
+async def _read_listing(session: ProviderSession, look: Look) -> tuple[dict[str, Document], bool] | None:
+    """What a pass over the listing shows of a look's documents, by id, and whether the listing is whole; None if it broke off.
+
+    It is whole if it shows as many rows as the service counts, and none of them twice.
+    """
+    wanted = {target.document for target in look.jobs}
+    shown: dict[str, Document] = {}
+    ids: set[str] = set()
+    rows, cursor, cursors = 0, None, set[str]()
+    while True:
+        page = await ask_page(session, look.dataset, cursor)
+        if isinstance(page, StopDataset):
+            session.stop_dataset(look.dataset, page.meanwhile)
+        if not isinstance(page, Page):
+            return None
+        rows += len(page.items)
+        ids.update(document.id for document in page.items)
+        shown |= {document.id: document for document in page.items if document.id in wanted}
+        cursor = page.next
+        # A cursor that comes again leads to no new rows.
+        if cursor is None or cursor in cursors or len(shown) == len(wanted):
+            return shown, cursor is None and rows == len(ids) == page.total
+        cursors.add(cursor)
+
+
+# ---------------------------------------------------------------------- one request for all
 
 
 async def _ask_together(session: ProviderSession, look: Look) -> None:
@@ -169,7 +274,8 @@ async def _asked_together(session: ProviderSession, look: Look, jobs: list[Job])
     """Ask for these jobs of a look in one request. True if it was refused for one of them, which is left out now."""
     match await ask_together(session, [job.target for job in jobs], look.asks):
         case Ask(step):
-            _go_on(session, look, jobs, step)
+            for job in jobs:
+                _go_on(session, look, job, step)
         case StillLocked(name):
             locked = {job.target: job for job in jobs if job.name == name}
             look.left_out |= locked
@@ -180,131 +286,6 @@ async def _asked_together(session: ProviderSession, look: Look, jobs: list[Job])
             pass
         case _:
             # Whatever else it says, it says of one of them: each is asked for itself.
-            _go_on(session, look, jobs, look.asks)
+            for job in jobs:
+                _go_on(session, look, job, look.asks)
     return False
-
-
-def _go_on(session: ProviderSession, look: Look, jobs: list[Job], step: str) -> None:
-    for job in jobs:
-        del look.jobs[job.target]
-        look.left_out.pop(job.target, None)
-        job.step = step
-        session.schedule.later(job)
-
-
-def _settle_expired(session: ProviderSession, look: Look, now: float) -> None:
-    """Settle the jobs of a look for which nothing more is asked."""
-    stopped, timeout = session.stopped_datasets.get(look.dataset), session.policy.indexing_timeout
-    for job in list(look.jobs.values()):
-        if stopped is not None:
-            session.settle(job, "dataset_stopped", stopped)
-        elif now >= (job.waiting_since or 0.0) + timeout:
-            still = "locked" if job.waits_for == "locked" else "being indexed"
-            session.settle(job, "stuck_indexing", f"still {still} after {timeout:g} s")
-        else:
-            continue
-        del look.jobs[job.target]
-
-
-async def _ask_one(session: ProviderSession, look: Look, job: Job) -> bool:
-    """Ask about one document; False if there is no more to ask."""
-    found = await ask_document(session, job.target)
-    match found:
-        case Document():
-            _seen(session, look, job, found)
-        case Gone():
-            del look.jobs[job.target]
-            ending = gone(job, found.reason, session.policy)
-            session.settle(job, ending.outcome, ending.reason)
-        case StopDataset():
-            session.stop_dataset(look.dataset, found.meanwhile)
-            return False
-        case StopProvider() | None:
-            return False
-        case GaveUp() | Undecided():
-            pass  # the next look asks again
-    return True
-
-
-async def _read_listing(session: ProviderSession, look: Look) -> tuple[dict[str, Document], bool] | None:
-    """What a pass over the listing shows of a look's documents, by id, and whether the listing is whole; None if it broke off.
-
-    It is whole if it shows as many rows as the service counts, and none of them twice.
-    """
-    wanted = {target.document for target in look.jobs}
-    shown: dict[str, Document] = {}
-    ids: set[str] = set()
-    rows, cursor, cursors = 0, None, set[str]()
-    while True:
-        page = await ask_page(session, look.dataset, cursor)
-        if isinstance(page, StopDataset):
-            session.stop_dataset(look.dataset, page.meanwhile)
-        if not isinstance(page, Page):
-            return None
-        rows += len(page.items)
-        ids.update(document.id for document in page.items)
-        shown |= {document.id: document for document in page.items if document.id in wanted}
-        cursor = page.next
-        if (
-            cursor is None or cursor in cursors or len(shown) == len(wanted)
-        ):  # a cursor that comes again leads to no new rows
-            return shown, cursor is None and rows == len(ids) == page.total
-        cursors.add(cursor)
-
-
-def _seen(session: ProviderSession, look: Look, job: Job, document: Document) -> None:
-    """The service showed the document's state: ready ones go on."""
-    if document.indexing:
-        return
-    del look.jobs[job.target]
-    unarchive = session.policy.unarchive
-    if document.archived and not unarchive:
-        session.settle(job, "archived", "archived since it was listed")
-        return
-    job.awaiting_indexing = False
-    job.step = session.gate.provider.start(document, unarchive=unarchive)
-    session.schedule.later(job)
-
-
-# ---------------------------------------------------------------------- documents whose answers were lost
-
-
-async def ask_whether_gone(session: ProviderSession, look: Look) -> None:
-    """Settle doubt by evidence: what is not there any more was deleted, what is still there is asked for again.
-
-    What cannot be found out is asked for again, too, and what a delete of several requests took out of the listing: it may have
-    to go on. The gate learns whether deletes are carried out whose answers are lost.
-    """
-    session.question_s = 0.0
-    gone = still_there = 0
-    jobs = list(look.jobs.values())
-    try:
-        listed = await _read_listing(session, look) if _listing_is_shorter(session, look) else None
-        shown, whole = listed or ({}, False)
-        for job in jobs:
-            there: bool | None = job.target.document in shown
-            if not there and not whole:
-                there = await _is_there(session, job)
-            if there is None:
-                break
-            if there:
-                still_there += 1
-            elif session.gate.provider.last_step == "delete":
-                gone += 1
-                del look.jobs[job.target]
-                session.settle(job, "deleted", f"{ANSWER_LOST}; no longer listed")
-    finally:
-        for job in look.jobs.values():
-            session.schedule.later(job)
-    session.gate.record_evidence(gone=gone, still_there=still_there)
-
-
-async def _is_there(session: ProviderSession, job: Job) -> bool | None:
-    """Whether the service shows the document; None if there is no answer of use."""
-    match await ask_document(session, job.target):
-        case Document():
-            return True
-        case Gone():
-            return False
-        case _:
-            return None

@@ -103,22 +103,6 @@ async def ask_datasets(session: ProviderSession, cursor: str | None) -> Found[Pa
     return await _ask(session, provider.datasets(cursor), partial(provider.read_datasets, cursor))
 
 
-async def probe(session: ProviderSession, dataset: str) -> bool:
-    """Ask once whether the service is well again, which deletes nothing; False if a stop came first."""
-    gate = session.gate
-    exchange = await gate.send(gate.provider.preflight(dataset, None), session)
-    if exchange is None:
-        return False
-    found = gate.provider.read_preflight(dataset, None, exchange.reply)
-    match found:
-        case Requeue(cause="trouble") | Pause() | StopProvider():
-            gate.observe(exchange, found, session.policy)
-        case _:
-            # No success of the breaker's: only a document that is answered well closes it.
-            gate.health.recovered()
-    return True
-
-
 async def _ask(session: ProviderSession, request: Request, read: Callable[[Reply], T | Failure]) -> Found[T]:
     """Ask until there is an answer of use."""
     gate, stop, policy = session.gate, session.stop, session.policy

@@ -8,16 +8,9 @@ import anyio
 
 from bulkdel.engine.decide import Continue, LastCheck, Retry, Settle, Wait, decide
 from bulkdel.engine.job import Job
-from bulkdel.engine.polling import (
-    ask_whether_gone,
-    poll,
-    wait_for_evidence,
-    wait_for_service,
-    wait_until_ready,
-)
-from bulkdel.engine.questions import probe
+from bulkdel.engine.polling import ask_about, poll, wait_for_evidence, wait_for_service, wait_until_ready
 from bulkdel.engine.session import ProviderSession
-from bulkdel.providers.protocol import Asked, Deleted, Gone, StopDataset, StopProvider
+from bulkdel.providers.protocol import Asked, Deleted, Gone, Pause, Requeue, StopDataset, StopProvider
 
 
 class LocalWorkers:
@@ -59,7 +52,7 @@ async def _ask(session: ProviderSession, job: Job) -> bool:
     gate, policy, target, schedule = session.gate, session.policy, job.target, session.schedule
     exchange = None
     while exchange is None:
-        if gate.health.open and not await _wait_until_healthy(session, job):
+        if gate.health.open and not await _wait_until_healthy(session, target.dataset):
             return False  # a stop came: what is left settles when the workers have ended
         exchange = await gate.send(gate.provider.request(target, job.step), session)
         if exchange is None and session.stop.reason is not None:
@@ -85,8 +78,14 @@ async def _ask(session: ProviderSession, job: Job) -> bool:
         case LastCheck(reason):
             job.step, job.reason, job.checking = "check", reason, True
             return session.admit(job)
-        case Retry() as retry:
-            _retry(session, job, retry)
+        case Retry(seconds, step, cause, reason):
+            job.step, job.reason = step, reason
+            session.requeued(target, cause, reason, seconds)
+            if job.doubt and gate.health.doubtful:
+                # Answers are being lost: whether it is gone is asked of the service before another DELETE.
+                wait_for_evidence(session, job, min(0.25, policy.backoff))
+            else:
+                schedule.later(job, seconds)
         case Wait() as wait:
             wait_for_service(session, job, wait, exchange)
         case StopDataset() as stop:
@@ -100,25 +99,31 @@ async def _ask(session: ProviderSession, job: Job) -> bool:
     return False
 
 
-def _retry(session: ProviderSession, job: Job, retry: Retry) -> None:
-    job.step, job.reason = retry.step, retry.reason
-    session.requeued(job.target, retry.cause, retry.reason, retry.seconds)
-    if job.doubt and session.gate.health.doubtful:
-        # Answers are being lost: whether it is gone is asked of the service before another DELETE.
-        wait_for_evidence(session, job, min(0.25, session.policy.backoff))
-    else:
-        session.schedule.later(job, retry.seconds)
+async def _wait_until_healthy(session: ProviderSession, dataset: str) -> bool:
+    """While the breaker is open: one harmless question at a time, charged to no document; False if a stop came first."""
+    health, stop = session.gate.health, session.stop
+    while health.open:
+        if not await stop.acquire(health.probing.acquire, health.probing.release):
+            return False
+        try:
+            if health.open:
+                await _probe(session, dataset)
+        finally:
+            health.probing.release()
+    return stop.reason is None
 
 
-async def _wait_until_healthy(session: ProviderSession, job: Job) -> bool:
-    async def ask() -> bool:
-        """The harmless question is whether documents in doubt are still there, if there are any."""
-        for doubtful in session.schedule.take_doubtful():
-            wait_for_evidence(session, doubtful, 0.0)
-        look = session.schedule.pop_look("gone")
-        if look is None:
-            return await probe(session, job.target.dataset)
-        await ask_whether_gone(session, look)
-        return session.stop.reason is None
-
-    return await session.gate.health.probe_until_healthy(ask, session.stop)
+async def _probe(session: ProviderSession, dataset: str) -> None:
+    """Ask whether documents in doubt are still there, if there are any, and else for the dataset."""
+    gate, schedule = session.gate, session.schedule
+    for doubtful in schedule.take_doubtful():
+        wait_for_evidence(session, doubtful, 0.0)
+    if (look := schedule.pop_look("gone")) is not None:
+        await ask_about(session, look)
+    elif (exchange := await gate.send(gate.provider.preflight(dataset, None), session)) is not None:
+        found = gate.provider.read_preflight(dataset, None, exchange.reply)
+        if isinstance(found, Pause | StopProvider) or (isinstance(found, Requeue) and found.cause == "trouble"):
+            gate.observe(exchange, found, session.policy)
+        else:
+            # No success of the breaker's: only a document that is answered well closes it.
+            gate.health.open = False
