@@ -194,6 +194,8 @@ async def _ask_whether_ready(session: ProviderSession, look: Look) -> None:
             case Document(indexing=False):
                 job.awaiting_indexing = False
                 _go_on(session, look, job, session.gate.provider.start(found, unarchive=policy.unarchive))
+            case Document() | None:
+                pass  # the next look asks again
 
 
 async def _ask_whether_gone(session: ProviderSession, look: Look) -> None:
