@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shlex
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -22,12 +23,15 @@ if TYPE_CHECKING:
 RESUMABLE: frozenset[RunStatus] = frozenset({"stopped", "deadline", "interrupted"})
 """The endings after which the rest can still be done."""
 
+YES = ("-y", "--yes")
+
 GO_ON = "hint: what is gone stays gone; this goes on with the rest:"
 
 
 def sentence(report: Report, task: Task) -> str:
     """How a run ended that did not end well, in one sentence."""
-    if report.status == "incomplete" and report.selected and report.reason and _only_plans(task):
+    only_plans = task.act == "plan" or task.options.dry_run
+    if report.status == "incomplete" and report.selected and report.reason and only_plans:
         return f"the plan is incomplete: {sanitize(report.reason)}"
     if report.status == "refused":
         return f"refused: {sanitize(report.reason)}" if report.reason else "refused"
@@ -48,18 +52,21 @@ def advice(report: Report, task: Task) -> str:
     return f"this lists the datasets that the key sees: {shlex.join(['bulkdel', 'datasets', task.providers[0].name])}"
 
 
-def _only_plans(task: Task) -> bool:
-    return task.act == "plan" or task.options.dry_run
-
-
 def way_on(report: Report, task: Task, argv: Sequence[str], path: Path | None) -> list[str]:
     """A hint and the command that goes on, if something can go on; the command comes last, whole, to be copied."""
+    if path is not None:
+        with suppress(BulkdelError), Run.open(path, check=False) as run:  # the file may have gone away meanwhile
+            return _way_on(report, task, argv, path, run)
+    return _way_on(report, task, argv, path, None)
+
+
+def _way_on(report: Report, task: Task, argv: Sequence[str], path: Path | None, run: Run | None) -> list[str]:
     status, planning = report.status, task.act == "plan"
-    if status == "incomplete" and (lines := _delete_again(report, task, path)):
+    if status == "incomplete" and run is not None and (lines := _delete_again(report, task, run)):
         return lines
     if task.options.dry_run or task.act == "verify" or (status == "complete" and not planning):
         return []
-    resume = "" if path is None else resume_command(path, task.resume_options)
+    resume = "" if run is None else _resume(run, task.resume_options)
     # If a person has to do something first, the report's own hint says what.
     fix = status == "stopped" and bool(report.hint)
     if planning and status not in RESUMABLE:
@@ -78,35 +85,35 @@ def way_on(report: Report, task: Task, argv: Sequence[str], path: Path | None) -
             go_on = f"{GO_ON.removesuffix(':')}, with the same deadline again (--deadline gives it longer):"
         return [f"hint: fix that, then resume with{address}:" if fix else go_on, resume]
     if status not in RESUMABLE and (path is not None or not report.counts.not_attempted):
-        return _retry(report, task, path)
+        return [] if run is None else _retry(report, task, run)
     # It has no run file, or none that can go on.
     if task.act == "resume":
         return ["hint: what is gone stays gone; without its run file begin a new run"]
-    if path is not None:
-        _discard_unused(path)
+    if run is not None and not run.begun and not resume:
+        # Nothing was asked for: its name is free for the next try.
+        with suppress(OSError):
+            run.path.unlink()
     command = "the same command with the same targets" if task.act == "delete" else "the same command"
     hint = f"fix that, then run {command}:" if fix else f"what is gone stays gone; {command} goes on:"
     return [f"hint: {hint}", same_command(argv)]
 
 
-def resume_command(path: Path, more: Iterable[str] = ()) -> str:
+def resume_command(path: Path, more: Iterable[str]) -> str:
     """``bulkdel resume PATH``, to be pasted into a shell, if the run at ``path`` can go on; empty if it cannot."""
-    try:
-        with Run.open(path, check=False) as run:
-            if not can_resume(run):
-                return ""
-            agreed, needed = run.agreed, _accepts(run)
-    except BulkdelError:
+    with suppress(BulkdelError), Run.open(path, check=False) as run:
+        return _resume(run, more)
+    return ""
+
+
+def _resume(run: Run, more: Iterable[str]) -> str:
+    if not can_resume(run):
         return ""
-    # A run that was agreed to as a whole does not ask again; else the yes was for what is still to be listed, too.
-    words = [word for word in more if word not in needed and not (agreed and word in ("-y", "--yes"))] + needed
-    return shlex.join(["bulkdel", "resume", os.path.realpath(path), *words])
-
-
-def _accepts(run: Run) -> list[str]:
-    """What carries out a plan of a dataset whose listing did not show all that the service counts."""
+    # It carries out a plan of a dataset whose listing did not show all that the service counts, too.
     short = run.header.act == "plan" and any(dataset.unseen for dataset in run.plan().datasets)
-    return ["--accept-incomplete"] if short and not run.header.policy.accept_incomplete else []
+    needed = ["--accept-incomplete"] if short and not run.header.policy.accept_incomplete else []
+    # A run that was agreed to as a whole does not ask again; else the yes was for what is still to be listed, too.
+    words = [word for word in more if word not in needed and not (run.agreed and word in YES)] + needed
+    return shlex.join(["bulkdel", "resume", str(run.path), *words])
 
 
 def carried_options(options: Options) -> list[str]:
@@ -118,57 +125,36 @@ def carried_options(options: Options) -> list[str]:
     return words
 
 
-def _discard_unused(path: Path) -> None:
-    """Remove a run file if nothing was asked for and it cannot go on, so that its name is free for the next try."""
-    try:
-        with Run.open(path, check=False) as run:
-            if run.begun or can_resume(run):
-                return
-        path.unlink()
-    except (BulkdelError, OSError):
-        return
-
-
-def _retry(report: Report, task: Task, path: Path | None) -> list[str]:
+def _retry(report: Report, task: Task, run: Run) -> list[str]:
     """How to ask again for what was rejected, which does not happen by itself; nothing if it cannot help."""
     # Asking again changes nothing for an id that is never sent, nor for what is not there: a document, or all of a dataset.
     helped = {"stuck_indexing", "refused", "gave_up"} | (set() if task.policy.unarchive else {"archived"})
-    if path is None or not task.deletes or not helped & report.reasons.keys():
+    if not task.deletes or not helped & report.reasons.keys():
         return []
-    try:
-        with Run.open(path, check=False) as run:
-            endings = run.retried()
-    except BulkdelError:  # the file went away meanwhile
-        return []
+    endings = run.retried()
     progress = any(before not in (None, now) for before, now, _ in endings)
     rejected = {(before, now) for before, now, _ in endings if now in helped}
     archived = any(now == "archived" for _, now in rejected)
+    kept = (word for word in task.resume_options if word not in YES)
+    again = shlex.join(["bulkdel", "resume", str(run.path), "--retry-rejected", *kept])
     # The same command twice with the same result would be offered for ever.
     if any(now != "archived" and (progress or before != now) for before, now in rejected):
         # Asking others again deletes no more than was asked for: un-archiving is a choice of its own.
         choice = ["hint: archived documents stay; to un-archive and delete them, add: --unarchive"] if archived else []
-        return [*choice, "hint: this asks again for what was rejected:", _again(task, path)]
+        return [*choice, "hint: this asks again for what was rejected:", again]
     lines = []
     if any(now != "archived" for _, now in rejected):
         lines.append("hint: asking again changed nothing; look at the service and its log first")
     if archived:
-        lines += [
-            "hint: archived documents stay; this un-archives and deletes them:",
-            _again(task, path, "--unarchive"),
-        ]
+        lines += ["hint: archived documents stay; this un-archives and deletes them:", f"{again} --unarchive"]
     return lines
 
 
-def _delete_again(report: Report, task: Task, path: Path | None) -> list[str]:
+def _delete_again(report: Report, task: Task, run: Run) -> list[str]:
     """How to delete what is listed again, which the run itself has settled; nothing if nothing is."""
-    verified = task.act == "verify"
+    verified, header = task.act == "verify", run.header
     there = any(d.came_back or (verified and d.still_there_count) for d in report.datasets)
-    if path is None or not there or (report.not_attempted and not verified):
-        return []
-    try:
-        with Run.open(path, check=False) as run:
-            header = run.header
-    except BulkdelError:  # the file went away meanwhile
+    if not there or (report.not_attempted and not verified):
         return []
     hint, kind = "hint: this run has settled them; a new run deletes what is listed again", header.providers[0].kind
     if header.act == "job" or len(header.providers) > 1:
@@ -179,14 +165,9 @@ def _delete_again(report: Report, task: Task, path: Path | None) -> list[str]:
     words = shlex.join(["bulkdel", "purge", kind, *datasets])
     if any(request.select != Selection() for request in header.datasets):
         return [f"{hint}: {words} with the same selection"]
-    keys = (word for word in carried_options(task.options) if word != "--yes")
+    keys = (word for word in carried_options(task.options) if word not in YES)
     whole = f"{words} {shlex.join(['--base-url', header.providers[0].base_url, *keys])}"
     return [f"{hint}, and what came newly:", whole]
-
-
-def _again(task: Task, path: Path, *more: str) -> str:
-    kept = (word for word in task.resume_options if word not in ("-y", "--yes"))
-    return shlex.join(["bulkdel", "resume", os.path.realpath(path), "--retry-rejected", *kept, *more])
 
 
 def not_there(report: Report, task: Task) -> tuple[str, str]:

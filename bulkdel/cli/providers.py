@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import click
 from click.shell_completion import CompletionItem
@@ -15,7 +15,7 @@ from bulkdel.cli.options import Options
 from bulkdel.cli.values import Auto
 from bulkdel.credentials import KeyPlace, variable
 from bulkdel.errors import ConfigurationError
-from bulkdel.model import Limits, Rate
+from bulkdel.model import Limits
 from bulkdel.text import sanitize
 
 if TYPE_CHECKING:
@@ -46,21 +46,6 @@ def key_place(kind: str, options: Options, before: KeyPlace | None = None) -> Ke
     return place if options.header_file is None else replace(place, headers=os.path.abspath(options.header_file))
 
 
-def from_options(kind: str, options: Options, app: AppContext) -> Provider:
-    """The provider of a command that names one.
-
-    :raises ConfigurationError: as ``open_provider``, and if its address is empty
-    """
-    return open_provider(
-        kind,
-        key_place(kind, options),
-        app,
-        base_url=address(kind, app, options.base_url),
-        rate=options.rate,
-        concurrency=options.concurrency,
-    )
-
-
 def from_run(header: RunHeader, options: Options, app: AppContext) -> tuple[Provider, ...]:
     """The providers of an earlier run, with what the options say now.
 
@@ -77,22 +62,11 @@ def from_run(header: RunHeader, options: Options, app: AppContext) -> tuple[Prov
     opened = []
     for asked in header.providers:
         recorded = recorded_key(header.more, asked.name)
-        base_url = asked.base_url
         # A job's providers may be several of one kind: the kind's own variable says nothing about the address of each.
         of_a_job = recorded.env or recorded.file
-        if options.base_url is not None or (not of_a_job and variable(asked.kind, "BASE_URL") in app.environ):
-            base_url = address(asked.kind, app, options.base_url)
-        provider = open_provider(
-            asked.kind,
-            key_place(asked.kind, options, recorded),
-            app,
-            name=asked.name,
-            base_url=base_url,
-            rate=options.rate,
-            concurrency=options.concurrency,
-            before=asked.limits,
-        )
-        opened.append(provider)
+        elsewhere = options.base_url is not None or (not of_a_job and variable(asked.kind, "BASE_URL") in app.environ)
+        here = options if elsewhere else replace(options, base_url=asked.base_url)
+        opened.append(open_provider(asked.kind, here, app, recorded, name=asked.name, before=asked.limits))
     return tuple(opened)
 
 
@@ -108,7 +82,7 @@ def recorded_key(more: Mapping[str, Any], provider: str) -> KeyPlace:
     return KeyPlace.recorded(places.get(provider)) if isinstance(places, dict) else KeyPlace()
 
 
-def address(kind: str, app: AppContext, given: str | None = None) -> str:
+def _address(kind: str, app: AppContext, given: str | None) -> str:
     """The address that was ``given``, or that the environment has for this kind; empty if neither says one.
 
     :raises ConfigurationError: if it is there and empty: the key would go to the service's own cloud
@@ -135,27 +109,27 @@ def address(kind: str, app: AppContext, given: str | None = None) -> str:
 
 def open_provider(
     kind: str,
-    place: KeyPlace,
+    options: Options,
     app: AppContext,
+    recorded: KeyPlace | None = None,
     *,
     name: str = "",
-    base_url: str = "",
-    rate: Rate | Literal["none"] | None = None,
-    concurrency: int | Auto | None = None,
     before: Limits | None = None,
     other_place: str = "give --api-key-file FILE",
 ) -> Provider:
-    """The provider; its key and its headers' values are hidden from now on in everything that is shown.
+    """The provider that the options describe; its key and its headers' values are hidden from now on in everything that is shown.
 
+    :param recorded: where its secrets are if the options do not say it
     :param name: what reports call it, empty for the kind
-    :param base_url: empty for the service's own cloud
     :param before: the limits that an earlier run began with
     :param other_place: what to do if the key's variable is not set, for the hint
-    :raises ConfigurationError: for an unknown kind, a missing or impossible key or header, a wrong address
+    :raises ConfigurationError: for an unknown kind, a missing or impossible key or header, an empty or wrong address
     """
     from bulkdel.providers import registry
 
+    base_url = _address(kind, app, options.base_url)
     build = registry.load(kind)
+    place = key_place(kind, options, recorded)
     key = place.key(kind, app.environ, hint=f"set {place.env}, or {other_place}", warn=app.warn)
     headers = place.extra_headers(app.warn)
     # Of "Bearer TOKEN" the token alone is as secret as the whole.
@@ -170,23 +144,20 @@ def open_provider(
     if provider.warning:
         app.warn(provider.warning)
     # A limit that was given, now or for the earlier run, is kept to; one that was not is the provider's own, which may adapt it.
-    own, before = provider.limits, before or provider.limits
+    own, before, rate = provider.limits, before or provider.limits, options.rate
     if rate is not None or before.rate != own.rate:
         kept = before.rate if rate is None else None if rate == "none" else rate
         provider = build(**named, limits=Limits(rate=kept))
     if headers:
         provider = provider.with_headers(headers)
-    return _with_concurrency(provider, concurrency, own.concurrency or 1, before.concurrency)
-
-
-def _with_concurrency(provider: Provider, wanted: int | Auto | None, usual: int, before: int | None) -> Provider:
-    match wanted:
-        case int():
+    usual = own.concurrency or 1
+    match options.concurrency:
+        case int() as wanted:
             return provider.with_concurrency(wanted)
         case Auto(int() as up_to):
             return provider.with_concurrency(min(up_to, usual), up_to=up_to)
-        case None if before not in (None, usual):
-            return provider.with_concurrency(before or usual)
+        case None if before.concurrency not in (None, usual):
+            return provider.with_concurrency(before.concurrency or usual)
         case _:
             return provider
 

@@ -36,7 +36,7 @@ def datasets(app: AppContext, /, provider: str, as_json: bool, options: Options)
     from bulkdel.cli.screen import Screen
 
     screen = Screen(app)
-    service = providers.from_options(provider, options, app)
+    service = providers.open_provider(provider, options, app)
 
     async def listing() -> Any:
         # With the state folder, so that it keeps below the one limit of the key together with runs that go now.

@@ -39,7 +39,7 @@ def delete(app: AppContext, /, provider: str, file: str | None, options: Options
     from bulkdel.cli import hints, runner
     from bulkdel.cli.targets import TargetFile, opened
 
-    service = providers.from_options(provider, options, app)
+    service = providers.open_provider(provider, options, app)
     if file is None and is_terminal(app.stdin):
         usage_error("no targets: give a FILE, or pipe CSV or JSONL into stdin")
     from_stdin = file is None or file == "-"

@@ -7,6 +7,7 @@ import time
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from itertools import chain
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
@@ -129,10 +130,9 @@ def _errors_in(*places: str) -> Iterator[None]:
         raise ConfigurationError(": ".join((*places, str(error))), hint=error.hint) from None
 
 
-def _path(file: str, written: str) -> str:
-    """A path as the job ``file`` has it, which counts from its folder; empty if none is written there."""
-    folder = os.path.dirname(os.path.abspath(file))
-    return os.path.abspath(os.path.join(folder, os.path.expanduser(written))) if written else ""
+def _path(file: str, written: str) -> Path:
+    """A path as the job ``file`` has it, which counts from its folder."""
+    return Path(os.path.abspath(os.path.join(os.path.dirname(file), os.path.expanduser(written))))
 
 
 def _open_providers(file: str, job: Job, app: AppContext) -> tuple[dict[str, Provider], dict[str, KeyPlace]]:
@@ -145,16 +145,20 @@ def _open_providers(file: str, job: Job, app: AppContext) -> tuple[dict[str, Pro
     keys: dict[str, str] = {}
     for place, table in enumerate(job.provider):
         with _errors_in(file, f"provider[{place}]"):
-            written = KeyPlace(table.api_key_env, _path(file, table.api_key_file), _path(file, table.header_file))
-            key = providers.key_place(table.kind, Options(), written)
-            provider = providers.open_provider(
-                table.kind,
-                key,
-                app,
-                name=table.called,
-                base_url=table.base_url or providers.address(table.kind, app),
+            options = Options(
+                api_key_file=_path(file, table.api_key_file) if table.api_key_file else None,
+                header_file=_path(file, table.header_file) if table.header_file else None,
+                base_url=table.base_url or None,
                 rate=table.rate,
                 concurrency=table.concurrency,
+            )
+            recorded = KeyPlace(table.api_key_env)
+            provider = providers.open_provider(
+                table.kind,
+                options,
+                app,
+                recorded,
+                name=table.called,
                 other_place="name another place with api_key_env or api_key_file",
             )
             same = keys.setdefault(provider.fingerprint, table.called)
@@ -163,7 +167,8 @@ def _open_providers(file: str, job: Job, app: AppContext) -> tuple[dict[str, Pro
                     f"has the address and the key of another provider: {sanitize(same)}",
                     hint="a limit belongs to a key: name the provider once, with all its datasets",
                 )
-        opened[provider.name], places[provider.name] = provider, key
+        opened[provider.name] = provider
+        places[provider.name] = providers.key_place(table.kind, options, recorded)
     return opened, places
 
 
@@ -194,7 +199,7 @@ def _targets(file: str, job: Job, opened: Mapping[str, Provider], stack: ExitSta
     purged = {_identity(opened[table.provider], dataset) for table in job.purge for dataset in table.datasets}
     for place, table in enumerate(job.delete):
         with _errors_in(file, f"delete[{place}].from"):
-            source = stack.enter_context(open_targets(_path(file, table.source)))
+            source = stack.enter_context(open_targets(str(_path(file, table.source))))
             listed = TargetFile(source, table.source, table.provider, opened)
             for provider, dataset in listed.counts:
                 if _identity(opened[provider], dataset) in purged:

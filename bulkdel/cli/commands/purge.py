@@ -51,7 +51,7 @@ def purge_datasets(
     """Empty the datasets of one provider, or plan it; returns the exit status."""
     from bulkdel.cli import hints, runner
 
-    provider = providers.from_options(kind, options, app)
+    provider = providers.open_provider(kind, options, app)
     select = options.selection()
     task = runner.Task(
         act=act,
