@@ -8,12 +8,17 @@ They are apart from the engine and import nothing of it: what both agree on is w
         simulator.requests, simulator.refused, simulator.danger      # what it was asked
 """
 
-from bulkdel.simulator.core import Simulator
-from bulkdel.simulator.dify import DifySimulator
-from bulkdel.simulator.documents import Held
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
 from bulkdel.simulator.faults import ErrorShape, Faults, Intercept, Mishap, RateStyle
-from bulkdel.simulator.langdock import LangdockSimulator
-from bulkdel.simulator.server import Logged
+
+if TYPE_CHECKING:
+    from bulkdel.simulator.core import Simulator
+    from bulkdel.simulator.dify import DifySimulator
+    from bulkdel.simulator.documents import Held
+    from bulkdel.simulator.langdock import LangdockSimulator
+    from bulkdel.simulator.server import Logged
 
 __all__ = [
     "DifySimulator",
@@ -27,3 +32,17 @@ __all__ = [
     "RateStyle",
     "Simulator",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    """What needs aiohttp is imported when it is first used: the command's options are made from ``Faults`` alone."""
+    homes = {
+        "DifySimulator": "dify",
+        "Held": "documents",
+        "LangdockSimulator": "langdock",
+        "Logged": "server",
+        "Simulator": "core",
+    }
+    if name not in homes:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f"{__name__}.{homes[name]}"), name)

@@ -1,4 +1,4 @@
-"""What a simulator does wrong, as one frozen value.
+"""What a simulator does wrong, as one frozen value, and what ``bulkdel simulate`` says of it.
 
 Durations are seconds, shares are 0 to 1, counts are whole documents. Everything is off by default, and every draw is
 seeded, so that the same faults and the same order of requests give the same answers.
@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from enum import StrEnum
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
 from bulkdel.errors import ConfigurationError
 
@@ -20,13 +20,10 @@ RateStyle = Literal["429", "429-retry-after", "429-date", "429-reset", "403", "5
 Cloud's JSON ``403``; an overloaded ``529``; Cloudflare's HTML page ``1015``, which the service itself never saw.
 """
 RateShape = Literal["sliding", "fixed", "bucket"]
-"""How requests are counted against a rate: in any window, in each window from a multiple of its length on, or in a leaky bucket."""
 Intercept = Literal["login", "redirect", "forbidden", "stand-in"]
-"""What a proxy in front answers instead of the service: a login page with 200, a 302 to it, an HTML 403, or ``{"data":[]}``."""
 Preflight = Literal["500", "502", "503", "hang", "plugin-daemon"]
-"""What becomes of a GET of one dataset or of all: an error, no answer at all, or Dify's 400 while its plugin daemon is away."""
 Behind = Literal["chunk", "garbage"]
-"""What follows a 204 on the same connection, where nothing may: an empty chunk, or bytes that are no HTTP."""
+OutageStatus = Literal[502, 503, 504]
 ErrorShape = Literal["message", "error", "error-object", "message-errors", "text"]
 """Langdock's error bodies: {message}, {error}, {error: {type, message}}, {message, errors: []} or text."""
 
@@ -46,6 +43,16 @@ class Mishap(StrEnum):
     """Dify Cloud cannot ask its billing service: 400, nothing was deleted."""
 
 
+def _fault(kind: Any, default: Any = None, help: str = "", option: str = "", /, **shown: Any) -> Any:
+    """A field, and the option of ``simulate`` that gives it, if it has a ``help``.
+
+    :param kind: ``seconds``, ``share`` or ``flag``; ``any``, or the least value, for a whole number; or the words it may be
+    :param option: what the option is called, if not as the field
+    :param shown: more that click is to know of it
+    """
+    return field(default=default, metadata={"kind": kind, "help": help, "option": option, "shown": shown})
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Faults:
     """Every fault a simulator knows; the default is a service that does nothing wrong.
@@ -54,142 +61,130 @@ class Faults:
     """
 
     # The documents that the simulator is born with: how many in each dataset are special. Read once, when it is made.
-    indexing: int = 0
-    """Still being indexed, and ready after ``indexing_for``."""
-    indexing_for: float = 5.0
-    stuck: int = 0
-    """Being indexed for ever, as a crashed worker leaves them."""
-    archived: int = 0
+    indexing: int = _fault(0, 0, "So many documents are still being indexed.")
+    indexing_for: float = _fault(
+        "seconds",
+        5.0,
+        "How long they are being indexed, from the simulator's start on.",
+        default="5s",
+        show_default=True,
+    )
+    stuck: int = _fault(0, 0, "So many documents are being indexed for ever.")
+    guard: bool = _fault(
+        "flag", False, "Refuse to delete what is being indexed (old Dify); else it is deleted and leaves orphans."
+    )
+    archived: int = _fault(0, 0, "So many documents are archived (Dify).")
+    # Dify's worker takes a document out of the index or back into it; with no worker the lock stays for its life in Redis, 600 s.
+    lock_for: float = _fault("seconds", 1.0, "How long un-archiving holds its lock. Default: 1s.")
+    locks_left: int = _fault(0, 0, "So many documents keep that lock although its task is done (Dify).")
+    lock_left_for: float = _fault("seconds", 600.0, "How long they keep it. Default: 10m.")
     failed: int = 0
     """Their indexing ended in an error."""
-    synced: int = 0
-    """Langdock: they have an ``externalId`` and may come back."""
-    nasty_names: bool = False
-    """Some names have terminal escapes, HTML, spreadsheet formulas, line breaks."""
-    ties: bool = False
-    """Many share one creation time and position. As PostgreSQL does, each page orders them anew, by its size: an id comes twice
-    and another never, the same ones in every pass. Pages of 100 and of any other size together show all."""
+    synced: int = _fault(0, 0, "So many documents come from a synced source (Langdock).")
+    nasty_names: bool = _fault("flag", False, "Some names hold terminal escapes, HTML and formulas.")
 
     # What a listing shows
-    total_off: int = 0
-    """Dify: its ``total`` is so many too high, or too low, for good."""
-    stale: float = 0.0
-    """It goes on showing a deleted document for so long."""
-    comes_back: float | None = None
-    """So long after a listing has shown a dataset empty, the documents that were deleted there are back."""
-    page_latency: float = 0.0
-    """How much longer a page of a listing takes than other requests."""
-
-    # Dify's states
-    guard: bool = False
-    """DELETE of a document being indexed is answered 400 ``document_indexing`` (up to 0.3.27); else it is deleted, with orphans."""
-    lock_for: float = 1.0
-    """How long a PATCH of the status holds the indexing lock: until the worker has run; 600 (its life in Redis) with no worker."""
-    locks_left: int = 0
-    """So many documents keep the lock for ``lock_left_for``, although the worker has run: it was set after that."""
-    lock_left_for: float = 600.0
-    redis_down: bool = False
-    """Reads take 16 s; a DELETE answers 500 after 65 s and deletes nothing (measured on 1.14.2)."""
-    postgres_down: bool = False
-    """Everything is answered 500; the first request after it is back, too: its pooled connection is stale."""
-    suffix_404: bool = False
-    """The messages of 404 carry the router's "You have requested this URI" suffix."""
+    ties: bool = _fault(
+        "flag", False, "Pages of one size show some documents twice and some never, as PostgreSQL does (Dify)."
+    )
+    total_off: int = _fault("any", 0, "The total of a listing is N too high, for good (Dify).")
+    stale: float = _fault("seconds", 0.0, "A listing shows what is deleted for so long.")
+    comes_back: float | None = _fault(
+        "seconds", None, "So long after a dataset was listed as empty, its documents are back."
+    )
+    page_latency: float = _fault("seconds", 0.0, "How much longer a page of a listing takes.")
 
     # A rate limit
-    rate_limit: int | None = None
+    rate_limit: int | None = _fault(1)
     rate_window: float = 60.0
-    rate_shape: RateShape = "sliding"
-    rate_burst: int = 20
-    """How many requests a leaky bucket lets pass at once; ``rate_limit`` leak from it in each ``rate_window``."""
-    rate_style: RateStyle = "429"
+    rate_style: RateStyle = _fault(
+        get_args(RateStyle), "429", "How it says that the rate is too high.", "signal", default="429", show_default=True
+    )
+    rate_shape: RateShape = _fault(
+        get_args(RateShape), "sliding",
+        "How it counts against the rate: in any window, in fixed ones, in a leaky bucket.", "shape",
+    )  # fmt: skip
+    rate_burst: int = _fault(1, 20, "How many requests the leaky bucket holds. Default: 20.", "burst")
     count_refused: bool = True
     """Refused requests fill a sliding window too, as at Dify Cloud, where the window is written before it is checked."""
-    clock_skew: float = 0.0
+    clock_skew: float = _fault("any", 0.0)
     """How far the server's wall clock (its Date) is ahead of ours; may be negative."""
-    pause_once: float | None = None
-    """The first document DELETE is answered 429 with this ``Retry-After``, though there is no such limit."""
+    pause_once: float | None = _fault(
+        "seconds", None, "The first delete is answered 429 with this Retry-After, though there is no limit."
+    )
 
     # What becomes of a document DELETE: shares, the n-th DELETE of all (from 1), and the tries of one document in order
-    error_500: float = 0.0
-    error_500_deleted: float = 0.0
-    lost: float = 0.0
-    reset: float = 0.0
-    billing: float = 0.0
+    error_500: float = _fault("share", 0.0, "Share of deletes answered 500.", "errors", metavar="5%")
+    error_500_deleted: float = _fault(
+        "share", 0.0, "Share of deletes answered 500 though they were carried out.", "errors-deleted"
+    )
+    lost: float = _fault("share", 0.0, "Share of deletes carried out whose answer is lost.")
+    reset: float = _fault("share", 0.0, "Share of deletes whose connection breaks before they are carried out.")
+    billing: float = _fault("share", 0.0)
     mishaps_at: Mapping[int, Mishap] = field(default_factory=dict)
     mishaps_of: Mapping[str, Sequence[Mishap | None]] = field(default_factory=dict)
 
-    # What happens once, when so many documents have been deleted
-    outage_after: int | None = None
-    """A restart: everything is answered ``outage_status`` by the proxy for ``outage_for``."""
-    outage_for: float = 5.0
-    outage_status: Literal[502, 503, 504] = 503
-    preflight: Preflight | None = None
-    vanish_after: int | None = None
-    """The dataset of the last of them disappears."""
-    vanished_400: float = 0.0
-    """Share of DELETEs in a vanished Dify dataset answered 400 ``invalid_param`` and not 404."""
-    revoke_after: int | None = None
-    """The key is refused from then on."""
-    intercept: Intercept | None = None
+    # Answers changed, and requests that never reach the service
+    behind_204: Behind | None = _fault(get_args(Behind), None, "Bytes follow each 204 (Dify).")
+    long_headers: bool = _fault("flag", False, "Each answer has a header of 20 KiB.")
+    strip_version: int | None = _fault(
+        1, None, "X-Version is missing, from the N-th answer on (Dify). Default: from the first.",
+        is_flag=False, flag_value=1, metavar="[N]",
+    )  # fmt: skip
+    intercept: Intercept | None = _fault(
+        get_args(Intercept), None, 'A proxy answers instead: a login page, a redirect to it, 403, or {"data":[]}.'
+    )
     intercept_after: int = 0
-
-    # Headers, and what follows them
-    strip_version: int | None = None
-    """Dify: from the n-th answer on (1 is the first) a proxy takes ``X-Version`` and ``X-Env`` away."""
-    long_headers: bool = False
-    """Each answer has a header of 20 KiB."""
-    behind_204: Behind | None = None
+    preflight: Preflight | None = _fault(
+        get_args(Preflight), None, "What is asked about datasets fails, and nothing else."
+    )
 
     # Time and connections
-    latency: float = 0.0
-    """Service time of a request that does some work."""
-    keepalive: float | None = None
-    """Idle connections are closed after so long (gunicorn: 2 s). Read once, when the simulator starts."""
+    latency: float = _fault("seconds", 0.0, "How long a request takes.")
+    keepalive: float | None = _fault("seconds", None, "Close connections that are idle for so long.")
+    redis_down: bool = False
+    """Dify's reads take 16 s; a DELETE answers 500 after 65 s and deletes nothing (measured on 1.14.2)."""
+    postgres_down: bool = False
+    """Dify answers everything 500; the first request after it is back, too: its pooled connection is stale."""
 
-    # Langdock's words
-    error_shape: ErrorShape = "message"
+    # What happens once, when so many documents have been deleted
+    outage_after: int | None = _fault(0, None, "After N deletes the service is away.")
+    outage_for: float = _fault("seconds", 5.0, "How long it is away. Default: 5s.")
+    outage_status: OutageStatus = _fault(get_args(OutageStatus), 503, "What is answered meanwhile. Default: 503.")
+    vanish_after: int | None = _fault(1, None, "After N deletes the dataset disappears.")
+    vanished_400: float = _fault("share", 0.0)
+    """Share of DELETEs in a vanished Dify dataset answered 400 ``invalid_param`` and not 404."""
+    revoke_after: int | None = _fault(1, None, "After N deletes the key is refused.")
+
+    # The services' words
+    suffix_404: bool = False
+    """The messages of Dify's 404 carry the router's "You have requested this URI" suffix."""
+    error_shape: ErrorShape = _fault(get_args(ErrorShape), "message")
     missing_as_500: bool = False
-    """DELETE of a file that is not there is answered 500 "Attachment not found" and not 404."""
+    """Langdock answers the DELETE of a file that is not there 500 "Attachment not found" and not 404."""
     no_scope: bool = False
-    """The key lacks the scope KNOWLEDGE_FOLDER_API: 403."""
+    """The key lacks Langdock's scope KNOWLEDGE_FOLDER_API: 403."""
     personal_key: bool = False
-    """The key is a person's: its list of folders is empty."""
+    """The key is a person's: Langdock's list of folders is empty."""
 
     def __post_init__(self) -> None:
         for each in fields(self):
-            name, value, words = each.name, getattr(self, each.name), _WORDS.get(each.name)
-            if name in _SHARES and not 0 <= value <= 1:
+            name, value, kind = each.name, getattr(self, each.name), each.metadata.get("kind")
+            if kind == "share" and not 0 <= value <= 1:
                 raise ConfigurationError(f"{name} is a share between 0 and 1: {value}")
-            if words is not None and value not in words:
-                raise ConfigurationError(f"{name} is one of {', '.join(map(str, words))}: {value}")
-            if name not in ("clock_skew", "total_off") and isinstance(value, int | float) and not value >= 0:
+            if isinstance(kind, tuple):
+                words = kind if each.default is not None else (None, *kind)
+                if value not in words:
+                    raise ConfigurationError(f"{name} is one of {', '.join(map(str, words))}: {value}")
+            if kind != "any" and isinstance(value, int | float) and not value >= 0:
                 raise ConfigurationError(f"{name} cannot be negative: {value}")
+            if kind == 1 and value == 0:
+                raise ConfigurationError(f"{name} is at least 1, or None")
         if sum(self.shares.values()) > 1 + 1e-9:
             raise ConfigurationError(f"the shares of mishaps add up to more than 1: {sum(self.shares.values()):g}")
-        for name in ("rate_limit", "rate_burst", "strip_version", "vanish_after", "revoke_after"):
-            if getattr(self, name) == 0:
-                raise ConfigurationError(f"{name} is at least 1, or None")
 
     @property
     def shares(self) -> dict[Mishap, float]:
         """The share of document DELETEs that meets each mishap."""
-        return {
-            Mishap.ERROR: self.error_500,
-            Mishap.ERROR_DELETED: self.error_500_deleted,
-            Mishap.LOST: self.lost,
-            Mishap.RESET: self.reset,
-            Mishap.BILLING: self.billing,
-        }
-
-
-_SHARES = ("error_500", "error_500_deleted", "lost", "reset", "billing", "vanished_400")
-_WORDS = {
-    "rate_style": get_args(RateStyle),
-    "rate_shape": get_args(RateShape),
-    "error_shape": get_args(ErrorShape),
-    "intercept": (None, *get_args(Intercept)),
-    "outage_status": (502, 503, 504),
-    "preflight": (None, *get_args(Preflight)),
-    "behind_204": (None, *get_args(Behind)),
-}
-"""What a fault that is a word may be."""
+        shares = (self.error_500, self.error_500_deleted, self.lost, self.reset, self.billing)
+        return dict(zip(Mishap, shares, strict=True))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from dataclasses import fields
 from typing import TYPE_CHECKING, Any, Literal
 
 import click
@@ -11,6 +11,7 @@ from bulkdel.cli import values
 from bulkdel.cli.context import AppContext
 from bulkdel.cli.options import DURATION, RATE, ParsedParam, usage_error
 from bulkdel.model import Rate
+from bulkdel.simulator.faults import Faults
 
 if TYPE_CHECKING:
     from bulkdel.simulator import Simulator
@@ -29,70 +30,25 @@ A database that hides rows from a listing, and one whose listing lags:
 """
 
 _COUNT = click.IntRange(min=0)
-_SHARE = ParsedParam("share", values.share)
-
-
-_FAULTS: tuple[Callable[[Any], Any], ...] = (
-    click.option("--indexing", type=_COUNT, metavar="N", default=0, help="So many documents are still being indexed."),
-    click.option("--indexing-for", type=DURATION, default="5s", show_default=True,
-                 help="How long they are being indexed, from the simulator's start on."),
-    click.option("--stuck", type=_COUNT, metavar="N", default=0, help="So many documents are being indexed for ever."),
-    click.option("--guard", is_flag=True,
-                 help="Refuse to delete what is being indexed (old Dify); else it is deleted and leaves orphans."),
-    click.option("--archived", type=_COUNT, metavar="N", default=0, help="So many documents are archived (Dify)."),
-    click.option("--lock-for", type=DURATION,
-                 help="How long un-archiving holds its lock. Default: 1s."),
-    click.option("--locks-left", type=_COUNT, metavar="N",
-                 help="So many documents keep that lock although its task is done (Dify)."),
-    click.option("--lock-left-for", type=DURATION, help="How long they keep it. Default: 10m."),
-    click.option("--synced", type=_COUNT, metavar="N", default=0, help="So many documents come from a synced source (Langdock)."),
-    click.option("--nasty-names", is_flag=True, help="Some names hold terminal escapes, HTML and formulas."),
-    click.option("--ties", is_flag=True,
-                 help="Pages of one size show some documents twice and some never, as PostgreSQL does (Dify)."),
-    click.option("--total-off", type=int, metavar="N", help="The total of a listing is N too high, for good (Dify)."),
-    click.option("--stale", type=DURATION, help="A listing shows what is deleted for so long."),
-    click.option("--comes-back", type=DURATION,
-                 help="So long after a dataset was listed as empty, its documents are back."),
-    click.option("--page-latency", type=DURATION,
-                 help="How much longer a page of a listing takes."),
-    click.option("--signal", "rate_style", default="429", show_default=True,
-                 type=click.Choice(["429", "429-retry-after", "429-date", "429-reset", "403", "529", "1015"]),
-                 help="How it says that the rate is too high."),
-    click.option("--shape", "rate_shape", type=click.Choice(["sliding", "fixed", "bucket"]),
-                 help="How it counts against the rate: in any window, in fixed ones, in a leaky bucket."),
-    click.option("--burst", "rate_burst", type=click.IntRange(min=1), metavar="N",
-                 help="How many requests the leaky bucket holds. Default: 20."),
-    click.option("--pause-once", type=DURATION,
-                 help="The first delete is answered 429 with this Retry-After, though there is no limit."),
-    click.option("--errors", "error_500", type=_SHARE, metavar="5%", help="Share of deletes answered 500."),
-    click.option("--errors-deleted", "error_500_deleted", type=_SHARE, metavar="1%",
-                 help="Share of deletes answered 500 though they were carried out."),
-    click.option("--lost", type=_SHARE, metavar="1%", help="Share of deletes carried out whose answer is lost."),
-    click.option("--reset", type=_SHARE, metavar="1%",
-                 help="Share of deletes whose connection breaks before they are carried out."),
-    click.option("--behind-204", type=click.Choice(["chunk", "garbage"]), help="Bytes follow each 204 (Dify)."),
-    click.option("--long-headers", is_flag=True, help="Each answer has a header of 20 KiB."),
-    click.option("--strip-version", type=click.IntRange(min=1), is_flag=False, flag_value=1, metavar="[N]",
-                 help="X-Version is missing, from the N-th answer on (Dify). Default: from the first."),
-    click.option("--intercept", type=click.Choice(["login", "redirect", "forbidden", "stand-in"]),
-                 help='A proxy answers instead: a login page, a redirect to it, 403, or {"data":[]}.'),
-    click.option("--preflight", type=click.Choice(["500", "502", "503", "hang", "plugin-daemon"]),
-                 help="What is asked about datasets fails, and nothing else."),
-    click.option("--latency", type=DURATION, help="How long a request takes."),
-    click.option("--keepalive", type=DURATION, help="Close connections that are idle for so long."),
-    click.option("--outage-after", type=_COUNT, metavar="N", help="After N deletes the service is away."),
-    click.option("--outage-for", type=DURATION, help="How long it is away. Default: 5s."),
-    click.option("--outage-status", type=click.Choice([502, 503, 504]),
-                 help="What is answered meanwhile. Default: 503."),
-    click.option("--vanish-after", type=click.IntRange(min=1), metavar="N", help="After N deletes the dataset disappears."),
-    click.option("--revoke-after", type=click.IntRange(min=1), metavar="N", help="After N deletes the key is refused."),
-)  # fmt: skip
-"""An option for each fault that can be asked for on a command line; its parameter is called as the field of ``Faults``."""
+_KINDS: dict[Any, dict[str, Any]] = {
+    "flag": {"is_flag": True},
+    "seconds": {"type": DURATION},
+    "share": {"type": ParsedParam("share", values.share), "metavar": "1%"},
+    "any": {"type": int, "metavar": "N"},
+    0: {"type": _COUNT, "metavar": "N"},
+    1: {"type": click.IntRange(min=1), "metavar": "N"},
+}
+"""What click is to know of a fault of each kind; any other kind is a choice of words."""
 
 
 def _faults(command: Any) -> Any:
-    for option in reversed(_FAULTS):
-        command = option(command)
+    """An option for each fault that can be asked for on a command line; its parameter is called as the field of ``Faults``."""
+    for fault in reversed(fields(Faults)):
+        said = fault.metadata
+        if said.get("help"):
+            how = _KINDS.get(said["kind"]) or {"type": click.Choice(said["kind"])}
+            option = f"--{said['option'] or fault.name.replace('_', '-')}"
+            command = click.option(option, fault.name, help=said["help"], **how | said["shown"])(command)
     return command
 
 
@@ -118,8 +74,7 @@ def _faults(command: Any) -> Any:
     help="The same seed holds the same and fails the same.",
 )
 @click.option("--rate", type=RATE, metavar="N/s|N/min|N/h", help="Refuse more than so many requests.")
-@click.option("--window", type=DURATION,
-              help="Count them in windows of this length. Default: the unit of --rate.")  # fmt: skip
+@click.option("--window", type=DURATION, help="Count them in windows of this length. Default: the unit of --rate.")
 @_faults
 @click.pass_obj
 def simulate(
@@ -131,7 +86,7 @@ def simulate(
     from bulkdel.cli.runner import run_async
     from bulkdel.cli.signals import handled
     from bulkdel.errors import ConfigurationError
-    from bulkdel.simulator import DifySimulator, Faults, LangdockSimulator
+    from bulkdel.simulator import DifySimulator, LangdockSimulator
 
     held = {name: given.pop(name) for name in ("documents", "datasets", "seed", "port")}
     faults = {name: value for name, value in given.items() if value is not None}
