@@ -10,11 +10,12 @@ import sqlite3
 import time
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import astuple, dataclass, replace
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
-from bulkdel.limits.bucket import Bucket, shared_bucket
-from bulkdel.limits.limiter import Claim, Lease
+from bulkdel.limits.bucket import shared_bucket
+from bulkdel.limits.limiter import Claim, Lease, shared_lease
 from bulkdel.limits.memory_store import MemoryStore
 from bulkdel.model import Rate
 
@@ -26,7 +27,7 @@ CREATE TABLE IF NOT EXISTS bucket (
     fingerprint TEXT PRIMARY KEY,
     monotonic REAL NOT NULL,      -- both clocks at the last claim
     wall REAL NOT NULL,
-    time REAL NOT NULL,           -- seconds that passed by both of them
+    time REAL NOT NULL,           -- seconds that passed by both: no step of one, no restart and no sleep is taken for time
     paused_until REAL NOT NULL,   -- by "time"
     tokens REAL NOT NULL,         -- permits in the bucket at the last claim
     n REAL,                       -- the limit in force: at most n requests in any "per" seconds; null: no known limit
@@ -45,37 +46,6 @@ CREATE TABLE IF NOT EXISTS process (
 """
 
 _log = logging.getLogger("bulkdel")
-
-
-@dataclass(frozen=True, slots=True)
-class Tokens:
-    """What the bucket of one limit holds, and when.
-
-    ``time`` goes on only as far as both the monotonic and the wall clock say that time passed since the last claim, so no step
-    of either, no restart of the machine and no sleep is taken for time.
-    """
-
-    monotonic: float
-    wall: float
-    time: float
-    paused_until: float
-    tokens: float
-
-    def later(self, monotonic: float, wall: float, bucket: Bucket | None) -> Tokens:
-        """The bucket at these clocks' times."""
-        passed = max(0.0, min(monotonic - self.monotonic, wall - self.wall))
-        # Without a limit the bucket stays empty: what leaves meanwhile is not known, so the first limit grants no burst.
-        tokens = 0.0 if bucket is None else min(bucket.size, self.tokens + bucket.per_second * passed)
-        return Tokens(monotonic, wall, self.time + passed, self.paused_until, tokens)
-
-    def take(self, bucket: Bucket) -> tuple[Tokens, int, float]:
-        """What is left, the permits of a lease (0 if there is none now), and in how many seconds there is another."""
-        granted, tokens = 0, self.tokens
-        # 1e-9: what came in is a sum of floats, and a lease's worth may be a rounding short of it.
-        if self.time >= self.paused_until and tokens >= bucket.lease - 1e-9:
-            granted, tokens = bucket.lease, tokens - bucket.lease
-        wait = max(0.0, bucket.lease - tokens) / bucket.per_second
-        return replace(self, tokens=tokens), granted, max(wait, self.paused_until - self.time)
 
 
 class FileStore:
@@ -136,52 +106,48 @@ class FileStore:
 
     def _transaction(self, claim: Claim) -> Lease:
         assert self._file is not None
+        ask, key = self._file.execute, self._fingerprint
         with self._file:
-            self._file.execute("BEGIN IMMEDIATE")
-            rate, processes, tokens = self._claimed(claim)
-            bucket = None if rate is None else shared_bucket(rate)
+            ask("BEGIN IMMEDIATE")
+            monotonic, wall = self._monotonic(), self._wall()
+            row: Any = ask("SELECT * FROM bucket WHERE fingerprint=?", (key,)).fetchone()
+            # The first use of this limit: the bucket is full.
+            row = row or (key, monotonic, wall, 0.0, -math.inf, math.inf, *_columns(claim.rate))
+            _, last_monotonic, last_wall, at, paused_until, tokens, n, per = row
+            passed = max(0.0, min(monotonic - last_monotonic, wall - last_wall))
+            at += passed
+            # Without a limit the bucket stays empty: what leaves meanwhile is not known, so the first limit grants no burst.
+            old = None if n is None else shared_bucket(Rate(n, per))
+            tokens = 0.0 if old is None else min(old.size, tokens + old.per_second * passed)
             if claim.pause_s > 0:
-                tokens = replace(tokens, paused_until=max(tokens.paused_until, tokens.time + claim.pause_s))
-            paused_s = tokens.paused_until - tokens.time
-            if bucket is None:
-                # Nothing is counted, but the pause of another process is heard of within half a second.
-                permits, wait = (0, paused_s) if paused_s > 0 else (math.inf, 0.5)
-                lease = Lease(permits, None, 0.5, wait, paused_s, processes=processes)
-            else:
-                tokens, granted, wait = tokens.take(bucket)
-                lease = Lease(
-                    granted, rate, bucket.hold_s, wait, paused_s, bucket.per_second, bucket.slack_s, processes
-                )
-            self._file.execute(
+                paused_until = max(paused_until, at + claim.pause_s)
+            rate, processes = self._in_force(claim, at)
+            granted, wait = 0, 0.0
+            if rate is not None:
+                bucket = shared_bucket(rate)
+                # What the bucket held stays as far as it fits: a change of the limit grants no burst.
+                tokens = min(tokens, bucket.size)
+                # 1e-9: what came in is a sum of floats, and a lease's worth may be a rounding short of it.
+                if at >= paused_until and tokens >= bucket.lease - 1e-9:
+                    granted, tokens = bucket.lease, tokens - bucket.lease
+                wait = max(0.0, bucket.lease - tokens) / bucket.per_second
+            ask(
                 "REPLACE INTO bucket VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
-                (self._fingerprint, *astuple(tokens), *_columns(rate)),
+                (key, monotonic, wall, at, paused_until, tokens, *_columns(rate)),
             )
-        return lease
+        paused_s = paused_until - at
+        return shared_lease(granted, rate, max(wait, paused_s), paused_s, processes)
 
-    def _claimed(self, claim: Claim) -> tuple[Rate | None, int, Tokens]:
-        """Note this process; returns the limit in force, how many processes want permits, and the bucket as it is now."""
+    def _in_force(self, claim: Claim, at: float) -> tuple[Rate | None, int]:
+        """Note this process; returns the limit in force and how many processes want permits."""
         assert self._file is not None
         ask, key = self._file.execute, self._fingerprint
-        monotonic, wall = self._monotonic(), self._wall()
-        row = ask("SELECT * FROM bucket WHERE fingerprint=?", (key,)).fetchone()
-        if row is None:
-            # The first use of this limit: the bucket is full.
-            rate, tokens = claim.rate, Tokens(monotonic, wall, 0.0, -math.inf, math.inf)
-        else:
-            rate, tokens = _rate(*row[6:]), Tokens(*row[1:6])
-        tokens = tokens.later(monotonic, wall, None if rate is None else shared_bucket(rate))
         # A process that was silent for 15 s has ended, or wants nothing: one that waits claims every 5 s.
-        ask("DELETE FROM process WHERE fingerprint=? AND seen<?", (key, tokens.time - 15.0))
-        ask("REPLACE INTO process VALUES (?, ?, ?, ?, ?)", (key, self._name, *_columns(claim.rate), tokens.time))
-        (processes,) = ask("SELECT COUNT(*) FROM process WHERE fingerprint=?", (key,)).fetchone()
-        slowest = ask(
-            "SELECT n, per FROM process WHERE fingerprint=? AND n IS NOT NULL ORDER BY n/per LIMIT 1", (key,)
-        ).fetchone()
-        rate = None if slowest is None else _rate(*slowest)
-        if rate is not None:
-            # What the bucket held stays as far as it fits: a change of the limit grants no burst.
-            tokens = replace(tokens, tokens=min(tokens.tokens, shared_bucket(rate).size))
-        return rate, processes, tokens
+        ask("DELETE FROM process WHERE fingerprint=? AND seen<?", (key, at - 15.0))
+        ask("REPLACE INTO process VALUES (?, ?, ?, ?, ?)", (key, self._name, *_columns(claim.rate), at))
+        wanted = ask("SELECT n, per FROM process WHERE fingerprint=?", (key,)).fetchall()
+        rates = [Rate(n, per) for n, per in wanted if n is not None]
+        return min(rates, key=lambda rate: rate.per_second, default=None), len(wanted)
 
     def _go_on_alone(self, error: Exception, *, empty: bool = True) -> None:
         words = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
@@ -212,10 +178,6 @@ class FileStore:
 
 def _columns(rate: Rate | None) -> tuple[float | None, float | None]:
     return (None, None) if rate is None else (rate.n, rate.per)
-
-
-def _rate(n: float | None, per: float | None) -> Rate | None:
-    return None if n is None or per is None else Rate(n, per)
 
 
 def _open(path: Path) -> sqlite3.Connection:

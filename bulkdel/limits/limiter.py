@@ -9,11 +9,11 @@ from __future__ import annotations
 import asyncio
 import math
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, replace
-from types import TracebackType
 from typing import Protocol
 
-from bulkdel.limits.bucket import fairness_delay
+from bulkdel.limits.bucket import fairness_delay, shared_bucket
 from bulkdel.model import Rate
 from bulkdel.providers.protocol import Provider
 
@@ -67,6 +67,16 @@ class Lease:
     trouble: str = ""
 
 
+def shared_lease(permits: int, rate: Rate | None, retry_s: float, paused_s: float, processes: int) -> Lease:
+    """The lease of a limit that several processes keep together."""
+    if rate is None:
+        # Nothing is counted. The pause of another process, or that the store is away, is heard of within half a second.
+        free = paused_s <= 0
+        return Lease(math.inf if free else 0, None, 0.5, 0.5 if free else paused_s, paused_s, processes=processes)
+    b = shared_bucket(rate)
+    return Lease(permits, rate, b.hold_s, retry_s, paused_s, b.per_second, b.slack_s, processes)
+
+
 class TokenStore(Protocol):
     """Keeps the tokens of one limit, and the pause, for all that share them. Made for one event loop."""
 
@@ -80,50 +90,6 @@ class TokenStore(Protocol):
 
     async def aclose(self) -> None:
         """Leave the limit to the others. May be called twice, and never raises for what is gone."""
-
-
-class FairQueue:
-    """First come, first served. Cancelling a waiter does not block the others.
-
-    async with queue:                     # behind those who came before
-        while not there_is_a_permit():
-            await queue.rest(seconds)     # only the first in the queue gets here
-    """
-
-    def __init__(self) -> None:
-        self.waiting = 0  # how many stand in the queue, the first included
-        self._turn = asyncio.Lock()  # fair: first come, first served
-        self._resting: asyncio.Future[None] | None = None  # of the front waiter, while it rests
-
-    async def __aenter__(self) -> None:
-        self.waiting += 1
-        try:
-            await self._turn.acquire()
-        except BaseException:
-            self.waiting -= 1
-            raise
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._turn.release()
-        self.waiting -= 1
-
-    async def rest(self, seconds: float) -> None:
-        """Wait until ``seconds`` have passed or ``wake_front_waiter`` is called."""
-        loop = asyncio.get_running_loop()
-        self._resting = loop.create_future()
-        timer = loop.call_later(seconds, self.wake_front_waiter)
-        try:
-            await self._resting
-        finally:
-            self._resting = None
-            timer.cancel()
-
-    def wake_front_waiter(self) -> None:
-        """Something has changed: let the front waiter look again."""
-        if self._resting is not None and not self._resting.done():
-            self._resting.set_result(None)
 
 
 class Limiter:
@@ -141,7 +107,10 @@ class Limiter:
     def __init__(self, store: TokenStore, rate: Rate | None) -> None:
         self._store = store
         self._wanted = rate
-        self._queue = FairQueue()
+        self._turn = asyncio.Lock()  # first come, first served; cancelling a waiter does not block the others
+        self._changed = asyncio.Event()  # the front waiter is to look again
+        self.waiting = 0
+        """How many wait for a permit."""
         self._lease = Lease(0, rate)  # the last one: what is in force
         self._leased = 0.0  # permits left of it
         self._lease_ends = -math.inf
@@ -154,7 +123,7 @@ class Limiter:
 
     def try_acquire(self) -> bool:
         """Take a permit that is left of the last lease, if no worker waits for one; never waits."""
-        return not self._queue.waiting and self._take_leased()
+        return not self.waiting and self._take_leased()
 
     async def acquire(self) -> None:
         """Wait for a permit: behind those who asked before, for the pause, and for the rate as it is by then.
@@ -165,18 +134,20 @@ class Limiter:
         """
         if self.try_acquire():
             return
-        async with self._queue:
-            while not self._take_leased():
-                wait = self._claim_at - _now()
-                if wait > 0:
-                    await self._queue.rest(wait)
-                else:
-                    await self._claim()
-
-    @property
-    def waiting(self) -> int:
-        """How many wait for a permit."""
-        return self._queue.waiting
+        self.waiting += 1
+        try:
+            async with self._turn:
+                while not self._take_leased():
+                    wait = self._claim_at - _now()
+                    if wait <= 0:
+                        await self._claim()
+                        continue
+                    self._changed.clear()
+                    with suppress(TimeoutError):
+                        async with asyncio.timeout(wait):
+                            await self._changed.wait()
+        finally:
+            self.waiting -= 1
 
     def _take_leased(self) -> bool:
         if self._leased < 1:
@@ -230,7 +201,7 @@ class Limiter:
         if until > self._paused_until:
             self._paused_until = until
             self._claim_at = min(self._claim_at, now)
-            self._queue.wake_front_waiter()
+            self._changed.set()
         return new
 
     def paused_since(self, sent_at: float) -> bool:
@@ -280,7 +251,7 @@ class Limiter:
         self._wanted = rate
         self._leased = 0
         self._claim_at = -math.inf
-        self._queue.wake_front_waiter()
+        self._changed.set()
 
     async def aclose(self) -> None:
         """Leave the limit to the others; nothing is asked any more. May be called twice."""

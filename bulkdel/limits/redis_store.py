@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import hashlib
 import logging
 import math
 import secrets
@@ -17,16 +16,15 @@ from urllib.parse import urlsplit
 from redis.asyncio import Redis
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
-from redis.exceptions import AuthenticationError, AuthorizationError, NoPermissionError, NoScriptError, RedisError
+from redis.exceptions import AuthenticationError, AuthorizationError, NoPermissionError, RedisError
 
 from bulkdel.errors import ConfigurationError
 from bulkdel.limits.bucket import shared_bucket
-from bulkdel.limits.limiter import Claim, Lease, Limiter, LimiterUnavailable, MakeLimiter
+from bulkdel.limits.limiter import Claim, Lease, Limiter, LimiterUnavailable, MakeLimiter, shared_lease
 from bulkdel.model import Rate
 from bulkdel.providers.protocol import Provider
 
 LUA = (files("bulkdel.limits") / "tokens.lua").read_text("utf-8")
-SHA = hashlib.sha1(LUA.encode(), usedforsecurity=False).hexdigest()
 
 _log = logging.getLogger("bulkdel")
 
@@ -63,6 +61,7 @@ class RedisStore:
             )
         except (ValueError, TypeError) as error:
             raise ConfigurationError(f"this is no URL of a Redis: {self.address}") from error
+        self._script = self._redis.register_script(LUA)
 
     async def take(self, claim: Claim) -> Lease:
         """A lease in one round trip; none, with the reason, while Redis is away.
@@ -113,10 +112,7 @@ class RedisStore:
 
         :raises RedisError, OSError, TimeoutError: if there was no answer, or no good one
         """
-        try:
-            return await self._redis.evalsha(SHA, 2, *self._keys, *arguments)
-        except NoScriptError:  # a Redis that was started since, or never asked
-            return await self._redis.eval(LUA, 2, *self._keys, *arguments)
+        return await self._script(keys=self._keys, args=arguments)
 
     async def aclose(self) -> None:
         """Leave the limit to the others and let go of the connection; if that fails, this process' silence says it."""
@@ -156,17 +152,8 @@ def read(reply: Any) -> Lease:
         permits, retry, paused, processes, limit = reply
         words = (limit.decode() if isinstance(limit, bytes) else str(limit)).split()
         retry_s, paused_s, others = int(retry) / 1e6, int(paused) / 1e6, max(1, int(processes))
-        if not words:
-            # Nothing is counted; the pause of another process is heard of within half a second, and a Redis that is
-            # away stops everything then.
-            return (
-                Lease(0, None, 0.5, retry_s, paused_s, processes=others)
-                if paused_s > 0
-                else Lease(math.inf, None, 0.5, 0.5, paused_s, processes=others)
-            )
-        rate = Rate(float(words[0]), float(words[1]))
-        b = shared_bucket(rate)
-        return Lease(int(permits), rate, b.hold_s, retry_s, paused_s, b.per_second, b.slack_s, others)
+        rate = Rate(float(words[0]), float(words[1])) if words else None
+        return shared_lease(int(permits), rate, retry_s, paused_s, others)
     except (TypeError, IndexError) as error:
         raise ValueError(f"this is no state of a shared limit: {type(error).__name__}") from error
 

@@ -27,7 +27,7 @@ class VirtualRedis(RedisStore):
 
     def __init__(self, client: Redis, scope: str = KEY, *, latency: float = 0.0001, **options: Any) -> None:
         super().__init__("redis://redis.example", scope, **options)
-        self._script = client.register_script(LUA)
+        self._lua = client.register_script(LUA)
         self._client, self._scope = client, scope
         self.latency, self.away, self.tries, self.skew = latency, "", 0, 0.0
 
@@ -37,7 +37,7 @@ class VirtualRedis(RedisStore):
         if self.away:
             raise ConnectionError(self.away)
         now_us = EPOCH_US + round((now() + self.skew) * 1e6)
-        reply = self._script(keys=keys(self._scope), args=[*arguments[:-1], now_us])
+        reply = self._lua(keys=keys(self._scope), args=[*arguments[:-1], now_us])
         await asyncio.sleep(self.latency)
         return reply
 
