@@ -39,6 +39,9 @@ class Simulator(ABC):
     """The most documents that a dataset holds."""
     RATE_STYLES: ClassVar[Sequence[RateStyle]] = get_args(RateStyle)
 
+    prefix: str
+    """The path that every request begins with, and the base URL ends in."""
+
     def __init__(
         self,
         *,
@@ -52,7 +55,7 @@ class Simulator(ABC):
         epoch: float | None = None,
     ) -> None:
         counts = [documents] * datasets if isinstance(documents, int) else list(documents)
-        if datasets < 0 or any(count < 0 for count in counts):
+        if min((datasets, *counts)) < 0:
             raise ConfigurationError(
                 f"the numbers of datasets and documents cannot be negative: {datasets}, {documents}"
             )
@@ -73,8 +76,8 @@ class Simulator(ABC):
         for count in counts:
             dataset = self.add_dataset()
             self._check_room(count)
-            newest, its_seed = self._store.unix(), f"{seed}/{dataset}"
-            for fields in planned(count, self.faults, newest=newest, seed=its_seed, failed=self.FAILED):
+            newest = self._store.unix()
+            for fields in planned(count, self.faults, newest=newest, seed=f"{seed}/{dataset}", failed=self.FAILED):
                 self.add_document(dataset, **fields)
 
     # Its life
@@ -102,7 +105,7 @@ class Simulator(ABC):
     @property
     def base_url(self) -> str:
         """The base URL that a client is given; its port is known once the simulator is started."""
-        return self._server.address + self._prefix()
+        return self._server.address + self.prefix
 
     @property
     def port(self) -> int:
@@ -173,8 +176,7 @@ class Simulator(ABC):
 
         :raises KeyError: there is none of this id
         """
-        if not self._store.remove(dataset):
-            raise KeyError(dataset)
+        self._store.remove(self._store.datasets[dataset].id)
 
     def set_dataset(self, dataset: str, **fields: Any) -> None:
         """Change fields of a dataset: ``api_access=False`` (Dify), ``role="USER"`` or ``role=None`` (Langdock).
@@ -237,10 +239,6 @@ class Simulator(ABC):
         del self._store.datasets[dataset].documents[document]
 
     # What each service does its own way
-
-    @abstractmethod
-    def _prefix(self) -> str:
-        """The path that every request begins with, and the base URL ends in."""
 
     @abstractmethod
     def _new_key(self) -> str: ...
@@ -324,29 +322,20 @@ class Simulator(ABC):
             return pause
         mishap = self._troubles.mishap(document)
         await self._take_time(write=True)
-        match mishap:
-            case Mishap.RESET:
-                raise Cut(reset=True)
-            case Mishap.ERROR:
-                return self._broken()
-            case Mishap.BILLING:
-                message = "Unable to retrieve billing information. Please try again later or contact support."
-                return self._error(400, "invalid_param", message)
-            case _:
-                reply = really()
-        match mishap:
-            case Mishap.ERROR_DELETED:
-                return self._broken()
-            case Mishap.LOST:
-                raise Cut(reset=False)
-            case _:
-                return reply
+        if mishap is Mishap.RESET:
+            raise Cut(reset=True)
+        if mishap is Mishap.BILLING:
+            message = "Unable to retrieve billing information. Please try again later or contact support."
+            return self._error(400, "invalid_param", message)
+        reply = self._broken() if mishap is Mishap.ERROR else really()
+        if mishap is Mishap.LOST:
+            raise Cut(reset=False)
+        return self._broken() if mishap is Mishap.ERROR_DELETED else reply
 
     def _remove(self, dataset: Dataset, document: str) -> bool:
         """Delete a document, with all that is to happen then; False if it is not there."""
         faults = self.faults
-        remember = bool(faults.stale) or faults.comes_back is not None
-        if not self._store.delete(dataset, document, remember=remember):
+        if not self._store.delete(dataset, document, remember=bool(faults.stale) or faults.comes_back is not None):
             return False
         if len(self.deleted) == faults.vanish_after:
             self._store.remove(dataset.id)

@@ -48,6 +48,7 @@ class DifySimulator(Simulator):
     READY: ClassVar[str] = "completed"
     PHASES: ClassVar[Sequence[str]] = ("indexing", "waiting", "parsing", "cleaning", "splitting")
     FAILED: ClassVar[Sequence[str]] = ("error",)
+    prefix = "/v1"
 
     def __init__(self, *, version: str = "1.14.2", **options: Any) -> None:
         try:
@@ -57,9 +58,6 @@ class DifySimulator(Simulator):
         self.version = version
         self._locks_left: set[str] = set()
         super().__init__(**options)
-
-    def _prefix(self) -> str:
-        return "/v1"
 
     def _new_key(self) -> str:
         return f"dataset-{self._store.word(24)}"
@@ -186,28 +184,32 @@ class DifySimulator(Simulator):
         await super()._take_time(write=write, listing=listing)
 
     def _datasets(self, query: Mapping[str, str]) -> web.Response:
-        page, limit = _number(query, "page", 1), _number(query, "limit", 20)
         everyone = query.get("include_all", "").lower() == "true"
         visible = [each for each in self._store.datasets.values() if everyone or not each.private]
         visible.sort(key=lambda each: -each.created_at)
-        number, size = _paging(page, limit)
+        number, size = _paging(query)
         shown = [
             dataset_shape(each, self._now(), preflight=False, summaries=self._summaries)
             for each in visible[(number - 1) * size : number * size]
         ]
-        return self._reply(200, _page(shown, len(visible), page, limit))
+        return self._page(query, shown, len(visible))
 
     def _documents(self, query: Mapping[str, str], dataset: Dataset) -> web.Response:
         if self._release >= (1, 11) and (problem := _validation(query)):
             return self._error(400, "invalid_param", problem)
-        page, limit = _number(query, "page", 1), _number(query, "limit", 20)
         now = self._now()
         documents = self._listing(dataset)
         if self._release >= (1, 10, 1) and (wanted := _wanted(query.get("status", ""))):
             documents = [document for document in documents if display_status(document, now) == wanted]
-        rows = one_page(documents, *_paging(page, limit), ties=self.faults.ties)
+        rows = one_page(documents, *_paging(query), ties=self.faults.ties)
         shown = [listed(document, now, summaries=self._summaries) for document in rows]
-        return self._reply(200, _page(shown, max(0, len(documents) + self.faults.total_off), page, limit))
+        return self._page(query, shown, max(0, len(documents) + self.faults.total_off))
+
+    def _page(self, query: Mapping[str, str], shown: list[dict[str, Any]], total: int) -> web.Response:
+        page, limit = _number(query, "page", 1), _number(query, "limit", 20)
+        # Dify's own mistake: has_more is true on an exactly full last page, and false on every page if limit is above 100.
+        more = len(shown) == limit
+        return self._reply(200, {"data": shown, "has_more": more, "limit": limit, "total": total, "page": page})
 
     def _document(self, query: Mapping[str, str], dataset: Dataset, document: str) -> web.Response:
         one = dataset.documents.get(document)
@@ -292,14 +294,10 @@ class DifySimulator(Simulator):
             document.locked_until = now + min(held_for, 600.0)  # 600 s is the lock's life in Redis
 
 
-def _page(shown: list[dict[str, Any]], total: int, page: int, limit: int) -> dict[str, Any]:
-    # Dify's own mistake: has_more is true on an exactly full last page, and false on every page if limit is above 100.
-    return {"data": shown, "has_more": len(shown) == limit, "limit": limit, "total": total, "page": page}
-
-
-def _paging(page: int, limit: int) -> tuple[int, int]:
+def _paging(query: Mapping[str, str]) -> tuple[int, int]:
     """The page, from 1, and its size: at most 100, whatever is asked for."""
-    return max(page, 1), min(limit, 100) if limit >= 1 else 20
+    limit = _number(query, "limit", 20)
+    return max(_number(query, "page", 1), 1), min(limit, 100) if limit >= 1 else 20
 
 
 def _number(query: Mapping[str, str], name: str, default: int) -> int:

@@ -181,12 +181,10 @@ class Store:
             dataset.deleted.append((now, gone))
         return True
 
-    def remove(self, dataset: str) -> bool:
-        """Let a dataset vanish with all that is in it; False if it is not there."""
-        if self.datasets.pop(dataset, None) is None:
-            return False
+    def remove(self, dataset: str) -> None:
+        """Let a dataset vanish with all that is in it."""
+        self.datasets.pop(dataset, None)
         self.vanished.add(dataset)
-        return True
 
 
 KINDS = (
@@ -255,8 +253,14 @@ def planned(count: int, faults: Faults, *, newest: int, seed: str, failed: Seque
 
     :raises ConfigurationError: if more are to be special than there are
     """
-    marks = ["indexing"] * faults.indexing + ["stuck"] * faults.stuck + ["archived"] * faults.archived
-    marks += ["failed"] * faults.failed + ["synced"] * faults.synced
+    special: dict[str, dict[str, Any]] = {
+        "indexing": {"indexing_for": faults.indexing_for},
+        "stuck": {"indexing_for": math.inf},
+        "archived": {"archived": True},
+        "failed": {},
+        "synced": {},
+    }
+    marks = [mark for mark in special for _ in range(getattr(faults, mark))]
     if len(marks) > count:
         raise ConfigurationError(f"more documents are to be special than there are: {len(marks)} of {count}")
     rng = random.Random(seed)
@@ -267,17 +271,10 @@ def planned(count: int, faults: Faults, *, newest: int, seed: str, failed: Seque
             # 64 share one sort key: less than a page of 100, so that ties fall across every page's edge.
             fields["created_at"] = newest - 3600 * (count - number // 64 * 64)
             fields["position"] = 1
-        match marked.get(number):
-            case "indexing":
-                fields["indexing_for"] = faults.indexing_for
-            case "stuck":
-                fields["indexing_for"] = math.inf
-            case "archived":
-                fields["archived"] = True
-            case "failed":
-                fields["status"] = failed[number % len(failed)]
-            case "synced":
-                fields["external_id"] = f"drive:{rng.getrandbits(48):012x}"
-            case _:
-                pass
+        if mark := marked.get(number):
+            fields |= special[mark]
+        if mark == "failed":
+            fields["status"] = failed[number % len(failed)]
+        if mark == "synced":
+            fields["external_id"] = f"drive:{rng.getrandbits(48):012x}"
         yield fields

@@ -31,11 +31,8 @@ class LangdockSimulator(Simulator):
     RATE_STYLES: ClassVar[Sequence[RateStyle]] = ("429", "429-retry-after", "429-date", "429-reset", "529", "1015")
 
     def __init__(self, *, prefix: str = "", **options: Any) -> None:
-        self._path = prefix.rstrip("/")
+        self.prefix = prefix.rstrip("/")
         super().__init__(**options)
-
-    def _prefix(self) -> str:
-        return self._path
 
     def _new_key(self) -> str:
         return f"sk-{self._store.word(32)}"
@@ -68,15 +65,15 @@ class LangdockSimulator(Simulator):
     # Routes
 
     def _is_preflight(self, path: str) -> bool:
-        return path == f"{self._path}/knowledge"
+        return path == f"{self.prefix}/knowledge"
 
     async def _answer(self, request: web.BaseRequest) -> web.Response:
         if "Origin" in request.headers or "Referer" in request.headers:
             return self._error(403, "forbidden", "Requests from browsers are not allowed")
         path = request.rel_url.raw_path
         # Its router splits the raw path and decodes each part: an encoded slash stays inside an id.
-        parts = [unquote(part) for part in path.removeprefix(self._path).split("/")[1:]]
-        match request.method, parts if path.startswith(self._path + "/") else []:
+        parts = [unquote(part) for part in path.removeprefix(self.prefix).split("/")[1:]]
+        match request.method, parts if path.startswith(self.prefix + "/") else []:
             case "GET", ["knowledge"]:
                 self._check_key(request)
                 await self._take_time()

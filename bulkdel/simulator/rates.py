@@ -96,30 +96,27 @@ def over_limit(
     style: RateStyle, wait: float, date: float, error: Callable[[int, str, str], web.Response]
 ) -> web.Response:
     """Refuse a request for its rate; ``wait`` seconds later one would pass. ``date`` is the server's clock, in unix seconds."""
+    if style == "403":
+        message = "Sorry, you have reached the knowledge base request rate limit of your subscription."
+        return error(403, "forbidden", message)
+    if style == "529":
+        return error(529, "overloaded_error", "Overloaded")
+    if style == "1015":  # Cloudflare's own page, of which the service knows nothing
+        headers = {"Server": "cloudflare", "CF-RAY": "0000000000000000-FRA"}
+        text = "Too many requests came from your address. Please wait."
+        return page(429, "Error 1015: You are being rate limited", text, headers)
     seconds = str(max(1, math.ceil(wait)))
+    # HTTP dates are whole seconds; one more, because a fraction is cut off both this date and its Retry-After.
+    until = formatdate(date + math.ceil(wait) + 1, usegmt=True)
     refusal = error(429, "too_many_requests", "Rate limit exceeded")
-    match style:
-        case "429":
-            pass
-        case "429-retry-after":
-            refusal.headers["Retry-After"] = seconds
-        case "429-date":
-            # HTTP dates are whole seconds; one more, because a fraction is cut off both this date and its Retry-After.
-            until = date + math.ceil(wait) + 1
-            refusal.headers["Date"] = formatdate(date, usegmt=True)
-            refusal.headers["Retry-After"] = formatdate(until, usegmt=True)
-        case "429-reset":
-            refusal.headers["x-ratelimit-remaining-requests"] = "0"
-            refusal.headers["x-ratelimit-reset-requests"] = seconds
-        case "403":
-            message = "Sorry, you have reached the knowledge base request rate limit of your subscription."
-            return error(403, "forbidden", message)
-        case "529":
-            return error(529, "overloaded_error", "Overloaded")
-        case "1015":  # Cloudflare's own page, of which the service knows nothing
-            headers = {"Server": "cloudflare", "CF-RAY": "0000000000000000-FRA"}
-            text = "Too many requests came from your address. Please wait."
-            return page(429, "Error 1015: You are being rate limited", text, headers)
+    refusal.headers.update(
+        {
+            "429": {},
+            "429-retry-after": {"Retry-After": seconds},
+            "429-date": {"Date": formatdate(date, usegmt=True), "Retry-After": until},
+            "429-reset": {"x-ratelimit-remaining-requests": "0", "x-ratelimit-reset-requests": seconds},
+        }[style]
+    )
     return refusal
 
 
