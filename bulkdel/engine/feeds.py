@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections import Counter, deque
-from collections.abc import AsyncIterable, Awaitable, Callable, Iterable, Iterator, Sequence
+from collections import Counter
+from collections.abc import AsyncIterable, Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import islice
 from typing import Any
 
@@ -22,6 +22,8 @@ PAGE = 64
 """Targets added at a time: below 1 µs each, where one at a time through a stream costs 4 to 16 µs. Larger pages keep more objects
 young at once: with 256 the garbage collector ran 28 times for 10,000 targets, so 18 times."""
 
+Ahead = asyncio.Queue[Job | None]
+"""Jobs read ahead for one session; None is the last."""
 
 Prepare = Callable[[ProviderSession, list[Job]], Awaitable[None]]
 """Completes what is known of jobs before they are added to their session."""
@@ -104,110 +106,78 @@ def from_iterable(targets: Iterable[Target] | AsyncIterable[Target], prepare: Pr
     """
 
     async def feed(call: Call) -> None:
+        # Read ahead of a slow provider, so that it does not slow another one: about 20 MB. With one provider a few pages do.
+        most = 100_000 if len(call.sessions) > 1 else 4 * PAGE
+        ahead = {name: Ahead(most) for name in call.sessions}
         raised: Exception | None = None
         async with anyio.create_task_group() as group:
-            reader = _Reader(call)
-            for ahead in reader.ahead.values():
-                group.start_soon(ahead.run, prepare)
+            for name, queue in ahead.items():
+                group.start_soon(_add_queued, call.sessions[name], queue, prepare)
             try:
-                if isinstance(targets, AsyncIterable):
-                    await reader.read_async(targets)
-                else:
-                    await reader.read(targets)
+                await _read(call, targets, ahead)
             except Exception as error:
                 raised = error
                 call.account.input_truncated = True
                 call.stop(StopReason("incomplete", f"the targets could not be read to the end: {type(error).__name__}"))
-            finally:
-                for ahead in reader.ahead.values():
-                    ahead.closed = True
-                    ahead.changed.set()
+            for queue in ahead.values():
+                await queue.put(None)
         if raised is not None:
             raise raised
 
     return feed
 
 
-class _Reader:
-    """Reads targets and gives each to its session."""
-
-    def __init__(self, call: Call) -> None:
-        # Read ahead of a slow provider, so that it does not slow another one: about 20 MB. With one provider a few pages do.
-        self._most = 100_000 if len(call.sessions) > 1 else 4 * PAGE
-        self.ahead = {name: _Ahead(session) for name, session in call.sessions.items()}
-        self._call = call
-        self._key = 0
-
-    async def read(self, targets: Iterable[Target]) -> None:
-        iterator = iter(targets)
-        while self._take(islice(iterator, PAGE)) == PAGE:
-            await self._room()
-
-    async def read_async(self, targets: AsyncIterable[Target]) -> None:
-        iterator = aiter(targets)
-
-        async def pull() -> None:
-            async for target in iterator:
-                self._take((target,))
-                if self._key % PAGE == 0:
-                    await self._room()
-
-        if not await self._call.run_until_stopped(pull):
-            self._call.account.input_truncated = True
-            close: Any = getattr(iterator, "aclose", None)
-            if close is not None:
-                await close()
-
-    def _take(self, targets: Iterable[object]) -> int:
-        """Put targets where they belong; returns how many there were. What came before the iterable raised settles, too."""
-        first = self._key
-        try:
-            for target in targets:
-                if not isinstance(target, Target):
-                    raise TypeError(f"target number {self._key + 1} is no Target: {type(target).__name__}")
-                ahead = self.ahead.get(target.provider)
-                if ahead is None:
-                    self._settle_unknown(Job(self._key, target))
-                else:
-                    ahead.jobs.append(Job.of(self._key, target, ahead.session.gate.provider))
-                self._key += 1
-        finally:
-            for ahead in self.ahead.values():
-                ahead.changed.set()
-        return self._key - first
-
-    def _settle_unknown(self, job: Job) -> None:
-        count_in(self._call.account, [job])
-        self._call.sink.settle(job, "invalid_id", f"no provider of this call is named {job.target.provider!r}")
-
-    async def _room(self) -> None:
-        for ahead in self.ahead.values():
-            while len(ahead.jobs) >= self._most:
-                await ahead.change()
-        await self._call.sink.pages.room()
-        await asyncio.sleep(0)
+async def _add_queued(session: ProviderSession, queue: Ahead, prepare: Prepare | None) -> None:
+    more = True
+    while more:
+        page = [await queue.get()]
+        while len(page) < PAGE and not queue.empty():
+            page.append(queue.get_nowait())
+        more = page[-1] is not None
+        jobs = [job for job in page if job is not None]
+        count_in(session.sink.account, jobs)
+        await _add(session, jobs, prepare)
 
 
-class _Ahead:
-    """Jobs read ahead for one session."""
+async def _read(call: Call, targets: Iterable[Target] | AsyncIterable[Target], ahead: Mapping[str, Ahead]) -> None:
+    """Put each target into the queue of its provider."""
+    key = 0
 
-    def __init__(self, session: ProviderSession) -> None:
-        self.session = session
-        self.jobs: deque[Job] = deque()
-        self.changed = anyio.Event()
-        self.closed = False
+    async def take(target: object) -> None:
+        nonlocal key
+        if key % PAGE == 0:
+            await call.sink.pages.room()
+            await asyncio.sleep(0)
+        if not isinstance(target, Target):
+            raise TypeError(f"target number {key + 1} is no Target: {type(target).__name__}")
+        if target.provider in ahead:
+            job = Job.of(key, target, call.sessions[target.provider].gate.provider)
+            await ahead[target.provider].put(
+                job
+            )  # the last await: a stop before it leaves the target to be taken again
+        else:
+            count_in(call.account, [Job(key, target)])
+            why = f"no provider of this call is named {target.provider!r}"
+            call.sink.settle(Job(key, target), "invalid_id", why)
+        key += 1
 
-    async def run(self, prepare: Prepare | None) -> None:
-        """Add what was read until there will be no more."""
-        while self.jobs or not self.closed:
-            if not self.jobs:
-                await self.change()
-                continue
-            page = [self.jobs.popleft() for _ in range(min(PAGE, len(self.jobs)))]
-            count_in(self.session.sink.account, page)
-            await _add(self.session, page, prepare)
-            self.changed.set()
+    if not isinstance(targets, AsyncIterable):
+        for target in targets:
+            await take(target)
+        return
+    iterator = aiter(targets)
+    in_hand: list[Target] = []
 
-    async def change(self) -> None:
-        self.changed = anyio.Event()
-        await self.changed.wait()
+    async def pull() -> None:
+        async for target in iterator:
+            in_hand.append(target)
+            await take(target)
+            in_hand.clear()
+
+    if not await call.run_until_stopped(pull):
+        for target in in_hand:
+            await take(target)
+        call.account.input_truncated = True
+        close: Any = getattr(iterator, "aclose", None)
+        if close is not None:
+            await close()

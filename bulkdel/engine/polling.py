@@ -13,11 +13,11 @@ from bulkdel.backoff import next_look
 from bulkdel.engine.decide import Wait, gone
 from bulkdel.engine.gate import Exchange
 from bulkdel.engine.job import Job
-from bulkdel.engine.questions import GaveUp, StillLocked, ask_document, ask_page, ask_together
+from bulkdel.engine.questions import GaveUp, ask_document, ask_page, ask_together
 from bulkdel.engine.schedule import Look
 from bulkdel.engine.session import ProviderSession
 from bulkdel.model import ANSWER_LOST, Document, Outcome
-from bulkdel.providers.protocol import Ask, Gone, Page, StopDataset, StopProvider
+from bulkdel.providers.protocol import Ask, Gone, Page, Requeue, StopDataset, StopProvider
 
 
 def wait_until_ready(session: ProviderSession, job: Job) -> None:
@@ -274,16 +274,17 @@ async def _ask_together(session: ProviderSession, look: Look) -> None:
 
 async def _asked_together(session: ProviderSession, look: Look, jobs: list[Job]) -> bool:
     """Ask for these jobs of a look in one request. True if it was refused for one of them, which is left out now."""
-    match await ask_together(session, [job.target for job in jobs], look.asks):
+    found = await ask_together(session, [job.target for job in jobs], look.asks)
+    match found:
         case Ask(step):
             for job in jobs:
                 _go_on(session, look, job, step)
-        case StillLocked(name):
-            locked = {job.target: job for job in jobs if job.name == name}
+        case Requeue():
+            locked = {job.target: job for job in jobs if job.name == found.blocked_by}
             look.left_out |= locked
             return bool(locked)
-        case StopDataset() as stop:
-            session.stop_dataset(look.dataset, stop.meanwhile)
+        case StopDataset():
+            session.stop_dataset(look.dataset, found.meanwhile)
         case StopProvider() | GaveUp() | None:
             pass
         case _:

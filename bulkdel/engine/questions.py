@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import TypeAlias, TypeVar
+from typing import TypeAlias, TypeVar, cast
 
 from bulkdel.backoff import full_jitter
 from bulkdel.engine.session import ProviderSession
@@ -39,20 +39,6 @@ class GaveUp:
     outage: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Undecided:
-    """The service is well, and does not say whether the document is there; its DELETE and what follows it say so."""
-
-    reason: str
-
-
-@dataclass(frozen=True, slots=True)
-class StillLocked:
-    """A step was refused for several documents, because the service still holds a lock on the one that is called ``name``."""
-
-    name: str
-
-
 Found: TypeAlias = T | StopDataset | StopProvider | GaveUp | None
 """What was asked for; or why there will be none; or None if a stop came first."""
 
@@ -69,32 +55,24 @@ async def ask_page(session: ProviderSession, dataset: str, cursor: str | None) -
     return await _ask(session, provider.listing(dataset, cursor), partial(provider.read_listing, dataset, cursor))
 
 
-async def ask_document(session: ProviderSession, target: Target) -> Found[Document | Gone | Undecided]:
-    """One document's state."""
+async def ask_document(session: ProviderSession, target: Target) -> Found[Document | Gone | Requeue]:
+    """One document's state. ``Requeue``: the service is well and does not say; its DELETE and what follows it say so."""
     provider = session.gate.provider
-
-    def read(reply: Reply) -> Document | Gone | Undecided | Failure:
-        found = provider.read_document(target, reply)
-        return Undecided(found.reason) if isinstance(found, Requeue) and found.step == "delete" else found
-
-    return await _ask(session, provider.document(target), read)
+    return await _ask(session, provider.document(target), partial(provider.read_document, target))
 
 
 async def ask_together(
     session: ProviderSession, targets: Sequence[Target], step: str
-) -> Found[Deleted | Gone | Reject | Ask | StillLocked]:
-    """One step of several documents of one dataset, which the provider can ask in one request."""
+) -> Found[Deleted | Gone | Reject | Ask | Requeue]:
+    """One step of several documents of one dataset, which the provider can ask in one request.
+
+    ``Requeue``: it was refused for all, because the service still holds a lock on the one that ``blocked_by`` names.
+    """
     provider = session.gate.provider
     request = provider.request_together(targets, step)
     assert request is not None  # it was there for each of them
-
-    def read(reply: Reply) -> Deleted | Gone | Reject | Ask | StillLocked | Failure:
-        verdict = provider.read(Asked(targets[0], step, unarchive=session.policy.unarchive), reply)
-        if isinstance(verdict, Requeue) and verdict.cause in ("indexing", "locked"):
-            return StillLocked(verdict.blocked_by)
-        return verdict
-
-    return await _ask(session, request, read)
+    asked = Asked(targets[0], step, unarchive=session.policy.unarchive)
+    return await _ask(session, request, partial(provider.read, asked))
 
 
 async def ask_datasets(session: ProviderSession, cursor: str | None) -> Found[Page[Dataset]]:
@@ -115,6 +93,8 @@ async def _ask(session: ProviderSession, request: Request, read: Callable[[Reply
         found = read(exchange.reply)
         gate.observe(exchange, found, policy)
         match found:
+            case Requeue(cause="indexing" | "locked") | Requeue(step="delete"):
+                return cast("T", found)  # of one document, and asked again it says the same
             case Requeue():
                 # What never left costs nothing; the breaker ends it if nothing leaves for long.
                 spent += exchange.sent

@@ -43,47 +43,44 @@ class Pages:
         self.full = False  # too many wait to be taken: workers wait for ``room``
         self._size, self._interval_s = size, interval_s
         self._waiting: Batch = []
-        self._timer: asyncio.TimerHandle | None = None  # runs from the first waiting target on
-        self._due = asyncio.Event()
-        self._room = asyncio.Event()
+        self._changed = asyncio.Event()
         self._closed = False
 
+    def _wake(self) -> None:
+        self._changed.set()
+        self._changed.clear()
+
     def add(self, key: int, settled: Settled) -> None:
-        waiting = self._waiting
-        waiting.append((key, settled))
-        if len(waiting) >= self._size:
-            self.full = len(waiting) >= 2_000  # twice what a run file is given at a time
-            self._due.set()
-        elif self._timer is None:
-            self._timer = asyncio.get_running_loop().call_later(self._interval_s, self._due.set)
+        self._waiting.append((key, settled))
+        n = len(self._waiting)
+        self.full = n >= 2_000  # twice what a run file is given at a time
+        if n == 1 or n == self._size:
+            self._wake()
 
     async def room(self) -> None:
         """Wait until settled targets were taken: a slow consumer holds the workers back, not the memory (S18)."""
         while self.full:
-            self._room.clear()
-            await self._room.wait()
+            await self._changed.wait()
 
     def close(self) -> None:
         """Nothing more settles."""
         self._closed = True
-        self._due.set()
+        self._wake()
 
     async def take(self) -> Batch:
         """Wait for a page; empty when there will be none."""
-        while not (self._waiting and self._due.is_set()) and not self._closed:
-            self._due.clear()
-            await self._due.wait()
+        while not self._waiting and not self._closed:
+            await self._changed.wait()
+        with anyio.move_on_after(self._interval_s):
+            while len(self._waiting) < self._size and not self._closed:
+                await self._changed.wait()
         return self.take_now()
 
     def take_now(self) -> Batch:
         """Everything that waits."""
         batch, self._waiting = self._waiting, []
-        self._due.clear()
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
         self.full = False
-        self._room.set()
+        self._wake()
         return batch
 
 
