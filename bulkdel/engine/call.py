@@ -9,6 +9,7 @@ from contextlib import AbstractAsyncContextManager, AsyncExitStack, contextmanag
 from functools import partial
 from pathlib import Path
 from types import TracebackType
+from typing import TypedDict, Unpack
 
 import anyio
 
@@ -33,31 +34,31 @@ Feed = Callable[["Call"], Awaitable[None]]
 """Adds jobs to the call's sessions, page by page, and returns when there are no more."""
 
 
+class Hooks(TypedDict, total=False):
+    """Where a call's events and endings go; ``account`` is what earlier sessions of the run counted, to count on."""
+
+    on_event: events.OnEvent | None
+    journal: Journal | None
+    consumer: Consumer | None
+    account: Account | None
+
+
 class Call:
     """One call, from its first request to its report. Use as a context manager; belongs to one event loop.
 
     :param workers: who carries out what is to be deleted; None for this process
-    :param account: what earlier sessions of the run counted, to count on; None for a new one
     """
 
     def __init__(
-        self,
-        gates: Mapping[str, Gate],
-        policy: Policy,
-        *,
-        on_event: events.OnEvent | None = None,
-        journal: Journal | None = None,
-        consumer: Consumer | None = None,
-        workers: Workers | None = None,
-        account: Account | None = None,
+        self, gates: Mapping[str, Gate], policy: Policy, workers: Workers | None = None, **hooks: Unpack[Hooks]
     ) -> None:
         self.policy = policy
-        self.account = Account() if account is None else account
+        self.account = hooks.get("account") or Account()
         self.sink = OutcomeSink(
             self.account,
-            journal=journal,
-            consumer=consumer,
-            on_event=on_event,
+            journal=hooks.get("journal"),
+            consumer=hooks.get("consumer"),
+            on_event=hooks.get("on_event"),
             on_journal_lost=lambda why: self.stop(StopReason("stopped", str(why), why.hint)),
         )
         self.sessions = {name: ProviderSession(gate, policy, self.sink) for name, gate in gates.items()}
@@ -106,7 +107,25 @@ class Call:
         """
         self.phase = "deleting"
         failed: list[Exception] = []
+        try:
+            async with anyio.create_task_group() as group:
+                group.start_soon(self.sink.deliver)
+                group.start_soon(self._settle_all, feeds, failed)
+        except ExceptionGroup as raised:
+            raise _first(raised) from raised  # callers catch the error, not how tasks are grouped here
+        if left := sum(len(session.schedule.pending) for session in self.sessions.values()):
+            raise BrokenPromise(f"{left} targets came in and did not settle")
+        if failed:
+            raise failed[0]
 
+    async def _settle_all(self, feeds: Sequence[Feed], failed: list[Exception]) -> None:
+        async with anyio.create_task_group() as group:
+            group.start_soon(self._feed_all, feeds, failed)
+            for session in self.sessions.values():
+                group.start_soon(session.run, self._workers)
+        self.sink.pages.close()
+
+    async def _feed_all(self, feeds: Sequence[Feed], failed: list[Exception]) -> None:
         async def feed_to_its_end(feed: Feed) -> None:
             try:
                 await feed(self)
@@ -116,30 +135,11 @@ class Call:
                 failed.append(error)
                 self.stop(StopReason("incomplete", f"the targets could not be read to the end: {type(error).__name__}"))
 
-        async def feed_all() -> None:
-            async with anyio.create_task_group() as group:
-                for feed in feeds:
-                    group.start_soon(feed_to_its_end, feed)
-            for session in self.sessions.values():
-                session.schedule.close_input()
-
-        async def settle_all() -> None:
-            async with anyio.create_task_group() as group:
-                group.start_soon(feed_all)
-                for session in self.sessions.values():
-                    group.start_soon(session.run, self._workers)
-            self.sink.pages.close()
-
-        try:
-            async with anyio.create_task_group() as group:
-                group.start_soon(self.sink.deliver)
-                group.start_soon(settle_all)
-        except ExceptionGroup as raised:
-            raise _first(raised) from raised  # callers catch the error, not how tasks are grouped here
-        if left := sum(len(session.schedule.pending) for session in self.sessions.values()):
-            raise BrokenPromise(f"{left} targets came in and did not settle")
-        if failed:
-            raise failed[0]
+        async with anyio.create_task_group() as group:
+            for feed in feeds:
+                group.start_soon(feed_to_its_end, feed)
+        for session in self.sessions.values():
+            session.schedule.close_input()
 
     # ------------------------------------------------------------------ stopping
 
@@ -200,7 +200,7 @@ class Call:
 
     def progress(self) -> tuple[Progress, ...]:
         """A look at each provider of this call now."""
-        return tuple(self.time.progress(name) for name in self.sessions)
+        return self.time.progress()
 
 
 class Gates:
@@ -240,12 +240,12 @@ class Gates:
         self._stack = AsyncExitStack()
 
     async def __aenter__(self) -> Gates:
-        await self._stack.__aenter__()
         try:
             for name, provider in self.providers.items():
                 wire = await self._stack.enter_async_context(self._connect(provider))
                 gate = self._gates[name] = self._make(provider, wire)
-                self._stack.push_async_callback(gate.aclose)
+                # What was learned is kept, and the limit is left to other processes.
+                self._stack.push_async_callback(gate.pace.aclose)
         except BaseException:
             await self._stack.aclose()
             raise
@@ -272,28 +272,10 @@ class Gates:
             raise RuntimeError("the client is not open: use 'async with Client(…) as client'")
 
     @contextmanager
-    def call(
-        self,
-        providers: Iterable[str],
-        policy: Policy,
-        *,
-        on_event: events.OnEvent | None = None,
-        journal: Journal | None = None,
-        consumer: Consumer | None = None,
-        account: Account | None = None,
-    ) -> Iterator[Call]:
+    def call(self, providers: Iterable[str], policy: Policy, **hooks: Unpack[Hooks]) -> Iterator[Call]:
         """A call of these providers; while it runs, ``stop`` and ``progress`` speak of it, too."""
         self.check_open()
-        call = Call(
-            {name: self._gates[name] for name in providers},
-            policy,
-            on_event=on_event,
-            journal=journal,
-            consumer=consumer,
-            workers=self._workers,
-            account=account,
-        )
-        with call:
+        with Call({name: self._gates[name] for name in providers}, policy, self._workers, **hooks) as call:
             self._calls.append(call)
             try:
                 yield call

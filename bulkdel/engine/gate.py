@@ -159,10 +159,6 @@ class Gate:
             self.health = Health()
             self._adapt_slots()
 
-    async def aclose(self) -> None:
-        """No call comes any more: what was learned is kept, and the limit is left to other processes."""
-        await self.pace.aclose()
-
     # ------------------------------------------------------------------ sending
 
     async def send(self, request: Request, caller: ProviderSession) -> Exchange | None:

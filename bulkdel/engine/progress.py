@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections import Counter, deque
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
 
 from bulkdel.model import Rate
-from bulkdel.report import Counts, DatasetReport
+from bulkdel.report import DatasetReport
 from bulkdel.text import pluralize
 
 if TYPE_CHECKING:
@@ -31,6 +31,12 @@ class DatasetProgress:
     deleted: int
     rejected: int
     left: int
+
+    @classmethod
+    def of(cls, report: DatasetReport) -> DatasetProgress:
+        c = report.counts
+        gone = c.deleted + c.already_gone
+        return cls(report.dataset, report.name, c.selected, gone, c.rejected, c.selected - c.settled)
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,86 +107,6 @@ class Waits:
             end_at=max((job.wait_ends_at for job in jobs if job.waits_for == kind), default=0.0),
             unknown=bool(indexing or locked) or any(job.awaiting_indexing for job in jobs),
         )
-
-
-class Meter:
-    """Measures one provider's progress over the last ten seconds; ``look`` is called a few times a second at most."""
-
-    def __init__(self) -> None:
-        self._samples: deque[tuple[float, int]] = deque()  # loop time, and targets that had settled
-        self._unpaused = 0.0  # the speed when no pause held it back: a pause is counted as itself, not as slowness
-        self._paused = False
-
-    def look(self, session: ProviderSession, phase: str, now: float, *, total_known: bool) -> Progress:
-        """Current snapshot; ``now`` is the loop's time."""
-        datasets = session.datasets
-        sums = Counts.of(datasets)
-        gate, left = session.gate, sums.selected - sums.settled
-        waits = Waits.of(session.schedule)
-        allowed = gate.limiter.allowed_per_second
-        wait, why, wait_s = waits_for(session, now, asking=phase == "confirming")
-        # What is left behind at a stop settles thousands a second, and is no speed.
-        done = sums.settled - sums.not_attempted
-        per_second = self._speed(now, done, allowed, paused=wait in ("pause", "confirm"))
-        return Progress(
-            provider=session.name,
-            phase="listing" if phase == "confirming" else phase,
-            total=sums.selected,
-            complete=total_known,
-            deleted=sums.deleted,
-            already_gone=sums.already_gone,
-            rejected=sums.rejected,
-            not_attempted=sums.not_attempted,
-            left=left,
-            in_flight=session.in_flight,
-            requeued=waits.all,
-            indexing=waits.indexing + waits.locked,
-            requests=session.account.requests,
-            concurrency=int(gate.slots.total_tokens),
-            rate=gate.limiter.rate,
-            per_second=per_second,
-            wait=wait,
-            why=why,
-            wait_s=wait_s,
-            # Only the service knows how long its indexing takes, so that the end is not known either.
-            eta_s=None
-            if waits.unknown or session.indexing_ahead
-            else estimate(left, self._unpaused, allowed, gate.limiter.paused_s),
-            datasets=tuple(map(_dataset, datasets)),
-            waited_s=dict(session.account.waited_s),
-            rate_is_anothers=gate.limiter.rate_is_anothers,
-            locked=waits.locked,
-            gives_up_s=max(0.0, waits.end_at - now) if waits.indexing or waits.locked else None,
-        )
-
-    def _speed(self, now: float, done: int, allowed: float | None, *, paused: bool) -> float:
-        """Settled targets a second over the last seconds; at a slow rate over as many as twenty permits take."""
-        if self._paused and not paused:
-            self._samples.clear()  # what is measured from here on is the speed without the pause
-        self._paused = paused
-        span = max(10.0, 20 / allowed) if allowed else 10.0
-        samples = self._samples
-        samples.append((now, done))
-        while len(samples) > 2 and samples[0][0] < now - span:
-            samples.popleft()
-        then, before = samples[0]
-        per_second = (done - before) / (now - then) if now > then else 0.0
-        # Right after a pause the speed before it is known better than the one since.
-        if not paused and (now - then >= 2.0 or not self._unpaused):
-            self._unpaused = per_second
-        return per_second
-
-
-def _dataset(report: DatasetReport) -> DatasetProgress:
-    c = report.counts
-    return DatasetProgress(
-        dataset=report.dataset,
-        name=report.name,
-        selected=c.selected,
-        deleted=c.deleted + c.already_gone,
-        rejected=c.rejected,
-        left=c.selected - c.settled,
-    )
 
 
 def estimate(left: int, per_second: float, allowed: float | None, paused_s: float) -> float | None:

@@ -21,7 +21,7 @@ from bulkdel.engine.sink import OutcomeSink
 from bulkdel.engine.stop import Stop
 from bulkdel.model import Outcome, Policy, Target
 from bulkdel.providers.protocol import StopProvider
-from bulkdel.report import DatasetReport
+from bulkdel.report import Counts, DatasetReport
 
 
 class Workers(Protocol):
@@ -73,14 +73,9 @@ class ProviderSession:
         return [dataset for dataset in self.sink.account.datasets.values() if dataset.provider == self.name]
 
     @property
-    def done(self) -> int:
-        """Targets that have settled; those not attempted are work that was left, not work done."""
-        return sum(dataset.counts.settled - dataset.counts.not_attempted for dataset in self.datasets)
-
-    @property
-    def left(self) -> int:
-        """Targets that are known and have not settled."""
-        return sum(dataset.counts.selected - dataset.counts.settled for dataset in self.datasets)
+    def counts(self) -> Counts:
+        """The sum of its datasets' counts."""
+        return Counts.of(self.datasets)
 
     def __contains__(self, job: Job) -> bool:
         """Whether the job has not settled."""
@@ -175,8 +170,7 @@ class ProviderSession:
         self.sink.emit(event)
 
     def _resume_in(self, seconds: float) -> None:
-        if self._resumes is not None:
-            self._resumes.cancel()
+        self.close()
         self._resumes = asyncio.get_running_loop().call_later(seconds, self._resumed)
 
     def _resumed(self) -> None:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from statistics import quantiles
 from typing import TYPE_CHECKING
 
-from bulkdel.engine.progress import Meter, Progress, waits_for
+from bulkdel.engine.progress import DatasetProgress, Progress, Waits, estimate, waits_for
 
 if TYPE_CHECKING:
     from bulkdel.engine.call import Call
@@ -77,49 +77,44 @@ def percentiles(latencies: Sequence[float]) -> tuple[float | None, float | None]
 
 
 class Timeline:
-    """At most ``MOST`` samples: if there are more, neighbours are merged and each stretch gets twice as long."""
+    """At most ``MOST`` samples: as soon as there are so many, neighbours are merged and each stretch gets twice as long."""
 
     def __init__(self) -> None:
         self.samples: list[Sample] = []
         self._every = 1  # looks that make one sample
-        self._pending: Sample | None = None
         self._looks = 0
 
     def add(self, sample: Sample) -> None:
-        self._pending = sample if self._pending is None else merge(self._pending, sample)
+        if self._looks % self._every:
+            self.samples[-1] = merge(self.samples[-1], sample)
+        else:
+            self.samples.append(sample)
         self._looks += 1
-        if self._looks < self._every:
-            return
-        self.samples.append(self._pending)
-        self._pending, self._looks = None, 0
-        if len(self.samples) >= MOST:
+        if len(self.samples) == MOST and self._looks % self._every == 0:
             pairs = zip(self.samples[::2], self.samples[1::2], strict=True)
             self.samples = [merge(first, second) for first, second in pairs]
             self._every *= 2
 
-    def all(self) -> list[Sample]:
-        """Every sample so far, the unfinished last one included."""
-        return self.samples if self._pending is None else [*self.samples, self._pending]
 
-
-class _Watch:
-    """One provider: its samples so far, its speed, and the account as it was at the last look."""
+class Watch:
+    """One provider: its samples so far, the counts at the last look, and its speed over the last ten seconds."""
 
     def __init__(self, session: ProviderSession) -> None:
         self.session = session
         self.timeline = Timeline()
-        self.meter = Meter()
-        self._requests, self._requeued, self._settled = self._counts()
+        self._counted = self._counts()
+        self._speeds: deque[tuple[float, int]] = deque()  # loop time, and targets that had settled
+        self._unpaused = 0.0  # the speed when no pause held it back: a pause is counted as itself, not as slowness
+        self._paused = False
 
     def _counts(self) -> tuple[int, int, int]:
-        account = self.session.account
-        return account.requests, account.requeued.total(), self.session.done
+        account, counts = self.session.account, self.session.counts
+        return account.requests, account.requeued.total(), counts.settled - counts.not_attempted
 
     def add(self, at: float, span: float, cause: str) -> None:
         """Count a stretch of ``span`` seconds that began ``at`` seconds after the call."""
-        session, gate = self.session, self.session.gate
-        before = self._requests, self._requeued, self._settled
-        self._requests, self._requeued, self._settled = self._counts()
+        session, gate, before = self.session, self.session.gate, self._counted
+        self._counted = requests, requeued, settled = self._counts()
         peak, gate.peak = gate.peak, gate.in_flight
         p50, p95 = percentiles(session.latencies)
         session.latencies.clear()
@@ -129,9 +124,9 @@ class _Watch:
             Sample(
                 at=at,
                 span_s=span,
-                settled=self._settled - before[2],
-                requests=self._requests - before[0],
-                requeued=self._requeued - before[1],
+                settled=settled - before[2],
+                requests=requests - before[0],
+                requeued=requeued - before[1],
                 p50_s=p50,
                 p95_s=p95,
                 in_flight=peak + session.remote.in_flight,
@@ -141,13 +136,70 @@ class _Watch:
             )
         )
 
+    def progress(self, phase: str, now: float, *, total_known: bool) -> Progress:
+        """Current snapshot; ``now`` is the loop's time."""
+        session, gate, counts = self.session, self.session.gate, self.session.counts
+        left, limiter = counts.selected - counts.settled, gate.limiter
+        waits = Waits.of(session.schedule)
+        wait, why, wait_s = waits_for(session, now, asking=phase == "confirming")
+        per_second = self._speed(now, limiter.allowed_per_second, paused=wait in ("pause", "confirm"))
+        eta_s = None
+        if not (waits.unknown or session.indexing_ahead):  # only the service knows how long its indexing takes
+            eta_s = estimate(left, self._unpaused, limiter.allowed_per_second, limiter.paused_s)
+        return Progress(
+            provider=session.name,
+            phase="listing" if phase == "confirming" else phase,
+            total=counts.selected,
+            complete=total_known,
+            deleted=counts.deleted,
+            already_gone=counts.already_gone,
+            rejected=counts.rejected,
+            not_attempted=counts.not_attempted,
+            left=left,
+            in_flight=session.in_flight,
+            requeued=waits.all,
+            indexing=waits.indexing + waits.locked,
+            requests=session.account.requests,
+            concurrency=int(gate.slots.total_tokens),
+            rate=limiter.rate,
+            per_second=per_second,
+            wait=wait,
+            why=why,
+            wait_s=wait_s,
+            eta_s=eta_s,
+            datasets=tuple(map(DatasetProgress.of, session.datasets)),
+            waited_s=dict(session.account.waited_s),
+            rate_is_anothers=limiter.rate_is_anothers,
+            locked=waits.locked,
+            gives_up_s=max(0.0, waits.end_at - now) if waits.indexing or waits.locked else None,
+        )
+
+    def _speed(self, now: float, allowed: float | None, *, paused: bool) -> float:
+        """Settled targets a second over the last seconds; at a slow rate over as many as twenty permits take."""
+        if self._paused and not paused:
+            self._speeds.clear()  # what is measured from here on is the speed without the pause
+        self._paused = paused
+        span = max(10.0, 20 / allowed) if allowed else 10.0
+        samples = self._speeds
+        # What is left behind at a stop settles thousands a second, and is no speed.
+        done = self._counts()[2]
+        samples.append((now, done))
+        while len(samples) > 2 and samples[0][0] < now - span:
+            samples.popleft()
+        then, before = samples[0]
+        per_second = (done - before) / (now - then) if now > then else 0.0
+        # Right after a pause the speed before it is known better than the one since.
+        if not paused and (now - then >= 2.0 or not self._unpaused):
+            self._unpaused = per_second
+        return per_second
+
 
 class TimeAccount:
     """Looks at a call again and again, and counts the time since the last look."""
 
     def __init__(self, call: Call) -> None:
         self._call = call
-        self._watches = {name: _Watch(session) for name, session in call.sessions.items()}
+        self._watches = {name: Watch(session) for name, session in call.sessions.items()}
         self._loop = asyncio.get_running_loop()
         self._began = self._looked_at = self._loop.time()
         self._timer: asyncio.TimerHandle | None = None
@@ -172,28 +224,26 @@ class TimeAccount:
 
     def look(self) -> None:
         """Count the time since the last look: each provider's goes to what it waits for now."""
-        now = self._loop.time()
+        now, asking = self._loop.time(), self._call.phase == "confirming"
         at, span = self._looked_at - self._began, now - self._looked_at
         self._looked_at = now
-        idle = {name: self._idle(watch.session) for name, watch in self._watches.items()}
-        for name, watch in self._watches.items():
-            own = "done" if idle[name] and not all(idle.values()) else "client"
-            watch.add(at, span, self._waits_for(watch.session, now) or own)
+        idle = [self._idle(watch.session) for watch in self._watches.values()]
+        for watch, is_idle in zip(self._watches.values(), idle, strict=True):
+            own = "done" if is_idle and not all(idle) else "client"
+            watch.add(at, span, waits_for(watch.session, now, asking=asking)[0] or own)
 
     def _idle(self, session: ProviderSession) -> bool:
         """Whether nothing of a provider is under way, nor anything to come, as far as is known."""
         if session.in_flight or session.schedule.pending:
             return False
-        return self._call.phase != "deleting" or session.schedule.over or session.left <= 0
-
-    def _waits_for(self, session: ProviderSession, now: float) -> str:
-        return waits_for(session, now, asking=self._call.phase == "confirming")[0]
+        counts = session.counts
+        return self._call.phase != "deleting" or session.schedule.over or counts.selected <= counts.settled
 
     def samples(self) -> dict[str, list[Sample]]:
         """How each provider's time went so far."""
-        return {name: watch.timeline.all() for name, watch in self._watches.items()}
+        return {name: watch.timeline.samples for name, watch in self._watches.items()}
 
-    def progress(self, name: str) -> Progress:
-        """A look at one provider now, which counts nothing."""
-        watch = self._watches[name]
-        return watch.meter.look(watch.session, self._call.phase, self._loop.time(), total_known=self._call.total_known)
+    def progress(self) -> tuple[Progress, ...]:
+        """A look at each provider now, which counts nothing."""
+        call, now = self._call, self._loop.time()
+        return tuple(watch.progress(call.phase, now, total_known=call.total_known) for watch in self._watches.values())
