@@ -18,7 +18,7 @@ from bulkdel.engine.gate import Gate
 from bulkdel.engine.progress import Progress
 from bulkdel.engine.session import ProviderSession, Workers
 from bulkdel.engine.sink import Consumer, Journal, OutcomeSink
-from bulkdel.engine.stop import StopReason, all_of
+from bulkdel.engine.stop import Stop, StopReason
 from bulkdel.engine.timeline import TimeAccount
 from bulkdel.engine.worker import LocalWorkers
 from bulkdel.errors import BrokenPromise, ConfigurationError, RunFileError
@@ -107,25 +107,7 @@ class Call:
         """
         self.phase = "deleting"
         failed: list[Exception] = []
-        try:
-            async with anyio.create_task_group() as group:
-                group.start_soon(self.sink.deliver)
-                group.start_soon(self._settle_all, feeds, failed)
-        except ExceptionGroup as raised:
-            raise _first(raised) from raised  # callers catch the error, not how tasks are grouped here
-        if left := sum(len(session.schedule.pending) for session in self.sessions.values()):
-            raise BrokenPromise(f"{left} targets came in and did not settle")
-        if failed:
-            raise failed[0]
 
-    async def _settle_all(self, feeds: Sequence[Feed], failed: list[Exception]) -> None:
-        async with anyio.create_task_group() as group:
-            group.start_soon(self._feed_all, feeds, failed)
-            for session in self.sessions.values():
-                group.start_soon(session.run, self._workers)
-        self.sink.pages.close()
-
-    async def _feed_all(self, feeds: Sequence[Feed], failed: list[Exception]) -> None:
         async def feed_to_its_end(feed: Feed) -> None:
             try:
                 await feed(self)
@@ -135,11 +117,24 @@ class Call:
                 failed.append(error)
                 self.stop(StopReason("incomplete", f"the targets could not be read to the end: {type(error).__name__}"))
 
-        async with anyio.create_task_group() as group:
-            for feed in feeds:
-                group.start_soon(feed_to_its_end, feed)
-        for session in self.sessions.values():
-            session.schedule.close_input()
+        try:
+            async with anyio.create_task_group() as delivering:
+                delivering.start_soon(self.sink.deliver)
+                async with anyio.create_task_group() as settling:
+                    for session in self.sessions.values():
+                        settling.start_soon(session.run, self._workers)
+                    async with anyio.create_task_group() as feeding:
+                        for feed in feeds:
+                            feeding.start_soon(feed_to_its_end, feed)
+                    for session in self.sessions.values():
+                        session.schedule.close_input()
+                self.sink.pages.close()
+        except ExceptionGroup as raised:
+            raise _first(raised) from raised  # callers catch the error, not how tasks are grouped here
+        if left := sum(len(session.schedule.pending) for session in self.sessions.values()):
+            raise BrokenPromise(f"{left} targets came in and did not settle")
+        if failed:
+            raise failed[0]
 
     # ------------------------------------------------------------------ stopping
 
@@ -159,7 +154,16 @@ class Call:
 
     async def run_until_stopped(self, wait: Callable[[], Awaitable[object]]) -> bool:
         """Wait until every provider is stopped; return whether the wait came to its end before that."""
-        return await all_of([session.stop for session in self.sessions.values()]).run_until_stopped(wait)
+        every = Stop()
+
+        def one_stopped() -> None:
+            reasons = [session.stop.reason for session in self.sessions.values()]
+            if reasons[0] is not None and None not in reasons:
+                every.set(reasons[0])
+
+        for session in self.sessions.values():
+            session.stop.listen(one_stopped)
+        return await every.run_until_stopped(wait)
 
     def stop_reason(self) -> StopReason | None:
         """The gravest reason why a provider was stopped: interrupted, the deadline, the provider itself.

@@ -40,7 +40,7 @@ class Job:
     spent: int = 0  # requests that count against Policy.attempts
     checking: bool = False  # its attempts are spent: the last question is whether it is still there
     waiting_since: float | None = None  # loop time at which it began to wait for the service
-    waits_for: Literal["", "indexing", "locked", "evidence"] = ""  # what the service has to do or to show first
+    waits_for: Literal["", "retry", "indexing", "locked", "evidence"] = ""  # its due time, or the service
     wait_ends_at: float = 0.0  # loop time at which that wait is over at the latest
 
     @classmethod

@@ -101,7 +101,7 @@ class Waits:
         indexing, locked = counts["indexing"], counts["locked"]
         kind = "indexing" if indexing else "locked"
         return cls(
-            all=schedule.retries + counts.total() - counts[""],
+            all=counts.total() - counts[""],
             indexing=indexing,
             locked=locked,
             end_at=max((job.wait_ends_at for job in jobs if job.waits_for == kind), default=0.0),

@@ -104,7 +104,7 @@ async def _ask(session: ProviderSession, request: Request, read: Callable[[Reply
                     )
                 wait = full_jitter(max(spent, 1), policy.backoff, policy.backoff_cap, gate.random.random())
                 if not await stop.sleep(max(min(found.after or 0.0, policy.max_pause), wait)):
-                    return None if gate.stopped is None else StopProvider(gate.stopped.reason, gate.stopped.hint)
+                    return None
             case Pause():
                 pass
             case _:

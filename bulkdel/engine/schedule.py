@@ -78,7 +78,7 @@ class Schedule:
         self._order = count()
         self._changed = asyncio.Event()  # wakes all that wait: feeds, workers and ``next_look``
         self._look_cap = look_cap
-        self._stop = stop
+        self.stop = stop
         stop.listen(self._wake)
 
     def _wake(self) -> None:
@@ -94,7 +94,7 @@ class Schedule:
 
     async def add(self, jobs: Sequence[Job]) -> None:
         """Take a page in; waits while the window is full, unless a stop is set."""
-        while self._full and self._stop.reason is None:
+        while self._full and self.stop.reason is None:
             await self._changed.wait()
         for job in jobs:
             first = self.pending.setdefault(job.target, job)
@@ -116,7 +116,7 @@ class Schedule:
         """Wait until everything that was taken in has settled, or until a stop; meanwhile the only feed adds nothing."""
         self._resting = True
         self._hasten_if_idle()
-        while self.pending and self._stop.reason is None:
+        while self.pending and self.stop.reason is None:
             await self._changed.wait()
         self._resting = False
 
@@ -129,17 +129,12 @@ class Schedule:
     @property
     def over(self) -> bool:
         """Whether there is nothing more to do."""
-        return self._stop.reason is not None or (self._closed and not self.pending)
+        return self.stop.reason is not None or (self._closed and not self.pending)
 
     @property
     def busy(self) -> bool:
         """Whether there is more to do than to ask again."""
         return bool(self._fresh) or not (self._closed or self._resting)
-
-    @property
-    def retries(self) -> int:
-        """Jobs that wait for their due time, and for nothing else."""
-        return sum(not due.job.waits_for for due in self._due)
 
     @property
     def refused_for_indexing(self) -> int:
@@ -206,8 +201,8 @@ class Schedule:
 
         :param indexing: it waits to be indexed, and good news of another one brings it forward
         """
-        if seconds <= 0.0:
-            job.waits_for = ""
+        if seconds <= 0.0 or not job.waits_for:
+            job.waits_for = "retry"
         heapq.heappush(self._due, Due(_now() + seconds, next(self._order), job, indexing))
         self._wake()
 

@@ -21,7 +21,7 @@ from bulkdel.engine.sink import OutcomeSink
 from bulkdel.engine.stop import Stop
 from bulkdel.model import Outcome, Policy, Target
 from bulkdel.providers.protocol import StopProvider
-from bulkdel.report import Counts, DatasetReport
+from bulkdel.report import Counts, DatasetReport, ProviderAccount
 
 
 class Workers(Protocol):
@@ -46,9 +46,7 @@ class ProviderSession:
         self.gate = gate
         self.policy = policy
         self.sink = sink
-        self.account = sink.account.provider(gate.provider.name)
-        self.stop = Stop()
-        self.schedule = Schedule(self.stop, policy.indexing_backoff_cap)
+        self.schedule = Schedule(Stop(), policy.indexing_backoff_cap)
         self.remote = Remote()
         self.latencies: deque[float] = deque(maxlen=1024)  # seconds that answers took, until the timeline takes them
         self.sizes: dict[str, int] = {}  # documents listed in each dataset, if a listing was made
@@ -61,6 +59,14 @@ class ProviderSession:
     @property
     def name(self) -> str:
         return self.gate.provider.name
+
+    @property
+    def stop(self) -> Stop:
+        return self.schedule.stop
+
+    @property
+    def account(self) -> ProviderAccount:
+        return self.sink.account.provider(self.name)
 
     @property
     def in_flight(self) -> int:

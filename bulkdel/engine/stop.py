@@ -78,17 +78,3 @@ class Stop:
             return await self.run_until_stopped(lambda: anyio.sleep(seconds))
         finally:
             self.sleeping.remove(why)
-
-
-def all_of(stops: list[Stop]) -> Stop:
-    """A stop that is set as soon as every one of ``stops`` is: more targets are waited for until then."""
-    whole = Stop()
-
-    def one_stopped() -> None:
-        reasons = [stop.reason for stop in stops]
-        if reasons[0] is not None and None not in reasons:
-            whole.set(reasons[0])
-
-    for stop in stops:
-        stop.listen(one_stopped)
-    return whole
