@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from bulkdel.limits.bucket import shared_bucket
-from bulkdel.limits.limiter import Claim, Lease, shared_lease
+from bulkdel.limits.limiter import Lease, shared_lease
 from bulkdel.limits.memory_store import MemoryStore
 from bulkdel.model import Rate
 
@@ -80,17 +80,17 @@ class FileStore:
         except (OSError, sqlite3.Error) as error:
             self._go_on_alone(error, empty=False)
 
-    async def take(self, claim: Claim) -> Lease:
+    async def take(self, rate: Rate | None, pause_s: float) -> Lease:
         """A lease in one transaction of 10 to 100 µs; what a killed process left half done is undone by SQLite."""
         if self._alone is not None:
-            return await self._alone.take(claim)
+            return await self._alone.take(rate, pause_s)
         now = self._monotonic()
         try:
-            lease = self._transaction(claim)
+            lease = self._transaction(rate, pause_s)
         except (sqlite3.Error, TypeError, ValueError) as error:
             if not _is_busy(error):
                 self._go_on_alone(error)
-                return await self.take(claim)
+                return await self.take(rate, pause_s)
             lease = None
         if lease is not None and self._monotonic() - now <= lease.use_within_s:
             self._stuck_since, self._last = None, lease
@@ -101,10 +101,10 @@ class FileStore:
             self._stuck_since = now
         if now - self._stuck_since > 10.0:
             self._go_on_alone(OSError("another process has it locked" if lease is None else "it is too slow"))
-            return await self.take(claim)
-        return replace(self._last or Lease(0, claim.rate), permits=0, retry_s=0.002, paused_s=-math.inf)
+            return await self.take(rate, pause_s)
+        return replace(self._last or Lease(0, rate), permits=0, retry_s=0.002, paused_s=-math.inf)
 
-    def _transaction(self, claim: Claim) -> Lease:
+    def _transaction(self, wanted: Rate | None, pause_s: float) -> Lease:
         assert self._file is not None
         ask, key = self._file.execute, self._fingerprint
         with self._file:
@@ -112,16 +112,16 @@ class FileStore:
             monotonic, wall = self._monotonic(), self._wall()
             row: Any = ask("SELECT * FROM bucket WHERE fingerprint=?", (key,)).fetchone()
             # The first use of this limit: the bucket is full.
-            row = row or (key, monotonic, wall, 0.0, -math.inf, math.inf, *_columns(claim.rate))
+            row = row or (key, monotonic, wall, 0.0, -math.inf, math.inf, *_columns(wanted))
             _, last_monotonic, last_wall, at, paused_until, tokens, n, per = row
             passed = max(0.0, min(monotonic - last_monotonic, wall - last_wall))
             at += passed
             # Without a limit the bucket stays empty: what leaves meanwhile is not known, so the first limit grants no burst.
             old = None if n is None else shared_bucket(Rate(n, per))
             tokens = 0.0 if old is None else min(old.size, tokens + old.per_second * passed)
-            if claim.pause_s > 0:
-                paused_until = max(paused_until, at + claim.pause_s)
-            rate, processes = self._in_force(claim, at)
+            if pause_s > 0:
+                paused_until = max(paused_until, at + pause_s)
+            rate, processes = self._in_force(wanted, at)
             granted, wait = 0, 0.0
             if rate is not None:
                 bucket = shared_bucket(rate)
@@ -138,16 +138,16 @@ class FileStore:
         paused_s = paused_until - at
         return shared_lease(granted, rate, max(wait, paused_s), paused_s, processes)
 
-    def _in_force(self, claim: Claim, at: float) -> tuple[Rate | None, int]:
+    def _in_force(self, wanted: Rate | None, at: float) -> tuple[Rate | None, int]:
         """Note this process; returns the limit in force and how many processes want permits."""
         assert self._file is not None
         ask, key = self._file.execute, self._fingerprint
         # A process that was silent for 15 s has ended, or wants nothing: one that waits claims every 5 s.
         ask("DELETE FROM process WHERE fingerprint=? AND seen<?", (key, at - 15.0))
-        ask("REPLACE INTO process VALUES (?, ?, ?, ?, ?)", (key, self._name, *_columns(claim.rate), at))
-        wanted = ask("SELECT n, per FROM process WHERE fingerprint=?", (key,)).fetchall()
-        rates = [Rate(n, per) for n, per in wanted if n is not None]
-        return min(rates, key=lambda rate: rate.per_second, default=None), len(wanted)
+        ask("REPLACE INTO process VALUES (?, ?, ?, ?, ?)", (key, self._name, *_columns(wanted), at))
+        all_wanted = ask("SELECT n, per FROM process WHERE fingerprint=?", (key,)).fetchall()
+        rates = [Rate(n, per) for n, per in all_wanted if n is not None]
+        return min(rates, key=lambda rate: rate.per_second, default=None), len(all_wanted)
 
     def _go_on_alone(self, error: Exception, *, empty: bool = True) -> None:
         words = error.strerror if isinstance(error, OSError) and error.strerror else str(error)

@@ -30,20 +30,8 @@ class LimiterUnavailable(Exception):
 
 
 @dataclass(frozen=True, slots=True)
-class Claim:
-    """What a process says to the store: the limit it wants, and a pause that the store does not know of yet.
-
-    :param rate: the service's limit as this process knows it, None for none; the slowest of all processes is in force
-    :param pause_s: seconds from now in which nothing may leave, for any process; 0 for no news
-    """
-
-    rate: Rate | None
-    pause_s: float = 0.0
-
-
-@dataclass(frozen=True, slots=True)
 class Lease:
-    """What a store answers to a claim.
+    """What a store grants.
 
     :param permits: requests that may leave; 0 for none now, infinite if no limit is in force
     :param use_within_s: seconds from the claim within which they must be used; what is left then is lost
@@ -80,11 +68,13 @@ def shared_lease(permits: int, rate: Rate | None, retry_s: float, paused_s: floa
 class TokenStore(Protocol):
     """Keeps the tokens of one limit, and the pause, for all that share them. Made for one event loop."""
 
-    async def take(self, claim: Claim) -> Lease:
+    async def take(self, rate: Rate | None, pause_s: float) -> Lease:
         """Say what this process wants and take a lease if there is one; it never waits for permits.
 
         What is granted is spent, used or not: a process that dies or is cancelled owes the others nothing.
 
+        :param rate: the service's limit as this process knows it, None for none; the slowest of all processes is in force
+        :param pause_s: seconds from now in which nothing may leave, for any process; 0 if the store knows of it already
         :raises LimiterUnavailable: if the store is gone and was waited for long enough
         """
 
@@ -163,7 +153,7 @@ class Limiter:
         # A pause that is known here and not in the store is news: it began here, or the store has lost it. Differences below
         # 50 ms are the way to the store and back.
         news = self._paused_until if self._paused_until > self._shared_pause + 0.05 else asked_at
-        lease = await self._store.take(Claim(wanted, max(0.0, news - asked_at)))
+        lease = await self._store.take(wanted, max(0.0, news - asked_at))
         now = _now()
         self._shared_pause = now + lease.paused_s
         self._paused_until = max(self._paused_until, self._shared_pause)

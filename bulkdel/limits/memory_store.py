@@ -7,7 +7,7 @@ import math
 from aiolimiter import AsyncLimiter
 
 from bulkdel.limits.bucket import Bucket, bucket
-from bulkdel.limits.limiter import Claim, Lease
+from bulkdel.limits.limiter import Lease
 from bulkdel.model import Rate
 
 
@@ -23,19 +23,19 @@ class MemoryStore:
         self._limiter: AsyncLimiter | None = None
         self._held = 0.0 if empty else math.inf  # what the next bucket begins with
 
-    async def take(self, claim: Claim) -> Lease:
+    async def take(self, rate: Rate | None, pause_s: float) -> Lease:
         """A lease, if the bucket holds one."""
-        if claim.rate != self._rate:
-            await self._keep(claim.rate)
+        if rate != self._rate:
+            await self._keep(rate)
         self._held = 0.0
         if self._bucket is None or self._limiter is None:
-            return Lease(0 if claim.pause_s else math.inf, None, retry_s=claim.pause_s)
+            return Lease(0 if pause_s else math.inf, None, retry_s=pause_s)
         permits, lease = 0, self._bucket.lease
         # A lease taken in a pause would lie there while the bucket fills again: one permit more than the proof counts.
-        if not claim.pause_s and self._limiter.has_capacity(lease):
+        if not pause_s and self._limiter.has_capacity(lease):
             await self._limiter.acquire(lease)  # it has room, so this never waits
             permits = lease
-        wait = max(claim.pause_s, (lease - held(self._limiter)) / self._bucket.per_second)
+        wait = max(pause_s, (lease - held(self._limiter)) / self._bucket.per_second)
         return Lease(permits, self._rate, retry_s=wait, per_second=self._bucket.per_second)
 
     async def _keep(self, rate: Rate | None) -> None:

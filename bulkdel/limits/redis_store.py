@@ -20,7 +20,7 @@ from redis.exceptions import AuthenticationError, AuthorizationError, NoPermissi
 
 from bulkdel.errors import ConfigurationError
 from bulkdel.limits.bucket import shared_bucket
-from bulkdel.limits.limiter import Claim, Lease, Limiter, LimiterUnavailable, MakeLimiter, shared_lease
+from bulkdel.limits.limiter import Lease, Limiter, LimiterUnavailable, MakeLimiter, shared_lease
 from bulkdel.model import Rate
 from bulkdel.providers.protocol import Provider
 
@@ -63,7 +63,7 @@ class RedisStore:
             raise ConfigurationError(f"this is no URL of a Redis: {self.address}") from error
         self._script = self._redis.register_script(LUA)
 
-    async def take(self, claim: Claim) -> Lease:
+    async def take(self, rate: Rate | None, pause_s: float) -> Lease:
         """A lease in one round trip; none, with the reason, while Redis is away.
 
         :raises LimiterUnavailable: if Redis was away for longer than ``patience``, or refuses us
@@ -71,24 +71,24 @@ class RedisStore:
         clock = asyncio.get_running_loop().time
         asked_at = clock()
         try:
-            lease = read(await self.run(arguments(self._name, claim)))
+            lease = read(await self.run([self._name, limit_words(rate), repr(pause_s * 1e6), ""]))
         except (AuthenticationError, AuthorizationError, NoPermissionError) as error:
             words = (
                 f"the limit cannot be kept: the Redis at {self.address}: it refuses the password or the user ({error})"
             )
             raise LimiterUnavailable(words, "is the URL of the Redis right?") from error
         except (RedisError, OSError, TimeoutError, ValueError) as error:
-            return self._away(str(error) or type(error).__name__, claim, clock())
+            return self._away(str(error) or type(error).__name__, rate, clock())
         took = clock() - asked_at
         if lease.permits and took > lease.use_within_s:
             words = f"its answers take {1000 * took:.0f} ms, more than {1000 * lease.use_within_s:.0f} ms"
-            return self._away(words, claim, clock())
+            return self._away(words, rate, clock())
         if self._last is not None and self._last.trouble:
             _log.info("the limiter is back: %s", self.address)
         self._failing_since, self._failures, self._last = None, 0, lease
         return lease
 
-    def _away(self, reason: str, claim: Claim, now: float) -> Lease:
+    def _away(self, reason: str, rate: Rate | None, now: float) -> Lease:
         """Redis did not answer, or too late: nothing leaves, and it is asked again until patience ends."""
         where = f"the Redis at {self.address}: {reason}"
         # If no process has asked for a while, the one that asks now waits anew.
@@ -99,7 +99,7 @@ class RedisStore:
             raise LimiterUnavailable(
                 f"the limit could not be kept for {self._patience:g} s: {where}", "is the Redis up?"
             )
-        last = self._last or Lease(0, claim.rate)
+        last = self._last or Lease(0, rate)
         if not last.trouble:
             _log.warning("nothing is sent until the limiter is back: %s", where)
         retry_s = min(2.0, 0.1 * 2.0 ** min(self._failures - 1, 10))
@@ -108,7 +108,7 @@ class RedisStore:
         return self._last
 
     async def run(self, arguments: list[str]) -> Any:
-        """Run the script.
+        """Run the script with its ``ARGV``.
 
         :raises RedisError, OSError, TimeoutError: if there was no answer, or no good one
         """
@@ -128,11 +128,6 @@ class RedisStore:
 def keys(scope: str) -> tuple[str, str]:
     """The keys that hold a scope's state; their common tag keeps them on one node of a cluster."""
     return f"{{bulkdel:{scope}}}:bucket", f"{{bulkdel:{scope}}}:processes"
-
-
-def arguments(name: str, claim: Claim, now_us: int | None = None) -> list[str]:
-    """What the script is called with; ``now_us`` instead of Redis' own clock, for tests."""
-    return [name, limit_words(claim.rate), repr(claim.pause_s * 1e6), "" if now_us is None else str(now_us)]
 
 
 def limit_words(rate: Rate | None) -> str:

@@ -11,7 +11,8 @@ from typing import Any
 
 from bulkdel import Dify, Document
 from bulkdel.limits import TokenStore
-from bulkdel.limits.limiter import Claim, Lease
+from bulkdel.limits.limiter import Lease
+from bulkdel.model import Rate
 from bulkdel.providers.protocol import (
     Answer,
     Asked,
@@ -178,16 +179,16 @@ class BadTokens:
     def __init__(self, store: TokenStore) -> None:
         self.store = store
 
-    async def take(self, claim: Claim) -> Lease:
-        return await self.store.take(claim)
+    async def take(self, rate: Rate | None, pause_s: float) -> Lease:
+        return await self.store.take(rate, pause_s)
 
     async def aclose(self) -> None:
         await self.store.aclose()
 
 
 class GrantsAll(BadTokens):
-    async def take(self, claim: Claim) -> Lease:
-        return replace(await self.store.take(claim), permits=math.inf, retry_s=0.0)
+    async def take(self, rate: Rate | None, pause_s: float) -> Lease:
+        return replace(await self.store.take(rate, pause_s), permits=math.inf, retry_s=0.0)
 
 
 class GrantsHalf(BadTokens):
@@ -195,8 +196,8 @@ class GrantsHalf(BadTokens):
 
     n = 0
 
-    async def take(self, claim: Claim) -> Lease:
-        lease = await self.store.take(claim)
+    async def take(self, rate: Rate | None, pause_s: float) -> Lease:
+        lease = await self.store.take(rate, pause_s)
         self.n += 1
         return replace(lease, permits=0) if lease.permits and self.n % 2 else lease
 

@@ -19,7 +19,6 @@ from hypothesis import strategies as st
 from bulkdel.limits import Limiter, shared_bucket
 from bulkdel.limits.bucket import fairness_delay
 from bulkdel.limits.file_store import NAME, FileStore
-from bulkdel.limits.limiter import Claim
 from bulkdel.model import Rate
 from tests import virtual
 from tests.limits.departures import now, worst
@@ -47,7 +46,7 @@ class World:
                 monotonic=lambda: self.time + self.monotonic,
                 wall=lambda: self.time + self.wall,
             )
-        lease = await self.stores[name].take(Claim(self.rate))
+        lease = await self.stores[name].take(self.rate, 0.0)
         self.misses[name] = 0 if lease.permits else self.misses.get(name, 0) + 1
         self.next[name] = self.time + lease.retry_s + fairness_delay(lease.slack_s, self.misses[name]) + 1e-6
         self.times += [self.time + late * lease.use_within_s] * int(lease.permits)
