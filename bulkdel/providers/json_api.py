@@ -171,12 +171,12 @@ class JsonApi(Bearer, ABC):
     # ------------------------------------------------------------------ reading the steps of a delete
 
     def read(self, asked: Asked, reply: Reply) -> Verdict:
+        deletes = self.request(asked.target, asked.step).method == "DELETE"  # raises if there is no such step
         if isinstance(reply, Lost):
-            return classify_lost(reply, doubt=self.request(asked.target, asked.step).method == "DELETE")
+            return classify_lost(reply, doubt=deletes)
         answer = self.parse_answer(reply)
         if asked.step == self.last_step and self.is_deleted(asked, answer):
             return Deleted()
-        deletes = self.request(asked.target, asked.step).method == "DELETE"  # raises if there is no such step
         known = self.read_own(asked, answer) or self.classify(asked, answer, doubt=deletes)
         if known is not None:
             return known

@@ -49,7 +49,17 @@ def load(kind: str) -> ProviderClass:
     if len({point.value for point in found}) > 1:
         packages = ", ".join(sorted(_package(point) for point in found))
         raise ConfigurationError(f"more than one package provides {kind}: {packages}", hint="uninstall all but one")
-    return _loaded(found[0])
+    mend = f"fix or uninstall the package that provides it: {_package(found[0])}"
+    try:
+        loaded: Any = found[0].load()
+    except Exception as error:  # whatever a module does while it is imported
+        why = sanitize(f"{type(error).__name__}: {error}", 300)
+        raise ConfigurationError(f"the provider {kind} cannot be loaded: {why}", hint=mend) from error
+    missing = [name for name in _MEMBERS if not callable(getattr(loaded, name, None))]
+    if not callable(loaded) or missing:
+        what = f"it has no {', '.join(missing)}" if missing else "it is no class"
+        raise ConfigurationError(f"what the provider {kind} names is not a provider: {what}", hint=mend)
+    return cast(ProviderClass, loaded)
 
 
 def _plugins() -> dict[str, list[EntryPoint]]:
@@ -57,20 +67,6 @@ def _plugins() -> dict[str, list[EntryPoint]]:
     for point in entry_points(group=GROUP):
         found.setdefault(point.name, []).append(point)
     return found
-
-
-def _loaded(point: EntryPoint) -> ProviderClass:
-    mend = f"fix or uninstall the package that provides it: {_package(point)}"
-    try:
-        loaded: Any = point.load()
-    except Exception as error:  # whatever a module does while it is imported
-        why = sanitize(f"{type(error).__name__}: {error}", 300)
-        raise ConfigurationError(f"the provider {point.name} cannot be loaded: {why}", hint=mend) from error
-    missing = [name for name in _MEMBERS if not callable(getattr(loaded, name, None))]
-    if not callable(loaded) or missing:
-        what = f"it has no {', '.join(missing)}" if missing else "it is no class"
-        raise ConfigurationError(f"what the provider {point.name} names is not a provider: {what}", hint=mend)
-    return cast(ProviderClass, loaded)
 
 
 def _package(point: EntryPoint) -> str:

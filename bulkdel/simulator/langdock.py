@@ -47,17 +47,15 @@ class LangdockSimulator(Simulator):
         return web.Response(status=status, body=body, headers={"Content-Type": "application/json; charset=utf-8"})
 
     def _error(self, status: int, code: str, message: str) -> web.Response:
-        match self.faults.error_shape:
-            case "message":
-                return self._reply(status, {"message": message})
-            case "error":
-                return self._reply(status, {"error": message})
-            case "error-object":
-                return self._reply(status, {"error": {"type": code, "message": message}})
-            case "message-errors":
-                return self._reply(status, {"message": message, "errors": [{"code": code, "message": message}]})
-            case "text":
-                return web.Response(status=status, text=message)
+        if self.faults.error_shape == "text":
+            return web.Response(status=status, text=message)
+        shapes: dict[str, object] = {
+            "message": {"message": message},
+            "error": {"error": message},
+            "error-object": {"error": {"type": code, "message": message}},
+            "message-errors": {"message": message, "errors": [{"code": code, "message": message}]},
+        }
+        return self._reply(status, shapes[self.faults.error_shape])
 
     def _broken(self) -> web.Response:
         return self._error(500, "api_error", "Internal server error")

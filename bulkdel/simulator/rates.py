@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 from collections import deque
 from collections.abc import Callable
+from dataclasses import dataclass
 from email.utils import formatdate
 
 from aiohttp import web
@@ -41,14 +42,14 @@ class SlidingWindow:
         return times[0] + self.per - now
 
 
+@dataclass
 class FixedWindow:
     """At most ``limit`` requests pass from each multiple of ``per`` seconds to the next."""
 
-    def __init__(self, limit: int, per: float) -> None:
-        self.limit = limit
-        self.per = per
-        self._window = 0.0
-        self._passed = 0
+    limit: int
+    per: float
+    _window: float = 0.0
+    _passed: int = 0
 
     def refuse(self, now: float) -> float | None:
         window = now // self.per
@@ -60,14 +61,14 @@ class FixedWindow:
         return (window + 1) * self.per - now
 
 
+@dataclass
 class LeakyBucket:
     """A request adds a drop, and ``rate`` drops leak each second; one that would make more than ``burst`` is refused."""
 
-    def __init__(self, rate: float, burst: int) -> None:
-        self.rate = rate
-        self.burst = burst
-        self._level = 0.0
-        self._at = 0.0
+    rate: float
+    burst: int
+    _level: float = 0.0
+    _at: float = 0.0
 
     def refuse(self, now: float) -> float | None:
         self._level = max(0.0, self._level - (now - self._at) * self.rate)

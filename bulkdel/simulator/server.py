@@ -16,20 +16,18 @@ from bulkdel.errors import ConfigurationError
 LOOPBACK = ("127.0.0.1", "::1", "localhost")
 
 
+@dataclass(eq=False)
 class Refused(Exception):
     """Raised to answer a request with ``reply`` wherever it has got to."""
 
-    def __init__(self, reply: web.Response) -> None:
-        super().__init__(reply.status)
-        self.reply = reply
+    reply: web.Response
 
 
+@dataclass(eq=False, kw_only=True)
 class Cut(Exception):
     """Raised to end a connection without an answer: ``reset`` as if the server died, else closed in order."""
 
-    def __init__(self, *, reset: bool) -> None:
-        super().__init__()
-        self.reset = reset
+    reset: bool
 
 
 @dataclass(slots=True)
@@ -104,19 +102,15 @@ class Server:
         try:
             return await self._handler(request)
         except Cut as cut:
-            if request.transport is not None:
-                _end(request.transport, reset=cut.reset)
+            if request.transport is not None and cut.reset:
+                # Linger on, for 0 s: the kernel then sends RST and not FIN.
+                linger = struct.pack("ii", 1, 0)
+                request.transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
+                request.transport.abort()
+            elif request.transport is not None:
+                request.transport.close()
             # aiohttp ends the task of a connection that is gone when its handler is cancelled.
             raise asyncio.CancelledError from None
-
-
-def _end(transport: asyncio.Transport, *, reset: bool) -> None:
-    if not reset:
-        transport.close()
-        return
-    # Linger on, for 0 s: the kernel then sends RST and not FIN.
-    transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-    transport.abort()
 
 
 class WithBytesBehind(web.Response):
