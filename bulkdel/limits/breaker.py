@@ -78,8 +78,9 @@ class Breaker:
         # Two in a row mean nothing: one stale connection of a restarted database is one 500.
         if self._in_a_row <= 2:
             return None
-        if self._failing_s >= self._patience_for():
-            return GiveUp(self._sentence(now - self._since) + (f": {why}" if why else ""))
+        patience, sentence = self._limit()
+        if self._failing_s >= patience:
+            return GiveUp(f"{sentence} {now - self._since:.0f} s" + (f": {why}" if why else ""))
         if self.is_open(now) or (sent_at is not None and sent_at <= self._opened_at):
             return None
         self._openings += 1
@@ -88,16 +89,12 @@ class Breaker:
         self._opened_at, self._until = now, now + seconds
         return Open(seconds)
 
-    def _patience_for(self) -> float:
+    def _limit(self) -> tuple[float, str]:
+        """How many seconds of nothing but trouble are enough, and the sentence that ends in their number."""
         if self._worked:
-            return self._patience
+            return self._patience, "no request has succeeded for"
         # One that answers, but never well, may be starting up. One that never was reached has most likely another address, and the
         # user sits there waiting.
-        return min(self._patience, 30.0 if self._reached else 5.0)
-
-    def _sentence(self, lasted: float) -> str:
-        if self._worked:
-            return f"no request has succeeded for {lasted:.0f} s"
-        if not self._reached:
-            return f"the service could not be reached, not even once in {lasted:.0f} s"
-        return f"no request has succeeded, not even once in {lasted:.0f} s"
+        if self._reached:
+            return min(self._patience, 30.0), "no request has succeeded, not even once in"
+        return min(self._patience, 5.0), "the service could not be reached, not even once in"

@@ -171,13 +171,6 @@ class Simulator(ABC):
         store.datasets[dataset.id] = dataset
         return dataset.id
 
-    def remove_dataset(self, dataset: str) -> None:
-        """Let a dataset vanish with all that is in it.
-
-        :raises KeyError: there is none of this id
-        """
-        self._store.remove(self._store.datasets[dataset].id)
-
     def set_dataset(self, dataset: str, **fields: Any) -> None:
         """Change fields of a dataset: ``api_access=False`` (Dify), ``role="USER"`` or ``role=None`` (Langdock).
 
@@ -251,8 +244,7 @@ class Simulator(ABC):
         """Word an error as the service does."""
 
     @abstractmethod
-    def _broken(self) -> web.Response:
-        """Say that something went wrong inside: 500."""
+    def _broken(self) -> web.Response: ...
 
     @abstractmethod
     def _is_preflight(self, path: str) -> bool:
@@ -308,9 +300,7 @@ class Simulator(ABC):
             raise Refused(over_limit(self.faults.rate_style, wait, date, self._error))
 
     async def _take_time(self, *, write: bool = False, listing: bool = False) -> None:
-        """Take the time of a request that reads or writes."""
-        took = self.faults.latency + (self.faults.page_latency if listing else 0.0)
-        if took:
+        if took := self.faults.latency + (self.faults.page_latency if listing else 0.0):
             await asyncio.sleep(took)
 
     async def _delete(self, document: str, really: Callable[[], web.Response]) -> web.Response:
@@ -344,12 +334,11 @@ class Simulator(ABC):
         return True
 
     def _listing(self, dataset: Dataset) -> list[Document]:
-        """The documents as a listing shows them now."""
         shown = dataset.listing(self._now(), self.faults.stale)
         if not shown and self.faults.comes_back is not None and dataset.deleted:
             back = [document for _, document in dataset.deleted]
             dataset.deleted.clear()
-            asyncio.get_running_loop().call_later(self.faults.comes_back, _bring_back, dataset, back)
+            asyncio.get_running_loop().call_later(self.faults.comes_back, dataset.add, *back)
         return shown
 
     # Its own business
@@ -364,12 +353,6 @@ class Simulator(ABC):
 
     def _checked(self, faults: Faults) -> Faults:
         if faults.rate_style not in self.RATE_STYLES:
-            raise ConfigurationError(
-                f"this service does not refuse a rate so: {faults.rate_style}", hint="use 429 or 529"
-            )
+            message = f"this service does not refuse a rate so: {faults.rate_style}"
+            raise ConfigurationError(message, hint="use 429 or 529")
         return faults
-
-
-def _bring_back(dataset: Dataset, documents: Sequence[Document]) -> None:
-    for document in documents:
-        dataset.add(document)

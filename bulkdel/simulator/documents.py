@@ -29,13 +29,12 @@ class Held(NamedTuple):
 
 @dataclass(slots=True, kw_only=True)
 class Document:
-    """A document of Dify or a file of Langdock; times are seconds of the store's clock unless they say unix."""
+    """A document of Dify or a file of Langdock; times are seconds of the store's clock, ``created_at`` is Unix seconds."""
 
     id: str
     name: str
     position: int
     created_at: int
-    """Unix seconds."""
     phase: str
     """Its status until ``ready_at``."""
     outcome: str
@@ -59,18 +58,16 @@ class Document:
         return self.phase if now < self.ready_at else self.outcome
 
     def busy(self, now: float) -> bool:
-        """Say whether it is still being indexed."""
         return now < self.ready_at and not self.paused
 
 
 @dataclass(slots=True, kw_only=True)
 class Dataset:
-    """A knowledge base of Dify or a knowledge folder of Langdock."""
+    """A knowledge base of Dify or a knowledge folder of Langdock; ``created_at`` is Unix seconds."""
 
     id: str
     name: str
     created_at: int
-    """Unix seconds."""
     provider: str = "vendor"
     """Dify: ``external`` keeps its documents elsewhere."""
     api_access: bool = True
@@ -85,9 +82,8 @@ class Dataset:
     """What was deleted and when, if a fault still needs it."""
     _sorted: list[Document] | None = field(default=None, init=False, repr=False)
 
-    def add(self, document: Document) -> None:
-        """Take a document in."""
-        self.documents[document.id] = document
+    def add(self, *documents: Document) -> None:
+        self.documents |= {document.id: document for document in documents}
         self._sorted = None
 
     def newest_first(self) -> list[Document]:
@@ -160,11 +156,9 @@ class Store:
         return math.floor(self.epoch + self.clock())
 
     def uuid(self) -> str:
-        """Make a new UUID."""
         return str(uuid.UUID(int=self._ids.getrandbits(128), version=4))
 
     def word(self, length: int) -> str:
-        """Make ``length`` new letters and digits."""
         return "".join(self._ids.choices(string.ascii_letters + string.digits, k=length))
 
     def delete(self, dataset: Dataset, document: str, *, remember: bool) -> bool:

@@ -98,7 +98,6 @@ class LangdockSimulator(Simulator):
                 return self._error(404, "not_found", "Not found")
 
     def _check_key(self, request: web.BaseRequest) -> None:
-        """Check the key and its scope."""
         scheme, _, token = request.headers.get("Authorization", "").partition(" ")
         if scheme.lower() != "bearer" or token.strip() != self.key or not self._key_valid:
             raise self._refuse(401, "authentication_error", "Invalid or missing API key")
@@ -106,7 +105,6 @@ class LangdockSimulator(Simulator):
             raise self._refuse(403, "permission_error", "The API key lacks the scope KNOWLEDGE_FOLDER_API")
 
     def _find(self, request: web.BaseRequest, folder: str, *, edit: bool = False) -> Dataset:
-        """Check the key, the folder and the key's role there."""
         self._check_key(request)
         found = self._store.datasets.get(folder)
         if found is None:
