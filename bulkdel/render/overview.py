@@ -9,7 +9,7 @@ from typing import Any
 from bulkdel.errors import BulkdelError
 from bulkdel.report import Counts
 from bulkdel.store import Run, State
-from bulkdel.store.recorded import unread
+from bulkdel.store.recorded import unfinished_plan, unread
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,19 +47,14 @@ def overview(path: Path) -> Overview:
         with Run.open(path, check=False) as run:
             header, reason = run.header, run.last_session.reason
             return Overview(
-                path, run.state, header.act, header.created_at, run.counts(), worth_resuming(run), reason, unread(run)
+                path, run.state, header.act, header.created_at, run.counts(), can_resume(run), reason, unread(run)
             )
     except (BulkdelError, OSError) as error:
         return Overview(path, problem=str(error))
 
 
 def can_resume(run: Run) -> bool:
-    """Whether resuming the run has something to do."""
-    return run.targets != "open" and not unfinished_plan(run) and run.go_on()
-
-
-def worth_resuming(run: Run) -> bool:
-    """Whether to name the command that resumes: what a guard or the user refused would be refused again, as it is.
+    """Whether resuming the run has something to do; what a guard or the user refused would be refused again, as it is.
 
     A refusal ends no run whose deletes had begun, and no plan that was made before it.
     """
@@ -67,12 +62,7 @@ def worth_resuming(run: Run) -> bool:
         first = run.sessions()[0]
         if first.act != "plan" or first.status == "refused":
             return False
-    return can_resume(run)
-
-
-def unfinished_plan(run: Run) -> bool:
-    """A plan that ended before it held anything that could be carried out."""
-    return run.header.act == "plan" and not {"complete", "none"} & set(run.listings().values())
+    return run.targets != "open" and not unfinished_plan(run) and run.go_on()
 
 
 def run_name(path: Path) -> str:

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 
 from bulkdel.model import Outcome, PurgeRequest, Selection, Settled
-from bulkdel.render.overview import run_name, unfinished_plan, worth_resuming
+from bulkdel.render.overview import can_resume, run_name
 from bulkdel.render.plan import describe, forecast
 from bulkdel.render.wording import account, costs, counted, headline
 from bulkdel.report import Report
 from bulkdel.store import PlannedRow, Run, Session
-from bulkdel.store.recorded import recorded_report, unread
+from bulkdel.store.recorded import recorded_report, unfinished_plan, unread
 from bulkdel.text import format_day, format_duration, format_time, pluralize, sanitize, show_invisible
 
 
@@ -41,7 +41,7 @@ def lines(run: Run) -> Iterator[str]:
         again = "Asked again on request, after it had been rejected:"
         yield from _under(again, _asked_again(run, several))
         if report.not_attempted:
-            over = report.status == "refused" and not worth_resuming(run)
+            over = report.status == "refused" and not can_resume(run)
             why = "for the run was refused" if over else "so they are still to go"
             yield from _under(f"{report.not_attempted} not attempted, {why}:", _not_attempted(run, several))
         if report.skipped:
@@ -51,7 +51,7 @@ def lines(run: Run) -> Iterator[str]:
     if unfinished_plan(run):
         yield ""
         yield "The plan did not come to its end, so there is nothing to carry out: make it again."
-    elif worth_resuming(run):
+    elif can_resume(run):
         yield ""
         yield "This goes on with the rest: bulkdel resume RUN, with this run's name or file"
     yield ""

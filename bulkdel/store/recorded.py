@@ -59,6 +59,11 @@ def unread(run: Run) -> bool:
     return run.targets == "open" or "open" in run.listings().values()
 
 
+def unfinished_plan(run: Run) -> bool:
+    """A plan that ended before it held anything that could be carried out."""
+    return run.header.act == "plan" and not {"complete", "none"} & set(run.listings().values())
+
+
 @dataclass(frozen=True, slots=True)
 class ResumeState:
     """What a run still has to do; one that begins has listed nothing and counted nothing.
@@ -133,7 +138,7 @@ def _check_whole(run: Run) -> None:
     """:raises RunFileError: if the run ended before it held what was asked"""
     if run.targets == "open":
         raise RunFileError(f"the run ended before all of its targets were read, and asked for none of them: {run.path}")
-    if run.header.act == "plan" and not {"complete", "none"} & set(run.listings().values()):
+    if unfinished_plan(run):
         raise RunFileError(
             f"the plan did not come to its end, so there is nothing to carry out: {run.path}",
             hint="make the plan again",
