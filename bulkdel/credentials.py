@@ -32,12 +32,6 @@ class KeyPlace:
     file: str = ""
     headers: str = ""
 
-    @classmethod
-    def recorded(cls, found: object) -> KeyPlace:
-        """What ``as_dict`` made of it; empty if ``found`` is something else."""
-        known = {k: v for k, v in found.items() if isinstance(v, str)} if isinstance(found, dict) else {}
-        return cls(known.get("env", ""), known.get("file", ""), known.get("headers", ""))
-
     def as_dict(self) -> dict[str, str]:
         return {name: place for name, place in asdict(self).items() if place}
 

@@ -99,13 +99,18 @@ async def take_targets(
     async for given in _pages(call, targets):
         check_targets(given, call.sessions, first)
         page = [spelled_by_service(target, providers[target.provider]) for target in given]
-        _check_apart(emptied, page, first)
-        first += len(page)
-        few = [*few, *page] if first <= 10_000 else []
         for (provider, dataset), n in Counter(target[:2] for target in page).items():
+            if (provider, dataset) in emptied:
+                number = next(n for n, target in enumerate(page, first) if target[:2] == (provider, dataset))
+                raise ConfigurationError(
+                    f"target number {number} is in a dataset that the same call empties: {dataset}",
+                    hint="empty it, or name its documents, or do both one after the other",
+                )
             of = planned.setdefault((provider, dataset), PlannedDataset(provider, dataset, explicit=True))
             of.listed += n
             of.selected += n
+        first += len(page)
+        few = [*few, *page] if first <= 10_000 else []
         invalid = _invalid(page, providers)
         for n, why in invalid.items():
             of = planned[page[n][:2]]
@@ -131,24 +136,15 @@ def _invalid(page: Sequence[Target], providers: Mapping[str, Provider]) -> dict[
     return invalid
 
 
-def _check_apart(emptied: Collection[tuple[str, str]], targets: Iterable[Target], first: int) -> None:
-    for place, target in enumerate(targets, first):
-        if target[:2] in emptied:
-            raise ConfigurationError(
-                f"target number {place} is in a dataset that the same call empties: {target.dataset}",
-                hint="empty it, or name its documents, or do both one after the other",
-            )
-
-
 async def _pages(call: Call, targets: Targets) -> AsyncIterator[list[Target]]:
     """Targets in pages; an asynchronous source is left where it is when the call is stopped (S11)."""
     if not isinstance(targets, AsyncIterable):
         iterator = iter(targets)
-        while page := list(islice(iterator, PAGE)):
-            yield page
+        while taken := list(islice(iterator, PAGE)):
+            yield taken
         return
     source = aiter(targets)
-    finished, page = True, list[Target]()
+    page: list[Target] = []
 
     async def fill() -> None:
         async for target in source:
@@ -156,18 +152,17 @@ async def _pages(call: Call, targets: Targets) -> AsyncIterator[list[Target]]:
             if len(page) == PAGE:
                 return
 
-    while finished:
+    finished, full = True, True
+    while finished and full:
         page = []
         finished = await call.run_until_stopped(fill)
+        full = len(page) == PAGE
         if page:
             yield page
-        if len(page) < PAGE:
-            break
     if not finished:
         call.account.input_truncated = True
-        close: Any = getattr(source, "aclose", None)
-        if close is not None:
-            await close()
+        if hasattr(source, "aclose"):
+            await source.aclose()
 
 
 async def look_up_targets(call: Call, plan: Plan, store: RunFile, few: Sequence[Target]) -> None:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from bulkdel.cli.context import AppContext
 from bulkdel.cli.options import Options, usage_error
-from bulkdel.cli.providers import key_place, recorded_key
+from bulkdel.cli.providers import key_place, recorded_place
 from bulkdel.credentials import KeyPlace
 from bulkdel.errors import ConfigurationError
 
@@ -64,15 +64,14 @@ def again(header: RunHeader, options: Options, app: AppContext) -> Workers | Non
 
     :raises ConfigurationError: as ``begin``
     """
-    kept = header.more.get(HEADER)
-    kept = kept if isinstance(kept, dict) else {}
+    kept = header.more.get(HEADER, {})
     url = options.broker or kept.get("broker")
     if url is None or url == "none":
         return None
     checked(url, app)
     places = {}
     for provider in header.providers:
-        place = key_place(provider.kind, options, recorded_key(header.more, provider.name))
+        place = key_place(provider.kind, options, recorded_place(header, provider.name))
         places[provider.name] = replace(place, file=os.path.abspath(place.file) if place.file else "")
     # A run that was begun without a broker gets a name that is the same at each resume.
     words = [repr(header.created_at), header.act, *(f"{p.name} {p.fingerprint}" for p in header.providers)]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+from dataclasses import dataclass
 from typing import TextIO
 
 from bulkdel.cli.screen import Screen
@@ -23,6 +24,7 @@ def question(plan: Plan, policy: Policy, *, by_name: bool) -> tuple[str, str]:
     return str(sum(to_delete(dataset, policy) for dataset in plan.datasets)), "the number of documents"
 
 
+@dataclass(slots=True)
 class Confirmation:
     """Shows a plan and asks the person at the terminal; the client awaits it before the first delete.
 
@@ -30,31 +32,28 @@ class Confirmation:
     ``stopping``, and that is a no, too.
     """
 
-    def __init__(
-        self, screen: Screen, stdin: TextIO, policy: Policy, stopping: asyncio.Event, *, by_name: bool
-    ) -> None:
-        self.asking = False
-        self.refusal = ""
-        self._screen = screen
-        self._stdin = stdin
-        self._policy = policy
-        self._stopping = stopping
-        self._by_name = by_name
+    screen: Screen
+    stdin: TextIO
+    policy: Policy
+    stopping: asyncio.Event
+    by_name: bool
+    asking: bool = False
+    refusal: str = ""
 
     async def __call__(self, plan: Plan) -> bool:
         # Invalid ids are never sent, so there is nothing to say yes to; archived ones may go yet, with --unarchive.
         if plan.selected == sum(dataset.invalid for dataset in plan.datasets):
             return True
-        answer, called = question(plan, self._policy, by_name=self._by_name)
-        with self._screen.still():
-            self._screen.say("About to delete; this cannot be undone:")
+        answer, called = question(plan, self.policy, by_name=self.by_name)
+        with self.screen.still():
+            self.screen.say("About to delete; this cannot be undone:")
             # A few documents are named if there is one dataset; with several, their lines would scroll away.
-            self._screen.say_wrapped(*describe(plan, self._policy, named=3 if len(plan.datasets) == 1 else 0))
-            if self._policy.indexing == "delete":
-                self._screen.say_wrapped(
+            self.screen.say_wrapped(*describe(plan, self.policy, named=3 if len(plan.datasets) == 1 else 0))
+            if self.policy.indexing == "delete":
+                self.screen.say_wrapped(
                     "  --indexing delete: documents that are still being indexed are deleted, too, which can leave parts of them behind"
                 )
-            self._screen.ask(f"Type {called} to delete for good ({answer}): ")
+            self.screen.ask(f"Type {called} to delete for good ({answer}): ")
             typed = (await self._typed()).strip()
         if typed != answer:
             self.refusal = f"not confirmed: {f'what was typed is not {called}' if typed else 'nothing was typed'}"
@@ -64,8 +63,8 @@ class Confirmation:
         """The line that is typed, or nothing if a signal comes first."""
         loop = asyncio.get_running_loop()
         line: asyncio.Future[str] = loop.create_future()
-        stopping = asyncio.ensure_future(self._stopping.wait())
-        descriptor = self._stdin.fileno()
+        stopping = asyncio.ensure_future(self.stopping.wait())
+        descriptor = self.stdin.fileno()
 
         def read() -> None:
             loop.remove_reader(descriptor)

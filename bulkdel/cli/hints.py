@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import shlex
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -66,7 +66,7 @@ def _way_on(report: Report, task: Task, argv: Sequence[str], path: Path | None, 
         return lines
     if task.options.dry_run or task.act == "verify" or (status == "complete" and not planning):
         return []
-    resume = "" if run is None else _resume(run, task.resume_options)
+    resume = "" if run is None else _resume(run, task)
     # If a person has to do something first, the report's own hint says what.
     fix = status == "stopped" and bool(report.hint)
     if planning and status not in RESUMABLE:
@@ -98,31 +98,34 @@ def _way_on(report: Report, task: Task, argv: Sequence[str], path: Path | None, 
     return [f"hint: {hint}", same_command(argv)]
 
 
-def resume_command(path: Path, more: Iterable[str]) -> str:
+def resume_command(path: Path, task: Task) -> str:
     """``bulkdel resume PATH``, to be pasted into a shell, if the run at ``path`` can go on; empty if it cannot."""
     with suppress(BulkdelError), Run.open(path, check=False) as run:
-        return _resume(run, more)
+        return _resume(run, task)
     return ""
 
 
-def _resume(run: Run, more: Iterable[str]) -> str:
+def _resume(run: Run, task: Task) -> str:
     if not can_resume(run):
         return ""
     # It carries out a plan of a dataset whose listing did not show all that the service counts, too.
     short = run.header.act == "plan" and any(dataset.unseen for dataset in run.plan().datasets)
     needed = ["--accept-incomplete"] if short and not run.header.policy.accept_incomplete else []
     # A run that was agreed to as a whole does not ask again; else the yes was for what is still to be listed, too.
-    words = [word for word in more if word not in needed and not (run.agreed and word in YES)] + needed
+    words = [word for word in _carried_words(task) if word not in needed and not (run.agreed and word in YES)] + needed
     return shlex.join(["bulkdel", "resume", str(run.path), *words])
 
 
-def carried_options(options: Options) -> list[str]:
-    """The options that a run file does not hold and that going on needs: the yes, and where the key is."""
-    words = ["--yes"] if options.yes else []
-    for name, file in (("--api-key-file", options.api_key_file), ("--ca-file", options.ca_file)):
-        if file is not None:
-            words += [name, os.path.abspath(file)]
-    return words
+def _carried_words(task: Task) -> list[str]:
+    """What a run file does not hold and going on needs: all options of a resume, else the yes and where the key is."""
+    if task.act == "resume":
+        return list(task.resume_options)
+    return (["--yes"] if task.options.yes else []) + _key_words(task.options)
+
+
+def _key_words(options: Options) -> list[str]:
+    files = (("--api-key-file", options.api_key_file), ("--ca-file", options.ca_file))
+    return [word for name, file in files if file is not None for word in (name, os.path.abspath(file))]
 
 
 def _retry(report: Report, task: Task, run: Run) -> list[str]:
@@ -135,7 +138,7 @@ def _retry(report: Report, task: Task, run: Run) -> list[str]:
     progress = any(before not in (None, now) for before, now, _ in endings)
     rejected = {(before, now) for before, now, _ in endings if now in helped}
     archived = any(now == "archived" for _, now in rejected)
-    kept = (word for word in task.resume_options if word not in YES)
+    kept = (word for word in _carried_words(task) if word not in YES)
     again = shlex.join(["bulkdel", "resume", str(run.path), "--retry-rejected", *kept])
     # The same command twice with the same result would be offered for ever.
     if any(now != "archived" and (progress or before != now) for before, now in rejected):
@@ -165,8 +168,7 @@ def _delete_again(report: Report, task: Task, run: Run) -> list[str]:
     words = shlex.join(["bulkdel", "purge", kind, *datasets])
     if any(request.select != Selection() for request in header.datasets):
         return [f"{hint}: {words} with the same selection"]
-    keys = (word for word in carried_options(task.options) if word not in YES)
-    whole = f"{words} {shlex.join(['--base-url', header.providers[0].base_url, *keys])}"
+    whole = f"{words} {shlex.join(['--base-url', header.providers[0].base_url, *_key_words(task.options)])}"
     return [f"{hint}, and what came newly:", whole]
 
 

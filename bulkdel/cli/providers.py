@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -61,7 +61,7 @@ def from_run(header: RunHeader, options: Options, app: AppContext) -> tuple[Prov
                 )
     opened = []
     for asked in header.providers:
-        recorded = recorded_key(header.more, asked.name)
+        recorded = recorded_place(header, asked.name)
         # A job's providers may be several of one kind: the kind's own variable says nothing about the address of each.
         of_a_job = recorded.env or recorded.file
         elsewhere = options.base_url is not None or (not of_a_job and variable(asked.kind, "BASE_URL") in app.environ)
@@ -76,10 +76,9 @@ def to_record(kind: str, options: Options) -> dict[str, Any]:
     return {KEYS: {kind: {"headers": headers}}} if headers else {}
 
 
-def recorded_key(more: Mapping[str, Any], provider: str) -> KeyPlace:
+def recorded_place(header: RunHeader, provider: str) -> KeyPlace:
     """Where a run's header says that the provider's key and headers are; empty for what it does not say."""
-    places = more.get(KEYS)
-    return KeyPlace.recorded(places.get(provider)) if isinstance(places, dict) else KeyPlace()
+    return KeyPlace(**header.more.get(KEYS, {}).get(provider, {}))
 
 
 def _address(kind: str, app: AppContext, given: str | None) -> str:

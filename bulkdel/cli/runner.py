@@ -39,7 +39,7 @@ class Task:
     """What a command wants done, once everything that was given is found good.
 
     ``purges`` are whole datasets and ``targets`` explicit documents; of a resumed run ``run`` holds both. ``label`` is what a new
-    run file is called, ``more`` is kept in its header. ``resume_options`` stand in the command that goes on with it.
+    run file is called, if not as the provider, ``more`` is kept in its header. ``resume_options`` are those that a resume had.
     ``by_name``: a dataset's name may confirm it. ``agreed``: nothing has to be confirmed. ``workers`` make the deletes, None if this
     process does. ``demo``: nothing is remembered or shared with other processes, and only errors are logged.
     """
@@ -103,7 +103,9 @@ def run(task: Task, app: AppContext) -> int:
     metrics.begin([provider.name for provider in task.providers], resumes=task.run)
     # A person can be asked who types (stdin) and sees the question (stderr).
     if not task.asks or (is_terminal(app.stdin) and is_terminal(app.stderr)):
-        live = LiveRun(task, app, screen, task.run or run_files.path_for(task.options, task.label))
+        live = LiveRun(
+            task, app, screen, task.run or run_files.path_for(task.options, task.label or task.providers[0].name)
+        )
         _carry_out(live)
     else:
         live = LiveRun(task, app, screen, None)
@@ -136,7 +138,7 @@ def _carry_out(live: LiveRun) -> None:
     except (Exception, KeyboardInterrupt) as error:
         # What is on disk goes on, however the run ended; a file that was there before may belong to another run.
         if path is not None and (is_new or not isinstance(error, RunFileError)):
-            resume = hints.resume_command(path, live.task.resume_options)
+            resume = hints.resume_command(path, live.task)
             live.app.last_lines = [hints.GO_ON, resume] if resume else []
         raise
 

@@ -15,7 +15,7 @@ import shutil
 import sys
 import tempfile
 from collections import Counter
-from collections.abc import Callable, Container, Iterator, Mapping
+from collections.abc import Container, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from itertools import chain
 from typing import TYPE_CHECKING, Any, BinaryIO
@@ -92,6 +92,8 @@ def read(source: BinaryIO, name: str, provider: str, among: Container[str] = ())
             of = _provider(lines, number, row.get("provider"), provider, among)
             # Datasets are few and in every row: interned, a million targets hold one string for each, not a million.
             yield Target(sys.intern(of), sys.intern(dataset), document)
+    except UnicodeError:
+        raise lines.wrong("not UTF-16 text") from None
     finally:
         lines.leave()
 
@@ -165,20 +167,14 @@ class _Lines:
 
     def __next__(self) -> str:
         self.number += 1
-        line = self._read(self._text.readline)
+        line = self._text.readline(LONGEST_LINE)
         if not line:
             raise StopIteration
         return line
 
     def piece(self) -> str:
         """What comes next, whatever its lines; empty at the end."""
-        return self._read(self._text.read)
-
-    def _read(self, read: Callable[[int], str]) -> str:
-        try:
-            return read(LONGEST_LINE)
-        except UnicodeError:
-            raise self.wrong("not UTF-16 text") from None
+        return self._text.read(LONGEST_LINE)
 
     def wrong(
         self, what: str, line: int | None = None, hint: str = HINT, *, column: int | None = None
@@ -318,19 +314,17 @@ def _json_rows(lines: _Lines, first: str) -> Iterator[Row]:
     """The objects of one array, or one behind the other; each may be in a line of its own or go over several."""
     text = _Json(lines, first)
     in_array = text.skip("[")
-    while text.peek():
-        if in_array and text.skip("]"):
-            if text.peek():
-                raise text.wrong("text behind the end of the list")
-            return
+    while text.peek() not in ("", "]" if in_array else ""):
         number, row = text.line, text.value()
         if not isinstance(row, dict):
             raise lines.wrong(f"not a JSON object: {_short(row)}", number)
         yield number, row
         if not text.skip(",") and in_array and text.peek() != "]":
             raise text.wrong("not JSON: a comma or ] is missing")
-    if in_array:
+    if in_array and not text.skip("]"):
         raise text.wrong("not JSON: the list is never closed")
+    if text.peek():
+        raise text.wrong("text behind the end of the list")
 
 
 class _Json:

@@ -36,7 +36,7 @@ def delete(app: AppContext, /, provider: str, file: str | None, options: Options
 
     PROVIDER is dify, langdock, or the name of an installed plug-in.
     """
-    from bulkdel.cli import hints, runner
+    from bulkdel.cli import runner
     from bulkdel.cli.targets import TargetFile, opened
 
     service = providers.open_provider(provider, options, app)
@@ -51,10 +51,8 @@ def delete(app: AppContext, /, provider: str, file: str | None, options: Options
             options=options,
             providers=(service,),
             policy=options.policy(),
-            label=service.name,
             targets=targets,
             more=providers.to_record(provider, options),
-            resume_options=hints.carried_options(options),
             by_name=False,
         )
         return runner.run(task, app)

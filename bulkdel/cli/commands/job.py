@@ -72,7 +72,7 @@ def job(app: AppContext, /, file: str, plan: bool, options: Options) -> int:
     """Carry out a job file: purge datasets and delete listed targets of several providers at once, as one run with one
     account.
     """
-    from bulkdel.cli import broker, hints, runner
+    from bulkdel.cli import broker, runner
 
     for option, given in (("--dry-run", options.dry_run), ("--no-run", options.no_run)):
         if plan and given:
@@ -93,7 +93,6 @@ def job(app: AppContext, /, file: str, plan: bool, options: Options) -> int:
             purges=purges,
             targets=chain.from_iterable(lists) if lists else None,
             more={providers.KEYS: {name: place.as_dict() for name, place in places.items()}} | distributed,
-            resume_options=hints.carried_options(options),
             by_name=not lists,
             workers=workers,
         )

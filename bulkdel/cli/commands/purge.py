@@ -49,7 +49,7 @@ def purge_datasets(
     act: Literal["purge", "plan"], kind: str, datasets: tuple[str, ...], options: Options, app: AppContext
 ) -> int:
     """Empty the datasets of one provider, or plan it; returns the exit status."""
-    from bulkdel.cli import hints, runner
+    from bulkdel.cli import runner
 
     provider = providers.open_provider(kind, options, app)
     select = options.selection()
@@ -58,11 +58,9 @@ def purge_datasets(
         options=options,
         providers=(provider,),
         policy=options.policy(),
-        label=provider.name,
         purges=[
             PurgeRequest(provider.name, dataset, select) for dataset in providers.checked_datasets(datasets, provider)
         ],
         more=providers.to_record(kind, options),
-        resume_options=hints.carried_options(options),
     )
     return runner.run(task, app)
