@@ -4,6 +4,10 @@ A refusal alone says little: three requests, then "wait a minute", may be anothe
 and nothing is concluded. What passes behind it until the next refusal, under demand all the time, is what the service allows in
 the time over which it counts. Around this estimate rates are tried, each for as long as the service counts: what passed is the
 lower bound, what was refused the upper one, and the middle is tried next, until the two are within a tenth of each other.
+
+A trial is paced evenly, which costs one window in all: what is allowed at once is sent over the whole of it. A service that showed
+that it lets many through at once, in a window of 2 s or more, is asked for a window's worth at once, and then for nothing until the
+window is over.
 """
 
 from __future__ import annotations
@@ -15,6 +19,8 @@ from bulkdel.model import Rate
 
 CLOSE = 1.1
 """The search ends if the refused rate is no more than this times the one that passed."""
+MANY = 40
+"""Requests that a window allows, from which on they are sent at once: of fewer, those in flight would be too large a part."""
 MINUTE_S = 60.0
 """The longest window that is searched for. Longer quotas (an hour, a day) are kept by the pauses that the service asks for."""
 
@@ -44,19 +50,21 @@ class _Run:
     trial_count: int = 0
     behind_refusal: bool = False  # it began with the first request that passed behind a refusal
     rested: bool = False  # and the pause before it was as long as the service counts: its window was empty
+    rests_until: float = -math.inf  # the window is used up, and nothing is sent until it is over
 
 
 @dataclass(slots=True)
 class _Refusals:
-    """Refusals in a row, with nothing let through between them."""
+    """Refusals in a row, with nothing let through between them; ``resumes_at``: when the pause behind the last one ends."""
 
-    first_at: float
-    said: bool = False  # whether the service said how long to wait
+    first_at: float = -math.inf
+    after: float | None = None  # how many seconds the service said to wait, the last time
     count: int = 0
+    resumes_at: float = -math.inf
 
 
 class RateSearch:
-    """Answers in, ``rate`` out: what the limiter is to keep; None for no limit.
+    """Answers in, ``rate`` out: what the limiter is to keep; None for no limit, or while a window's worth leaves at once.
 
     Times are any monotonic clock in seconds.
 
@@ -66,23 +74,23 @@ class RateSearch:
     """
 
     def __init__(self, given: Rate | None, *, guess: bool = False, known: Known | None = None) -> None:
-        self._given = given
-        self._guess = guess or given is None  # whether it may be exceeded
-        self._share = (
-            0.8 if guess else 1.0
-        )  # of what is found: the customer's own apps, if they live on it, get a fifth
-        self.known = known if self._guess else None
+        self._given = None if guess else given  # never exceeded
+        # Of what is found: the customer's own apps, if they live on the limit, get a fifth.
+        self._share = 0.8 if guess else 1.0
+        self.known = known if self._given is None else None
         self._bounds = self.known or Known(window_s=MINUTE_S if guess else 1.0)
         self._trial = math.inf if given is None else given.per_second  # requests a second that are tried now
         self.rate = given
+        self._bursts = (
+            0  # windows whose worth leaves at once, and that may be refused early before that ends; 0: it does not
+        )
         if self.known is not None:
             self._hold(self.known.passed)
         self._above_at = math.inf  # since when more is tried than an earlier run found
         self._step = 1.25  # the next step up, while nothing is refused
         self._probe_s = 30.0  # seconds for which a found rate is kept before more is tried
         self._run: _Run | None = None
-        self._refusals: _Refusals | None = None
-        self._resumes_at = -math.inf  # when the last pause ends
+        self._refusals = _Refusals()  # the last ones; of a count of 0 if something has passed since
 
     @property
     def found(self) -> Known | None:
@@ -92,35 +100,52 @@ class RateSearch:
         return bounds if bounds.passed and (bounds.refused < math.inf or self._share < 1) else self.known
 
     @property
+    def burst(self) -> Rate | None:
+        """What is sent at once at the beginning of each window; None if requests are paced evenly, or not at all."""
+        return Rate(round(self._worth), per=self._bounds.window_s) if self._bursts else None
+
+    @property
     def probing(self) -> bool:
         """Whether requests go one at a time, until one passes behind a refusal: eight at once would be eight refusals."""
-        return self._refusals is not None
+        return self._refusals.count > 0
 
     # ------------------------------------------------------------------ answers
 
     def passed(self, sent_at: float, now: float, times: int = 1) -> Rate | None:
         """A request was not refused, or several that left at about the same time; returns ``rate``."""
         run = self._run
-        if sent_at < self._resumes_at:
+        if sent_at < self._refusals.resumes_at:
             # It left before the last refusal was known, and counts with those that passed before.
             if run is not None:
                 run.count += times
             return self.rate
-        if self._refusals is not None:
-            run = self._conclude(sent_at, self._refusals)
+        if self.probing:
+            run = self._conclude(sent_at, now)
         # A gap that neither the answer's time nor the rate explains: there was no demand, so what comes is a new run.
-        elif run is None or sent_at - run.last_at > 2.0 + 3 * (now - sent_at) + 2 / self._trial:
+        elif run is None or sent_at - max(run.last_at, run.rests_until) > 2.0 + 3 * (now - sent_at) + 2 / self._trial:
             run = self._run = _Run(sent_at, sent_at, sent_at)
-        run.count += times
         run.last_at = max(run.last_at, sent_at)
-        lasted = run.last_at - run.trial_at
-        # Twenty requests at least: a service that keeps a bucket lets a few more through than it allows.
-        if self._trial < math.inf and lasted >= max(1.1 * self._bounds.window_s, min(MINUTE_S, 20 / self._trial), 1.5):
+        lasted, window_s = run.last_at - run.trial_at, self._bounds.window_s
+        # Evenly, twenty requests at least: a service that keeps a bucket lets a few more through than it allows.
+        if lasted >= (window_s if self._bursts else max(1.1 * window_s, min(MINUTE_S, 20 / self._trial), 1.5)):
             # What was not asked for was not allowed either: a trial counts only if it was used.
-            if run.count - run.trial_count >= 0.85 * self._trial * lasted:
+            asked_for = self._worth if self._bursts else self._trial * lasted
+            if run.count - run.trial_count >= 0.85 * asked_for:
                 self._succeed(run)
             run.trial_at, run.trial_count = sent_at, run.count
+        run.count += times
         return self.rate
+
+    def rest_s(self, now: float, in_flight: int) -> float:
+        """Seconds from now in which nothing may leave, because what leaves at once in a window did, ``in_flight`` included."""
+        run, window_s = self._run, self._bounds.window_s
+        if not self._bursts or self.probing or run is None or not run.rests_until < now < run.trial_at + window_s:
+            return 0.0
+        if run.count - run.trial_count + in_flight < self._worth:
+            return 0.0
+        # A little longer: requests arrive a little earlier in one window than in the one before.
+        run.rests_until = run.trial_at + max(window_s + 0.08, 1.02 * window_s)
+        return run.rests_until - now
 
     def refused(self, sent_at: float, now: float, after: float | None, u: float = 0.0) -> float:
         """The rate was refused; what that means shows when the first request passes again.
@@ -129,31 +154,29 @@ class RateSearch:
         :param u: uniform in [0, 1): machines that were given the same second do not come back together
         :returns: seconds from now in which nothing may leave
         """
-        if sent_at < self._resumes_at:
-            return max(0.0, after or 0.0)  # it left before the last refusal was known: both are one complaint
-        if self._refusals is None:
-            self._refusals = _Refusals(sent_at)
         row, run = self._refusals, self._run
-        row.count += 1
-        row.said = after is not None
+        if sent_at < row.resumes_at:
+            return max(0.0, after or 0.0)  # it left before the last refusal was known: both are one complaint
+        if not self.probing:
+            row.first_at = sent_at
+        row.count, row.after = row.count + 1, after
         pause_s = self._own_pause(now, row)
         if after is not None:
-            # What it waits for is the first of those that passed since its window was empty, and what it says is rounded up.
             began = 0.0 if run is None or (run.behind_refusal and not run.rested) else sent_at - run.first_at
-            self._widen(after + (max(0.0, began - 1.0) if began <= 2 * after else 0.0))
+            self._widen(_window(after, began if began <= 2 * after else 0.0))
             asked_s = after + min(0.25, 0.1 * after) * u
             # Some services always say one second, and refuse again and again: then ours is the longer one.
-            pause_s = asked_s if row.count == 1 else max(asked_s, pause_s)
-        self._resumes_at = now + pause_s
+            pause_s = max(asked_s, pause_s) if row.count > 1 or self._bursts else asked_s
+        row.resumes_at = now + pause_s
         return pause_s
 
     def _own_pause(self, now: float, row: _Refusals) -> float:
         """Seconds to wait if the service does not say."""
         run, window_s = self._run, self._bounds.window_s
-        if row.count == 1 and run is not None and run.rested:
+        if row.count == 1 and run is not None and (self._bursts or run.rested):
             # The service counts all that passed since the last pause, until the first of it is as old as its window: 0.1 s for
             # what else was in flight and was refused.
-            return max(1.0, run.first_at + window_s + 0.1 - now)
+            return max(1.0, (run.trial_at if self._bursts else run.first_at) + window_s + 0.1 - now)
         # Two thirds longer each time, but the windows that services usually have are met exactly.
         elapsed = now - row.first_at
         wait = max(1.0, elapsed * 0.66, window_s / 6)
@@ -162,36 +185,75 @@ class RateSearch:
 
     # ------------------------------------------------------------------ what they mean
 
-    def _conclude(self, sent_at: float, row: _Refusals) -> _Run:
+    def _conclude(self, sent_at: float, now: float) -> _Run:
         """The first request passes behind refusals: narrow the bounds, and begin the next trial."""
+        row, run = self._refusals, self._run
         waited = sent_at - row.first_at
-        if row.count > 1 or not row.said:
+        if row.count > 1 or row.after is None:
             self._widen(waited)  # the service counts over the time that this took, at least
-        self._refusals, self._above_at = None, math.inf
-        run, trial, window_s = self._run, self._trial, self._bounds.window_s
-        # A rate that had passed and is refused now passes no more.
-        passed = self._bounds.passed if self._bounds.passed < 0.999 * trial else 0.0
-        lasted = 0.0 if run is None else row.first_at - run.first_at
-        if run is None or not run.behind_refusal:
-            if passed and trial < math.inf:
-                self._narrow(waited, passed, trial)  # more was tried than had passed, and it was too much
-        elif (run.rested and run.count >= 3 and lasted < 1.2 * window_s) or (trial == math.inf and lasted >= window_s):
-            # The window was empty when this began, so what passed is what the service allows in a window, and one more was refused.
-            # If it says how long it counts, or comes back at once, that is the limit; else the window was measured by probing,
-            # and may be half too long.
-            estimate = run.count / max(window_s, lasted)
-            refused = CLOSE * estimate if row.said or window_s < 1.1 else math.inf
-            self._narrow(waited, passed, min(trial, self._bounds.refused, refused), estimate)
-        elif trial < math.inf and (passed or lasted >= window_s / 10):
-            # What passed before the last pause, or at other rates, is counted still: how much passed since then says nothing.
-            self._narrow(waited, passed, trial, trial / 1.5)
-        else:
+        self._refusals, self._above_at = _Refusals(resumes_at=row.resumes_at), math.inf
+        window_s = self._bounds.window_s
+        # What passed without a rate at the beginning of a window leaves it again as fast as it came.
+        since = row.first_at if run is None or self._trial < math.inf else run.first_at + 0.05 * window_s
+        if run is not None and self._bursts:
+            self._conclude_burst(run, row, sent_at)
+        elif not self._conclude_run(run, row, waited):
+            assert run is not None  # one that began behind a refusal
             run.rested = False  # too few passed to say anything: they count with those that follow
             return run
         # Many services count refused requests, too: then those of this row are in the window. Half of them is the middle.
         half = row.count // 2
-        self._run = _Run(sent_at, sent_at, sent_at, half, half, True, waited >= 0.9 * window_s)
+        self._run = _Run(sent_at, sent_at, now, half, half, True, sent_at - since >= 0.9 * window_s)
         return self._run
+
+    def _conclude_run(self, run: _Run | None, row: _Refusals, waited: float) -> bool:
+        """What a run that a refusal ended says of the limit; False if it says nothing yet."""
+        trial, window_s = self._trial, self._bounds.window_s
+        # A rate that had passed and is refused now passes no more.
+        passed = self._bounds.passed if self._bounds.passed < 0.999 * trial else 0.0
+        if run is None or not run.behind_refusal:
+            if passed and trial < math.inf:
+                self._narrow(waited, passed, trial)  # more was tried than had passed, and it was too much
+            return True
+        lasted = row.first_at - run.first_at
+        # If the service waits for less than half a window, its window did not begin with this run.
+        whole = run.rested and run.count >= 3 and lasted < 1.2 * window_s and (row.after or window_s) >= 0.5 * window_s
+        if whole or (trial == math.inf and lasted >= window_s):
+            # The window was empty when this began, so what passed is what the service allows in a window, and one more was refused.
+            # If it says how long it counts, or comes back at once, or many passed, that is the limit; else the window was measured
+            # by probing, and may be half too long.
+            estimate = run.count / max(window_s, lasted)
+            if self._given is None and window_s >= 2 and lasted <= 0.35 * window_s:
+                self._bursts = 2
+            sure = row.after is not None or window_s < 1.1 or run.count >= MANY
+            self._narrow(
+                waited, passed, min(trial, self._bounds.refused, CLOSE * estimate if sure else math.inf), estimate
+            )
+            return True
+        if trial < math.inf and (passed or lasted >= window_s / 10):
+            # What passed before the last pause, or at other rates, is counted still: how much passed since then says nothing.
+            self._narrow(waited, passed, trial, trial / 1.5)
+            return True
+        return False
+
+    def _conclude_burst(self, run: _Run, row: _Refusals, sent_at: float) -> None:
+        """What a window says whose worth was sent at once, and of which something was refused."""
+        trial, window_s, bounds = self._trial, self._bounds.window_s, self._bounds
+        count = run.count - run.trial_count
+        if row.first_at - run.trial_at >= window_s:
+            # Nothing passed since the last window was over: the service counts over a longer time than it seemed.
+            self._widen(sent_at - run.trial_at)
+            self._bounds = Known(window_s=self._bounds.window_s)
+            self._try(trial * window_s / self._bounds.window_s)
+        elif count >= 0.9 * self._worth:
+            estimate = min(count / window_s, trial / 1.05 if bounds.passed else math.inf)
+            passed = min(bounds.passed if bounds.passed < 0.999 * trial else 0.0, estimate)
+            self._narrow(sent_at - row.first_at, passed, min(trial, CLOSE * estimate), estimate)
+        else:
+            # Once may be chance: requests of the window before arrived late.
+            self._bursts -= 1
+            if not self._bursts:
+                self._narrow(sent_at - row.first_at, 0.0, trial, trial / 1.5)
 
     def _narrow(self, waited: float, passed: float, refused: float, estimate: float = 0.0) -> None:
         """New bounds; the next trial is at the estimate, or in the middle."""
@@ -210,13 +272,14 @@ class RateSearch:
 
     def _succeed(self, run: _Run) -> None:
         """The trial passed for as long as the service counts, and was used."""
+        self._bursts = 2 if self._bursts else 0
         passed = max(self._bounds.passed, self._trial)
         refused = self._bounds.refused if self._bounds.refused > passed else math.inf
         if self.known is not None and self._trial > self.known.passed:
             self._above_at = min(self._above_at, run.trial_at)
             if run.last_at - self._above_at >= MINUTE_S:
                 self.known = None  # a clean minute above it: what the earlier run found holds no more
-                if self._given is None:
+                if self._share == 1:
                     self._bounds = Known(window_s=self._bounds.window_s)
                     self._try(math.inf)
                     return
@@ -231,19 +294,36 @@ class RateSearch:
         else:
             self._hold(passed)
 
+    @property
+    def _worth(self) -> float:
+        """How many leave at once at the beginning of a window."""
+        return self._trial * self._bounds.window_s
+
     def _widen(self, seconds: float) -> None:
         self._bounds = replace(self._bounds, window_s=max(self._bounds.window_s, min(MINUTE_S, seconds)))
 
     def _hold(self, per_second: float) -> None:
-        self._try(
-            self._share * per_second if self._bounds.refused < math.inf else per_second
-        )  # the bucket keeps 3 % below
+        # Evenly, the bucket keeps 3 % below.
+        self._try(self._share * per_second if self._bounds.refused < math.inf else per_second)
 
     def _try(self, per_second: float) -> None:
-        if self._given is not None and not self._guess and per_second >= self._given.per_second:
+        self._trial = per_second
+        if self._bursts and not MANY <= self._worth < math.inf:
+            self._bursts = 0
+        if self._given is not None and per_second >= self._given.per_second:
             self._trial, self.rate = self._given.per_second, self._given
         else:
-            self._trial, self.rate = per_second, None if per_second == math.inf else to_rate(per_second)
+            self.rate = None if per_second == math.inf or self._bursts else to_rate(per_second)
+
+
+def _window(after: float, began: float) -> float:
+    """Over how many seconds a service counts, which waits ``after`` for the first of those that passed, ``began`` seconds ago.
+
+    It rounds up what it says: of the last second, the windows that services usually have are likelier than others.
+    """
+    least = after - 1.0 + began
+    usual = (window for window in (1.0, 2.0, 5.0, 6.0, 10.0, 15.0, 20.0, 30.0, 60.0) if least < window <= least + 1.02)
+    return next(usual, max(after, least))
 
 
 def to_rate(per_second: float) -> Rate:

@@ -159,6 +159,7 @@ def run(
         else:
             times.append(now)
             search.passed(sent_at, now)
+            paused = max(paused, now + search.rest_s(now, len(flying)))
         if rate is None and search.rate is not None:
             tokens, filled_at = 0.0, now
     after = [] if first is None else [time for time in times if time > first]
