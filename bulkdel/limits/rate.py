@@ -322,7 +322,7 @@ def _window(after: float, began: float) -> float:
     It rounds up what it says: of the last second, the windows that services usually have are likelier than others.
     """
     least = after - 1.0 + began
-    usual = (window for window in (1.0, 2.0, 5.0, 6.0, 10.0, 15.0, 20.0, 30.0, 60.0) if least < window <= least + 1.02)
+    usual = (window for window in (1.0, 5.0, 6.0, 10.0, 15.0, 20.0, 30.0, 60.0) if least < window <= least + 1.02)
     return next(usual, max(after, least))
 
 
