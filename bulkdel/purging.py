@@ -109,7 +109,7 @@ class Purge:
         """Add how long the deletes will take, and show the plan."""
         call, plan = self._call, self._plan
         for name, session in call.sessions.items():
-            allowed = session.gate.limiter.allowed_per_second
+            allowed = session.gate.pace.allowed_per_second
             if allowed is not None:
                 selected = sum(planned.selected for planned in plan.datasets if planned.provider == name)
                 plan.seconds = max(plan.seconds or 0.0, selected / allowed)

@@ -210,7 +210,7 @@ class RemoteWorkers:
     async def _send_next(self, session: ProviderSession) -> bool:
         """Queue another shard if one is worth being out and there are documents for it; whether it was queued."""
         out, gate = self._out[session.name], session.gate
-        per_second = None if gate.limiter.rate is None else gate.limiter.rate.per_second
+        per_second = None if gate.pace.rate is None else gate.pace.rate.per_second
         worth = shards_out(gate.provider, per_second)
         if len(out) >= worth:
             return False

@@ -126,7 +126,7 @@ class Gate:
         self.search = self._begin_search()
         self.health = Health()
         self.stopped: StopReason | None = None
-        self.pause_reason = ""
+        self.pause_reason = ""  # empty: nothing is sent because what the service allows in a window is used up
         self.in_flight = 0  # requests that left and have not come back
         self.peak = 0  # the most in flight since the timeline looked last
         self._callers: list[ProviderSession] = []
@@ -226,7 +226,9 @@ class Gate:
         if self.search is not None:
             done = exchange.deletes and isinstance(exchange.reply, Answer) and 200 <= exchange.reply.status < 300
             self._sample(exchange, "ok" if done else "neutral")
-        self.pace.passed(exchange.sent_at, exchange.ended_at)
+        if rest_s := self.pace.passed(exchange.sent_at, exchange.ended_at, self.in_flight):
+            self.pause_reason = ""  # it is no complaint: the rate is kept that way
+            self.limiter.pause(rest_s, exchange.sent_at)
         health = self.health
         if not health.no_recent_failures:
             health.no_recent_failures = True

@@ -73,7 +73,7 @@ def _begin_wait(session: ProviderSession, job: Job) -> float:
 
 def _cost_of_one(session: ProviderSession, exchange: Exchange) -> float:
     """Seconds of the provider's time that asking once takes."""
-    allowed = session.gate.limiter.allowed_per_second
+    allowed = session.gate.pace.allowed_per_second
     if allowed is not None:
         return 1 / allowed
     # At least 25 ms: a service that refuses in no time would be asked for 334 documents 300 times a second.

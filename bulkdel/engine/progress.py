@@ -131,6 +131,8 @@ def waits_for(session: ProviderSession, now: float, *, asking: bool = False) -> 
     if asking:
         return "confirm", "waiting for the answer whether to delete", None
     if (paused := limiter.paused_s) > 0:
+        if not gate.pause_reason and gate.pace.rate is not None:
+            return "rate", f"{gate.pace.rate} are used up", paused
         return "pause", gate.pause_reason, paused
     if session.sink.pages.full:
         return "consumer", "settled targets wait to be read", None

@@ -131,7 +131,7 @@ class Watch:
                 p95_s=p95,
                 in_flight=peak + session.remote.in_flight,
                 concurrency=int(gate.slots.total_tokens),
-                rate=gate.limiter.allowed_per_second,
+                rate=gate.pace.allowed_per_second,
                 waited={cause: span},
             )
         )
@@ -142,10 +142,10 @@ class Watch:
         left, limiter = counts.selected - counts.settled, gate.limiter
         waits = Waits.of(session.schedule)
         wait, why, wait_s = waits_for(session, now, asking=phase == "confirming")
-        per_second = self._speed(now, limiter.allowed_per_second, paused=wait in ("pause", "confirm"))
+        per_second = self._speed(now, gate.pace.allowed_per_second, paused=wait == "confirm" or limiter.paused_s > 0)
         eta_s = None
         if not (waits.unknown or session.indexing_ahead):  # only the service knows how long its indexing takes
-            eta_s = estimate(left, self._unpaused, limiter.allowed_per_second, limiter.paused_s)
+            eta_s = estimate(left, self._unpaused, gate.pace.allowed_per_second, limiter.paused_s)
         return Progress(
             provider=session.name,
             phase="listing" if phase == "confirming" else phase,
@@ -161,7 +161,7 @@ class Watch:
             indexing=waits.indexing + waits.locked,
             requests=session.account.requests,
             concurrency=int(gate.slots.total_tokens),
-            rate=limiter.rate,
+            rate=gate.pace.rate,
             per_second=per_second,
             wait=wait,
             why=why,

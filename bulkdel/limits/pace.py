@@ -145,17 +145,36 @@ class Pace:
         known = None if self.learned is None else self.learned.known
         self._search = RateSearch(provider.pace, guess=provider.rate_is_guess, known=known)
         self._rate = self._search.rate  # what the limiter was given last
+        self._found = self._search.found
         self.limiter = _limiter(provider, self._rate, state, make)
 
-    def passed(self, sent_at: float, now: float) -> None:
-        """A request that left at ``sent_at`` was answered and not refused (loop time)."""
+    @property
+    def rate(self) -> Rate | None:
+        """The limit in force, for all processes together: paced evenly, or used up at once in each window; None for none."""
+        return self.limiter.rate or self._search.burst
+
+    @property
+    def allowed_per_second(self) -> float | None:
+        """Requests a second that this process can expect under demand, in the long run; None without a limit."""
+        burst = self._search.burst
+        return self.limiter.allowed_per_second if burst is None else burst.per_second / self.limiter.processes
+
+    def passed(self, sent_at: float, now: float, in_flight: int) -> float:
+        """A request that left at ``sent_at`` was answered and not refused (loop time); ``in_flight`` others are under way.
+
+        :returns: seconds in which nothing may leave, because what the service allows in a window is used up
+        """
         # What other processes let through counts, too; their shares are about ours.
-        rate = self._search.passed(sent_at, now, self.limiter.processes)
+        processes = self.limiter.processes
+        rate = self._search.passed(sent_at, now, processes)
         if rate is not self._rate:  # hardly ever
             self._rate = rate
             self.limiter.set_rate(rate)
-            if self._memory is not None and self._search.found is not None:
-                self._memory.remember(self._search.found, unix_time(), only_news=True)
+        if (found := self._search.found) is not self._found:
+            self._found = found
+            if self._memory is not None and found is not None:
+                self._memory.remember(found, unix_time(), only_news=True)
+        return self._search.rest_s(now, in_flight * processes)
 
     def refused(self, sent_at: float, now: float, after: float | None, u: float) -> float:
         """A request that left at ``sent_at`` was refused for the rate; until one passes they had better go one at a time.

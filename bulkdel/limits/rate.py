@@ -223,9 +223,10 @@ class RateSearch:
             # If it says how long it counts, or comes back at once, or many passed, that is the limit; else the window was measured
             # by probing, and may be half too long.
             estimate = run.count / max(window_s, lasted)
-            if self._given is None and window_s >= 2 and lasted <= 0.35 * window_s:
+            at_once = trial == math.inf and run.count >= MANY and lasted <= 0.35 * window_s
+            if at_once and window_s >= 2 and self._given is None:
                 self._bursts = 2
-            sure = row.after is not None or window_s < 1.1 or run.count >= MANY
+            sure = at_once or row.after is not None or window_s < 1.1
             self._narrow(
                 waited, passed, min(trial, self._bounds.refused, CLOSE * estimate if sure else math.inf), estimate
             )

@@ -84,6 +84,22 @@ class LeakyBucket:
         return (1 - self.level) / self.per_second
 
 
+@dataclass
+class Both:
+    """Two limits at once, the other one from a time on; the slower one counts in the long run."""
+
+    one: AnyWindow
+    other: AnyWindow
+    begin: float = -math.inf
+
+    @property
+    def per_second(self) -> float:
+        return min(self.one.per_second, self.other.per_second)
+
+    def ask(self, now: float) -> float:
+        return max(self.one.ask(now), self.other.ask(now) if now >= self.begin else 0.0)
+
+
 class NoLimit:
     """Lets everything through, except the ``odd`` requests, by number."""
 

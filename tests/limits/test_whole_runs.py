@@ -39,7 +39,7 @@ def dify() -> Dify:
 
 @pytest.mark.parametrize("says", SAYS)
 @pytest.mark.parametrize("fixed", [False, True], ids=["any window", "fixed window"])
-@pytest.mark.parametrize(("n", "per"), [(10, 1.0), (60, 6.0), (60, 10.0), (60, 60.0)])
+@pytest.mark.parametrize(("n", "per"), [(10, 1.0), (60, 6.0), (100, 10.0), (60, 60.0), (100, 60.0)])
 def test_an_unknown_limit_costs_little(n: int, per: float, fixed: bool, says: str) -> None:
     """600 documents take at most 1.25 of the ideal time behind the first refusal, and one request in twenty is refused at most."""
     model = Limited(n, per, SAYS[says], fixed=fixed)
