@@ -175,8 +175,9 @@ class RateSearch:
         run, window_s = self._run, self._bounds.window_s
         if row.count == 1 and run is not None and (self._bursts or run.rested):
             # The service counts all that passed since the last pause, until the first of it is as old as its window: 0.1 s for
-            # what else was in flight and was refused.
-            return max(1.0, (run.trial_at if self._bursts else run.first_at) + window_s + 0.1 - now)
+            # what else was in flight and was refused. Many at once began when the first of them was answered.
+            began = run.trial_at if self.rate is None and run.count >= MANY else run.first_at
+            return max(1.0, began + window_s + 0.1 - now)
         # Two thirds longer each time, but the windows that services usually have are met exactly.
         elapsed = now - row.first_at
         wait = max(1.0, elapsed * 0.66, window_s / 6)
