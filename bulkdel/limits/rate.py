@@ -50,6 +50,7 @@ class _Run:
     trial_count: int = 0
     behind_refusal: bool = False  # it began with the first request that passed behind a refusal
     rested: bool = False  # and the pause before it was as long as the service counts: its window was empty
+    before: int = 0  # what passed in the run before it
     rests_until: float = -math.inf  # the window is used up, and nothing is sent until it is over
 
 
@@ -204,7 +205,9 @@ class RateSearch:
             return run
         # Many services count refused requests, too: then those of this row are in the window. Half of them is the middle.
         half = row.count // 2
-        self._run = _Run(sent_at, sent_at, now, half, half, True, sent_at - since >= 0.9 * window_s)
+        self._run = _Run(
+            sent_at, sent_at, now, half, half, True, sent_at - since >= 0.9 * window_s, run.count if run else 0
+        )
         return self._run
 
     def _conclude_run(self, run: _Run | None, row: _Refusals, waited: float) -> bool:
@@ -217,8 +220,13 @@ class RateSearch:
                 self._narrow(waited, passed, trial)  # more was tried than had passed, and it was too much
             return True
         lasted = row.first_at - run.first_at
-        # If the service waits for less than half a window, its window did not begin with this run.
-        whole = run.rested and run.count >= 3 and lasted < 1.2 * window_s and (row.after or window_s) >= 0.5 * window_s
+        # If the service waits for less than half a window, or little passed, its window did not begin with this run.
+        whole = (
+            run.rested
+            and run.count >= max(3, run.before / 8)
+            and lasted < 1.2 * window_s
+            and (row.after or window_s) >= 0.5 * window_s
+        )
         if whole or (trial == math.inf and lasted >= window_s):
             # The window was empty when this began, so what passed is what the service allows in a window, and one more was refused.
             # If it says how long it counts, or comes back at once, or many passed, that is the limit; else the window was measured
