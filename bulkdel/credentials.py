@@ -17,6 +17,17 @@ Warn = Callable[[str, str], None]
 
 _QUOTES = "\"'`“”„‘’«»"
 
+_FLAWS = (
+    (r"(export\s+)?[A-Za-z_]*(KEY|key|TOKEN|token|SECRET|secret|Bearer|bearer)\s*[=:]", "stands behind a name, as in a file of variables"),
+    (rf"[{_QUOTES}]|.*[{_QUOTES}]\Z", "stands in quotes"),
+    (r"\$|%\w+%\Z", "is the name of a variable that the shell has not replaced"),
+    (r"[{\[(<]|.*[}\])>]\Z", "stands in brackets"),
+    (r".*;\Z", "ends in a semicolon"),
+    (r".*,\Z", "ends in a comma"),
+    (r".*(\.\.\.|…)", "is cut short, or a placeholder"),
+)  # fmt: skip
+"""What was copied along with a key, or in its place. No service's keys hold any of it."""
+
 
 def variable(kind: str, what: str) -> str:
     """The environment variable of a provider: ``variable("my-docs", "API_KEY")`` is ``MY_DOCS_API_KEY``."""
@@ -56,7 +67,7 @@ class KeyPlace:
             key = environ.get(self.env, "").strip()
             if not key:
                 raise ConfigurationError(f"no key for {called}: {self.env} is not set", hint=hint)
-        if flaw := _flaw(key):
+        if flaw := next((words for pattern, words in _FLAWS if re.match(pattern, key, re.DOTALL)), ""):
             raise ConfigurationError(f"the key {flaw}: {self.file or self.env}", hint="give the key alone")
         return key
 
@@ -82,23 +93,6 @@ class KeyPlace:
         return headers
 
 
-def _flaw(key: str) -> str:
-    """What was copied along with a key, or in its place; empty if nothing was. No service's keys hold any of it."""
-    if re.match(r"(export\s+)?[A-Za-z_]*(KEY|key|TOKEN|token|SECRET|secret|Bearer|bearer)\s*[=:]", key):
-        return "stands behind a name, as in a file of variables"
-    if key[0] in _QUOTES or key[-1] in _QUOTES:
-        return "stands in quotes"
-    if key[0] == "$" or re.fullmatch(r"%\w+%", key):
-        return "is the name of a variable that the shell has not replaced"
-    if key[0] in "{[(<" or key[-1] in "}])>":
-        return "stands in brackets"
-    if key[-1] in ";,":
-        return f"ends in a {'semicolon' if key[-1] == ';' else 'comma'}"
-    if "..." in key or "…" in key:
-        return "is cut short, or a placeholder"
-    return ""
-
-
 def _header_problem(name: str, colon: str, value: str, before: Mapping[str, str]) -> str:
     # A quote may stand in a header's name, but what begins with one is a line copied with its quotes.
     if not colon or name[:1] in ("'", "`") or re.fullmatch(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+", name) is None:
@@ -121,17 +115,11 @@ def _header_problem(name: str, colon: str, value: str, before: Mapping[str, str]
 
 def _lines(file: str, what: str, warn: Warn | None) -> list[tuple[int, str]]:
     """The lines of a file that holds secrets with their numbers, without blanks around them, empty lines and comments (``#``)."""
-    longest = 64 * 1024  # bytes; a key is below 200
-    try:
-        with open(file, "rb") as source:
-            mode = os.fstat(source.fileno()).st_mode
-            raw = source.read(longest + 1)
-    except OSError as error:
-        raise ConfigurationError(f"cannot read the {what}: {file}: {error.strerror or error}") from None
+    # Bytes; a key is below 200.
+    raw = read_small_file(file, what, 64 * 1024, "any key" if what == "key file" else "64 KiB")
+    mode = os.stat(file).st_mode
     if warn is not None and stat.S_ISREG(mode) and mode & (stat.S_IRGRP | stat.S_IROTH):
         warn(f"others on this machine can read the {what}: {file}", f"chmod 600 {file}")
-    if len(raw) > longest:
-        raise ConfigurationError(f"the {what} is longer than {'any key' if what == 'key file' else '64 KiB'}: {file}")
     try:
         # What PowerShell writes with > is UTF-16.
         wide = raw.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
@@ -140,3 +128,18 @@ def _lines(file: str, what: str, warn: Warn | None) -> list[tuple[int, str]]:
         raise ConfigurationError(f"the {what} is not text: {file}") from None
     lines = enumerate((line.strip() for line in re.split(r"\r\n?|\n", text)), 1)
     return [(number, line) for number, line in lines if line and not line.startswith("#")]
+
+
+def read_small_file(file: str, what: str, longest: int, longer_than: str) -> bytes:
+    """The whole of a file.
+
+    :raises ConfigurationError: if it cannot be read, or has more than ``longest`` bytes, which is ``longer_than`` in words
+    """
+    try:
+        with open(file, "rb") as source:
+            raw = source.read(longest + 1)
+    except OSError as error:
+        raise ConfigurationError(f"cannot read the {what}: {file}: {error.strerror or error}") from None
+    if len(raw) > longest:
+        raise ConfigurationError(f"the {what} is longer than {longer_than}: {file}")
+    return raw

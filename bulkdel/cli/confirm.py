@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import os
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TextIO
+
+import anyio
 
 from bulkdel.cli.screen import Screen
 from bulkdel.model import Policy
@@ -61,24 +64,20 @@ class Confirmation:
 
     async def _typed(self) -> str:
         """The line that is typed, or nothing if a signal comes first."""
-        loop = asyncio.get_running_loop()
-        line: asyncio.Future[str] = loop.create_future()
-        stopping = asyncio.ensure_future(self.stopping.wait())
-        descriptor = self.stdin.fileno()
+        typed = ""
 
-        def read() -> None:
-            loop.remove_reader(descriptor)
-            try:
-                line.set_result(os.read(descriptor, 4096).decode("utf-8", "replace"))
-            except OSError:  # the terminal went away
-                line.set_result("")
+        async def read() -> None:
+            nonlocal typed
+            descriptor = self.stdin.fileno()
+            await anyio.wait_readable(descriptor)
+            with suppress(OSError):  # the terminal went away
+                typed = os.read(descriptor, 4096).decode("utf-8", "replace")
+            group.cancel_scope.cancel()
 
         self.asking = True
-        loop.add_reader(descriptor, read)
-        try:
-            await asyncio.wait((line, stopping), return_when=asyncio.FIRST_COMPLETED)
-            return line.result() if line.done() else ""
-        finally:
-            self.asking = False
-            loop.remove_reader(descriptor)
-            stopping.cancel()
+        async with anyio.create_task_group() as group:
+            group.start_soon(read)
+            await self.stopping.wait()
+            group.cancel_scope.cancel()
+        self.asking = False
+        return typed

@@ -15,7 +15,7 @@ import click
 from bulkdel.cli import providers
 from bulkdel.cli.context import AppContext
 from bulkdel.cli.options import OUTPUT, RUN, Options, takes, usage_error
-from bulkdel.credentials import KeyPlace
+from bulkdel.credentials import KeyPlace, read_small_file
 from bulkdel.errors import ConfigurationError
 from bulkdel.model import PurgeRequest
 from bulkdel.text import sanitize
@@ -103,14 +103,8 @@ def _read(file: str) -> Job:
     """:raises ConfigurationError: if it cannot be read or is wrong; the message names the file"""
     from bulkdel.cli import jobfile
 
-    longest = 16 * 1024 * 1024  # bytes; a thousand datasets with their names are below 100 kB
-    try:
-        with open(file, "rb") as source:
-            raw = source.read(longest + 1)
-    except OSError as error:
-        raise ConfigurationError(f"cannot read the job file: {file}: {error.strerror or error}") from None
-    if len(raw) > longest:
-        raise ConfigurationError(f"the job file is longer than {longest // 1024**2} MiB: {file}")
+    # A thousand datasets with their names are below 100 kB.
+    raw = read_small_file(file, "job file", 16 * 1024 * 1024, "16 MiB")
     try:
         text = raw.decode("utf-8-sig")
     except UnicodeDecodeError as error:
