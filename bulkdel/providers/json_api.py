@@ -15,16 +15,7 @@ from typing import ClassVar, TypeVar
 from bulkdel.backoff import reset_after, retry_after
 from bulkdel.model import Dataset, Document, Outcome, Target
 from bulkdel.providers.bearer import Bearer
-from bulkdel.providers.parsing import (
-    NOT_JSON,
-    ParsedAnswer,
-    Row,
-    Rows,
-    Unreadable,
-    page_text,
-    parse_json,
-    text,
-)
+from bulkdel.providers.parsing import NOT_JSON, ParsedAnswer, Row, Rows, Unreadable, page_text, parse_json, text
 from bulkdel.providers.protocol import (
     LISTING_BYTES,
     Answer,

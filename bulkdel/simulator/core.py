@@ -16,7 +16,7 @@ from bulkdel.errors import ConfigurationError
 from bulkdel.simulator.documents import Dataset, Document, Held, Store, dataset_name, document_names, planned
 from bulkdel.simulator.faults import Faults, Mishap, RateStyle
 from bulkdel.simulator.rates import over_limit
-from bulkdel.simulator.server import Cut, Logged, Refused, Server
+from bulkdel.simulator.server import LOOPBACK, Cut, Logged, Refused, end_connection
 from bulkdel.simulator.troubles import Troubles, outage
 
 
@@ -26,7 +26,8 @@ class Simulator(ABC):
     ``documents`` is how many each dataset holds, or one number per dataset. The simulator can be filled and looked at before
     it is started and after it is stopped; its clock stands still at 0 until it is started. Time is the running loop's.
 
-    :raises ConfigurationError: the numbers or faults make no sense, or ``host`` is not loopback
+    :raises ConfigurationError: the numbers or faults make no sense, or ``host`` is not loopback: a simulator deletes what it is
+        asked to, and its key is no secret
     """
 
     READY: ClassVar[str]
@@ -59,7 +60,6 @@ class Simulator(ABC):
             raise ConfigurationError(
                 f"the numbers of datasets and documents cannot be negative: {datasets}, {documents}"
             )
-        self.seed = seed
         self.requests: list[Logged] = []
         """Every request that arrived, in order."""
         self.refused = 0
@@ -72,7 +72,11 @@ class Simulator(ABC):
         self.key = self._new_key() if key is None else key
         self._key_valid = True
         self._troubles = Troubles(self._checked(faults or Faults()), seed=seed, clock=self._now)
-        self._server = Server(self._handle, host=host, port=port, keepalive=self.faults.keepalive)
+        if host not in LOOPBACK:
+            raise ConfigurationError(f"a simulator listens on loopback only ({', '.join(LOOPBACK)}): {host}")
+        self.host, self.port = host, port
+        """Where it listens, or is to listen; port 0 becomes the free one that is found when it is started."""
+        self._runner: web.ServerRunner | None = None
         for count in counts:
             dataset = self.add_dataset()
             self._check_room(count)
@@ -94,23 +98,33 @@ class Simulator(ABC):
 
         :raises OSError: the port is taken
         """
-        await self._server.start()
+        # web.Server and not web.Application: one handler, no router, about twice the requests a second.
+        idle = 75.0 if self.faults.keepalive is None else self.faults.keepalive  # 75 s is nginx's idle time
+        server = web.Server(self._handle, access_log=None, keepalive_timeout=idle)
+        # A request that hangs on purpose must not hold the end up: aiohttp would wait for it up to 60 s.
+        runner = web.ServerRunner(server, shutdown_timeout=0.05)
+        await runner.setup()
+        try:
+            await web.TCPSite(runner, self.host, self.port, backlog=1024).start()
+        except BaseException:
+            await runner.cleanup()
+            raise
+        self.port = runner.addresses[0][1]
+        self._runner = runner
         self._started = asyncio.get_running_loop().time() - self._ended
 
     async def stop(self) -> None:
         """Close the port and every connection; the clock stands still, what it holds stays to be looked at."""
         self._ended, self._started = self._now(), None
-        await self._server.stop()
+        if self._runner is not None:
+            runner, self._runner = self._runner, None
+            await runner.cleanup()
 
     @property
     def base_url(self) -> str:
         """The base URL that a client is given; its port is known once the simulator is started."""
-        return self._server.address + self.prefix
-
-    @property
-    def port(self) -> int:
-        """The port that it listens on, or is to listen on."""
-        return self._server.port
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return f"http://{host}:{self.port}{self.prefix}"
 
     # What a test looks at
 
@@ -256,7 +270,7 @@ class Simulator(ABC):
 
     # The way of one request
 
-    async def _handle(self, request: web.BaseRequest) -> web.Response:
+    async def _handle(self, request: web.BaseRequest) -> web.StreamResponse:
         arrived = asyncio.get_running_loop().time()
         logged = Logged(arrived, request.method, request.raw_path, headers=request.headers)
         self.requests.append(logged)
@@ -270,6 +284,10 @@ class Simulator(ABC):
                 reply = await self._answer(request)
         except Refused as refused:
             reply = refused.reply
+        except Cut as cut:
+            end_connection(request.transport, reset=cut.reset)
+            # aiohttp ends the task of a connection that is gone when its handler is cancelled.
+            raise asyncio.CancelledError from None
         logged.status = reply.status
         return self._troubles.on_its_way(reply)
 

@@ -1,17 +1,15 @@
-"""The wire of a simulator: an HTTP server on loopback, and on nothing else; requests that end early, and the log of what arrived."""
+"""The wire of a simulator: requests that end early, answers that no server should give, and the log of what arrived."""
 
 from __future__ import annotations
 
 import asyncio
 import socket
 import struct
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from aiohttp import web
 from aiohttp.abc import AbstractStreamWriter
-
-from bulkdel.errors import ConfigurationError
 
 LOOPBACK = ("127.0.0.1", "::1", "localhost")
 
@@ -45,72 +43,16 @@ class Logged:
     """As they came; their names in any case."""
 
 
-class Server:
-    """An HTTP server that gives each request to ``handler`` and sends what comes back, unless ``Cut`` is raised.
-
-    :raises ConfigurationError: ``host`` is not a loopback address: a simulator deletes what it is asked to, and its key is no
-        secret
-    """
-
-    def __init__(
-        self,
-        handler: Callable[[web.BaseRequest], Awaitable[web.Response]],
-        *,
-        host: str,
-        port: int,
-        keepalive: float | None,
-    ) -> None:
-        if host not in LOOPBACK:
-            raise ConfigurationError(f"a simulator listens on loopback only ({', '.join(LOOPBACK)}): {host}")
-        self.host = host
-        self.port = port
-        self._handler = handler
-        self._keepalive = 75.0 if keepalive is None else keepalive  # 75 s is nginx's idle time
-        self._runner: web.ServerRunner | None = None
-
-    async def start(self) -> None:
-        """Listen; ``port`` 0 becomes the free port that was found.
-
-        :raises OSError: the port is taken
-        """
-        # web.Server and not web.Application: one handler, no router, about twice the requests a second.
-        server = web.Server(self._respond, access_log=None, keepalive_timeout=self._keepalive)
-        # A request that hangs on purpose must not hold the end up: aiohttp would wait for it up to 60 s.
-        runner = web.ServerRunner(server, shutdown_timeout=0.05)
-        await runner.setup()
-        try:
-            await web.TCPSite(runner, self.host, self.port, backlog=1024).start()
-        except BaseException:
-            await runner.cleanup()
-            raise
-        self.port = runner.addresses[0][1]
-        self._runner = runner
-
-    async def stop(self) -> None:
-        """Close every connection and the port."""
-        if self._runner is not None:
-            runner, self._runner = self._runner, None
-            await runner.cleanup()
-
-    @property
-    def address(self) -> str:
-        """The address without a path, ``http://127.0.0.1:8080``."""
-        host = f"[{self.host}]" if ":" in self.host else self.host
-        return f"http://{host}:{self.port}"
-
-    async def _respond(self, request: web.BaseRequest) -> web.StreamResponse:
-        try:
-            return await self._handler(request)
-        except Cut as cut:
-            if request.transport is not None and cut.reset:
-                # Linger on, for 0 s: the kernel then sends RST and not FIN.
-                linger = struct.pack("ii", 1, 0)
-                request.transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
-                request.transport.abort()
-            elif request.transport is not None:
-                request.transport.close()
-            # aiohttp ends the task of a connection that is gone when its handler is cancelled.
-            raise asyncio.CancelledError from None
+def end_connection(transport: asyncio.Transport | None, *, reset: bool) -> None:
+    """Close a connection in order, or reset it as if the server died."""
+    if transport is None:
+        return
+    if not reset:
+        transport.close()
+        return
+    # Linger on, for 0 s: the kernel then sends RST and not FIN.
+    transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    transport.abort()
 
 
 class WithBytesBehind(web.Response):
