@@ -5,10 +5,13 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterator, MutableMapping, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, NamedTuple, assert_never
+from dataclasses import asdict
+from functools import partial
+from typing import TYPE_CHECKING, Any, assert_never
 
 from bulkdel import events
 from bulkdel.cli.screen import Screen
+from bulkdel.model import Settled
 from bulkdel.render.wording import format_rate, learned
 from bulkdel.text import format_duration, pluralize, sanitize, show_invisible
 
@@ -45,9 +48,8 @@ def configure_logging(
         structlog.stdlib.add_log_level,
         structlog.processors.TimeStamper(fmt="iso" if as_json else "%H:%M:%S", utc=as_json),
     ]
-    last: list[Any] = (
-        [_without_sentence, structlog.processors.JSONRenderer()] if as_json else [_Sentence(color=screen.color)]
-    )
+    sentence = partial(_sentence, color=screen.color)
+    last: list[Any] = [_without_sentence, structlog.processors.JSONRenderer()] if as_json else [sentence]
     formatter = ProcessorFormatter(
         foreign_pre_chain=shared,
         # Tracebacks are plain: structlog's default ones show the values of local variables, and those may be keys.
@@ -79,35 +81,21 @@ def configure_logging(
             structlog.reset_defaults()
 
 
-class _Sentence:
+def _sentence(_logger: Any, _method: str, event: MutableMapping[str, Any], *, color: bool) -> str:
     """The last processor for people: when, how grave, and what happened in words, or else the event's name and its fields."""
-
-    def __init__(self, *, color: bool) -> None:
-        self._color = color
-
-    def __call__(self, _logger: Any, _method: str, event: MutableMapping[str, Any]) -> str:
-        level, when, trace, name = (str(event.pop(key, "")) for key in ("level", "timestamp", "exception", "event"))
-        grave = f"{level}: " if level in LEVEL_COLORS else ""
-        if grave and self._color:
-            grave = f"\x1b[{LEVEL_COLORS[level]}m{level}:\x1b[0m "
-        fields = ", ".join(f"{key} {value}" for key, value in event.items() if not key.startswith("_"))
-        words = event.get("_sentence") or (f"{name}: {fields}" if fields else name)
-        return f"{when} {grave}{words}" + (f"\n{trace}" if trace else "")
+    level, when, trace, name = (str(event.pop(key, "")) for key in ("level", "timestamp", "exception", "event"))
+    grave = f"{level}: " if level in LEVEL_COLORS else ""
+    if grave and color:
+        grave = f"\x1b[{LEVEL_COLORS[level]}m{level}:\x1b[0m "
+    fields = ", ".join(f"{key} {value}" for key, value in event.items() if not key.startswith("_"))
+    words = event.get("_sentence") or (f"{name}: {fields}" if fields else name)
+    return f"{when} {grave}{words}" + (f"\n{trace}" if trace else "")
 
 
 def _without_sentence(_logger: Any, _method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
     """A program reads the fields; the sentence would say them twice."""
     event.pop("_sentence", None)
     return event
-
-
-class Entry(NamedTuple):
-    """An event as it is logged: at which level, under which name, in which words for people, with which fields for programs."""
-
-    level: int
-    name: str
-    sentence: str
-    fields: dict[str, Any]
 
 
 def listener(log: BoundLogger, *, named: int = 20) -> events.OnEvent:
@@ -131,71 +119,60 @@ def listener(log: BoundLogger, *, named: int = 20) -> events.OnEvent:
     return on_event
 
 
-def entry(event: events.Event) -> Entry:
-    """What the log says of an event, at the level that its consequences deserve; ids are shown, other words are as they came."""
-    fields: dict[str, Any]
+def entry(event: events.Event) -> tuple[int, str, str, dict[str, Any]]:
+    """What the log says of an event: the level that its consequences deserve, its name, a sentence for people, fields for programs;
+    ids are shown, other words are as they came."""
+    if isinstance(event, events.Settled):
+        return _settled(event.settled)
+    fields = asdict(event)
+    if "dataset" in fields:
+        fields["dataset"] = show_invisible(fields["dataset"])
+    called = fields.get("name") or fields.get("dataset", "")
     match event:
-        case events.Listed():
-            dataset = show_invisible(event.dataset)
-            words = f"listed {event.name or dataset}: {pluralize(event.listed, 'document')}, {event.selected} selected"
-            fields = {"provider": event.provider, "dataset": dataset, "name": event.name, "documents": event.listed}
-            return Entry(logging.INFO, "listed", words, fields | {"selected": event.selected})
-        case events.Settled():
-            return _settled(event)
-        case events.Requeued():
-            document = show_invisible(event.target.document)
-            again = f"asked again in {format_duration(event.seconds)} ({event.cause.replace('_', ' ')})"
-            fields = {"dataset": show_invisible(event.target.dataset), "document": document, "cause": event.cause}
-            fields |= {"reason": event.reason, "seconds": round(event.seconds, 3)}
-            return Entry(logging.DEBUG, "requeued", f"{again}: {document}: {event.reason}", fields)
-        case events.Paused():
-            words = f"nothing is sent to {event.provider} for {format_duration(event.seconds)}: {event.reason}"
-            fields = {"provider": event.provider, "reason": event.reason, "seconds": round(event.seconds, 1)}
-            return Entry(logging.WARNING, "paused", words, fields)
-        case events.Resumed():
-            return Entry(logging.INFO, "resumed", f"{event.provider} goes on", {"provider": event.provider})
-        case events.Stopped():
-            return _stopped(event)
-        case events.RateLearned():
+        case events.Listed(listed=listed, selected=selected):
+            fields["documents"] = fields.pop("listed")
+            words = f"listed {called}: {pluralize(listed, 'document')}, {selected} selected"
+            return logging.INFO, "listed", words, fields
+        case events.Requeued(target=target, cause=cause, reason=reason, seconds=seconds):
+            document = show_invisible(target.document)
+            words = f"asked again in {format_duration(seconds)} ({cause.replace('_', ' ')}): {document}: {reason}"
+            fields |= {
+                "dataset": show_invisible(fields.pop("target")[1]),
+                "document": document,
+                "seconds": round(seconds, 3),
+            }
+            return logging.DEBUG, "requeued", words, fields
+        case events.Paused(provider=provider, reason=reason, seconds=seconds):
+            words = f"nothing is sent to {provider} for {format_duration(seconds)}: {reason}"
+            return logging.WARNING, "paused", words, fields | {"seconds": round(seconds, 1)}
+        case events.Resumed(provider=provider):
+            return logging.INFO, "resumed", f"{provider} goes on", fields
+        case events.Stopped(provider=provider, reason=reason, hint=hint):
+            name = "dataset stopped" if called else "provider stopped"
+            words = f"{provider}{f' / {called}' if called else ''} stopped: {reason}{f'; {hint}' if hint else ''}"
+            return logging.ERROR, name, words, {key: value for key, value in fields.items() if value or key == "reason"}
+        case events.RateLearned(provider=provider):
             rate, age = format_rate(event.rate), round(event.ago_s)
             refused = "" if event.refused is None else format_rate(event.refused)
-            fields = {"provider": event.provider, "rate": rate, "ago_s": age, "refused": refused}
-            return Entry(logging.INFO, "rate learned", f"{event.provider}: {learned(rate, age, refused)}", fields)
-        case events.Verified():
-            return _verified(event)
+            words = f"{provider}: {learned(rate, age, refused)}"
+            return logging.INFO, "rate learned", words, fields | {"rate": rate, "ago_s": age, "refused": refused}
+        case events.Verified(remaining=remaining, new=new, skipped=skipped):
+            words = f"listed again {called}: {f'{remaining} still there' if remaining else 'empty'}"
+            words += f", {new} of them new" if new else ""
+            words += f", {'all' if skipped == remaining else skipped} of them skipped" if skipped else ""
+            # What was never to be deleted is no surprise.
+            level = logging.WARNING if remaining > skipped else logging.INFO
+            return level, "listed again", words, fields
         case _:
             assert_never(event)
 
 
-def _settled(event: events.Settled) -> Entry:
-    settled = event.settled
+def _settled(settled: Settled) -> tuple[int, str, str, dict[str, Any]]:
     document, outcome, reason = show_invisible(settled.target.document), settled.outcome, settled.reason
     called = f"{settled.name} ({document})" if settled.name else document
     fields: dict[str, Any] = {"dataset": show_invisible(settled.target.dataset), "document": document}
     fields |= {"name": settled.name, "outcome": outcome, "reason": reason, "attempts": settled.attempts}
     said = outcome.replace("_", " ")
     if settled.status == "fulfilled" or outcome in ("not_attempted", "dataset_stopped"):
-        return Entry(logging.DEBUG, "settled", f"{said}: {called}" + (f": {reason}" if reason else ""), fields)
-    return Entry(logging.WARNING, "rejected", f"rejected {called}: {reason or said}", fields)
-
-
-def _stopped(event: events.Stopped) -> Entry:
-    dataset = show_invisible(event.dataset)
-    called = f"{event.provider} / {dataset}" if dataset else event.provider
-    words = f"{called} stopped: {event.reason}" + (f"; {event.hint}" if event.hint else "")
-    fields = {"provider": event.provider, "reason": event.reason, "dataset": dataset, "hint": event.hint}
-    name = "dataset stopped" if dataset else "provider stopped"
-    return Entry(logging.ERROR, name, words, {key: value for key, value in fields.items() if value or key == "reason"})
-
-
-def _verified(event: events.Verified) -> Entry:
-    dataset = show_invisible(event.dataset)
-    parts = [f"{event.remaining} still there" if event.remaining else "empty"]
-    parts += [f"{event.new} of them new"] if event.new else []
-    whole = "all" if event.skipped == event.remaining else str(event.skipped)
-    parts += [f"{whole} of them skipped"] if event.skipped else []
-    fields = {"provider": event.provider, "dataset": dataset, "name": event.name, "remaining": event.remaining}
-    # What was never to be deleted is no surprise.
-    level = logging.WARNING if event.remaining > event.skipped else logging.INFO
-    words = f"listed again {event.name or dataset}: {', '.join(parts)}"
-    return Entry(level, "listed again", words, fields | {"new": event.new, "skipped": event.skipped})
+        return logging.DEBUG, "settled", f"{said}: {called}{f': {reason}' if reason else ''}", fields
+    return logging.WARNING, "rejected", f"rejected {called}: {reason or said}", fields

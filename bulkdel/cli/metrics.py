@@ -8,13 +8,16 @@ import time
 from collections import defaultdict
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
+from itertools import product
 from pathlib import Path
 from typing import TYPE_CHECKING, get_args
 
 from bulkdel import events
+from bulkdel.cli.progress import alongside
 from bulkdel.errors import BulkdelError, ConfigurationError
 from bulkdel.model import Outcome
 from bulkdel.render.saving import is_run_file
+from bulkdel.render.wording import CAUSES
 from bulkdel.report import ProviderAccount
 from bulkdel.text import sanitize
 
@@ -45,11 +48,12 @@ SERIES = {
 }  # fmt: skip
 """Everything in the file, in its order: the type, the labels and what it is."""
 
-VALUES: dict[str, Sequence[str]] = {
-    "bulkdel_documents": get_args(Outcome),
-    "bulkdel_requeued": ("document_indexing", "document_locked", "rate_limit", "blocked", "server_error", "lost_answer", "unreachable",
-                         "unclear"),
-    "bulkdel_waited_seconds": ("rate", "pause", "indexing", "locked", "service", "backoff", "consumer", "confirm", "us", "done"),
+VALUES: dict[str, Sequence[Sequence[str]]] = {
+    "bulkdel_documents": [get_args(Outcome)],
+    "bulkdel_requeued": [("document_indexing", "document_locked", "rate_limit", "blocked", "server_error", "lost_answer", "unreachable",
+                          "unclear")],
+    # The label's word is older than the account's, and a rule of an alert may rest on it.
+    "bulkdel_waited_seconds": [["us" if cause == "client" else cause for cause in CAUSES]],
 }  # fmt: skip
 """What the second label may say. Every series is there from the beginning: one that began with its first event would hide it."""
 
@@ -65,11 +69,8 @@ class Metrics:
         self._path = path
         self._clock = clock
         self._began = clock()
-        self._numbers: defaultdict[tuple[str, ...], float] = defaultdict(
-            float
-        )  # by series and the values of its labels
+        self._numbers = defaultdict[tuple[str, ...], float](float)  # by series and the values of its labels
         self._earlier: Mapping[str, ProviderAccount] = {}
-        self._finished = False
         self._warned = False
 
     def begin(self, providers: Sequence[str], resumes: Path | None = None) -> None:
@@ -90,12 +91,8 @@ class Metrics:
             raise ConfigurationError(f"the metrics would overwrite a run file: {path}", hint=hint)
         self._numbers["bulkdel_run_start_time_seconds",] = self._began
         for name, (_, labels, _) in SERIES.items():
-            for provider in providers if labels else ():
-                self._numbers |= (
-                    {(name, provider, value): 0.0 for value in VALUES[name]}
-                    if name in VALUES
-                    else {(name, provider): 0.0}
-                )
+            if labels:
+                self._numbers |= dict.fromkeys(product([name], providers, *VALUES.get(name, ())), 0.0)
         if resumes is not None:
             self._earlier = _counted_before(resumes)
         try:
@@ -122,7 +119,6 @@ class Metrics:
         for look in looks:
             before = self._earlier.get(look.provider, ProviderAccount())
             for cause, seconds in look.waited_s.items():
-                # The label's word is older than the account's, and a rule of an alert may rest on it.
                 series = "bulkdel_waited_seconds", look.provider, "us" if cause == "client" else cause
                 self._numbers[series] = round(max(0.0, seconds - before.waited_s.get(cause, 0.0)), 3)
             self._numbers["bulkdel_requests", look.provider] = look.requests - before.requests
@@ -141,25 +137,25 @@ class Metrics:
                 self._look(look())
                 self._try_to_write(warn)
 
-        task = asyncio.create_task(forever()) if self._path is not None else None
-        try:
+        if self._path is None:
             yield
+            return
+        try:
+            async with alongside(forever()):
+                yield
         finally:
-            if task is not None:
-                task.cancel()
-                await asyncio.gather(task, return_exceptions=True)
-                self._look(look())
+            self._look(look())
 
     def finish(self, exit_status: int, warn: Warn, report: Report | None = None) -> None:
         """Write the file for the last time; ``report`` says how many documents were not attempted."""
-        if self._path is None or self._finished:
+        if self._path is None:
             return
-        self._finished = True
         self._numbers["bulkdel_run_end_time_seconds",] = self._clock()
         self._numbers["bulkdel_run_exit_status",] = exit_status
         for dataset in report.datasets if report is not None else ():
             self._numbers["bulkdel_documents", dataset.provider, "not_attempted"] += dataset.counts.not_attempted
         self._try_to_write(warn)
+        self._path = None
 
     def broke_off(self, exit_status: int, warn: Warn) -> None:
         """Write the file for a command that ended before its account, so that the success of the time before is not taken for
@@ -170,8 +166,7 @@ class Metrics:
             self.finish(exit_status, warn)
 
     def _try_to_write(self, warn: Warn) -> None:
-        if self._path is None:
-            return
+        assert self._path is not None
         try:
             self._write(self._path)
         except OSError as error:
@@ -192,9 +187,8 @@ class Metrics:
 
     def collect(self) -> Iterator[Metric]:
         """Every number, for the registry."""
-        from prometheus_client import (
-            Metric,
-        )  # imported only if there is a file to write: it takes as long as half of the command
+        # Imported only if there is a file to write: it takes as long as half of the command.
+        from prometheus_client import Metric
 
         for series, (kind, labels, about) in SERIES.items():
             metric = Metric(series, about, kind)
@@ -202,11 +196,8 @@ class Metrics:
                 if name == series:
                     # What UTF-8 cannot hold, half a surrogate pair, becomes a question mark.
                     plain = (value.encode("utf-8", "replace").decode("utf-8") for value in values)
-                    metric.add_sample(
-                        f"{name}_total" if kind == "counter" else name,
-                        dict(zip(labels.split(), plain, strict=True)),
-                        number,
-                    )
+                    sample = f"{name}_total" if kind == "counter" else name
+                    metric.add_sample(sample, dict(zip(labels.split(), plain, strict=True)), number)
             yield metric
 
 

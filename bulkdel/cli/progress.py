@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from contextlib import asynccontextmanager, nullcontext
-from typing import TYPE_CHECKING, Literal, assert_never
+from typing import TYPE_CHECKING, Any, Literal
 
 from bulkdel.cli.screen import Screen
 from bulkdel.engine.progress import Progress
@@ -53,10 +53,15 @@ def _counts(progress: Progress) -> list[str]:
 
 
 def _pace(progress: Progress, *, stopping: bool = False) -> list[str]:
-    """How fast, and how much time is left; of a provider that has nothing left to do while others go on only that."""
+    """Settled a second, or a minute if that is slow, against the limit if there is one, and how much time is left; of a provider
+    that has nothing left to do while others go on only that."""
     if _is_done(progress):
         return ["done"]
-    return [_speed(progress), "stopping" if stopping else _time_left(progress)]
+    limit, now = progress.rate, progress.per_second
+    slow = limit.per_second < 5 if limit is not None else 0 < now < 1
+    times, unit = (60, "min") if slow else (1, "s")
+    bound = "" if limit is None else f" of {format_measured(limit.per_second * times)}/{unit}"
+    return [f"{now * times:.0f}/{unit}{bound}", "stopping" if stopping else _time_left(progress)]
 
 
 def _is_done(progress: Progress) -> bool:
@@ -64,28 +69,15 @@ def _is_done(progress: Progress) -> bool:
     return p.phase == "done" or (p.phase == "deleting" and p.complete and not p.left and not p.in_flight)
 
 
-def _speed(progress: Progress) -> str:
-    """Settled a second, or a minute if that is slow, against the limit if there is one."""
-    limit, now = progress.rate, progress.per_second
-    slow = limit.per_second < 5 if limit is not None else 0 < now < 1
-    times, unit = (60, "min") if slow else (1, "s")
-    bound = "" if limit is None else f" of {format_measured(limit.per_second * times)}/{unit}"
-    return f"{now * times:.0f}/{unit}{bound}"
-
-
 def _time_left(progress: Progress) -> str:
     """The estimate of what is still to come; unknown is said as unknown."""
     if progress.gives_up_s is not None:
-        return f"time left unknown, gives up at {_clock(time.time() + progress.gives_up_s)}"
+        at = time.localtime(time.time() + progress.gives_up_s)
+        form = "%H:%M" if at[:3] == time.localtime()[:3] else "%Y-%m-%d %H:%M"
+        return f"time left unknown, gives up at {time.strftime(form, at)}"
     if progress.eta_s is None or progress.phase != "deleting":
         return "time left unknown"
     return f"about {format_duration(progress.eta_s)} left" if progress.eta_s >= 0.5 else "almost done"
-
-
-def _clock(moment: float) -> str:
-    """A moment in Unix seconds as a clock on the wall shows it, with the day if that is another: ``15:04``, ``2026-01-31 09:00``."""
-    local = time.localtime(moment)
-    return time.strftime("%H:%M" if local[:3] == time.localtime()[:3] else "%Y-%m-%d %H:%M", local)
 
 
 def _wait(progress: Progress) -> list[str]:
@@ -103,29 +95,24 @@ def _wait(progress: Progress) -> list[str]:
 
 def _awaited(progress: Progress) -> str:
     p = progress
+    locked = f"the service's lock on {pluralize(p.locked, 'document')}"
     match p.wait:
-        case "":
-            return ""
         case "rate":
             another = ", which another process with this key wants" if p.rate_is_anothers else ""
             return "the rate limit" if p.rate is None else f"the rate limit of {format_rate(p.rate)}{another}"
-        case "pause":
-            return "the end of a pause"
         case "indexing":
             indexing = f"{pluralize(p.indexing - p.locked, 'document')} to be indexed"
-            return f"{indexing} and the service's lock on {pluralize(p.locked, 'document')}" if p.locked else indexing
-        case "locked":
-            return f"the service's lock on {pluralize(p.locked, 'document')}"
-        case "service":
-            return pluralize(p.in_flight, "answer")
-        case "backoff":
-            return "the next try after a failure" if p.phase == "deleting" else "the next look"
-        case "consumer":
-            return "the reader of the outcomes"
-        case "confirm":
-            return "the answer to the question"
+            return f"{indexing} and {locked}" if p.locked else indexing
         case _:
-            assert_never(p.wait)
+            return {
+                "": "",
+                "pause": "the end of a pause",
+                "locked": locked,
+                "service": pluralize(p.in_flight, "answer"),
+                "backoff": "the next try after a failure" if p.phase == "deleting" else "the next look",
+                "consumer": "the reader of the outcomes",
+                "confirm": "the answer to the question",
+            }[p.wait]
 
 
 # ---------------------------------------------------------------------- the live display
@@ -242,12 +229,18 @@ async def show_progress(
         yield
         return
     with screen.live() if how == "live" else nullcontext():
-        task = asyncio.create_task(forever())
-        try:
+        async with alongside(forever()):
             yield
-        finally:
-            task.cancel()
-            # The display must not hide how the run ended: what it failed of is raised behind that.
-            for problem in await asyncio.gather(task, return_exceptions=True):
-                if isinstance(problem, Exception):
-                    raise problem
+
+
+@asynccontextmanager
+async def alongside(work: Coroutine[Any, Any, None]) -> AsyncIterator[None]:
+    """Have ``work`` done while the context lasts; what it fails of is raised at the end, because it must not hide how the run ended."""
+    task = asyncio.create_task(work)
+    try:
+        yield
+    finally:
+        task.cancel()
+        for problem in await asyncio.gather(task, return_exceptions=True):
+            if isinstance(problem, Exception):
+                raise problem
