@@ -130,15 +130,11 @@ def format_measured(n: float) -> str:
 
 def format_day(moment: float) -> str:
     """The UTC day of a moment in Unix seconds (``2026-01-31``); what no calendar holds is shown as the number it is."""
-    return _formatted(moment, "%Y-%m-%d")
+    return format_time(moment, "%Y-%m-%d")
 
 
-def format_time(moment: float) -> str:
+def format_time(moment: float, form: str = "%Y-%m-%d %H:%M:%S UTC") -> str:
     """A moment in Unix seconds, to the second (``2026-01-31 18:00:05 UTC``); what no calendar holds is shown as its number."""
-    return _formatted(moment, "%Y-%m-%d %H:%M:%S UTC")
-
-
-def _formatted(moment: float, form: str) -> str:
     try:
         return datetime.fromtimestamp(moment, UTC).strftime(form)
     except (ValueError, OverflowError, OSError):

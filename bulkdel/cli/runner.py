@@ -6,7 +6,7 @@ import asyncio
 import os
 import signal
 from collections.abc import Callable, Coroutine, Iterable, Iterator, Mapping, Sequence
-from contextlib import AsyncExitStack, ExitStack, contextmanager
+from contextlib import AsyncExitStack, ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
@@ -19,6 +19,7 @@ from bulkdel.cli.options import Options
 from bulkdel.cli.screen import Screen
 from bulkdel.cli.signals import Interrupts, handled, next_signal
 from bulkdel.errors import ConfigurationError, RunFileError
+from bulkdel.events import Event
 from bulkdel.model import Policy, PurgeRequest, Settled, Target
 from bulkdel.plan import Plan
 from bulkdel.providers.protocol import Provider
@@ -70,12 +71,10 @@ class Task:
 
 def run_async(main: Callable[[], Coroutine[Any, Any, T]]) -> T:
     """Run ``main`` under uvloop if it is installed (a quarter less CPU for each request), else under asyncio."""
-    factory: Callable[[], asyncio.AbstractEventLoop] | None
-    try:
+    factory: Callable[[], asyncio.AbstractEventLoop] | None = None
+    with suppress(ImportError):
         import uvloop
-    except ImportError:
-        factory = None
-    else:
+
         factory = uvloop.new_event_loop
     with asyncio.Runner(loop_factory=factory) as runner:
         return runner.run(main())
@@ -103,12 +102,11 @@ def run(task: Task, app: AppContext) -> int:
     metrics.begin([provider.name for provider in task.providers], resumes=task.run)
     # A person can be asked who types (stdin) and sees the question (stderr).
     if not task.asks or (is_terminal(app.stdin) and is_terminal(app.stderr)):
-        live = LiveRun(
-            task, app, screen, task.run or run_files.path_for(task.options, task.label or task.providers[0].name)
-        )
+        path = task.run or run_files.path_for(task.options, task.label or task.providers[0].name)
+        live = LiveRun(task, app, screen, metrics, path)
         _carry_out(live)
     else:
-        live = LiveRun(task, app, screen, None)
+        live = LiveRun(task, app, screen, metrics, None)
         shown = "" if task.act == "resume" else "; --dry-run shows what would be deleted"
         live.report = Report(
             status="refused",
@@ -153,8 +151,7 @@ def _report(live: LiveRun) -> int:
         screen.error(f"bulkdel ran into a bug: {sanitize(report.bug)}")
     if report.exit_status:
         screen.error(hints.sentence(report, task), hints.advice(report, task))
-    if app.metrics is not None:
-        app.metrics.finish(status, screen.warning, report)
+    live.metrics.finish(status, screen.warning, report)
     missing, hint = hints.not_there(report, task)
     if missing:
         app.warn(missing, hint)
@@ -175,14 +172,13 @@ def _written(live: LiveRun, plan: Plan | None) -> bool:
             estimate = {} if plan is None else {"estimated_s": plan.seconds}
             output.write_json(app, report.as_dict() | estimate)
         elif options.settled != "-" or not options.quiet:
-            where = "stderr" if options.settled == "-" else "stdout"
-            summary.show(app, report, samples, plan=plan, policy=live.task.policy, where=where)
-    except BrokenPipeError:
-        output.silence(app.stdout)  # the reader has seen what it wanted
+            stream = app.stderr if options.settled == "-" else app.stdout
+            summary.show(app, stream, report, samples, plan, live.task.policy)
     except OSError as error:
         output.silence(app.stdout)  # what its buffer still holds would fail once more at the exit
-        live.screen.error(f"cannot write the result: {error.strerror or error}")
-        return False
+        if not isinstance(error, BrokenPipeError):  # a reader that went away has seen what it wanted
+            live.screen.error(f"cannot write the result: {error.strerror or error}")
+            return False
     return True
 
 
@@ -192,7 +188,8 @@ class LiveRun:
     ``report``, ``plan`` and ``samples`` are what there is to report at the end.
     """
 
-    def __init__(self, task: Task, app: AppContext, screen: Screen, path: Path | None) -> None:
+    def __init__(self, task: Task, app: AppContext, screen: Screen, metrics: Metrics, path: Path | None) -> None:
+        self.metrics = metrics
         self.path = path
         self.report = Report(status="refused", counts=Counts(), reason="interrupted before it began")
         self.plan: Plan | None = None
@@ -201,7 +198,7 @@ class LiveRun:
         self.app = app
         self.screen = screen
         self._client: Any = None
-        self._work: asyncio.Task[Report] | None = None
+        self._work: asyncio.Task[Any] | None = None
         self._stopping = asyncio.Event()
         self._unwritten = ""
         self._confirm = Confirmation(screen, app.stdin, task.policy, self._stopping, by_name=task.by_name)
@@ -209,7 +206,6 @@ class LiveRun:
     async def run(self, lines: output.SettledLines, log: BoundLogger) -> None:
         lines.failed = self._unwritable
         task, options, app, warn = self.task, self.task.options, self.app, self.screen.warning
-        metrics = app.metrics or Metrics()
         if self.path is not None:
             log.info("run file", path=str(self.path), _sentence=f"run file: {self.path}")
         interrupts = Interrupts(self._gently, self._at_once)
@@ -221,11 +217,10 @@ class LiveRun:
             client = app.client(*task.providers, ca_file=options.ca_file, state=state, **more)
             self._client = await stack.enter_async_context(client)
             stack.enter_context(handled(interrupts.on_signal))
-            await stack.enter_async_context(metrics.written(self._client.progress, warn))
+            await stack.enter_async_context(self.metrics.written(self._client.progress, warn))
             shown = progress.show_progress(style, self.screen, log, self._client.progress, self._stopping.is_set)
             await stack.enter_async_context(shown)
-            listeners = (metrics.on_event, logs.listener(log))
-            self._work = asyncio.ensure_future(self._called(lines, listeners))
+            self._work = asyncio.ensure_future(self._called(lines, log))
             try:
                 self.report = await self._work
             except asyncio.CancelledError:
@@ -243,14 +238,14 @@ class LiveRun:
             kept = "the account alone still has" if self.path is None else "the account and the run file still have"
             report.hint = f"{kept} everything that was deleted; the lines end before it"
 
-    async def _called(self, lines: output.SettledLines, listeners: Sequence[Callable[[Any], None]]) -> Report:
+    async def _called(self, lines: output.SettledLines, log: BoundLogger) -> Any:
         if self._stopping.is_set():  # a signal came before there was anything to stop
             return self.report
-        task, path, client = self.task, self.path, self._client
+        task, path, client, logged = self.task, self.path, self._client, logs.listener(log)
 
-        def on_event(event: Any) -> None:
-            for listener in listeners:
-                listener(event)
+        def on_event(event: Event) -> None:
+            self.metrics.on_event(event)
+            logged(event)
 
         async def on_settled(page: Sequence[Settled]) -> None:
             self.samples.add(page)
@@ -263,19 +258,15 @@ class LiveRun:
                 self.screen.warning(unknown, statuses)
 
         call: dict[str, Any] = {"policy": task.policy, "on_event": on_event}
-        report: Report
         if task.act == "verify":
-            report = await client.verify(path, **call)
-            return report
+            return await client.verify(path, **call)
         call |= {"on_plan": on_plan, "on_settled": on_settled, "confirm": self._confirm if task.asks else None}
         if task.act == "resume":
-            report = await client.resume(path, retry_rejected=task.options.retry_rejected, **call)
-            return report
+            return await client.resume(path, retry_rejected=task.options.retry_rejected, **call)
         # A run file holds the targets, so that they are read page by page; without one a file that changes now must not matter.
         targets = list(task.targets) if task.targets is not None and path is None else task.targets
         call |= {"act": task.act, "dry_run": not task.deletes, "keep": False, "run": path, "more": task.more}
-        report = await client.carry_out(task.purges, targets=targets, **call)
-        return report
+        return await client.carry_out(task.purges, targets=targets, **call)
 
     # ------------------------------------------------------------------ stopping
 

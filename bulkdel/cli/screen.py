@@ -56,13 +56,10 @@ class Screen:
         """A question without an end of line, for the answer to be typed behind it."""
         self._write(self._app.hide(question))
 
-    def error(self, message: str, hint: str = "") -> None:
-        self._message("error", message, hint)
-
     def warning(self, message: str, hint: str = "") -> None:
-        self._message("warning", message, hint)
+        self.error(message, hint, level="warning")
 
-    def _message(self, level: str, message: str, hint: str) -> None:
+    def error(self, message: str, hint: str = "", *, level: str = "error") -> None:
         self.say_wrapped(f"{level}: {message}")
         if hint:
             self.say(f"hint: {hint}")  # it may hold a command

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Sequence
+from dataclasses import asdict
+from typing import TextIO
 
 from bulkdel.cli.context import AppContext, is_terminal
 from bulkdel.cli.output import Samples
@@ -55,20 +57,11 @@ def _samples(outcome: Outcome, report: Report, samples: Samples) -> list[str]:
     return [*shown, f"and {more} more{where}"]
 
 
-def show(
-    app: AppContext,
-    report: Report,
-    samples: Samples,
-    *,
-    plan: Plan | None = None,
-    policy: Policy | None = None,
-    where: str = "stdout",
-) -> None:
-    """Write the summary: at a terminal wrapped, and with a table if there are several datasets.
+def show(app: AppContext, stream: TextIO, report: Report, samples: Samples, plan: Plan | None, policy: Policy) -> None:
+    """Write the summary to ``stream``: at a terminal wrapped, and with a table if there are several datasets.
 
     :raises OSError: if the stream cannot be written
     """
-    stream = app.stdout if where == "stdout" else app.stderr
     lines = [app.hide(words) for words in text(report, samples, plan=plan, policy=policy)]
     if is_terminal(stream):
         columns = width(stream, app.environ)
@@ -102,13 +95,5 @@ def table(datasets: Sequence[DatasetReport], columns: int = 80) -> list[str]:
 
 
 def _numbers(dataset: DatasetReport) -> dict[str, int | str]:
-    c = dataset.counts
-    return {
-        "listed": c.listed,
-        "skipped": c.skipped,
-        "deleted": c.deleted,
-        "already gone": c.already_gone,
-        "rejected": c.rejected,
-        "not attempted": c.not_attempted,
-        "still there": "?" if dataset.remaining is None else dataset.remaining,
-    }
+    counts = {name.replace("_", " "): n for name, n in asdict(dataset.counts).items() if name != "selected"}
+    return counts | {"still there": "?" if dataset.remaining is None else dataset.remaining}

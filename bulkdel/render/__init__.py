@@ -23,4 +23,6 @@ def render(run: Run, form: Format) -> Iterator[str]:
         return page(run)
     from bulkdel.render import data, text
 
-    return {"text": text.text, "json": data.json_object, "jsonl": data.jsonl, "csv": data.csv_rows}[form](run)
+    if form == "text":
+        return (line + "\n" for line in text.lines(run))
+    return {"json": data.json_object, "jsonl": data.jsonl, "csv": data.csv_rows}[form](run)

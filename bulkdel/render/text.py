@@ -14,12 +14,6 @@ from bulkdel.store.recorded import recorded_report, unfinished_plan, unread
 from bulkdel.text import format_day, format_duration, format_time, pluralize, sanitize, show_invisible
 
 
-def text(run: Run) -> Iterator[str]:
-    """The whole report, a line at a time."""
-    for line in lines(run):
-        yield line + "\n"
-
-
 def lines(run: Run) -> Iterator[str]:
     """A plan is shown for review: what would be deleted and what not, and why; everything else by what became of it."""
     report = recorded_report(run)
@@ -44,18 +38,14 @@ def lines(run: Run) -> Iterator[str]:
             over = report.status == "refused" and not can_resume(run)
             why = "for the run was refused" if over else "so they are still to go"
             yield from _under(f"{report.not_attempted} not attempted, {why}:", _not_attempted(run, several))
-        if report.skipped:
-            yield from _under("Skipped:", _skipped(run, several))
+        yield from _skipped(run, several)
         yield ""
         yield from costs(report, run.answers_lost())
     if unfinished_plan(run):
-        yield ""
-        yield "The plan did not come to its end, so there is nothing to carry out: make it again."
+        yield from ("", "The plan did not come to its end, so there is nothing to carry out: make it again.")
     elif can_resume(run):
-        yield ""
-        yield "This goes on with the rest: bulkdel resume RUN, with this run's name or file"
-    yield ""
-    yield f"digest: sha256:{run.digest()}"
+        yield from ("", "This goes on with the rest: bulkdel resume RUN, with this run's name or file")
+    yield from ("", f"digest: sha256:{run.digest()}")
 
 
 def result(run: Run, report: Report) -> str:
@@ -118,23 +108,21 @@ def _under(heading: str, items: Iterable[str]) -> Iterator[str]:
     """``items`` under a heading; nothing at all if there are none."""
     for place, item in enumerate(items):
         if place == 0:
-            yield ""
-            yield heading
+            yield from ("", heading)
         yield f"  {item}"
 
 
 def _for_review(run: Run, several: bool) -> Iterator[str]:
     """Everything that was listed: first what would be deleted, then what would not, and why."""
-    yield from _under(
-        "To delete:", (_planned(row, several) for row in run.listed() if not (row.why_not or row.invalid))
-    )
-    never_sent = (_planned(row, several) for row in run.listed() if row.invalid and not row.why_not)
-    yield from _under("Never sent, and rejected:", never_sent)
-    yield from _under("Skipped:", _skipped(run, several))
+    to_delete = (row for row in run.listed() if not (row.why_not or row.invalid))
+    never_sent = (row for row in run.listed() if row.invalid and not row.why_not)
+    yield from _under("To delete:", (_planned(row, several) for row in to_delete))
+    yield from _under("Never sent, and rejected:", (_planned(row, several) for row in never_sent))
+    yield from _skipped(run, several)
 
 
 def _skipped(run: Run, several: bool) -> Iterator[str]:
-    return (_planned(row, several) for row in run.listed() if row.why_not)
+    return _under("Skipped:", (_planned(row, several) for row in run.listed() if row.why_not))
 
 
 def _planned(row: PlannedRow, several: bool) -> str:

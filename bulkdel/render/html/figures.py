@@ -11,6 +11,7 @@ from functools import reduce
 from typing import Any
 
 import pygal
+from markupsafe import Markup
 
 from bulkdel.engine.timeline import Sample, merge
 from bulkdel.render.wording import CAUSES
@@ -22,6 +23,9 @@ sys.meta_path[:] = [finder for finder in sys.meta_path if type(finder).__module_
 
 Value = Callable[[Sample], float | None]
 Line = Sequence[tuple[float, float | None]]
+
+COLORS = {cause: f"cause-{place}" for place, cause in enumerate(CAUSES)}
+"""The style sheet's class for each cause."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,10 +45,10 @@ class ProviderTimeline:
 
 @dataclass(frozen=True, slots=True)
 class Figure:
-    """A drawing: ``svg`` is markup that holds no word from outside, ``legend`` has a color's class and its meaning."""
+    """A drawing: ``svg`` holds no word from outside, ``legend`` has a color's class and its meaning."""
 
     title: str
-    svg: str
+    svg: Markup
     legend: tuple[tuple[str, str], ...] = ()
     note: str = ""
 
@@ -132,15 +136,10 @@ def _waits(samples: Sequence[Sample]) -> Figure:
     for cause in seen:
         shares = [100 * s.waited.get(cause, 0.0) / total for s, total in zip(samples, totals, strict=True)]
         below = [min(100.0, a + b) for a, b in zip(below, shares, strict=True)]
-        tops[color_of(cause)] = _steps(samples, below)
+        tops[COLORS[cause]] = _steps(samples, below)
     highest_first = dict(reversed(tops.items()))  # each next one is painted over it
     svg = _svg("What it waited for", highest_first, samples, "% of the time", stacked=True)
-    return Figure("What it waited for", svg, tuple((color_of(cause), CAUSES[cause]) for cause in seen))
-
-
-def color_of(cause: str) -> str:
-    """The style sheet's class for a cause."""
-    return f"cause-{list(CAUSES).index(cause)}"
+    return Figure("What it waited for", svg, tuple((COLORS[cause], CAUSES[cause]) for cause in seen))
 
 
 def _time_unit(samples: Sequence[Sample]) -> tuple[float, str]:
@@ -157,7 +156,9 @@ def _steps(samples: Sequence[Sample], values: Iterable[float | None]) -> Line:
     return [((s.at + edge) / unit, y) for s, y in zip(samples, values, strict=True) for edge in (0.0, s.span_s)]
 
 
-def _svg(title: str, lines: Mapping[str, Line], samples: Sequence[Sample], unit: str, *, stacked: bool = False) -> str:
+def _svg(
+    title: str, lines: Mapping[str, Line], samples: Sequence[Sample], unit: str, *, stacked: bool = False
+) -> Markup:
     """The lines over time by their colors' classes; ``stacked`` ones are areas up to 100."""
     # A little air above the highest value: a line on the frame is taken for the frame.
     highest = max((y for line in lines.values() for _, y in line if y is not None), default=0.0)
@@ -166,17 +167,12 @@ def _svg(title: str, lines: Mapping[str, Line], samples: Sequence[Sample], unit:
         width=640, height=250, margin=6, x_title=f"{name} at work", y_title=unit,
         range=(0, 100.0 if stacked else 1.05 * highest or 1), xrange=(0, (samples[-1].at + samples[-1].span_s) / length),
         show_legend=False, show_dots=False, fill=stacked, include_x_axis=True, allow_interruptions=not stacked, max_scale=6,
-        value_formatter=_number, x_value_formatter=_number, js=(), css=(), no_prefix=True, disable_xml_declaration=True,
+        value_formatter="{:,.6g}".format, x_value_formatter="{:,.6g}".format, js=(), css=(), no_prefix=True, disable_xml_declaration=True,
     )  # fmt: skip
     for color, line in lines.items():
         chart.add(color, list(line))
     chart.add_xml_filter(lambda root: _bare(root, title, list(lines)))
-    drawn: str = chart.render(is_unicode=True)
-    return drawn
-
-
-def _number(value: float) -> str:
-    return f"{value:,.6g}"
+    return Markup(chart.render(is_unicode=True))
 
 
 def _bare(root: Any, title: str, colors: Sequence[str]) -> Any:

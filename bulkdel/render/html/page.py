@@ -16,7 +16,7 @@ from markupsafe import Markup, escape
 
 from bulkdel.model import Outcome, Settled
 from bulkdel.render.data import endings
-from bulkdel.render.html.figures import ProviderTimeline, color_of, figures, timelines
+from bulkdel.render.html.figures import COLORS, ProviderTimeline, figures, timelines
 from bulkdel.render.overview import can_resume, run_name
 from bulkdel.render.plan import describe
 from bulkdel.render.text import asked, result
@@ -40,11 +40,14 @@ def page(run: Run, *, most: int = 100_000) -> Iterator[str]:
         loader=PackageLoader("bulkdel.render.html", ""), autoescape=True, undefined=StrictUndefined,
         trim_blocks=True, lstrip_blocks=True, keep_trailing_newline=True,
     )  # fmt: skip
-    environment.filters |= {"duration": format_duration, "number": lambda n: f"{n:,}"}
-    environment.filters |= {"sanitize": sanitize, "whole_options": _whole_options}
-    style, script = (
-        resources.files("bulkdel.render.html").joinpath(name).read_text("utf-8") for name in ("report.css", "report.js")
-    )
+    environment.filters |= {
+        "duration": format_duration,
+        "number": "{:,}".format,
+        "sanitize": sanitize,
+        "whole_options": _whole_options,
+    }
+    folder = resources.files("bulkdel.render.html")
+    style, script = (folder.joinpath(name).read_text("utf-8") for name in ("report.css", "report.js"))
     yield from environment.get_template("report.html.jinja").generate(
         policy=_content_policy(style, script),
         style=Markup(style),
@@ -59,10 +62,7 @@ def page(run: Run, *, most: int = 100_000) -> Iterator[str]:
         report=report,
         costs=costs(report, run.answers_lost()),
         reasons=[] if planned else list(_reasons(run, report)),
-        timelines=[
-            (timeline, [(figure, Markup(figure.svg)) for figure in figures(timeline)], list(_shares(timeline)))
-            for timeline in timelines(run)
-        ],
+        timelines=[(timeline, list(figures(timeline)), list(_shares(timeline))) for timeline in timelines(run)],
         datasets=[(title(d.provider, d.dataset, d.name), d, dataset_lines(d, named=None)) for d in report.datasets],
         places=[[d.provider, show_invisible(d.dataset), sanitize(d.name)] for d in report.datasets],
         lists=_lists(run, report, most),
@@ -101,7 +101,7 @@ def _shares(timeline: ProviderTimeline) -> Iterator[tuple[str, str, float, float
     total = sum(timeline.waited_s.values())
     for cause, seconds in sorted(timeline.waited_s.items(), key=lambda item: -item[1]):
         if cause in CAUSES and seconds > 0:
-            yield color_of(cause), CAUSES[cause], seconds, 100 * seconds / total
+            yield COLORS[cause], CAUSES[cause], seconds, 100 * seconds / total
 
 
 def _lists(run: Run, report: Report, most: int) -> Iterator[tuple[str, str, int, Iterator[Row]]]:
@@ -140,11 +140,8 @@ def _whole_options(words: str) -> Markup:
 
 def _content_policy(style: str, script: str) -> str:
     """Nothing is loaded from anywhere, and nothing runs but our own script, which cannot turn text into markup."""
+    sha = [base64.b64encode(hashlib.sha256(text.encode()).digest()).decode() for text in (style, script)]
     return (
-        f"default-src 'none'; style-src '{_sha(style)}'; script-src '{_sha(script)}'; img-src data:; base-uri 'none';"
+        "default-src 'none'; style-src 'sha256-{}'; script-src 'sha256-{}'; img-src data:; base-uri 'none';"
         " form-action 'none'; require-trusted-types-for 'script'; trusted-types 'none'"
-    )
-
-
-def _sha(text: str) -> str:
-    return "sha256-" + base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()
+    ).format(*sha)
