@@ -10,6 +10,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, assert_never
 
 from bulkdel import events
+from bulkdel.cli.options import Options
 from bulkdel.cli.screen import Screen
 from bulkdel.model import Settled
 from bulkdel.render.wording import format_rate, learned
@@ -38,12 +39,14 @@ class _Handler(logging.Handler):
 
 @contextmanager
 def configure_logging(
-    screen: Screen, *, quiet: bool, verbose: bool, as_json: bool, also: Sequence[str] = ()
+    screen: Screen, options: Options, *, quiet: bool = False, also: Sequence[str] = ()
 ) -> Iterator[BoundLogger]:
-    """Log on ``screen`` while the context lasts; the library's own logger, asyncio's and those named in ``also`` go there, too."""
+    """Log on ``screen`` while the context lasts as the options ask for it, as JSON lines if there is no terminal; the library's own
+    logger, asyncio's and those named in ``also`` go there, too."""
     import structlog
     from structlog.stdlib import ProcessorFormatter
 
+    as_json = options.log_json or not screen.terminal
     shared: list[Any] = [
         structlog.stdlib.add_log_level,
         structlog.processors.TimeStamper(fmt="iso" if as_json else "%H:%M:%S", utc=as_json),
@@ -55,7 +58,7 @@ def configure_logging(
         # Tracebacks are plain: structlog's default ones show the values of local variables, and those may be keys.
         processors=[ProcessorFormatter.remove_processors_meta, structlog.processors.format_exc_info, *last],
     )
-    level = logging.ERROR if quiet else logging.DEBUG if verbose else logging.INFO
+    level = logging.ERROR if quiet or options.quiet else logging.DEBUG if options.verbose else logging.INFO
     levels = {"bulkdel": level, "asyncio": max(level, logging.WARNING)} | dict.fromkeys(also, level)
     handler = _Handler(screen, formatter, as_json=as_json)
     before = [(logger, logger.level, logger.propagate) for logger in map(logging.getLogger, levels)]

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable, Iterable, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from itertools import islice
 from typing import Any, TextIO, get_args
@@ -81,48 +81,46 @@ class Samples:
         ]
 
 
-class SettledLines:
+Lines = Callable[[Sequence[Settled]], None]
+
+
+@contextmanager
+def settled_lines(path: str | None, app: AppContext, failed: Callable[[OSError], None]) -> Iterator[Lines]:
     """Settled targets as JSON lines, written as they come to ``path``: a file that is created or appended to, ``-`` for stdout, or
-    None for nowhere. A context manager, which closes the file.
+    None for nowhere.
 
     It is appended to because the lines of an earlier part of the same work are evidence, and cannot be had again. A new file
     is its owner's alone (0600), as reports and run files are; one that is there keeps its mode.
 
     ``failed`` is called once, with the exception, when they can no longer be written: a disk that is full, a reader that
     went away. Nothing is raised into the engine, and nothing more is written then.
-    """
 
-    def __init__(self, path: str | None, app: AppContext) -> None:
-        """:raises ConfigurationError: if the file cannot be written"""
-        self.failed: Callable[[OSError], None] = lambda error: None
-        self._app = app
-        self._file: TextIO | None = None
-        self._stream = app.stdout if path == "-" else None
-        if path is None or path == "-":
-            return
+    :raises ConfigurationError: if the file cannot be written
+    """
+    file: TextIO | None = None
+    if path is not None and path != "-":
         try:
-            self._file = self._stream = open(  # noqa: SIM115 - closed by __exit__
-                path, "a", encoding="utf-8", opener=lambda name, flags: os.open(name, flags, 0o600)
-            )
+            file = open(path, "a", encoding="utf-8", opener=lambda name, flags: os.open(name, flags, 0o600))  # noqa: SIM115
         except (OSError, ValueError) as error:
             why = error.strerror if isinstance(error, OSError) and error.strerror else error
             raise ConfigurationError(f"cannot write the settled lines to {path}: {why}") from None
+    stream = app.stdout if path == "-" else file
 
-    def __enter__(self) -> SettledLines:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        if self._file is not None:
-            with suppress(OSError):  # every page was flushed, and a failure reported
-                self._file.close()
-
-    def add(self, page: Sequence[Settled]) -> None:
-        if self._stream is None:
+    def add(page: Sequence[Settled]) -> None:
+        nonlocal stream
+        if stream is None:
             return
         try:
-            self._stream.write(self._app.hide("".join(json.dumps(s.as_dict()) + "\n" for s in page)))
-            self._stream.flush()
+            stream.write(app.hide("".join(json.dumps(s.as_dict()) + "\n" for s in page)))
+            stream.flush()
         except OSError as error:
-            silence(self._stream)  # what its buffer still holds would fail once more when it is closed
-            self._stream = None
-            self.failed(error)
+            silence(stream)  # what its buffer still holds would fail once more when it is closed
+            stream = None
+            failed(error)
+
+    try:
+        yield add
+    finally:
+        if file is not None:
+            with suppress(OSError):  # every page was flushed, and a failure reported
+                file.close()

@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
-from collections.abc import Callable, Coroutine, Iterable, Iterator, Mapping, Sequence
-from contextlib import AsyncExitStack, ExitStack, contextmanager, suppress
+from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
+from contextlib import AsyncExitStack, ExitStack, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
@@ -80,18 +80,6 @@ def run_async(main: Callable[[], Coroutine[Any, Any, T]]) -> T:
         return runner.run(main())
 
 
-@contextmanager
-def logging_to(
-    screen: Screen, options: Options, *, quiet: bool = False, also: Sequence[str] = ()
-) -> Iterator[BoundLogger]:
-    """The log on ``screen`` as the options ask for it, as JSON lines if there is no terminal; ``also`` names more loggers."""
-    as_json = options.log_json or not screen.terminal
-    with logs.configure_logging(
-        screen, quiet=quiet or options.quiet, verbose=options.verbose, as_json=as_json, also=also
-    ) as log:
-        yield log
-
-
 def run(task: Task, app: AppContext) -> int:
     """Carry out the task if it was confirmed or a person can be asked, else refuse with nothing sent.
 
@@ -128,8 +116,8 @@ def _carry_out(live: LiveRun) -> None:
     try:
         with ExitStack() as stack:
             # Everything that can be found wrong is found here, before anything is sent.
-            lines = stack.enter_context(output.SettledLines(options.settled, live.app))
-            log = stack.enter_context(logging_to(live.screen, options, quiet=quiet))
+            lines = stack.enter_context(output.settled_lines(options.settled, live.app, live.unwritable))
+            log = stack.enter_context(logs.configure_logging(live.screen, options, quiet=quiet))
             run_async(lambda: live.run(lines, log))
     except ConfigurationError:
         raise
@@ -203,8 +191,7 @@ class LiveRun:
         self._unwritten = ""
         self._confirm = Confirmation(screen, app.stdin, task.policy, self._stopping, by_name=task.by_name)
 
-    async def run(self, lines: output.SettledLines, log: BoundLogger) -> None:
-        lines.failed = self._unwritable
+    async def run(self, lines: output.Lines, log: BoundLogger) -> None:
         task, options, app, warn = self.task, self.task.options, self.app, self.screen.warning
         if self.path is not None:
             log.info("run file", path=str(self.path), _sentence=f"run file: {self.path}")
@@ -238,7 +225,7 @@ class LiveRun:
             kept = "the account alone still has" if self.path is None else "the account and the run file still have"
             report.hint = f"{kept} everything that was deleted; the lines end before it"
 
-    async def _called(self, lines: output.SettledLines, log: BoundLogger) -> Any:
+    async def _called(self, lines: output.Lines, log: BoundLogger) -> Any:
         if self._stopping.is_set():  # a signal came before there was anything to stop
             return self.report
         task, path, client, logged = self.task, self.path, self._client, logs.listener(log)
@@ -249,7 +236,7 @@ class LiveRun:
 
         async def on_settled(page: Sequence[Settled]) -> None:
             self.samples.add(page)
-            lines.add(page)
+            lines(page)
 
         def on_plan(plan: Plan) -> None:
             self.plan = plan
@@ -287,7 +274,7 @@ class LiveRun:
         if self._work is not None:
             self._work.cancel()
 
-    def _unwritable(self, error: OSError) -> None:
+    def unwritable(self, error: OSError) -> None:
         """The settled lines can no longer be kept, and going on would delete without the evidence that was asked for."""
         gone = isinstance(error, BrokenPipeError)
         why = f"cannot write the settled lines: {'their reader went away' if gone else error.strerror or error}"

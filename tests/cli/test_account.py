@@ -13,7 +13,7 @@ import pytest
 
 from bulkdel.cli import hints, summary
 from bulkdel.cli.context import AppContext
-from bulkdel.cli.output import Samples, SettledLines
+from bulkdel.cli.output import Samples, settled_lines
 from bulkdel.model import RunStatus, Settled, Target
 from bulkdel.report import Counts, DatasetReport, Report
 from tests.cli.outside import DATASET, ENVIRON, KEY, OTHER, Closed, FakeClient, Terminal, invoke
@@ -183,10 +183,9 @@ def test_settled_lines_that_fail_are_reported_once() -> None:
     """The first failure is reported, later pages are not tried, and nothing is raised into the engine."""
     full, failures = FullDisk(), list[OSError]()
     page = [Settled(Target("dify", "ds", "d"), "deleted", "", 1, "", 0.0)]
-    with SettledLines("-", AppContext(stdout=full)) as lines:
-        lines.failed = failures.append
+    with settled_lines("-", AppContext(stdout=full), failures.append) as add:
         for _ in range(3):
-            lines.add(page)
+            add(page)
     assert [error.errno for error in failures] == [28]
     assert full.getvalue().count("\n") == 1
 

@@ -14,9 +14,12 @@ import structlog
 from bulkdel import events
 from bulkdel.cli import logs
 from bulkdel.cli.context import AppContext
+from bulkdel.cli.options import Options
 from bulkdel.cli.screen import Screen
 from bulkdel.model import Outcome, Rate, Settled, Target
+from tests.cli.outside import Terminal
 
+WIDE = {"COLUMNS": "120"}
 TARGET = Target("dify", "ds", "doc")
 
 
@@ -27,8 +30,7 @@ def settled(outcome: Outcome) -> events.Settled:
 def logged(work: Callable[[Any], None], **how: Any) -> list[dict[str, Any]]:
     """What ``work`` makes the log say, as JSON lines."""
     err = io.StringIO()
-    settings = {"quiet": False, "verbose": False, "as_json": True} | how
-    with logs.configure_logging(Screen(AppContext(stderr=err)), **settings) as log:
+    with logs.configure_logging(Screen(AppContext(stderr=err)), Options(log_json=True, **how)) as log:
         work(log)
     return [json.loads(line) for line in err.getvalue().splitlines()]
 
@@ -78,8 +80,8 @@ def test_words_from_outside_are_made_safe() -> None:
     """A name or reason brings no escapes and no line breaks into the log, JSON or not."""
     (line,) = logged(lambda log: logs.listener(log)(settled("archived")))
     assert (line["name"], line["reason"]) == ("na me", "be cause")
-    err = io.StringIO()
-    with logs.configure_logging(Screen(AppContext(stderr=err)), quiet=False, verbose=False, as_json=False) as log:
+    err = Terminal()
+    with logs.configure_logging(Screen(AppContext(stderr=err, environ=WIDE)), Options()) as log:
         logs.listener(log)(settled("archived"))
     assert err.getvalue().count("\n") == 1
     assert "\x1b" not in err.getvalue()
@@ -96,8 +98,10 @@ def test_the_librarys_own_logger_speaks_here_too() -> None:
 @pytest.mark.parametrize("as_json", [True, False])
 def test_a_traceback_in_the_log_shows_no_values(as_json: bool) -> None:
     """structlog's own display of local variables would show the key."""
-    err = io.StringIO()
-    with logs.configure_logging(Screen(AppContext(stderr=err)), quiet=False, verbose=True, as_json=as_json) as log:
+    err = Terminal()
+    with logs.configure_logging(
+        Screen(AppContext(stderr=err, environ=WIDE)), Options(verbose=True, log_json=as_json)
+    ) as log:
         key = "dataset-a-key-in-a-variable"
         try:
             raise ValueError(len(key))
@@ -149,8 +153,8 @@ def test_nothing_of_it_is_left_behind() -> None:
 )
 def test_people_read_sentences(event: events.Event, words: str) -> None:
     """On a terminal each event is one sentence behind the time, and only what is grave is named so."""
-    err = io.StringIO()
-    with logs.configure_logging(Screen(AppContext(stderr=err)), quiet=False, verbose=True, as_json=False) as log:
+    err = Terminal()
+    with logs.configure_logging(Screen(AppContext(stderr=err, environ=WIDE)), Options(verbose=True)) as log:
         logs.listener(log)(event)
     when, _, said = err.getvalue().removesuffix("\n").partition(" ")
     assert len(when.split(":")) == 3
@@ -160,8 +164,8 @@ def test_people_read_sentences(event: events.Event, words: str) -> None:
 @pytest.mark.parametrize("fields", [{"provider": "x"}, {"reason": None}, {}])
 def test_another_programs_event_is_logged_as_it_is(fields: dict[str, Any]) -> None:
     """An event of a name that we use, without our fields, and one that is not known, are named with their fields."""
-    err = io.StringIO()
-    with logs.configure_logging(Screen(AppContext(stderr=err)), quiet=False, verbose=True, as_json=False) as log:
+    err = Terminal()
+    with logs.configure_logging(Screen(AppContext(stderr=err, environ=WIDE)), Options(verbose=True)) as log:
         log.warning("paused", **fields)
         log.info("something else", **fields)
     first, second = err.getvalue().splitlines()

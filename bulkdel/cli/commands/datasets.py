@@ -32,7 +32,7 @@ def datasets(app: AppContext, /, provider: str, as_json: bool, options: Options)
 
     PROVIDER is dify, langdock, or the name of an installed plug-in.
     """
-    from bulkdel.cli import output, runner
+    from bulkdel.cli import logs, output, runner
     from bulkdel.cli.screen import Screen
 
     screen = Screen(app)
@@ -43,7 +43,7 @@ def datasets(app: AppContext, /, provider: str, as_json: bool, options: Options)
         async with app.client(service, ca_file=options.ca_file, state=run_files.state()) as client:
             return await client.datasets(service.name)
 
-    with runner.logging_to(screen, options):
+    with logs.configure_logging(screen, options):
         found = runner.run_async(listing)
     rows: tuple[Dataset, ...] = found.datasets
     if as_json:

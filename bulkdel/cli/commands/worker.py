@@ -41,7 +41,7 @@ def worker(
 
     The same as celery -A bulkdel.distributed.worker worker, with logs as of the other commands.
     """
-    from bulkdel.cli import runner
+    from bulkdel.cli import logs
     from bulkdel.cli.broker import checked
     from bulkdel.cli.screen import Screen
 
@@ -55,6 +55,6 @@ def worker(
         os.environ["BULKDEL_CA_FILE"] = os.path.abspath(options.ca_file)
     if redeliver_after is not None:
         os.environ["BULKDEL_REDELIVER_S"] = str(redeliver_after)
-    with runner.logging_to(Screen(app), options, also=("celery", "kombu")) as log:
+    with logs.configure_logging(Screen(app), options, also=("celery", "kombu")) as log:
         log.info("worker", broker=shown, concurrency=concurrency, queue="bulkdel")
         return run_worker(url, concurrency)
