@@ -116,13 +116,11 @@ class Gate:
         state: Path | None = None,
         limiter: MakeLimiter | None = None,
     ) -> None:
-        concurrency = provider.limits.concurrency
-        assert concurrency is not None  # Provider.limits promises it
         self.provider = provider
         self.wire = wire
         self.random = rng or random.Random()
         self.pace = Pace(provider, state, limiter)
-        self.slots = anyio.CapacityLimiter(concurrency)
+        self.slots = anyio.CapacityLimiter(self._concurrency)
         self.search = self._begin_search()
         self.health = Health()
         self.stopped: StopReason | None = None
@@ -132,9 +130,12 @@ class Gate:
         self._callers: list[ProviderSession] = []
 
     def _begin_search(self) -> ConcurrencySearch | None:
-        start, most = self.provider.limits.concurrency, self.provider.max_concurrency
-        assert start is not None  # Provider.limits promises it
+        start, most = self._concurrency, self.provider.max_concurrency
         return ConcurrencySearch(start, most) if most > start else None
+
+    @property
+    def _concurrency(self) -> int:
+        return self.provider.limits.concurrency or 1  # it is never None, as Provider.limits promises
 
     @property
     def limiter(self) -> Limiter:
@@ -223,9 +224,8 @@ class Gate:
 
     def _record_success(self, exchange: Exchange) -> None:
         """The service answered as a service that works does."""
-        if self.search is not None:
-            done = exchange.deletes and isinstance(exchange.reply, Answer) and 200 <= exchange.reply.status < 300
-            self._sample(exchange, "ok" if done else "neutral")
+        done = exchange.deletes and isinstance(exchange.reply, Answer) and 200 <= exchange.reply.status < 300
+        self._sample(exchange, "ok" if done else "neutral")
         if rest_s := self.pace.passed(exchange.sent_at, exchange.ended_at, self.in_flight):
             self.pause_reason = ""  # it is no complaint: the rate is kept that way
             self.limiter.pause(rest_s, exchange.sent_at)
@@ -246,8 +246,7 @@ class Gate:
 
     def _adapt_slots(self) -> None:
         """As many requests at once as are best while the service is well; one otherwise."""
-        best = self.provider.limits.concurrency if self.search is None else self.search.limit
-        assert best is not None  # Provider.limits promises it
+        best = self._concurrency if self.search is None else self.search.limit
         slots = 1 if self.health.one_by_one else best
         if self.slots.total_tokens != slots:
             self.slots.total_tokens = slots
@@ -324,7 +323,7 @@ class Gate:
         """The service showed how many documents are gone whose answers were lost, and how many are still there."""
         health = self.health
         if gone:
-            if self.search is not None and self.search.limit < (self.provider.limits.concurrency or 1):
+            if self.search is not None and self.search.limit < self._concurrency:
                 self.search = self._begin_search()  # what brought it down were no failures
             health.answers_lost, health.giving_up = gone > still_there, None
             health.breaker.success(asyncio.get_running_loop().time())

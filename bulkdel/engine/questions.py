@@ -58,7 +58,7 @@ async def ask_page(session: ProviderSession, dataset: str, cursor: str | None) -
 async def ask_document(session: ProviderSession, target: Target) -> Found[Document | Gone | Requeue]:
     """One document's state. ``Requeue``: the service is well and does not say; its DELETE and what follows it say so."""
     provider = session.gate.provider
-    return await _ask(session, provider.document(target), partial(provider.read_document, target))
+    return await _ask(session, provider.document(target), partial(provider.read_document, target), of_documents=True)
 
 
 async def ask_together(
@@ -72,7 +72,7 @@ async def ask_together(
     request = provider.request_together(targets, step)
     assert request is not None  # it was there for each of them
     asked = Asked(targets[0], step, unarchive=session.policy.unarchive)
-    return await _ask(session, request, partial(provider.read, asked))
+    return await _ask(session, request, partial(provider.read, asked), of_documents=True)
 
 
 async def ask_datasets(session: ProviderSession, cursor: str | None) -> Found[Page[Dataset]]:
@@ -81,7 +81,9 @@ async def ask_datasets(session: ProviderSession, cursor: str | None) -> Found[Pa
     return await _ask(session, provider.datasets(cursor), partial(provider.read_datasets, cursor))
 
 
-async def _ask(session: ProviderSession, request: Request, read: Callable[[Reply], T | Failure]) -> Found[T]:
+async def _ask(
+    session: ProviderSession, request: Request, read: Callable[[Reply], T | Failure], *, of_documents: bool = False
+) -> Found[T]:
     """Ask until there is an answer of use."""
     gate, stop, policy = session.gate, session.stop, session.policy
     spent = 0
@@ -93,8 +95,8 @@ async def _ask(session: ProviderSession, request: Request, read: Callable[[Reply
         found = read(exchange.reply)
         gate.observe(exchange, found, policy)
         match found:
-            case Requeue(cause="indexing" | "locked") | Requeue(step="delete"):
-                return cast("T", found)  # of one document, and asked again it says the same
+            case Requeue() if of_documents and (found.step == "delete" or found.cause in ("indexing", "locked")):
+                return cast("T", found)  # asked again it says the same
             case Requeue():
                 # What never left costs nothing; the breaker ends it if nothing leaves for long.
                 spent += exchange.sent

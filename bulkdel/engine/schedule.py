@@ -20,10 +20,6 @@ from bulkdel.model import Target
 WINDOW = 8_192
 """Jobs that a schedule holds at most, those that wait included: about 400 bytes each, 3 MB in all (S18)."""
 
-FRESH = 1_024
-"""Jobs that wait for their first attempt at most, 0.1 s of the fastest service. The garbage collector walks through all that a
-program holds each time it has grown by a quarter; jobs that live this shortly do not count for it."""
-
 
 class Due(NamedTuple):
     """A job that is asked again at a loop time; those of the same time keep their ``order``."""
@@ -122,7 +118,7 @@ class Schedule:
 
     @property
     def _full(self) -> bool:
-        return len(self._fresh) >= FRESH or len(self.pending) + self._joined >= self.window
+        return len(self.pending) + self._joined >= self.window
 
     # ------------------------------------------------------------------ as others see it
 
@@ -188,8 +184,6 @@ class Schedule:
         if not self._fresh:
             return None
         job = self._fresh.popleft()
-        if len(self._fresh) == FRESH // 2:  # room for several pages
-            self._wake()
         if not self._fresh:
             self._hasten_if_idle()
         return job

@@ -95,8 +95,7 @@ class ProviderSession:
         if self.stop.reason is not None:
             for job in self.schedule.take(lambda job: True):
                 self.settle_not_attempted(job)
-        if self.sink.pages.full:
-            await self.sink.pages.room()
+        await self.sink.pages.room()
 
     async def run(self, workers: Workers) -> None:
         """Have the jobs carried out until all have settled, or until a stop; then settle what is left."""

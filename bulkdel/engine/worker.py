@@ -25,7 +25,6 @@ class LocalWorkers:
 
 
 async def _work(session: ProviderSession) -> None:
-    pages = session.sink.pages
     async for job in session.schedule:
         if not session.admit(job):
             continue
@@ -43,8 +42,7 @@ async def _work(session: ProviderSession) -> None:
             if job in session:
                 session.settle(job, "gave_up", f"a bug raised {type(error).__name__}; whether it is gone is unknown")
             session.bug(error)
-        if pages.full:
-            await pages.room()
+        await session.sink.pages.room()
 
 
 async def _ask(session: ProviderSession, job: Job) -> bool:
