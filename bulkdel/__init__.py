@@ -52,35 +52,10 @@ _HOMES = {
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 
 __all__ = [
-    "BrokenPromise",
-    "BulkdelError",
-    "Client",
-    "ConfigurationError",
-    "Dataset",
-    "DatasetListing",
-    "DatasetReport",
-    "Dify",
-    "Document",
-    "Langdock",
-    "Limits",
-    "Outcomes",
-    "Policy",
-    "Progress",
-    "Rate",
-    "Refused",
-    "RejectedError",
-    "Report",
-    "Run",
-    "RunFileError",
-    "Selection",
-    "Settled",
-    "Target",
-    "TargetsError",
-    "delete",
-    "purge",
-    "resume",
-    "settle",
-]
+    "BrokenPromise", "BulkdelError", "Client", "ConfigurationError", "Dataset", "DatasetListing", "DatasetReport", "Dify",
+    "Document", "Langdock", "Limits", "Outcomes", "Policy", "Progress", "Rate", "Refused", "RejectedError", "Report", "Run",
+    "RunFileError", "Selection", "Settled", "Target", "TargetsError", "delete", "purge", "resume", "settle",
+]  # fmt: skip
 
 
 def __getattr__(name: str) -> object:

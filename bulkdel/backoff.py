@@ -7,9 +7,6 @@ import re
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 
-# 2**1023 is the largest power of two a float holds; any real cap is reached long before.
-_MAX_DOUBLINGS = 1023
-
 _NUMBER = re.compile("[0-9]+(?:[.][0-9]+)?")
 _DURATION = re.compile("".join(f"(?:({_NUMBER.pattern}){unit})?" for unit in ("d", "h", "m", "s", "ms")))
 # A reset of 1e9 seconds is 31 years; as a moment it is the year 2001, and as milliseconds (from 1e11) 1973.
@@ -20,7 +17,8 @@ def ceiling(tries: int, base: float, cap: float) -> float:
     """The longest wait after ``tries`` failures in a row (1 is the first): ``min(cap, base * 2**(tries - 1))`` seconds."""
     if tries <= 0:
         return 0.0
-    return min(cap, base * 2.0 ** min(tries - 1, _MAX_DOUBLINGS))
+    # 2**1023 is the largest power of two a float holds; any real cap is reached long before.
+    return min(cap, base * 2.0 ** min(tries - 1, 1023))
 
 
 def full_jitter(tries: int, base: float, cap: float, u: float) -> float:

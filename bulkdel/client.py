@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import Any, Unpack
 
 from bulkdel import events
 from bulkdel.engine.call import Connect, Gates
@@ -22,7 +22,7 @@ from bulkdel.listing import DatasetListing, list_datasets
 from bulkdel.model import OnSettled, Policy, PurgeRequest, Selection
 from bulkdel.outcomes import Outcomes
 from bulkdel.providers.protocol import Provider
-from bulkdel.purging import CallOptions, Confirm, OnPlan
+from bulkdel.purging import CallKeywords, CallOptions, Confirm, OnPlan, SharedKeywords
 from bulkdel.report import Account, Report, RunEnd, make_report
 from bulkdel.runs import checked_dataset, run_again, run_new, run_streamed, verify_later
 from bulkdel.store import Act
@@ -89,14 +89,7 @@ class Client:
         provider: str,
         *datasets: str,
         select: Selection | None = None,
-        policy: Policy | None = None,
-        on_event: events.OnEvent | None = None,
-        on_plan: OnPlan | None = None,
-        confirm: Confirm | None = None,
-        dry_run: bool = False,
-        on_settled: OnSettled | None = None,
-        keep: bool = True,
-        run: str | Path | None = None,
+        **keywords: Unpack[CallKeywords],
     ) -> Report:
         """Empty whole datasets of one provider, and list them again at the end.
 
@@ -113,10 +106,13 @@ class Client:
         :raises ConfigurationError: if the provider is not this client's, or no dataset was given
         :raises RunFileError: if the run file cannot be made; nothing was sent
         """
-        options = CallOptions(
-            policy or self._policy, on_event or self._on_event, on_plan, confirm, dry_run, on_settled, keep, run
-        )
-        return await run_new(self._gates, self._requests(provider, datasets, select), options, "purge")
+        if not datasets:
+            raise ConfigurationError("no dataset was given")
+        # A request for each dataset, one however often and in which spellings it is named.
+        of = self._gates.provider(provider)
+        once = dict.fromkeys(checked_dataset(of, dataset) for dataset in datasets)
+        requests = [PurgeRequest(provider, dataset, select or Selection()) for dataset in once]
+        return await self.carry_out(requests, act="purge", **keywords)
 
     async def plan(
         self,
@@ -124,27 +120,16 @@ class Client:
         *datasets: str,
         run: str | Path,
         select: Selection | None = None,
-        policy: Policy | None = None,
-        on_event: events.OnEvent | None = None,
         on_plan: OnPlan | None = None,
+        **shared: Unpack[SharedKeywords],
     ) -> Report:
         """List and select, guard, and keep it in a new run file; no request but GET. ``resume`` carries it out."""
-        return await self.purge(
-            provider, *datasets, select=select, policy=policy, on_event=on_event, on_plan=on_plan, dry_run=True, run=run
-        )
+        return await self.purge(provider, *datasets, select=select, on_plan=on_plan, dry_run=True, run=run, **shared)
 
     async def delete(
         self,
         targets: Targets,
-        *,
-        policy: Policy | None = None,
-        on_event: events.OnEvent | None = None,
-        on_plan: OnPlan | None = None,
-        confirm: Confirm | None = None,
-        dry_run: bool = False,
-        on_settled: OnSettled | None = None,
-        keep: bool = True,
-        run: str | Path | None = None,
+        **keywords: Unpack[CallKeywords],
     ) -> Report:
         """Settle explicit targets, as ``Promise.allSettled`` does: one ending each, ``report.settled`` in input order.
 
@@ -157,16 +142,12 @@ class Client:
         :raises TargetsError: if the iterable itself raised; ``report`` has what was settled before
         :raises RunFileError: if the run file cannot be made; nothing was sent
         """
-        options = CallOptions(
-            policy or self._policy, on_event or self._on_event, on_plan, confirm, dry_run, on_settled, keep, run
-        )
+        options = self._options(**keywords)
         if options.streams:
             return await run_streamed(self._gates, targets, options)
         return await run_new(self._gates, (), options, "delete", targets)
 
-    def settle(
-        self, targets: Targets, *, policy: Policy | None = None, on_event: events.OnEvent | None = None
-    ) -> Outcomes:
+    def settle(self, targets: Targets, **shared: Unpack[SharedKeywords]) -> Outcomes:
         """Settle explicit targets and stream the outcomes as they settle; memory stays flat.
 
         ``async with client.settle(targets) as outcomes: async for settled in outcomes: …``
@@ -177,7 +158,7 @@ class Client:
             check_targets(targets, self._gates.providers)
 
         async def deliver(give: OnSettled) -> Report:
-            return await self.delete(targets, policy=policy, on_event=on_event, on_settled=give, keep=False)
+            return await self.delete(targets, on_settled=give, keep=False, **shared)
 
         return Outcomes(deliver)
 
@@ -187,15 +168,8 @@ class Client:
         *,
         targets: Targets | None = None,
         act: Act = "job",
-        policy: Policy | None = None,
-        on_event: events.OnEvent | None = None,
-        on_plan: OnPlan | None = None,
-        confirm: Confirm | None = None,
-        dry_run: bool = False,
-        on_settled: OnSettled | None = None,
-        keep: bool = True,
-        run: str | Path | None = None,
         more: Mapping[str, Any] | None = None,
+        **keywords: Unpack[CallKeywords],
     ) -> Report:
         """Purge datasets and settle explicit targets of several providers in one call: one plan, one run file, one report.
 
@@ -203,21 +177,18 @@ class Client:
         :raises ConfigurationError: if a dataset is to be emptied twice, or emptied and deleted from by name; nothing was
             deleted
         """
-        options = CallOptions(
-            policy or self._policy, on_event or self._on_event, on_plan, confirm, dry_run, on_settled, keep, run
-        )
+        options = self._options(**keywords)
         return await run_new(self._gates, requests, options, act, targets, more)
 
     async def resume(
         self,
         run: str | Path,
         *,
-        policy: Policy | None = None,
-        on_event: events.OnEvent | None = None,
         on_plan: OnPlan | None = None,
         confirm: Confirm | None = None,
         on_settled: OnSettled | None = None,
         retry_rejected: bool = False,
+        **shared: Unpack[SharedKeywords],
     ) -> Report:
         """Carry out a plan, or go on with a run that did not come to its end; the report is the whole run's.
 
@@ -229,14 +200,11 @@ class Client:
         :raises RunFileError: if the file cannot be used, or another process works on it
         :raises ConfigurationError: if the run's providers are not this client's, or are at another address
         """
-        options = CallOptions(
-            policy or self._policy, on_event or self._on_event, on_plan, confirm, on_settled=on_settled
-        )
-        return await run_again(self._gates, run, options, own_policy=policy is None, retry_rejected=retry_rejected)
+        options = self._options(on_plan=on_plan, confirm=confirm, on_settled=on_settled, **shared)
+        own_policy = shared.get("policy") is None
+        return await run_again(self._gates, run, options, own_policy=own_policy, retry_rejected=retry_rejected)
 
-    async def verify(
-        self, run: str | Path, *, policy: Policy | None = None, on_event: events.OnEvent | None = None
-    ) -> Report:
+    async def verify(self, run: str | Path, **shared: Unpack[SharedKeywords]) -> Report:
         """List again, at any later time, what a run has deleted from, and add what is found to its file; only GET is sent.
 
         The report is the run's: ``remaining``, ``new`` and ``still_there`` are what was found now. Its status is that of this
@@ -247,25 +215,16 @@ class Client:
         :raises RunFileError: if the file cannot be used, or nothing was deleted in it
         :raises ConfigurationError: if the run's providers are not this client's, or are at another address
         """
-        options = CallOptions(policy or self._policy, on_event or self._on_event)
-        return await verify_later(self._gates, run, options, own_policy=policy is None)
+        own_policy = shared.get("policy") is None
+        return await verify_later(self._gates, run, self._options(**shared), own_policy=own_policy)
 
-    async def settle_jobs(
-        self,
-        jobs: Sequence[Job],
-        journal: Journal,
-        *,
-        policy: Policy | None = None,
-        on_event: events.OnEvent | None = None,
-    ) -> Report:
+    async def settle_jobs(self, jobs: Sequence[Job], journal: Journal, *, on_event: events.OnEvent) -> Report:
         """Settle a part of a plan that is kept elsewhere: ``journal`` takes each job's one ending under the job's key.
 
         No listing is made and no guard asked: that was done where the plan is.
         """
         names = list(dict.fromkeys(job.target.provider for job in jobs))
-        with self._gates.call(
-            names, policy or self._policy, on_event=on_event or self._on_event, journal=journal
-        ) as call:
+        with self._gates.call(names, self._policy, on_event=on_event, journal=journal) as call:
             await call.settle([from_jobs([job for job in jobs if job.target.provider == name], name) for name in names])
             end_streamed(call)
             return make_report(call.account, call.close_account())
@@ -275,6 +234,11 @@ class Client:
         self._gates.provider(provider)  # raises if there is none
         with self._gates.call([provider], policy or self._policy, on_event=self._on_event) as call:
             return await list_datasets(call.sessions[provider])
+
+    def _options(
+        self, policy: Policy | None = None, on_event: events.OnEvent | None = None, **rest: Any
+    ) -> CallOptions:
+        return CallOptions(policy or self._policy, on_event or self._on_event, **rest)
 
     # ------------------------------------------------------------------ while they run
 
@@ -303,17 +267,6 @@ class Client:
         end = RunEnd("interrupted", reason, signal=signal)
         return make_report(account, end, run=None if run is None else str(run))
 
-    def _requests(self, provider: str, datasets: Sequence[str], select: Selection | None) -> list[PurgeRequest]:
-        """A request for each dataset, one however often and in which spellings it is named.
-
-        :raises ConfigurationError: if no dataset was given, or the provider is not this client's
-        """
-        if not datasets:
-            raise ConfigurationError("no dataset was given")
-        of = self._gates.provider(provider)
-        once = dict.fromkeys(checked_dataset(of, dataset) for dataset in datasets)
-        return [PurgeRequest(provider, dataset, select or Selection()) for dataset in once]
-
 
 # ---------------------------------------------------------------------- one call without a client
 
@@ -322,12 +275,11 @@ async def purge(
     provider: Provider,
     *datasets: str,
     select: Selection | None = None,
-    policy: Policy | None = None,
-    on_event: events.OnEvent | None = None,
     run: str | Path | None = None,
+    **shared: Unpack[SharedKeywords],
 ) -> Report:
     """Empty whole datasets of a provider and list them again; see ``Client.purge``."""
-    async with Client(provider, policy=policy, on_event=on_event) as client:
+    async with Client(provider, **shared) as client:
         return await client.purge(provider.name, *datasets, select=select, run=run)
 
 
@@ -335,12 +287,11 @@ async def delete(
     targets: Targets,
     providers: Provider | Iterable[Provider],
     *,
-    policy: Policy | None = None,
-    on_event: events.OnEvent | None = None,
     run: str | Path | None = None,
+    **shared: Unpack[SharedKeywords],
 ) -> Report:
     """Settle explicit targets; see ``Client.delete``."""
-    async with Client(*_all(providers), policy=policy, on_event=on_event) as client:
+    async with Client(*_all(providers), **shared) as client:
         return await client.delete(targets, run=run)
 
 
@@ -348,24 +299,19 @@ async def resume(
     run: str | Path,
     providers: Provider | Iterable[Provider],
     *,
-    policy: Policy | None = None,
-    on_event: events.OnEvent | None = None,
     retry_rejected: bool = False,
+    **shared: Unpack[SharedKeywords],
 ) -> Report:
     """Carry out a plan, or go on with a run; see ``Client.resume``."""
-    async with Client(*_all(providers), on_event=on_event) as client:
-        return await client.resume(run, policy=policy, retry_rejected=retry_rejected)
+    async with Client(*_all(providers)) as client:
+        return await client.resume(run, retry_rejected=retry_rejected, **shared)
 
 
 def settle(
-    targets: Targets,
-    providers: Provider | Iterable[Provider],
-    *,
-    policy: Policy | None = None,
-    on_event: events.OnEvent | None = None,
+    targets: Targets, providers: Provider | Iterable[Provider], **shared: Unpack[SharedKeywords]
 ) -> AbstractAsyncContextManager[Outcomes]:
     """Settle explicit targets and stream the outcomes; see ``Client.settle``."""
-    client = Client(*_all(providers), policy=policy, on_event=on_event)  # raises here, before the block is entered
+    client = Client(*_all(providers), **shared)  # raises here, before the block is entered
 
     @asynccontextmanager
     async def opened() -> AsyncIterator[Outcomes]:

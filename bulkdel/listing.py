@@ -91,17 +91,9 @@ async def preflight(session: ProviderSession, dataset: str) -> Dataset | Failed 
         return found.cursor if isinstance(found, Next) else None
 
     found = await _follow_cursors(partial(ask_preflight, session, dataset), following)
-    match found:
-        case Dataset():
-            return Failed(found.refusal) if found.refusal else found
-        case StopDataset():
-            return Failed(found.reason, gone=found.gone)
-        case GaveUp():
-            return Failed(found.reason, outage=found.outage)
-        case Failed():
-            return found
-        case Next() | StopProvider() | None:
-            return None
+    if isinstance(found, Dataset):
+        return Failed(found.refusal) if found.refusal else found
+    return None if isinstance(found, Next) else _failure(found)
 
 
 async def list_datasets(session: ProviderSession) -> DatasetListing:
@@ -123,14 +115,12 @@ async def list_datasets(session: ProviderSession) -> DatasetListing:
     seen = tuple(datasets.values())
     if isinstance(found, Page):
         return DatasetListing(seen, hint="" if seen else found.note)
-    if isinstance(found, StopDataset | GaveUp | Failed):
-        return DatasetListing(seen, "incomplete", found.reason)
+    if (failed := _failure(found)) is not None:
+        return DatasetListing(seen, "incomplete", failed.reason)
     end = session.stop.reason
-    return (
-        DatasetListing(seen, "incomplete", "stopped")
-        if end is None
-        else DatasetListing(seen, end.status, end.reason, end.hint)
-    )
+    if end is None:
+        return DatasetListing(seen, "incomplete", "stopped")
+    return DatasetListing(seen, end.status, end.reason, end.hint)
 
 
 async def _follow_cursors(
@@ -218,7 +208,8 @@ async def list_once(
         following: str | None = None
         for page in await side_by_side(partial(ask_page, session, dataset), cursors, len(cursors)):
             if not isinstance(page, Page):
-                return _no_page(page, first=cursors == [start])
+                first = cursors == [start]
+                return BrokenOff(page.reason) if isinstance(page, StopDataset) and not first else _failure(page)
             ids = tuple(document.id for document in page.items)
             if ids and ids == before:
                 return Failed("the listing has no end: it repeats a page")
@@ -236,12 +227,14 @@ async def list_once(
     return Failed("the listing has no end: it repeats a cursor")
 
 
-def _no_page(found: StopDataset | GaveUp | StopProvider | None, *, first: bool) -> Failed | None:
-    """Why a listing ends without a page that was asked for; None if a stop came first."""
+def _failure(found: Failed | StopDataset | GaveUp | StopProvider | None) -> Failed | None:
+    """Why a question has no answer; None if a stop came first."""
     match found:
         case StopDataset():
-            return Failed(found.reason, gone=found.gone) if first else BrokenOff(found.reason)
+            return Failed(found.reason, gone=found.gone)
         case GaveUp():
             return Failed(found.reason, outage=found.outage)
+        case Failed():
+            return found
         case StopProvider() | None:
             return None

@@ -67,9 +67,7 @@ class Settled(NamedTuple):
     def as_dict(self) -> dict[str, Any]:
         """The settled line of the command (``--settled``): plain JSON values, time as UTC ISO 8601."""
         return {
-            "provider": self.target.provider,
-            "dataset": self.target.dataset,
-            "document": self.target.document,
+            **self.target._asdict(),
             "name": self.name,
             "status": self.status,
             "outcome": self.outcome,

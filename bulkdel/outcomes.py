@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
+from collections import deque
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from operator import itemgetter
 
 import anyio
@@ -49,54 +50,40 @@ class Outcomes:
     def __init__(self, deliver: Callable[[OnSettled], Awaitable[Report]]) -> None:
         """``deliver`` runs the call and gives pages of settled targets to the function it gets."""
         self._deliver = deliver
-        self._page: Iterator[Settled] = iter(())
-        self._read = True  # the page, to its end
-        self._arrived = anyio.Event()
-        self._taken = anyio.Event()
-        self._over = False
+        self._pages: asyncio.Queue[Sequence[Settled] | None] = asyncio.Queue()  # None is the end
+        self._unread: deque[Settled] = deque()  # of the page that is read
         self._error: Exception | None = None
         self._task: asyncio.Task[None] | None = None
         self.report: Report | None = None
 
     async def __aenter__(self) -> Outcomes:
-        self._task = asyncio.get_running_loop().create_task(self._run())
+        self._task = asyncio.create_task(self._run())
         return self
 
     async def __aexit__(self, *_: object) -> None:
         task = self._task
         if task is None:
             return
-        if not task.done():
-            task.cancel()
+        task.cancel()
         # anyio cancels again and again what waits in a cancelled scope: what is in flight must have ended all the same.
         with anyio.CancelScope(shield=True):
             await asyncio.wait([task])
-        self._over = True  # a task that was cancelled before its first step has not said so
-        self._wake()
+        self._pages.put_nowait(None)  # a task that was cancelled before its first step has not said so
         if not task.cancelled() and (error := task.exception()) is not None:
             raise error
 
     async def _run(self) -> None:
         try:
             self.report = await self._deliver(self._give)
-        except asyncio.CancelledError:
-            raise
         except Exception as error:
             self._error = error
         finally:
-            self._over = True
-            self._wake()
+            self._pages.put_nowait(None)
 
     async def _give(self, page: Sequence[Settled]) -> None:
-        """Hand a page to the reader, and wait until it was read: a slow reader holds the workers back."""
-        while not self._read:
-            self._taken = anyio.Event()
-            await self._taken.wait()
-        self._page, self._read = iter(page), False
-        self._wake()
-
-    def _wake(self) -> None:
-        self._arrived.set()
+        """Hand a page to the reader, and wait until the one before it was taken: a slow reader holds the workers back."""
+        await self._pages.join()
+        self._pages.put_nowait(page)
 
     def __aiter__(self) -> AsyncIterator[Settled]:
         return self
@@ -108,16 +95,14 @@ class Outcomes:
         """
         if self._task is None:
             raise RuntimeError("the outcomes are not open: use 'async with client.settle(…) as outcomes'")
-        while True:
-            for settled in self._page:
-                return settled
-            self._read = True
-            self._taken.set()
-            if self._over:
+        while not self._unread:
+            page = await self._pages.get()
+            self._pages.task_done()
+            if page is None:
+                self._pages.put_nowait(None)  # for the other readers
                 if self._error is not None:
                     error, self._error = self._error, None
                     raise error
                 raise StopAsyncIteration
-            if self._arrived.is_set():
-                self._arrived = anyio.Event()
-            await self._arrived.wait()
+            self._unread.extend(page)
+        return self._unread.popleft()

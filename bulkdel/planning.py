@@ -28,27 +28,27 @@ async def plan_dataset(
     """
     session, place = call.sessions[request.provider], (request.provider, request.dataset)
     planned = PlannedDataset(*place)
-    found: Dataset | Failed | int | None
+    found: Failed | int | None
     documents: int | None = None
     try:
-        found = await preflight(session, request.dataset)
-        if isinstance(found, Dataset):
-            planned.name, documents = sanitize(found.name), found.documents
+        dataset = await preflight(session, request.dataset)
+        if isinstance(dataset, Dataset):
+            planned.name, documents = sanitize(dataset.name), dataset.documents
+            if known is not None:
+                known.name = planned.name
+                return known
         if known is None:
             await store.begin_listing(*place, planned.name)
-            if isinstance(found, Dataset):
-                call.phase = "listing"
-                recorder = ListingRecorder(call, store, request, planned)
-                found = await list_documents(session, request.dataset, recorder.add)
+        if isinstance(dataset, Dataset):
+            call.phase = "listing"
+            found = await list_documents(session, request.dataset, ListingRecorder(call, store, request, planned).add)
+        else:
+            found = dataset
     except RunFileError:
         raise
     except Exception as error:
         session.bug(error)
         found = None
-    if isinstance(found, Dataset):
-        assert known is not None  # otherwise it was listed
-        known.name = planned.name
-        return known
     # A listing that is empty in every pass is no failed one if the dataset's own count says the same (S15).
     if isinstance(found, int) or (isinstance(found, NotWhole) and (found.seen or documents == 0)):
         planned.counted = found.counted if isinstance(found, NotWhole) else None
@@ -98,7 +98,11 @@ class ListingRecorder:
 
     async def add(self, documents: Sequence[Document]) -> int:
         """Keep the documents that are not known yet; how many this listing had not shown before."""
-        rows = [ListedRow(document, self._why_skipped(document)) for document in documents if self._is_meant(document)]
+        rows = [
+            ListedRow(document, self._why_skipped(document))
+            for document in documents
+            if self._until is None or document.created_at is None or document.created_at <= self._until
+        ]
         new = await self._store.add_listed(self._request.provider, self._request.dataset, rows)
         for row in new:
             self._planned.add(row.document, row.skipped)
@@ -111,9 +115,6 @@ class ListingRecorder:
         self._known.update(document.id for document in documents)
         return len(self._known) - before
 
-    def _is_meant(self, document: Document) -> bool:
-        return self._until is None or document.created_at is None or document.created_at <= self._until
-
     def _why_skipped(self, document: Document) -> str:
         """Why a listed document is left, in a few words; empty if it is selected."""
         why = self._request.select.why_not(document)
@@ -122,16 +123,11 @@ class ListingRecorder:
 
 def make_jobs(session: ProviderSession, rows: Sequence[ClaimedRow]) -> list[Job]:
     """How the engine is to go about selected documents."""
-    jobs = [
-        Job(
-            row.row,
-            row.target,
-            doubt=row.in_doubt,
-            others=dict.fromkeys(row.also, row.target) | dict(row.given) or None,
-        )
-        for row in rows
-    ]
+    jobs: list[Job] = []
     policy, provider = session.policy, session.gate.provider
+    for row in rows:
+        others = dict.fromkeys(row.also, row.target) | dict(row.given) or None
+        jobs.append(Job(row.row, row.target, doubt=row.in_doubt, others=others))
     try:
         for job, row in zip(jobs, rows, strict=True):
             if (document := row.document) is None:

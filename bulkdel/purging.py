@@ -6,6 +6,7 @@ from collections.abc import Awaitable, Callable, Container, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
+from typing import TypedDict
 
 from bulkdel import events
 from bulkdel.engine.call import Call, dataset_status
@@ -23,6 +24,24 @@ from bulkdel.verification import verify_dataset
 
 Confirm = Callable[[Plan], Awaitable[bool]]
 OnPlan = Callable[[Plan], None]
+
+
+class SharedKeywords(TypedDict, total=False):
+    """The keyword arguments that a client and its calls share: how it behaves, and what is called with values of ``events``."""
+
+    policy: Policy | None
+    on_event: events.OnEvent | None
+
+
+class CallKeywords(SharedKeywords, total=False):
+    """The keyword arguments of a call that deletes; described at ``Client.purge``."""
+
+    on_plan: OnPlan | None
+    confirm: Confirm | None
+    dry_run: bool
+    on_settled: OnSettled | None
+    keep: bool
+    run: str | Path | None
 
 
 @dataclass(frozen=True, slots=True)

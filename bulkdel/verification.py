@@ -13,7 +13,7 @@ from bulkdel.errors import RunFileError
 from bulkdel.listing import Failed, NotWhole, list_documents, preflight, side_by_side
 from bulkdel.model import FULFILLED, Dataset, Document
 from bulkdel.plan import PlannedDataset
-from bulkdel.report import CAME_BACK, DatasetReport
+from bulkdel.report import CAME_BACK
 from bulkdel.store import DocumentState, RunFile
 from bulkdel.text import pluralize, sanitize
 
@@ -62,32 +62,27 @@ async def verify_dataset(call: Call, store: RunFile, planned: PlannedDataset, *,
         session.bug(error)
         found = None
     if isinstance(found, Shown):
-        _write_down(report, found, later=later)
+        came_back = later and not report.still_there_count  # the verification before this one did not list them
         n = found.counts
+        report.remaining = n.total()
+        report.new, report.new_count = tuple(found.names["new"]), n["new"]
+        report.still_there, report.still_there_count = tuple(found.names["deleted"]), n["deleted"]
+        report.reason = report.reason or found.short
+        if report.still_there_count and report.status == "complete":
+            what = CAME_BACK if came_back else "still listed, though the service called them deleted"
+            report.status, report.reason = "incomplete", f"{what}: {pluralize(n['deleted'], 'document')}"
         call.sink.emit(events.Verified(report.provider, report.dataset, n.total(), n["new"], n["skipped"], report.name))
         return found
-    stop = session.stop.reason
+    stop, status = session.stop.reason, report.status
+    if found is not None:
+        status, why = "incomplete", f"could not be verified: {found.reason}"
+    else:
+        status = "incomplete" if stop is None else stop.status
+        why = "not verified: the run ended before it was listed again"
     if report.status == "complete":
-        report.status = stop.status if found is None and stop is not None else "incomplete"
-    why = (
-        "not verified: the run ended before it was listed again"
-        if found is None
-        else f"could not be verified: {found.reason}"
-    )
+        report.status = status
     report.reason = report.reason or why
     return None
-
-
-def _write_down(report: DatasetReport, found: Shown, *, later: bool) -> None:
-    came_back = later and not report.still_there_count  # the verification before this one did not list them
-    report.remaining = found.counts.total()
-    report.new, report.new_count = tuple(found.names["new"]), found.counts["new"]
-    report.still_there, report.still_there_count = tuple(found.names["deleted"]), found.counts["deleted"]
-    report.reason = report.reason or found.short
-    if report.still_there_count and report.status == "complete":
-        report.status = "incomplete"
-        what = CAME_BACK if came_back else "still listed, though the service called them deleted"
-        report.reason = f"{what}: {pluralize(report.still_there_count, 'document')}"
 
 
 async def verify_again(call: Call, store: RunFile, datasets: Sequence[PlannedDataset]) -> tuple[str, str]:

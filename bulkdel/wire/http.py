@@ -13,7 +13,7 @@ import re
 import ssl
 from collections.abc import Mapping
 from functools import cache, lru_cache
-from importlib.metadata import PackageNotFoundError, version
+from importlib.metadata import version
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
@@ -202,7 +202,4 @@ def _tls(ca_file: str | Path | None) -> ssl.SSLContext:
 @cache
 def user_agent() -> str:
     """``bulkdel/VERSION``, looked up when the first wire needs it."""
-    try:
-        return f"bulkdel/{version('bulkdel')}"
-    except PackageNotFoundError:  # run from a copied source tree
-        return "bulkdel"
+    return f"bulkdel/{version('bulkdel')}"

@@ -6,7 +6,6 @@ import base64
 import re
 from dataclasses import dataclass, field
 from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
-from urllib.parse import unquote
 from urllib.request import getproxies, proxy_bypass
 
 from yarl import URL
@@ -47,10 +46,8 @@ def proxy_for(base: URL) -> Proxy | None:
         raise ConfigurationError(message, hint=hint)
     if not proxy_host or port is None:
         raise ConfigurationError(f"{variable} is not an address", hint=hint)
-    authorization = ""
-    if url.raw_user is not None or url.raw_password is not None:
-        pair = f"{unquote(url.raw_user or '')}:{unquote(url.raw_password or '')}"
-        authorization = "Basic " + base64.b64encode(pair.encode()).decode("ascii")
+    pair = "" if url.raw_user is None and url.raw_password is None else f"{url.user or ''}:{url.password or ''}"
+    authorization = f"Basic {base64.b64encode(pair.encode()).decode('ascii')}" if pair else ""
     return Proxy(url.origin(), authorization)
 
 
