@@ -130,12 +130,16 @@ def create_app(broker_url: str) -> Celery:
     def purge_shard(task: Any, message: dict[str, Any]) -> None:
         """Carry out a shard and store its result. May be delivered any number of times: a result stays as it is."""
         try:
-            _purge_shard(task, url, message)
-        except Reject:
-            raise
+            result = _purge_shard(task, url, message)
         except Exception as error:
             # Celery would acknowledge a task that raised, and its documents would wait for ever.
-            _store(task, ShardResult(bug=type(error).__name__))
+            result = ShardResult(bug=type(error).__name__)
+        if result is None:
+            return
+        try:  # before the message is acknowledged
+            task.update_state(state=DONE, meta=asdict(result))
+        except Exception as error:  # Redis cannot be reached: the message is delivered again
+            raise Reject(type(error).__name__, requeue=True) from error
 
     # Not shared: else every application of the process would have it, with this broker.
     app.task(name=TASK, shared=False, bind=True, ignore_result=True)(purge_shard)
@@ -168,27 +172,25 @@ def is_recalled(app: Celery, id: str) -> bool:
     return bool(app.backend.get_task_meta(f"{id}-recalled")["status"] == RECALLED)
 
 
-def _purge_shard(task: Any, url: str, message: dict[str, Any]) -> None:
+def _purge_shard(task: Any, url: str, message: dict[str, Any]) -> ShardResult | None:
+    """What comes home of a shard; None if its result has been stored before."""
     from bulkdel.distributed.work import carry_out
 
     id = task.request.id
     known = task.app.backend.get_task_meta(id)
     if known["status"] == DONE:
-        return
+        return None
     try:
         shard = Shard.from_message(message)
     except (ValueError, KeyError, TypeError) as error:
         hint = "install the same bulkdel on every machine"
-        _store(task, ShardResult(stopped=f"a worker does not understand the message: {error}", hint=hint))
-        return
+        return ShardResult(stopped=f"a worker does not understand the message: {error}", hint=hint)
     # A message that the backend has forgotten may have been begun any number of times.
     losses = known["result"]["begun"] if known["status"] in (SENT, BEGUN) else 1
     if is_recalled(task.app, id):
-        _store(task, ShardResult.not_begun(shard))
-        return
+        return ShardResult.not_begun(shard)
     if losses >= MAX_WORKER_LOSSES:
-        _store(task, ShardResult.given_up(shard, losses))
-        return
+        return ShardResult.given_up(shard, losses)
     task.update_state(state=BEGUN, meta={"begun": losses + 1, "beat": 0})
 
     beats = itertools.count(1)
@@ -202,18 +204,7 @@ def _purge_shard(task: Any, url: str, message: dict[str, Any]) -> None:
             recalled = False
         return recalled or _ending.is_set()
 
-    _store(task, asyncio.run(carry_out(shard, url, report, doubt=losses > 0)))
-
-
-def _store(task: Any, result: ShardResult) -> None:
-    """Store the result before the message is acknowledged.
-
-    :raises Reject: if Redis cannot be reached: the message is delivered again
-    """
-    try:
-        task.update_state(state=DONE, meta=asdict(result))
-    except Exception as error:
-        raise Reject(type(error).__name__, requeue=True) from error
+    return asyncio.run(carry_out(shard, url, report, doubt=losses > 0))
 
 
 def run_worker(broker_url: str, concurrency: int) -> int:

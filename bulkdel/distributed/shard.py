@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field, fields
-from typing import Any
+from dataclasses import asdict, dataclass, field
+from typing import Any, NamedTuple
 
 from bulkdel.credentials import KeyPlace
 from bulkdel.engine.job import Job
@@ -83,8 +83,7 @@ class Service:
         return cls(provider.name, provider.kind, provider.base_url, key, limits, each)
 
 
-@dataclass(frozen=True, slots=True)
-class Item:
+class Item(NamedTuple):
     """A document in a message: what of its ``Job`` matters on another machine.
 
     :param attempts: DELETEs that were sent for it before
@@ -107,20 +106,6 @@ class Item:
             job.key, job.target.document, job.step, job.awaiting_indexing, job.doubt, job.listed, job.attempts, waited_s
         )
 
-    def job(self, provider: str, dataset: str, *, now: float, doubt: bool) -> Job:
-        """The job that a worker carries out; ``now`` is its loop's time, ``doubt`` whether all of the shard is in doubt."""
-        return Job(
-            self.key,
-            Target(provider, dataset, self.document),
-            step=self.step,
-            awaiting_indexing=self.awaiting_indexing,
-            doubt=self.doubt or doubt,
-            listed=self.listed,
-            attempts=self.attempts,
-            spent=self.attempts,
-            waiting_since=now - self.waited_s if self.awaiting_indexing else None,
-        )
-
 
 @dataclass(frozen=True, slots=True)
 class Shard:
@@ -133,16 +118,7 @@ class Shard:
 
     def as_message(self) -> dict[str, Any]:
         """Plain JSON values."""
-        return {
-            "version": VERSION,
-            "service": asdict(self.service),
-            "policy": asdict(self.policy),
-            "box_s": self.box_s,
-            "items": {
-                dataset: [[getattr(item, one.name) for one in fields(Item)] for item in items]
-                for dataset, items in self.items.items()
-            },
-        }
+        return {"version": VERSION, **asdict(self)}
 
     @classmethod
     def from_message(cls, message: Mapping[str, Any]) -> Shard:
@@ -162,9 +138,19 @@ class Shard:
         )
 
     def jobs(self, *, now: float, doubt: bool) -> list[Job]:
-        """What the worker's engine carries out."""
+        """What the worker's engine carries out; ``now`` is its loop's time, ``doubt`` whether all of the shard is in doubt."""
         return [
-            item.job(self.service.name, dataset, now=now, doubt=doubt)
+            Job(
+                item.key,
+                Target(self.service.name, dataset, item.document),
+                step=item.step,
+                awaiting_indexing=item.awaiting_indexing,
+                doubt=item.doubt or doubt,
+                listed=item.listed,
+                attempts=item.attempts,
+                spent=item.attempts,
+                waiting_since=now - item.waited_s if item.awaiting_indexing else None,
+            )
             for dataset, items in self.items.items()
             for item in items
         ]

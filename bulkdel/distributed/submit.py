@@ -48,12 +48,7 @@ SILENCE_S = 10.0
 """Seconds without a sign of life, which comes twice a second, after which a worker or another submitter is taken for dead."""
 
 _log = logging.getLogger("bulkdel")
-_AWAY = (
-    KombuError,
-    RedisError,
-    OSError,
-    RuntimeError,
-)  # Celery's backend raises the last one when its retries are used up
+_AWAY = (KombuError, RedisError, OSError, RuntimeError)  # the last is Celery's backend, when its retries are used up
 
 
 class WorkerBug(Exception):
@@ -62,10 +57,9 @@ class WorkerBug(Exception):
 
 @dataclass(slots=True)
 class Out:
-    """A shard that is out: its jobs, what its worker last reported, and when that was news."""
+    """A shard that is out: its jobs, and what its worker last reported."""
 
     jobs: dict[int, Job]
-    heard_at: float
     report: Mapping[str, Any] = field(default_factory=dict)
 
 
@@ -95,7 +89,6 @@ class RemoteWorkers:
         self._patience_s = patience_s
         self._retries = retries
         self._who = f"process {os.getpid()} on {socket.gethostname()}"
-        self._beat = 0
         self._out: dict[str, dict[str, Out]] = {}  # by provider, by the shard's id
         self._known: dict[int, tuple[str, str, int]] = {}  # endings that an earlier submitter did not take home
         self._away: StopReason | None = None
@@ -138,40 +131,33 @@ class RemoteWorkers:
                     raise ConfigurationError(words, hint="wait for it, or stop it")
         await self._sign()
         for id in (before["result"] or {}).get("out", ()):
-            await self._take_over(id)
+            result = await self._recall(id)
+            for key, outcome, reason, attempts in result.endings if result is not None else ():
+                if outcome in FULFILLED or not self._retries:
+                    self._known[key] = (outcome, reason, attempts)
+            await self._ask(lambda id=id: self._app.backend.forget(id))
 
     async def _sign(self) -> None:
-        self._beat += 1
         out = [id for shards in self._out.values() for id in shards]
-        words = {"who": self._who, "beat": f"{self._who} {self._beat}", "out": out}
-        await asyncio.to_thread(lambda: self._app.backend.store_result(self._job, words, BEGUN))
+        words = {"who": self._who, "beat": secrets.token_hex(8), "out": out}
+        await self._ask(lambda: self._app.backend.store_result(self._job, words, BEGUN))
 
     async def _beat_on(self) -> None:
         while self._away is None:
             await asyncio.sleep(2 * POLL_S)
-            await self._ask_async(self._sign)
-
-    async def _take_over(self, id: str) -> None:
-        """Recall a shard of an earlier submitter, and keep the endings that it has."""
-        result = await self._recall(id)
-        for key, outcome, reason, attempts in result.endings if result is not None else ():
-            if outcome in FULFILLED or not self._retries:
-                self._known[key] = (outcome, reason, attempts)
-        await asyncio.to_thread(lambda: self._app.backend.forget(id))
+            await self._sign()
 
     async def _recall(self, id: str) -> ShardResult | None:
         """Have nothing more leave for a shard; its result, or None if its worker is not there or none had begun it."""
-        clock = asyncio.get_running_loop().time
-        seen, heard_at, looks = None, clock(), 0
-        await asyncio.to_thread(recall, self._app, id)
-        while clock() < heard_at + SILENCE_S:
-            meta = await self._meta(id)
+        await self._ask(recall, self._app, id)
+        seen, silent = None, 0
+        while silent < SILENCE_S / POLL_S and (meta := await self._meta(id)):
             if meta["status"] == DONE:
                 return ShardResult(**meta["result"])
+            silent += 1
             if meta["status"] == BEGUN and meta["result"] != seen:
-                seen, heard_at = meta["result"], clock()
-            looks += 1
-            if seen is None and looks > 4:
+                seen, silent = meta["result"], 0
+            if seen is None and silent > 4:
                 return None  # a worker that had begun it when the recall came would have said so by now
             await asyncio.sleep(POLL_S)
         return None
@@ -182,13 +168,14 @@ class RemoteWorkers:
         """Pack and send until everything has come home, or until a stop."""
         out = self._out[session.name] = {}
         session.schedule.window = (MAX_OUT + 2) * MAX_DOCUMENTS
-        failing = _Failing()
-        began_at, heard = asyncio.get_running_loop().time(), False
+        failing, heard = _Failing(), False
+        clock = asyncio.get_running_loop().time
+        began_at = clock()
         try:
             while session.stop.reason is None and (out or not session.schedule.over):
                 for id in list(out):
                     heard = await self._look(session, id, failing) or heard
-                if not heard and out and asyncio.get_running_loop().time() > began_at + SILENCE_S:
+                if not heard and out and clock() > began_at + SILENCE_S:
                     heard = True
                     await self._warn_if_no_worker()
                 if not await self._send_next(session):
@@ -221,8 +208,8 @@ class RemoteWorkers:
         jobs = [job for job in page if not self._settle_known(session, job)]
         if jobs:
             id, shard = secrets.token_hex(12), self._shard(session, jobs)
-            out[id] = Out({job.key: job for job in jobs}, asyncio.get_running_loop().time())
-            await self._ask_async(self._sign)  # before it is queued: a submitter that comes later finds it
+            out[id] = Out({job.key: job for job in jobs})
+            await self._sign()  # before it is queued: a submitter that comes later finds it
             await self._ask(submit, self._app, id, shard)
         return bool(page)
 
@@ -248,8 +235,8 @@ class RemoteWorkers:
     async def _look(self, session: ProviderSession, id: str, failing: _Failing) -> bool:
         """Take a shard's result home if it is there; whether a worker was ever heard of."""
         out = self._out[session.name]
-        meta = await self._ask_async(lambda: self._meta(id))
-        if meta is None:
+        meta = await self._meta(id)
+        if not meta:
             return True
         shard = out[id]
         if meta["status"] == DONE:
@@ -260,8 +247,7 @@ class RemoteWorkers:
                 session.gate.stop(StopProvider(words, "is the service up, and is the base URL right?"))
             await self._ask(lambda: self._app.backend.forget(id))
         elif meta["status"] == BEGUN:
-            if meta["result"] != shard.report:
-                shard.report, shard.heard_at = meta["result"], asyncio.get_running_loop().time()
+            shard.report = meta["result"]
             _summarize(session, out)
         elif meta["status"] != SENT:
             # Redis has forgotten the shard, and with it the message: its documents may have been asked for.
@@ -273,7 +259,7 @@ class RemoteWorkers:
         """Recall a shard and take home what it has; what is not known any more stays out, in doubt."""
         out = self._out[session.name]
         shard = out[id]
-        result = await self._ask_async(lambda: self._recall(id))
+        result = await self._recall(id)
         if result is not None:
             del out[id]
             self._on_result(session, shard, result)
@@ -319,19 +305,22 @@ class RemoteWorkers:
             _log.warning("no worker answers: is one running, with this broker? bulkdel worker starts one")
 
     async def _meta(self, id: str) -> dict[str, Any]:
-        return cast("dict[str, Any]", await asyncio.to_thread(lambda: self._app.backend.get_task_meta(id)))
+        """What the result backend says of a shard or a submitter; empty if it was away for too long."""
+        return cast("dict[str, Any]", await self._ask(lambda: self._app.backend.get_task_meta(id)) or {})
 
     async def _ask(self, call: Callable[..., T], *args: object) -> T | None:
-        """Call the broker in a thread, until it answers; None if it was away for too long, and then everything stops."""
-        return cast("T | None", await self._ask_async(lambda: asyncio.to_thread(call, *args)))
+        """Call the broker in a thread, where Celery makes its backend; None if it was away for too long, and everything stops.
 
-    async def _ask_async(self, call: Callable[[], Any]) -> Any:
+        Until the submitter is registered, the first failure is raised.
+        """
         clock = asyncio.get_running_loop().time
         until = clock() + self._patience_s
         while self._away is None:
             try:
-                return await call()
+                return await asyncio.to_thread(call, *args)
             except _AWAY as error:
+                if self._beating is None:
+                    raise
                 if clock() >= until:
                     words = f"the broker is away: {_words(error)}"
                     self._away = StopReason("stopped", words, "is Redis up? bulkdel resume continues")
