@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from bulkdel.cli.options import Options
 from bulkdel.errors import BulkdelError
 from bulkdel.model import RunStatus, Selection
-from bulkdel.render.overview import can_resume
+from bulkdel.render.overview import can_resume, needed_to_resume
 from bulkdel.report import Report
 from bulkdel.store import Run
 from bulkdel.text import pluralize, sanitize
@@ -108,9 +108,7 @@ def resume_command(path: Path, task: Task) -> str:
 def _resume(run: Run, task: Task) -> str:
     if not can_resume(run):
         return ""
-    # It carries out a plan of a dataset whose listing did not show all that the service counts, too.
-    short = run.header.act == "plan" and any(dataset.unseen for dataset in run.plan().datasets)
-    needed = ["--accept-incomplete"] if short and not run.header.policy.accept_incomplete else []
+    needed = needed_to_resume(run)
     # A run that was agreed to as a whole does not ask again; else the yes was for what is still to be listed, too.
     words = [word for word in _carried_words(task) if word not in needed and not (run.agreed and word in YES)] + needed
     return shlex.join(["bulkdel", "resume", str(run.path), *words])

@@ -65,6 +65,12 @@ def can_resume(run: Run) -> bool:
     return run.targets != "open" and not unfinished_plan(run) and run.go_on()
 
 
+def needed_to_resume(run: Run) -> list[str]:
+    """Options that carry out the run: one for a plan of a dataset whose listing did not show all that the service counts."""
+    short = run.header.act == "plan" and any(dataset.unseen for dataset in run.plan().datasets)
+    return ["--accept-incomplete"] if short and not run.header.policy.accept_incomplete else []
+
+
 def run_name(path: Path) -> str:
     """What a run is called: its file's name without the ending."""
     return path.name.removesuffix(".run")

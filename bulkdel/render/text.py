@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 
 from bulkdel.model import Outcome, PurgeRequest, Selection, Settled
-from bulkdel.render.overview import can_resume, run_name
+from bulkdel.render.overview import can_resume, needed_to_resume, run_name
 from bulkdel.render.plan import describe, forecast
 from bulkdel.render.wording import account, costs, counted, headline
 from bulkdel.report import Report
@@ -44,7 +44,8 @@ def lines(run: Run) -> Iterator[str]:
     if unfinished_plan(run):
         yield from ("", "The plan did not come to its end, so there is nothing to carry out: make it again.")
     elif can_resume(run):
-        yield from ("", "This goes on with the rest: bulkdel resume RUN, with this run's name or file")
+        command = " ".join(["bulkdel resume RUN", *needed_to_resume(run)])
+        yield from ("", f"This goes on with the rest: {command}, with this run's name or file")
     yield from ("", f"digest: sha256:{run.digest()}")
 
 

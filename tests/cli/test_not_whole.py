@@ -39,6 +39,8 @@ def test_the_printed_command_carries_out_the_plan(act: str, tmp_path: Path) -> N
     assert "what was not seen is not in the plan; carrying it out needs --accept-incomplete" in seen.stdout
     assert "error: the plan is incomplete: the listing is not whole: 120 of 122 documents" in seen.stderr
     assert "not attempted" not in seen.stderr
+    for form in ("text", "html"):
+        assert "bulkdel resume RUN --accept-incomplete" in command(base, "report", run, "--format", form).stdout
     refused = command(base, "resume", run, "--yes")
     assert (refused.status, len(base.held)) == (3, 120)
     assert last(seen) == ["resume", run, "--accept-incomplete"]
