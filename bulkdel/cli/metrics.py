@@ -30,32 +30,28 @@ if TYPE_CHECKING:
 Look = Callable[[], Sequence["Progress"]]
 Warn = Callable[[str], None]
 
-SERIES = {
-    "bulkdel_documents": ("counter", "provider outcome", "Documents settled in this session, by how they ended"),
-    "bulkdel_requeued": ("counter", "provider cause", "Times that a document had to be asked for again in this session, by cause"),
-    "bulkdel_pauses": ("counter", "provider", "Pauses in this session, asked for by the service or made because it was failing"),
-    "bulkdel_pause_seconds": ("counter", "provider", "Seconds of those pauses, as they were begun"),
+SERIES: dict[str, tuple[str, str, str, Sequence[str]]] = {
+    "bulkdel_documents": ("counter", "provider outcome", "Documents settled in this session, by how they ended", get_args(Outcome)),
+    "bulkdel_requeued": ("counter", "provider cause", "Times that a document had to be asked for again in this session, by cause", (
+                         "document_indexing", "document_locked", "rate_limit", "blocked", "server_error", "lost_answer",
+                         "unreachable", "unclear")),
+    "bulkdel_pauses": ("counter", "provider", "Pauses in this session, asked for by the service or made because it was failing", ()),
+    "bulkdel_pause_seconds": ("counter", "provider", "Seconds of those pauses, as they were begun", ()),
+    # The label's word "us" is older than the account's, and a rule of an alert may rest on it.
     "bulkdel_waited_seconds": ("counter", "provider cause", "Seconds of this session by what the provider waited for; us is bulkdel "
-                               "itself (client in the account), done is over while another provider goes on"),
-    "bulkdel_requests": ("counter", "provider", "Requests sent in this session"),
-    "bulkdel_selected_documents": ("gauge", "provider", "Documents to delete that are known so far"),
-    "bulkdel_left_documents": ("gauge", "provider", "Documents that have not settled yet"),
-    "bulkdel_in_flight_requests": ("gauge", "provider", "Requests that wait for their answer"),
-    "bulkdel_run_start_time_seconds": ("gauge", "", "When this session of the run began, in Unix time"),
-    "bulkdel_run_seconds": ("gauge", "", "How long this session takes or took"),
-    "bulkdel_run_end_time_seconds": ("gauge", "", "When this session ended, in Unix time; not there before"),
-    "bulkdel_run_exit_status": ("gauge", "", "The exit status; not there before the end"),
+                               "itself (client in the account), done is over while another provider goes on",
+                               ["us" if cause == "client" else cause for cause in CAUSES]),
+    "bulkdel_requests": ("counter", "provider", "Requests sent in this session", ()),
+    "bulkdel_selected_documents": ("gauge", "provider", "Documents to delete that are known so far", ()),
+    "bulkdel_left_documents": ("gauge", "provider", "Documents that have not settled yet", ()),
+    "bulkdel_in_flight_requests": ("gauge", "provider", "Requests that wait for their answer", ()),
+    "bulkdel_run_start_time_seconds": ("gauge", "", "When this session of the run began, in Unix time", ()),
+    "bulkdel_run_seconds": ("gauge", "", "How long this session takes or took", ()),
+    "bulkdel_run_end_time_seconds": ("gauge", "", "When this session ended, in Unix time; not there before", ()),
+    "bulkdel_run_exit_status": ("gauge", "", "The exit status; not there before the end", ()),
 }  # fmt: skip
-"""Everything in the file, in its order: the type, the labels and what it is."""
-
-VALUES: dict[str, Sequence[Sequence[str]]] = {
-    "bulkdel_documents": [get_args(Outcome)],
-    "bulkdel_requeued": [("document_indexing", "document_locked", "rate_limit", "blocked", "server_error", "lost_answer", "unreachable",
-                          "unclear")],
-    # The label's word is older than the account's, and a rule of an alert may rest on it.
-    "bulkdel_waited_seconds": [["us" if cause == "client" else cause for cause in CAUSES]],
-}  # fmt: skip
-"""What the second label may say. Every series is there from the beginning: one that began with its first event would hide it."""
+"""Everything in the file, in its order: the type, the labels, what it is, and what the second label may say. Every series is there
+from the beginning: one that began with its first event would hide it."""
 
 
 class Metrics:
@@ -90,11 +86,14 @@ class Metrics:
         if is_run_file(where):
             raise ConfigurationError(f"the metrics would overwrite a run file: {path}", hint=hint)
         self._numbers["bulkdel_run_start_time_seconds",] = self._began
-        for name, (_, labels, _) in SERIES.items():
+        for name, (_, labels, _, values) in SERIES.items():
             if labels:
-                self._numbers |= dict.fromkeys(product([name], providers, *VALUES.get(name, ())), 0.0)
+                self._numbers |= dict.fromkeys(product([name], providers, *filter(None, [values])), 0.0)
         if resumes is not None:
-            self._earlier = _counted_before(resumes)
+            from bulkdel.store import Run
+
+            with suppress(BulkdelError), Run.open(resumes, check=False) as run:
+                self._earlier = run.account().providers
         try:
             self._write(path)
         except OSError as error:
@@ -190,7 +189,7 @@ class Metrics:
         # Imported only if there is a file to write: it takes as long as half of the command.
         from prometheus_client import Metric
 
-        for series, (kind, labels, about) in SERIES.items():
+        for series, (kind, labels, about, _) in SERIES.items():
             metric = Metric(series, about, kind)
             for (name, *values), number in self._numbers.items():
                 if name == series:
@@ -199,12 +198,3 @@ class Metrics:
                     sample = f"{name}_total" if kind == "counter" else name
                     metric.add_sample(sample, dict(zip(labels.split(), plain, strict=True)), number)
             yield metric
-
-
-def _counted_before(path: Path) -> Mapping[str, ProviderAccount]:
-    """What the sessions of a run file cost so far; nothing if it cannot be read."""
-    from bulkdel.store import Run
-
-    with suppress(BulkdelError), Run.open(path, check=False) as run:
-        return run.account().providers
-    return {}

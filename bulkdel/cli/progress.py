@@ -6,8 +6,9 @@ import asyncio
 import time
 from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from contextlib import asynccontextmanager, nullcontext
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
+from bulkdel.cli.options import Options
 from bulkdel.cli.screen import Screen
 from bulkdel.engine.progress import Progress
 from bulkdel.render.wording import format_rate
@@ -18,7 +19,6 @@ if TYPE_CHECKING:
     from structlog.stdlib import BoundLogger
 
 Look = Callable[[], Sequence[Progress]]
-Style = Literal["none", "live", "lines", "log"]
 
 
 def line(progress: Progress, elapsed: float) -> str:
@@ -182,28 +182,21 @@ def _settled(progress: Progress) -> int:
 # ---------------------------------------------------------------------- how it is shown
 
 
-def style(screen: Screen, *, quiet: bool, log_json: bool) -> Style:
-    """How progress is shown: not at all, live, as plain lines, or as events of a JSON log."""
-    if quiet:
-        return "none"
-    if log_json:
-        return "log"
-    return "live" if screen.moving else "lines"
-
-
 @asynccontextmanager
 async def show_progress(
-    how: Style, screen: Screen, log: BoundLogger, look: Look, stopping: Callable[[], bool]
+    screen: Screen, log: BoundLogger, options: Options, look: Look, stopping: Callable[[], bool]
 ) -> AsyncIterator[None]:
-    """Show ``look()`` while the context lasts: a live display four times a second, a line every ten seconds.
+    """Show ``look()`` while the context lasts, if the options allow it: a live display four times a second, or every ten seconds
+    a line or an event of a JSON log.
 
     ``stopping`` says whether the run was interrupted, and only lets end what is in flight.
     """
+    live = screen.moving and not options.log_json
 
     def show(looks: Sequence[Progress], elapsed: float) -> None:
-        if how == "live":
+        if live:
             screen.draw(live_display(looks, elapsed, stopping=stopping(), columns=screen.columns))
-        elif how == "lines":
+        elif not options.log_json:
             screen.say_wrapped(*(line(one, elapsed) for one in looks))
         else:
             for p in looks:
@@ -213,7 +206,7 @@ async def show_progress(
                          gives_up_s=None if p.gives_up_s is None else round(p.gives_up_s, 1))  # fmt: skip
 
     async def forever() -> None:
-        every = 0.25 if how == "live" else 10.0
+        every = 0.25 if live else 10.0
         clock = asyncio.get_running_loop().time
         began = clock()
         due = began + every
@@ -225,10 +218,10 @@ async def show_progress(
                 show(looks, clock() - began)
                 due = max(due + every, clock())
 
-    if how == "none":
+    if options.quiet:
         yield
         return
-    with screen.live() if how == "live" else nullcontext():
+    with screen.live() if live else nullcontext():
         async with alongside(forever()):
             yield
 

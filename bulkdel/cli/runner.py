@@ -17,7 +17,7 @@ from bulkdel.cli.context import AppContext, is_terminal
 from bulkdel.cli.metrics import Metrics
 from bulkdel.cli.options import Options
 from bulkdel.cli.screen import Screen
-from bulkdel.cli.signals import Interrupts, handled, next_signal
+from bulkdel.cli.signals import Interrupts, handled
 from bulkdel.errors import ConfigurationError, RunFileError
 from bulkdel.events import Event
 from bulkdel.model import Policy, PurgeRequest, Settled, Target
@@ -196,7 +196,6 @@ class LiveRun:
         if self.path is not None:
             log.info("run file", path=str(self.path), _sentence=f"run file: {self.path}")
         interrupts = Interrupts(self._gently, self._at_once)
-        style = progress.style(self.screen, quiet=options.quiet, log_json=options.log_json)
         async with AsyncExitStack() as stack:
             # Around the client: when the workers are left, everything that they reported is in the run file.
             more = await stack.enter_async_context(task.workers()) if task.workers and task.deletes else {}
@@ -205,7 +204,7 @@ class LiveRun:
             self._client = await stack.enter_async_context(client)
             stack.enter_context(handled(interrupts.on_signal))
             await stack.enter_async_context(self.metrics.written(self._client.progress, warn))
-            shown = progress.show_progress(style, self.screen, log, self._client.progress, self._stopping.is_set)
+            shown = progress.show_progress(self.screen, log, options, self._client.progress, self._stopping.is_set)
             await stack.enter_async_context(shown)
             self._work = asyncio.ensure_future(self._called(lines, log))
             try:
@@ -264,7 +263,8 @@ class LiveRun:
         if self._confirm.asking:
             self.screen.say("")  # the cursor stands behind the question
         lets = f"letting {pluralize(in_flight, 'request')} in flight end" if in_flight else "no request is in flight"
-        self.screen.say(f"stopping: {lets}; {next_signal(number)}")
+        again = "Ctrl-C once more" if number == signal.SIGINT else "a second signal"
+        self.screen.say(f"stopping: {lets}; {again} stops at once")
 
     def _at_once(self) -> None:
         in_flight = sum(look.in_flight for look in self._client.progress())

@@ -58,8 +58,3 @@ def _restore(loop: asyncio.AbstractEventLoop) -> None:
     for number in (signal.SIGINT, signal.SIGTERM):
         with suppress(ValueError):
             loop.remove_signal_handler(number)
-
-
-def next_signal(number: int) -> str:
-    """What the next signal does, in words; ``number`` is the first one's."""
-    return f"{'Ctrl-C once more' if number == signal.SIGINT else 'a second signal'} stops at once"

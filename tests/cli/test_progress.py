@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import io
 import os
 import re
@@ -14,10 +15,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bulkdel.cli.context import AppContext
-from bulkdel.cli.progress import active_datasets, how_far, line, live_display, style
+from bulkdel.cli.logs import configure_logging
+from bulkdel.cli.options import Options
+from bulkdel.cli.progress import active_datasets, how_far, line, live_display, show_progress
 from bulkdel.cli.screen import Screen, console, drawn, width, wrapped
 from bulkdel.engine.progress import DatasetProgress
 from bulkdel.model import Rate
+from tests import virtual
 from tests.cli.outside import PROGRESS, Terminal
 
 
@@ -206,8 +210,19 @@ def test_datasets_under_way_are_shown() -> None:
 )  # fmt: skip
 def test_how_progress_is_shown(terminal: bool, term: str, quiet: bool, log_json: bool, how: str) -> None:
     """Live on a terminal that can move its cursor, lines elsewhere, events where the log is JSON, nothing under -q."""
-    world = AppContext(environ={"TERM": term}, stderr=Terminal() if terminal else io.StringIO())
-    assert style(Screen(world), quiet=quiet, log_json=log_json) == how
+    stderr = Terminal() if terminal else io.StringIO()
+    screen, options = Screen(AppContext(environ={"TERM": term}, stderr=stderr)), Options(quiet=quiet, log_json=log_json)
+
+    async def main() -> None:
+        with configure_logging(screen, options) as log:
+            async with show_progress(screen, log, options, lambda: [PROGRESS], lambda: False):
+                await asyncio.sleep(11)
+
+    virtual.run(main())
+    words = stderr.getvalue()
+    marks = {"live": "Ctrl-C stops gently", "lines": r"(?m)^\[10 s\] dify: 120 of", "log": '"event": "progress"'}
+    assert [each for each, mark in marks.items() if re.search(mark, words)] == [each for each in marks if each == how]
+    assert words or how == "none"
 
 
 @pytest.mark.parametrize(

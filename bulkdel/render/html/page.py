@@ -16,7 +16,7 @@ from markupsafe import Markup, escape
 
 from bulkdel.model import Outcome, Settled
 from bulkdel.render.data import endings
-from bulkdel.render.html.figures import COLORS, ProviderTimeline, figures, timelines
+from bulkdel.render.html.figures import COLORS, figures, timelines
 from bulkdel.render.overview import can_resume, needed_to_resume, run_name
 from bulkdel.render.plan import describe
 from bulkdel.render.text import asked, result
@@ -62,7 +62,9 @@ def page(run: Run, *, most: int = 100_000) -> Iterator[str]:
         report=report,
         costs=costs(report, run.answers_lost()),
         reasons=[] if planned else list(_reasons(run, report)),
-        timelines=[(timeline, list(figures(timeline)), list(_shares(timeline))) for timeline in timelines(run)],
+        timelines=[(timeline, list(figures(timeline))) for timeline in timelines(run)],
+        causes=CAUSES,
+        colors=COLORS,
         datasets=[(title(d.provider, d.dataset, d.name), d, dataset_lines(d, named=None)) for d in report.datasets],
         places=[[d.provider, show_invisible(d.dataset), sanitize(d.name)] for d in report.datasets],
         lists=_lists(run, report, most),
@@ -95,14 +97,6 @@ def _reasons(run: Run, report: Report) -> Iterator[tuple[str, int, str, Settled 
         if n := report.reasons.get(outcome, 0):
             some = run.not_attempted() if outcome == "not_attempted" else run.settled([outcome])
             yield outcome.replace("_", " "), n, advice(report, outcome), next(some, None)
-
-
-def _shares(timeline: ProviderTimeline) -> Iterator[tuple[str, str, float, float]]:
-    """Color, meaning, seconds and share of each cause, the longest first."""
-    total = sum(timeline.waited_s.values())
-    for cause, seconds in sorted(timeline.waited_s.items(), key=lambda item: -item[1]):
-        if cause in CAUSES and seconds > 0:
-            yield COLORS[cause], CAUSES[cause], seconds, 100 * seconds / total
 
 
 def _lists(run: Run, report: Report, most: int) -> Iterator[tuple[str, str, int, Iterator[Row]]]:
