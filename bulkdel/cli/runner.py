@@ -91,10 +91,10 @@ def run(task: Task, app: AppContext) -> int:
     # A person can be asked who types (stdin) and sees the question (stderr).
     if not task.asks or (is_terminal(app.stdin) and is_terminal(app.stderr)):
         path = task.run or run_files.path_for(task.options, task.label or task.providers[0].name)
-        live = LiveRun(task, app, screen, metrics, path)
-        _carry_out(live)
+        live = LiveRun(task, app, screen, path)
+        _carry_out(live, metrics)
     else:
-        live = LiveRun(task, app, screen, metrics, None)
+        live = LiveRun(task, app, screen, None)
         shown = "" if task.act == "resume" else "; --dry-run shows what would be deleted"
         live.report = Report(
             status="refused",
@@ -102,10 +102,10 @@ def run(task: Task, app: AppContext) -> int:
             reason="not confirmed, and there is no terminal to ask at",
             hint=f"-y (--yes) deletes without asking{shown}",
         )
-    return _report(live)
+    return _report(live, metrics)
 
 
-def _carry_out(live: LiveRun) -> None:
+def _carry_out(live: LiveRun, metrics: Metrics) -> None:
     options, path = live.task.options, live.path
     if path is not None and options.settled and os.path.realpath(options.settled) == os.path.realpath(path):
         raise ConfigurationError(
@@ -118,7 +118,7 @@ def _carry_out(live: LiveRun) -> None:
             # Everything that can be found wrong is found here, before anything is sent.
             lines = stack.enter_context(output.settled_lines(options.settled, live.app, live.unwritable))
             log = stack.enter_context(logs.configure_logging(live.screen, options, quiet=quiet))
-            run_async(lambda: live.run(lines, log))
+            run_async(lambda: live.run(lines, log, metrics))
     except ConfigurationError:
         raise
     except (Exception, KeyboardInterrupt) as error:
@@ -129,7 +129,7 @@ def _carry_out(live: LiveRun) -> None:
         raise
 
 
-def _report(live: LiveRun) -> int:
+def _report(live: LiveRun, metrics: Metrics) -> int:
     """Write the account, and on stderr the one sentence and the command that goes on; returns the exit status."""
     task, app, screen, report = live.task, live.app, live.screen, live.report
     plan = None if task.deletes else live.plan
@@ -139,7 +139,7 @@ def _report(live: LiveRun) -> int:
         screen.error(f"bulkdel ran into a bug: {sanitize(report.bug)}")
     if report.exit_status:
         screen.error(hints.sentence(report, task), hints.advice(report, task))
-    live.metrics.finish(status, screen.warning, report)
+    metrics.finish(status, screen.warning, report)
     missing, hint = hints.not_there(report, task)
     if missing:
         app.warn(missing, hint)
@@ -176,8 +176,7 @@ class LiveRun:
     ``report``, ``plan`` and ``samples`` are what there is to report at the end.
     """
 
-    def __init__(self, task: Task, app: AppContext, screen: Screen, metrics: Metrics, path: Path | None) -> None:
-        self.metrics = metrics
+    def __init__(self, task: Task, app: AppContext, screen: Screen, path: Path | None) -> None:
         self.path = path
         self.report = Report(status="refused", counts=Counts(), reason="interrupted before it began")
         self.plan: Plan | None = None
@@ -191,7 +190,7 @@ class LiveRun:
         self._unwritten = ""
         self._confirm = Confirmation(screen, app.stdin, task.policy, self._stopping, by_name=task.by_name)
 
-    async def run(self, lines: output.Lines, log: BoundLogger) -> None:
+    async def run(self, lines: output.Lines, log: BoundLogger, metrics: Metrics) -> None:
         task, options, app, warn = self.task, self.task.options, self.app, self.screen.warning
         if self.path is not None:
             log.info("run file", path=str(self.path), _sentence=f"run file: {self.path}")
@@ -203,10 +202,10 @@ class LiveRun:
             client = app.client(*task.providers, ca_file=options.ca_file, state=state, **more)
             self._client = await stack.enter_async_context(client)
             stack.enter_context(handled(interrupts.on_signal))
-            await stack.enter_async_context(self.metrics.written(self._client.progress, warn))
+            await stack.enter_async_context(metrics.written(self._client.progress, warn))
             shown = progress.show_progress(self.screen, log, options, self._client.progress, self._stopping.is_set)
             await stack.enter_async_context(shown)
-            self._work = asyncio.ensure_future(self._called(lines, log))
+            self._work = asyncio.ensure_future(self._called(lines, log, metrics))
             try:
                 self.report = await self._work
             except asyncio.CancelledError:
@@ -224,13 +223,13 @@ class LiveRun:
             kept = "the account alone still has" if self.path is None else "the account and the run file still have"
             report.hint = f"{kept} everything that was deleted; the lines end before it"
 
-    async def _called(self, lines: output.Lines, log: BoundLogger) -> Any:
+    async def _called(self, lines: output.Lines, log: BoundLogger, metrics: Metrics) -> Any:
         if self._stopping.is_set():  # a signal came before there was anything to stop
             return self.report
         task, path, client, logged = self.task, self.path, self._client, logs.listener(log)
 
         def on_event(event: Event) -> None:
-            self.metrics.on_event(event)
+            metrics.on_event(event)
             logged(event)
 
         async def on_settled(page: Sequence[Settled]) -> None:
