@@ -18,8 +18,10 @@ Example: targets.csv, more columns are ignored
   bulkdel delete dify targets.csv --yes --settled done.jsonl
   grep old targets.jsonl | bulkdel delete langdock --yes --json
 \b
-As JSONL a line is {"dataset": "...", "document": "..."}. Each bad line is named
-with its number before anything is sent. What is already gone is no failure.
+Between cells are commas, semicolons or tabs, as Excel writes them. As JSONL a
+line is {"dataset": "...", "document": "..."}; an array of such objects is read,
+too. Each bad line is named with its number before anything is sent. What is
+already gone is no failure.
 \b
 Exit status: 0 all are gone, 1 something was rejected, 2 wrong command or file,
 3 refused or not confirmed, 4 stopped by the provider, 5 the deadline came,
@@ -32,7 +34,8 @@ Exit status: 0 all are gone, 1 something was rejected, 2 wrong command or file,
 @click.argument("file", required=False, metavar="[FILE]", type=click.Path())
 @takes(*RUN, *LIMITS, *POLICY, *CONNECTION, *OUTPUT)
 def delete(app: AppContext, /, provider: str, file: str | None, options: Options) -> int:
-    """Delete the documents that FILE or stdin (no FILE, or -) lists as CSV or JSONL.
+    """Delete the documents that FILE or stdin (no FILE, or -) lists as CSV, JSONL
+    or a JSON array.
 
     PROVIDER is dify, langdock, or the name of an installed plug-in.
     """
