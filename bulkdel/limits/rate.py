@@ -3,7 +3,8 @@
 A refusal alone says little: three requests, then "wait a minute", may be another program's doing. So the first one is obeyed
 and nothing is concluded. What passes behind it until the next refusal, under demand all the time, is what the service allows in
 the time over which it counts. Around this estimate rates are tried, each for as long as the service counts: what passed is the
-lower bound, what was refused the upper one, and the middle is tried next, until the two are within a tenth of each other.
+lower bound, what was refused the upper one, and the middle is tried next, until the two are within a tenth of each other. A
+bucket that keeps less than a second's worth looks like a window of a second, so that twice as much is tried first.
 
 A trial is paced evenly, which costs one window in all: what is allowed at once is sent over the whole of it. A service that showed
 that it lets many through at once, in a window of 2 s or more, is asked for a window's worth at once, and then for nothing until the
@@ -21,6 +22,9 @@ CLOSE = 1.1
 """The search ends if the refused rate is no more than this times the one that passed."""
 MANY = 40
 """Requests that a window allows, from which on they are sent at once: of fewer, those in flight would be too large a part."""
+FEW = 30
+"""Requests that a window of a second allows, up to which it may be the bucket's size that was found and not its rate: finding out
+costs a second, which is a large part of a run that more are allowed in."""
 MINUTE_S = 60.0
 """The longest window that is searched for. Longer quotas (an hour, a day) are kept by the pauses that the service asks for."""
 
@@ -49,7 +53,7 @@ class _Run:
     count: int = 0
     trial_count: int = 0
     behind_refusal: bool = False  # it began with the first request that passed behind a refusal
-    rested: bool = False  # and the pause before it was as long as the service counts: its window was empty
+    rested_s: float = 0.0  # how long nothing was sent before it, if that was as long as the service counts; else 0
     before: int = 0  # what passed in the run before it
     rests_until: float = -math.inf  # the window is used up, and nothing is sent until it is over
 
@@ -82,9 +86,8 @@ class RateSearch:
         self._bounds = self.known or Known(window_s=MINUTE_S if guess else 1.0)
         self._trial = math.inf if given is None else given.per_second  # requests a second that are tried now
         self.rate = given
-        self._bursts = (
-            0  # windows whose worth leaves at once, and that may be refused early before that ends; 0: it does not
-        )
+        # Windows whose worth leaves at once, and that may be refused early before that ends; 0: it does not.
+        self._bursts = 0
         if self.known is not None:
             self._hold(self.known.passed)
         self._above_at = math.inf  # since when more is tried than an earlier run found
@@ -163,7 +166,7 @@ class RateSearch:
         row.count, row.after = row.count + 1, after
         pause_s = self._own_pause(now, row)
         if after is not None:
-            began = 0.0 if run is None or (run.behind_refusal and not run.rested) else sent_at - run.first_at
+            began = 0.0 if run is None or (run.behind_refusal and not run.rested_s) else sent_at - run.first_at
             self._widen(_window(after, began if began <= 2 * after else 0.0))
             asked_s = after + min(0.25, 0.1 * after) * u
             # Some services always say one second, and refuse again and again: then ours is the longer one.
@@ -174,7 +177,7 @@ class RateSearch:
     def _own_pause(self, now: float, row: _Refusals) -> float:
         """Seconds to wait if the service does not say."""
         run, window_s = self._run, self._bounds.window_s
-        if row.count == 1 and run is not None and (self._bursts or run.rested):
+        if row.count == 1 and run is not None and (self._bursts or run.rested_s):
             # The service counts all that passed since the last pause, until the first of it is as old as its window: 0.1 s for
             # what else was in flight and was refused. Many at once began when the first of them was answered.
             began = run.trial_at if self.rate is None and run.count >= MANY else run.first_at
@@ -201,13 +204,14 @@ class RateSearch:
             self._conclude_burst(run, row, sent_at)
         elif not self._conclude_run(run, row, waited):
             assert run is not None  # one that began behind a refusal
-            run.rested = False  # too few passed to say anything: they count with those that follow
+            run.rested_s = 0.0  # too few passed to say anything: they count with those that follow
             return run
         # Many services count refused requests, too: then those of this row are in the window. Half of them is the middle.
-        half = row.count // 2
-        self._run = _Run(
-            sent_at, sent_at, now, half, half, True, sent_at - since >= 0.9 * window_s, run.count if run else 0
-        )
+        half, rested_s = row.count // 2, sent_at - since
+        if rested_s < 0.9 * window_s:
+            rested_s = 0.0
+        before = run.count if run else 0
+        self._run = _Run(sent_at, sent_at, now, half, half, behind_refusal=True, rested_s=rested_s, before=before)
         return self._run
 
     def _conclude_run(self, run: _Run | None, row: _Refusals, waited: float) -> bool:
@@ -220,31 +224,46 @@ class RateSearch:
                 self._narrow(waited, passed, trial)  # more was tried than had passed, and it was too much
             return True
         lasted = row.first_at - run.first_at
-        # If the service waits for less than half a window, or little passed, its window did not begin with this run.
+        estimate = run.count / max(window_s, lasted)
+        # If the service waits for less than half a window, or little passed, its window did not begin with this run; nor if it
+        # turned out longer than it was taken for when this began.
         whole = (
-            run.rested
+            run.rested_s > (0.0 if trial == math.inf else 0.5 * window_s)
             and run.count >= max(3, run.before / 8)
             and lasted < 1.2 * window_s
             and (row.after or window_s) >= 0.5 * window_s
+            and passed <= CLOSE * estimate  # it is no window of which more than its worth has passed
         )
         if whole or (trial == math.inf and lasted >= window_s):
-            # The window was empty when this began, so what passed is what the service allows in a window, and one more was refused.
-            # If it says how long it counts, or comes back at once, or many passed, that is the limit; else the window was measured
-            # by probing, and may be half too long.
-            estimate = run.count / max(window_s, lasted)
-            at_once = trial == math.inf and run.count >= MANY and lasted <= 0.35 * window_s
-            if at_once and window_s >= 2 and self._given is None:
-                self._bursts = 2
-            sure = at_once or row.after is not None or window_s < 1.1
-            self._narrow(
-                waited, passed, min(trial, self._bounds.refused, CLOSE * estimate if sure else math.inf), estimate
-            )
+            self._conclude_window(run, row, waited, passed, estimate)
             return True
         if trial < math.inf and (passed or lasted >= window_s / 10):
             # What passed before the last pause, or at other rates, is counted still: how much passed since then says nothing.
             self._narrow(waited, passed, trial, trial / 1.5)
             return True
         return False
+
+    def _conclude_window(self, run: _Run, row: _Refusals, waited: float, passed: float, estimate: float) -> None:
+        """The window was empty when a run began: what passed is what the service allows in a window, and one more was refused."""
+        trial, window_s, refused = self._trial, self._bounds.window_s, self._bounds.refused
+        lasted = row.first_at - run.first_at
+        if trial == math.inf and window_s < 2 and run.count < FEW:
+            # It may as well be a small bucket that fills faster than this: then twice as much passes evenly, and then more.
+            self._bounds, self._step = Known(window_s=window_s), 2.0
+            self._try(2 * estimate)
+            return
+        # In windows of a clock, a new one may begin meanwhile: then what passed is the worth of up to two.
+        if trial == math.inf and window_s < 2 and MANY <= run.before < run.count <= 2 * run.before:
+            estimate = run.before / window_s
+        if trial < math.inf and refused == math.inf and not passed and estimate > 0.8 * trial:
+            estimate = trial / self._step
+        at_once = trial == math.inf and run.count >= MANY and lasted <= 0.35 * window_s
+        if at_once and window_s >= 2 and self._given is None:
+            self._bursts = 2
+        # If it says how long it counts, or comes back at once, or many passed, that is the limit; else the window was measured
+        # by probing, and may be half too long.
+        sure = at_once or row.after is not None or window_s < 1.1
+        self._narrow(waited, passed, min(trial, refused, CLOSE * estimate if sure else math.inf), estimate)
 
     def _conclude_burst(self, run: _Run, row: _Refusals, sent_at: float) -> None:
         """What a window says whose worth was sent at once, and of which something was refused."""

@@ -30,7 +30,19 @@ SERVICES: dict[str, Callable[[], Service]] = {
     },
     **{
         f"leaky, {rate}/s, burst {burst}": partial(LeakyBucket, rate, burst)
-        for rate, burst in ((2, 20), (5, 10), (10, 20), (20, 20), (50, 100))
+        for rate, burst in (
+            (2, 20),
+            (5, 5),
+            (5, 10),
+            (10, 3),
+            (10, 5),
+            (10, 10),
+            (10, 20),
+            (20, 10),
+            (20, 20),
+            (50, 50),
+            (50, 100),
+        )
     },
 }
 
@@ -43,7 +55,7 @@ SERVICES: dict[str, Callable[[], Service]] = {
 def test_an_unknown_limit_is_found(service: str, says: str) -> None:
     """600 documents take at most 1.25 of the ideal time behind the first refusal, and one request in twenty is refused at most.
 
-    Not among them: 50 and more in one second of a clock. There a burst takes so much of a second that it may meet two of them.
+    Not among them: 50 and more in one second of a clock with four workers. Their burst takes all of a second and meets two of them.
     """
     for workers in (4, 8):
         for seed in (1, 2, 3):
@@ -79,9 +91,10 @@ def test_a_window_is_used_up_at_once() -> None:
 
 
 @pytest.mark.parametrize("says", ["seconds", "nothing"])
-def test_what_is_allowed_evenly_is_paced_evenly(says: str) -> None:
-    """A service that lets no more than 15 through in a second: a window of 10 s is not used up at once."""
-    service = Both(AnyWindow(100, 10.0), AnyWindow(15, 1.0))
+@pytest.mark.parametrize("in_a_second", [12, 15, 20, 25, 40])
+def test_what_is_allowed_evenly_is_paced_evenly(in_a_second: int, says: str) -> None:
+    """A service that lets only so many through in a second: a window of 10 s is not used up at once."""
+    service = Both(AnyWindow(100, 10.0), AnyWindow(in_a_second, 1.0))
     outcome = run(service, says)
     assert outcome.search.burst is None
     assert outcome.search.rate is not None
@@ -105,6 +118,26 @@ def test_a_bucket_that_refills_slowly_is_found(per_second: float, burst: int, sa
     outcome = run(LeakyBucket(per_second, burst), says)
     assert outcome.share >= 0.8
     assert outcome.refused <= 0.07 * outcome.sent
+
+
+@pytest.mark.parametrize("says", ["seconds", "nothing"])
+@pytest.mark.parametrize(("per_second", "burst"), [(20, 5), (50, 5), (50, 10), (50, 20)])
+def test_a_bucket_smaller_than_a_second_is_found(per_second: float, burst: int, says: str) -> None:
+    """What passes at once is not what passes in a second: twice as much is tried until something is refused."""
+    assert run(LeakyBucket(per_second, burst), says).share >= 0.55
+    outcome = run(LeakyBucket(per_second, burst), says, documents=60 * per_second)
+    assert outcome.share >= 0.8
+    assert outcome.refused <= 0.05 * outcome.sent
+
+
+@pytest.mark.parametrize("says", ["seconds", "nothing"])
+@pytest.mark.parametrize("offset", [0.13, 0.3])
+@pytest.mark.parametrize("workers", [4, 8])
+def test_fifty_in_one_second_of_a_clock(workers: int, offset: float, says: str) -> None:
+    """What passed first says that what passed next was the worth of two windows."""
+    outcome = run(FixedWindow(50, 1.0, offset), says, workers=workers)
+    assert outcome.share >= 0.8
+    assert outcome.refused <= 0.05 * outcome.sent
 
 
 @pytest.mark.parametrize("says", ["seconds", "nothing", "always one"])
