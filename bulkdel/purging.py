@@ -10,6 +10,7 @@ from typing import TypedDict
 
 from bulkdel import events
 from bulkdel.engine.call import Call, dataset_status
+from bulkdel.engine.gate import outage_hint
 from bulkdel.engine.session import ProviderSession
 from bulkdel.errors import RunFileError
 from bulkdel.listing import Failed, NotWhole, list_documents, side_by_side
@@ -88,6 +89,9 @@ class Purge:
         self._options = options
         self._listed = {(planned.provider, planned.dataset): planned for planned in listed}
         self._plan = Plan()
+        self._refused: dict[
+            tuple[str, str], RunEnd
+        ] = {}  # datasets of which a later listing showed more than the guards allow
         for place in self._requests:
             call.account.dataset(*place)  # in the order in which they were asked for
 
@@ -210,9 +214,11 @@ class Purge:
                 planned.stopped = call.sessions[planned.provider].stopped_datasets.get(planned.dataset, "")
                 self._describe(planned)
             if report.status == "complete":
-                report.status = dataset_status(
-                    report.counts, call.sessions[planned.provider].stop.reason, planned.stopped
-                )
+                stop = call.sessions[planned.provider].stop.reason
+                report.status = dataset_status(report.counts, stop, planned.stopped)
+            if (refused := self._refused.get((planned.provider, planned.dataset))) is not None:
+                report.counts.leave_rest()
+                report.status, report.reason = "incomplete", refused.reason
 
     async def _feed(self, session: ProviderSession, call: Call) -> None:
         """Give one provider's selected documents to its session.
@@ -248,8 +254,9 @@ class Purge:
         planned.counted = found.counted if isinstance(found, NotWhole) else None
         await self._store.end_listing(*place, complete=True, counted=planned.counted)
         if (refused := refusal(self._selected, self._call.policy)) is not None:
-            session.stop_dataset(planned.dataset, refused.reason)
-            return True  # what was found settles as that
+            hint = "a resume with a higher guard (--max-delete, --expect) deletes what is left, too"
+            self._refused[place] = replace(refused, hint=hint)
+            return False
         return bool(recorder.added) and not (isinstance(found, Failed) and not isinstance(found, NotWhole))
 
     # ------------------------------------------------------------------ verify
@@ -271,10 +278,11 @@ class Purge:
                     call.sink.lose_journal(error)
 
     async def _verify_dataset(self, planned: PlannedDataset) -> None:
-        await verify_dataset(self._call, self._store, planned)
-        report, short = self._account(planned), planned.counted is not None
-        # What the listing hid before and shows now may be selected, too.
-        if short and report.new_count and not self._in_rounds(planned) and report.status == "complete":
+        shown, report = await verify_dataset(self._call, self._store, planned), self._account(planned)
+        if planned.counted is None or self._in_rounds(planned) or shown is None:
+            return
+        # What the listing hid before, and shows now or hides still, may be selected, too (S15).
+        if report.status == "complete" and (report.new_count or shown.hidden):
             report.status, report.reason = "incomplete", f"the listing was not whole: {self._seen(planned)}"
 
     # ------------------------------------------------------------------ the account
@@ -306,8 +314,8 @@ class Purge:
         end = self._call.close_account()
         outages = [planned.outage for planned in self._plan.datasets if planned.outage]
         if end.status == "complete" and outages:
-            end = replace(
-                end, status="stopped", reason=outages[0], hint="is the service up, and is the base URL right?"
-            )
+            end = replace(end, status="stopped", reason=outages[0], hint=outage_hint(outages[0]))
+        if end.status == "complete":
+            end = replace(end, hint=next((refused.hint for refused in self._refused.values()), ""))
         # What stopped the run before the guards were asked says more than their answer.
         return refused if refused is not None and end.status == "complete" else end

@@ -26,7 +26,8 @@ class Shown:
     """What a listing showed after the deletes: how many documents of each kind, and the first 20 of them (``id name``)."""
 
     counts: Counter[Kind] = field(default_factory=Counter)
-    short: str = ""  # how much of the listing showed, if it is as short as it has always been
+    hidden: int = 0  # documents that the service counts and never lists, as before the deletes
+    short: str = ""  # that, in words
     names: dict[Kind, list[str]] = field(default_factory=lambda: defaultdict(list))
 
     def add(self, document: Document, state: DocumentState | None) -> None:
@@ -118,11 +119,12 @@ async def verify_again(call: Call, store: RunFile, datasets: Sequence[PlannedDat
     counts = sum((shown.counts for shown in found if shown is not None), Counter[Kind]())
     deleted = sum(report.counts.deleted for report in account.values())
     already_gone = sum(report.counts.already_gone for report in account.values())
-    return ("" if None in found else in_words(counts, deleted, already_gone)), first
+    whole = all(planned.counted is None for planned in datasets)
+    return ("" if None in found else in_words(counts, deleted, already_gone, whole=whole)), first
 
 
-def in_words(counts: Counter[Kind], deleted: int, already_gone: int = 0) -> str:
-    """What showed of a run that has deleted so many documents, and found so many gone."""
+def in_words(counts: Counter[Kind], deleted: int, already_gone: int = 0, *, whole: bool = True) -> str:
+    """What showed of a run that has deleted so many documents, and found so many gone; whether its listings were whole."""
     gone = f"{deleted} deleted and {already_gone} already gone" if already_gone else f"{deleted} deleted"
     of = "1 deleted document" if gone == "1 deleted" else f"the {gone} documents"
     if back := counts["deleted"]:
@@ -135,7 +137,8 @@ def in_words(counts: Counter[Kind], deleted: int, already_gone: int = 0) -> str:
         n = sum(kept.values())
         parts.append(f"{n} of the run's documents {_is(n)} still there ({why})")
     if counts["new"]:
-        parts.append(f"{pluralize(counts['new'], 'document')} came newly")
+        came = "came newly" if whole else "came newly, or had been hidden from the listing"
+        parts.append(f"{pluralize(counts['new'], 'document')} {came}")
     return "; ".join(parts)
 
 
@@ -170,6 +173,7 @@ async def _list_until_settled(
                 return found
         deleted = found.counts["deleted"]
         if isinstance(listed, NotWhole) and not deleted and listed.counted - listed.seen <= hidden:
+            found.hidden = listed.counted - listed.seen
             found.short = f"{listed.seen} of {pluralize(listed.counted, 'document')} seen: its listing never shows all that the service counts"
             return found
         if not deleted and isinstance(listed, int):

@@ -76,8 +76,8 @@ def _way_on(report: Report, task: Task, argv: Sequence[str], path: Path | None, 
         shown = shlex.join(["bulkdel", "report", str(path)])
         return [f"hint: {shown} lists it for review; this carries it out:", resume]
     if resume and not planning:
-        if status == "refused":
-            return []
+        if status == "refused" or (status == "incomplete" and report.hint):
+            return []  # it would be refused again: the hint says what to change
         # If not even a listing came back the address may be what is wrong, and a run goes on at its own address alone.
         address = "" if report.listed else " (a wrong address needs a new run)"
         go_on = GO_ON
@@ -93,6 +93,8 @@ def _way_on(report: Report, task: Task, argv: Sequence[str], path: Path | None, 
         # Nothing was asked for: its name is free for the next try.
         with suppress(OSError):
             run.path.unlink()
+    if status == "refused":
+        return []  # the same command would be refused again
     command = "the same command with the same targets" if task.act == "delete" else "the same command"
     hint = f"fix that, then run {command}:" if fix else f"what is gone stays gone; {command} goes on:"
     return [f"hint: {hint}", same_command(argv)]

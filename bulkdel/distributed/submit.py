@@ -29,6 +29,7 @@ from bulkdel.distributed.shard import (
     shard_size,
     shards_out,
 )
+from bulkdel.engine.gate import outage_hint
 from bulkdel.engine.job import Job
 from bulkdel.engine.session import ProviderSession
 from bulkdel.engine.stop import StopReason
@@ -244,7 +245,7 @@ class RemoteWorkers:
             result = ShardResult(**meta["result"])
             self._on_result(session, shard, result)
             if words := failing.after(result, asyncio.get_running_loop().time()):
-                session.gate.stop(StopProvider(words, "is the service up, and is the base URL right?"))
+                session.gate.stop(StopProvider(words, outage_hint(words)))
             await self._ask(lambda: self._app.backend.forget(id))
         elif meta["status"] == BEGUN:
             shard.report = meta["result"]

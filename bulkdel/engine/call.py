@@ -148,8 +148,11 @@ class Call:
         words = f"the deadline of {seconds:g} s came"
         if len(self.sessions) == 1:
             (session,) = self.sessions.values()
-            if session.gate.limiter.paused_s > 0:
-                words += f" in a pause: {session.gate.pause_reason}"
+            gate = session.gate
+            if gate.limiter.paused_s > 0:
+                words += f" in a pause: {gate.pause_reason}"
+            elif gate.pause_reason and not gate.health.no_recent_failures:
+                words += f", and nothing has succeeded since the last pause: {gate.pause_reason}"
         self.stop(StopReason("deadline", words))
 
     async def run_until_stopped(self, wait: Callable[[], Awaitable[object]]) -> bool:

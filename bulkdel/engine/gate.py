@@ -275,7 +275,7 @@ class Gate:
                 health.open_breaker()
                 self._begin_pause(seconds, f"the service is failing ({verdict.reason})", exchange)
             case GiveUp(why):
-                given_up = StopProvider(why, "is the service up, and is the base URL right?")
+                given_up = StopProvider(why, outage_hint(why))
                 if doubt and health.giving_up is None:
                     # The documents in doubt are looked at first: what is gone was deleted, and then the service does work.
                     health.giving_up = given_up
@@ -343,6 +343,13 @@ class Gate:
         for caller in list(self._callers):
             caller.stop.set(self.stopped)
             caller.hear(events.Stopped(self.provider.name, "", verdict.reason, verdict.hint))
+
+
+def outage_hint(reason: str) -> str:
+    """What to look at if a service gave no answer of use, which ``reason`` describes."""
+    if "the proxy " in reason:
+        return "is the proxy right? HTTP_PROXY, HTTPS_PROXY and ALL_PROXY name it, and NO_PROXY what goes past it"
+    return "is the service up, and is the base URL right?"
 
 
 def pause_seconds(verdict: Pause, refusals: int, policy: Policy, u: float) -> float:

@@ -283,7 +283,7 @@ class JsonApi(Bearer, ABC):
         code, message = self.error_words(value, answer)
         shown = message or code or page_text(answer)
         if answer.proxy and not (code or message):
-            shown = f"from the proxy {answer.proxy}, or through it: {shown}"
+            shown = f"from the proxy {answer.proxy}, or through it{shown and f': {shown}'}"
         return ParsedAnswer(answer, value, code, message, self.sanitize(shown))
 
     def classify(self, asked: Asked, answer: ParsedAnswer, *, doubt: bool) -> Gone | Failure | None:

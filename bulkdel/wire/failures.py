@@ -45,7 +45,8 @@ def lost(error: BaseException, *, sent: bool, seconds: float, proxy: str = "") -
         return found
     if found.detail.startswith(proxy):
         return replace(found, detail=f"the proxy {found.detail}")
-    return replace(found, detail=f"{found.detail} (through the proxy {proxy})".strip())
+    through = f"through the proxy {proxy}"
+    return replace(found, detail=f"{found.detail} ({through})" if found.detail else through)
 
 
 def _sent(error: BaseException, seconds: float) -> Lost:

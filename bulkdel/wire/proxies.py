@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import os
 import re
 from dataclasses import dataclass, field
 from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
@@ -31,7 +32,9 @@ def proxy_for(base: URL) -> Proxy | None:
     scheme = base.scheme if proxies.get(base.scheme) else "all"
     named = proxies.get(scheme, "").strip(" \t\"'")  # with the quotes that a file of variables may leave around it
     host = base.raw_host or ""
-    if not named or excludes(proxies.get("no", ""), host, base.port) or proxy_bypass(host):
+    # An empty variable in small letters says nothing, as requests reads it; the key would go to the proxy.
+    no_proxy = os.environ.get("no_proxy") or os.environ.get("NO_PROXY") or proxies.get("no", "")
+    if not named or excludes(no_proxy, host, base.port) or proxy_bypass(host):
         return None
     variable = f"{scheme.upper()}_PROXY"
     hint = "give the address of an http or https proxy, such as http://proxy.example.com:3128, or unset the variable"
@@ -87,7 +90,8 @@ def _names(name: str, host: str, addresses: list[IPv4Address | IPv6Address]) -> 
     name = name.lower().rstrip(".")
     if name == "*":
         return True
-    name = name.removeprefix("*").lstrip(".") if name.startswith("*.") else name.lstrip(".")
+    if not addresses:  # a name stands for its subdomains, too
+        name = name.removeprefix("*.").lstrip(".")
     pattern = re.escape(name).replace(r"\*", ".*")
     subdomain = "" if addresses else r"(?:.*\.)?"
     return bool(name) and re.fullmatch(subdomain + pattern, host) is not None

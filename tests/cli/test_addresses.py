@@ -78,6 +78,20 @@ def test_a_dify_without_its_plugin_daemon_is_purged() -> None:
     with_dify(work, documents=12, faults=Faults(preflight="plugin-daemon"))
 
 
+def test_a_proxy_that_is_down_is_what_the_hint_is_about() -> None:
+    """$ bulkdel datasets dify, with HTTP_PROXY at a port that nothing listens at."""
+    services = {"DIFY_BASE_URL": "http://192.0.2.1/v1", "HTTP_PROXY": "http://127.0.0.1:1", "NO_PROXY": ""}
+    ended: list[Ended] = []
+
+    async def main() -> None:
+        ended.append(await Beside(DifySimulator(documents=0), "dify", services).run("datasets", "dify"))
+
+    together(main())
+    assert ended[0].status == 4
+    assert "the proxy 127.0.0.1:1: Connection refused" in ended[0].stderr
+    assert "hint: is the proxy right? HTTP_PROXY, HTTPS_PROXY and ALL_PROXY name it" in ended[0].stderr
+
+
 def test_a_proxy_that_strips_the_version_changes_nothing() -> None:
     """$ bulkdel purge dify ID -y --unarchive, behind it from the first answer or from the fifth."""
 

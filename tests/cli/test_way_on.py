@@ -129,3 +129,18 @@ def test_the_key_file_is_part_of_the_retry(tmp_path: Path) -> None:
     seen = purge(service, "--api-key-file", str(key), "--json", *QUICK, environ=environ)
     again = command(service, *offered(seen), "--json", environ=environ)
     assert (again.status, json.loads(again.stdout)["reasons"]) == (1, {"refused": 2})
+
+
+@pytest.mark.parametrize("guard", [("--expect", "5"), ("--max-delete", "3"), ()])
+@pytest.mark.parametrize("act", ["purge", "delete"])
+def test_what_was_refused_is_not_offered_again(act: str, guard: tuple[str, ...], tmp_path: Path) -> None:
+    """Nothing was deleted, and the same command would be refused again; without its guard it must never be offered."""
+    service = Service(latency=0.0)
+    service.fill(4)
+    listed = tmp_path / "targets.csv"
+    listed.write_text("dataset,document\n" + "".join(f"{DATASET},{document}\n" for document in service.held))
+    what = [DATASET] if act == "purge" else [str(listed)]
+    seen = command(service, act, "dify", *what, "--no-run", *guard, *(["-y"] if guard else []))
+    assert (seen.status, len(service.held)) == (3, 4)
+    assert offered(seen) == []
+    assert "same command" not in seen.stderr

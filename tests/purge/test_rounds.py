@@ -98,8 +98,10 @@ def test_guards_hold_in_every_round(guard: Policy) -> None:
     service.fill(100)
     report = purge(service, policy=guard)
     assert report.exit_status == 1
-    assert report.deleted == 90
+    assert (report.deleted, report.not_attempted) == (90, report.selected - 90)
     assert len(service.held) == 10
+    assert "the selection has" in report.datasets[0].reason
+    assert "--max-delete" in report.hint
 
 
 @pytest.mark.parametrize("how", [{"select": Selection(names=("doc-*",))}, {"policy": Policy(indexing="skip")}])

@@ -229,14 +229,14 @@ def test_answers_through_a_proxy_name_it(run: Run, monkeypatch: pytest.MonkeyPat
             assert isinstance(answer, Answer)
             assert (answer.status, answer.proxy) == (502, f"127.0.0.1:{proxy.port}")
             assert isinstance(loss, Lost)
-            assert loss.detail == f"(through the proxy 127.0.0.1:{proxy.port})"
+            assert loss.detail == f"through the proxy 127.0.0.1:{proxy.port}"
 
     run(main())
 
 
 NO_PROXY = (
     "127.0.0.1", "127.0.0.1:{port}", "*", "example.com,127.0.0.1", "127.0.0.0/8", "example.com 127.0.0.0/8", "127.*",
-    "127.*.0.1:{port}", "127.0.0.0/255.0.0.0", "http://127.0.0.1:{port}/", "0.0.0.0/0",
+    "127.*.0.1:{port}", "*.0.0.1", "127.0.0.0/255.0.0.0", "http://127.0.0.1:{port}/", "0.0.0.0/0",
 )  # fmt: skip
 
 
@@ -253,6 +253,14 @@ def test_no_proxy(run: Run, monkeypatch: pytest.MonkeyPatch, exception: str) -> 
             assert (len(service.seen), len(proxy.seen)) == (1, 0)
 
     run(main())
+
+
+def test_an_empty_no_proxy_in_small_letters_says_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As requests reads it: the one in capitals counts."""
+    monkeypatch.setenv("HTTP_PROXY", "http://proxy.test:3128")
+    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+    monkeypatch.setenv("no_proxy", "")
+    assert proxy_for(URL("http://127.0.0.1:8080")) is None
 
 
 @pytest.mark.parametrize("exception", ["127.0.0.1:1", "128.0.0.0/8", "27.*", "::/0", "", "example.com"])
