@@ -18,7 +18,8 @@ class PlannedDataset:
     that need more than a DELETE, ``synced`` those that their source may bring back. ``oldest`` and ``newest`` are the
     selected documents' creation times in Unix seconds. ``stopped`` says why nothing in it can be deleted, empty if it can.
     ``explicit``: its documents were named one by one; the dataset is not emptied, and not listed again afterwards.
-    ``cut``: the run was stopped before it was listed whole; ``outage`` says why, if that was the service alone. ``counted`` is
+    ``cut``: the run was stopped before it was listed whole, or its named documents were looked up; ``outage`` says why, if that was the
+    service alone. ``counted`` is
     the service's own count, if its listing never shows as many: what was not seen may be there all the same. ``first`` has the ids and names of the first ``FIRST`` selected, as the
     service has them; empty if they were named one by one, and in a plan that is read from a run file. ``invalid`` counts the explicit targets whose ids
     are never sent, ``first_invalid`` has the first of them and why. ``statuses`` counts every listed document by the service's word for
@@ -51,7 +52,7 @@ class PlannedDataset:
     @property
     def out_of_reach(self) -> bool:
         """Whether nothing of the dataset could be listed or deleted now, and a later session may."""
-        return self.cut and not self.explicit
+        return self.cut and (not self.explicit or bool(self.outage))
 
     @property
     def unseen(self) -> bool:

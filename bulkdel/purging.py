@@ -177,7 +177,8 @@ class Purge:
         """Ask whether to delete, and write down that the user agreed; how the run ends if not."""
         call = self._call
         if self._options.confirm is not None:
-            if all(session.stop.reason is not None for session in call.sessions.values()):
+            stopped = all(session.stop.reason is not None for session in call.sessions.values())
+            if stopped or all(planned.out_of_reach for planned in self._plan.datasets):
                 # Nothing will be sent, so there is nothing to agree to, and the run must not count as begun.
                 return RunEnd()
             if self._plan.selected:

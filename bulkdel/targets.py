@@ -11,6 +11,7 @@ from typing import Any
 
 from bulkdel.engine.call import Call, dataset_status
 from bulkdel.engine.feeds import from_iterable, from_sequence
+from bulkdel.engine.gate import outage_hint
 from bulkdel.engine.job import Job, spelled_by_service
 from bulkdel.engine.questions import GaveUp, ask_document
 from bulkdel.engine.session import ProviderSession
@@ -19,7 +20,7 @@ from bulkdel.listing import BrokenOff, Failed, list_once, side_by_side
 from bulkdel.model import Document, Target
 from bulkdel.plan import Plan, PlannedDataset
 from bulkdel.planning import wait_or_leave
-from bulkdel.providers.protocol import Gone, Provider, StopDataset
+from bulkdel.providers.protocol import Gone, Provider, StopDataset, StopProvider
 from bulkdel.store import RunFile
 from bulkdel.text import sanitize
 
@@ -55,7 +56,10 @@ async def stream_targets(call: Call, targets: Targets) -> None:
 
     async def look_up(session: ProviderSession, jobs: list[Job]) -> None:
         try:
-            await lookups[session.name].look_up(jobs)
+            lookup = lookups[session.name]
+            await lookup.look_up(jobs)
+            for why in lookup.outages.values():
+                session.gate.stop(StopProvider(why, outage_hint(why)))
         except Exception as error:
             session.bug(error)  # what is added after that settles as not attempted
 
@@ -188,6 +192,8 @@ async def look_up_targets(call: Call, plan: Plan, store: RunFile, few: Sequence[
             session.bug(error)
         for planned in mine:
             planned.stopped = session.stopped_datasets.get(planned.dataset, "")
+            planned.outage = lookup.outages.get(planned.dataset, "")
+            planned.cut = bool(planned.outage)
             planned.missing = lookup.missing[planned.dataset]
 
 
@@ -208,6 +214,7 @@ class Lookup:
         self._pages: dict[str, int] = {}  # requests that a listing takes, by dataset
         self._indexing: dict[str, set[str]] = {}  # documents being indexed, by dataset that was listed
         self._unseen: set[str] = set()  # documents looked up that the listing has not shown yet
+        self.outages: dict[str, str] = {}  # datasets that gave no answer of use, and why: asked later, they may
         self.missing = Counter[str]()  # those that are not there, by dataset, as far as the first look-up shows it
 
     def expect(self, dataset: str, targets: int) -> None:
@@ -232,7 +239,7 @@ class Lookup:
                 for target, waiting in targets.items():
                     if target.document in self._indexing[dataset]:
                         self._wait_or_leave(waiting)
-            elif dataset not in self._session.stopped_datasets:
+            elif dataset not in self._session.stopped_datasets and dataset not in self.outages:
                 # As many side by side as the provider takes.
                 await side_by_side(self._ask, targets.items(), self._session.gate.provider.limits.concurrency or 1)
 
@@ -268,6 +275,9 @@ class Lookup:
                 continue
             if isinstance(total, Failed):
                 unknown = f"which documents are being indexed is unknown: {total.reason}"
+                if total.outage:
+                    self.outages[dataset] = sanitize(unknown)
+                    return
                 why = StopDataset(total.reason, gone=True).never if total.gone else unknown
                 session.stop_dataset(dataset, sanitize(why))
                 return

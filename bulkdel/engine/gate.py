@@ -73,6 +73,7 @@ class Health:
     rate_refused: bool = False
     answers_lost: bool = False
     giving_up: StopProvider | None = None
+    deletes_fail: bool = False  # the last ones failed, and the service showed that they were not carried out
     mark_stripped: bool = False  # a proxy takes away the header by which the service's own answers are known
     no_recent_failures: bool = False  # the last answer was a good one: another one changes nothing
     blocks: int = 0  # pauses in a row that stop the provider after a few
@@ -230,7 +231,10 @@ class Gate:
             self.pause_reason = ""  # it is no complaint: the rate is kept that way
             self.limiter.pause(rest_s, exchange.sent_at)
         health = self.health
+        if health.deletes_fail and not exchange.deletes:
+            return  # a service that lists well and carries out no DELETE is failing
         if not health.no_recent_failures:
+            health.deletes_fail = False
             health.no_recent_failures = True
             health.blocks = health.refusals = 0
             health.breaker.success(exchange.ended_at)
@@ -270,6 +274,7 @@ class Gate:
             sent_at=exchange.sent_at,
             kind="unreachable" if unreachable else "service",
             why=verdict.reason,
+            what="delete" if health.deletes_fail else "request",
         ):
             case Open(seconds):
                 health.open_breaker()
@@ -325,12 +330,12 @@ class Gate:
         if gone:
             if self.search is not None and self.search.limit < self._concurrency:
                 self.search = self._begin_search()  # what brought it down were no failures
-            health.answers_lost, health.giving_up = gone > still_there, None
+            health.answers_lost, health.giving_up, health.deletes_fail = gone > still_there, None, False
             health.breaker.success(asyncio.get_running_loop().time())
             health.close()
         elif still_there:
-            health.answers_lost = False
-            health.open = False
+            health.answers_lost = health.open = False
+            health.deletes_fail = True
         self._adapt_slots()
         if not gone and health.giving_up is not None:
             self.stop(health.giving_up)

@@ -57,14 +57,22 @@ class Breaker:
             self._until = min(self._until, now)
 
     def trouble(
-        self, now: float, u: float, *, sent_at: float | None = None, kind: Trouble = "service", why: str = ""
+        self,
+        now: float,
+        u: float,
+        *,
+        sent_at: float | None = None,
+        kind: Trouble = "service",
+        why: str = "",
+        what: str = "request",
     ) -> Open | GiveUp | None:
         """What to do about one more trouble; None for nothing.
 
         From the third in a row on, each opens the breaker for ``min(30, 2**k)`` seconds, k counting from 0, with full
         jitter over the upper half. While it is open, and for answers to what was sent before it opened (``sent_at``), a
         trouble is the same complaint. ``GiveUp`` comes with the first trouble, tolerated ones aside, after ``patience``
-        seconds of nothing but trouble (less if nothing ever worked); pauses and slow rates do not count. ``why`` is the trouble in words.
+        seconds of nothing but trouble (less if nothing ever worked); pauses and slow rates do not count. ``why`` is the trouble in words,
+        ``what`` what has not succeeded.
         """
         self._reached = self._reached or kind == "service"
         if not self._in_a_row:
@@ -78,7 +86,7 @@ class Breaker:
         # Two in a row mean nothing: one stale connection of a restarted database is one 500.
         if self._in_a_row <= 2:
             return None
-        patience, sentence = self._limit()
+        patience, sentence = self._limit(what)
         if self._failing_s >= patience:
             return GiveUp(f"{sentence} {now - self._since:.0f} s" + (f": {why}" if why else ""))
         if self.is_open(now) or (sent_at is not None and sent_at <= self._opened_at):
@@ -89,12 +97,12 @@ class Breaker:
         self._opened_at, self._until = now, now + seconds
         return Open(seconds)
 
-    def _limit(self) -> tuple[float, str]:
+    def _limit(self, what: str) -> tuple[float, str]:
         """How many seconds of nothing but trouble are enough, and the sentence that ends in their number."""
         if self._worked:
-            return self._patience, "no request has succeeded for"
+            return self._patience, f"no {what} has succeeded for"
         # One that answers, but never well, may be starting up. One that never was reached has most likely another address, and the
         # user sits there waiting.
         if self._reached:
-            return min(self._patience, 30.0), "no request has succeeded, not even once in"
+            return min(self._patience, 30.0), f"no {what} has succeeded, not even once in"
         return min(self._patience, 5.0), "the service could not be reached, not even once in"

@@ -28,6 +28,24 @@ class Mute(Service):
         return super().delete(document)
 
 
+@pytest.mark.parametrize("act", ["purge", "delete"])
+def test_a_service_that_carries_out_no_delete_is_failing(act: str) -> None:
+    """It lists well, and every DELETE is a 500 that was not carried out: stopped after 600 s, not one verdict after the other."""
+
+    async def main() -> None:
+        service = Mute("500", does=False)
+        ids = service.fill(300)
+        began = asyncio.get_running_loop().time()
+        async with client(service, rng=Random(3)) as c:
+            report = await (c.purge("dify", DATASET) if act == "purge" else c.delete(targets(ids)))
+        assert (report.status, report.deleted, len(service.held)) == ("stopped", 0, 300)
+        assert "no delete has succeeded for 6" in report.reason
+        assert report.not_attempted >= 290
+        assert 600 <= asyncio.get_running_loop().time() - began <= 680
+
+    virtual.run(main)
+
+
 @pytest.mark.parametrize("how", ["lost", "500"])
 @pytest.mark.parametrize("act", ["purge", "delete"])
 def test_deletes_whose_answers_are_all_lost_are_found_done(how: str, act: str) -> None:

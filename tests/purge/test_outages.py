@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from bulkdel import Policy
+from bulkdel import Policy, Target
 from bulkdel.providers.protocol import Answer, Lost, Reply, Request
 from tests import virtual
 from tests.engine.world import DATASET, HTML, Service, client, error
@@ -50,6 +50,32 @@ def test_an_outage_at_the_start_stops_and_can_be_resumed(kind: str, what: str, t
             service.reply = None
             done = await c.resume(path)
             assert (done.status, done.deleted, done.remaining) == ("complete", 150, 0)
+
+    virtual.run(main())
+
+
+@pytest.mark.parametrize("kept", [True, False])
+@pytest.mark.parametrize("kind", OUTAGES)
+def test_an_outage_while_targets_are_looked_up_can_be_resumed(kind: str, kept: bool, tmp_path: Path) -> None:
+    """Explicit targets: exit 4, nothing deleted and none rejected; the same run goes on when the service is back."""
+    service, path = Down(), tmp_path / "a.run"
+    targets = [Target("dify", DATASET, document) for document in service.fill(20)]
+    service.reply = OUTAGES[kind]
+
+    async def main() -> None:
+        async with client(service, policy=Policy(attempts=3, backoff=0.1)) as c:
+            stopped = await c.delete(targets, run=path if kept else None)
+            assert (stopped.status, stopped.exit_status) == ("stopped", 4)
+            assert (stopped.not_attempted, dict(stopped.reasons)) == (20, {"not_attempted": 20})
+            assert stopped.reason
+            assert stopped.hint
+            assert len(service.held) == 20
+            if not kept:
+                return
+            service.reply = None
+            done = await c.resume(path)
+            assert (done.status, done.deleted) == ("complete", 20)
+            assert not service.held
 
     virtual.run(main())
 
