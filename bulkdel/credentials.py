@@ -24,6 +24,7 @@ _FLAWS = (
     (r"[{\[(<]|.*[}\])>]\Z", "stands in brackets"),
     (r".*;\Z", "ends in a semicolon"),
     (r".*,\Z", "ends in a comma"),
+    (r".*(\\[nrt]|[\\:.%])\Z", "ends in what no key ends in"),
     (r".*(\.\.\.|…)", "is cut short, or a placeholder"),
 )  # fmt: skip
 """What was copied along with a key, or in its place. No service's keys hold any of it."""
@@ -54,6 +55,10 @@ class KeyPlace:
         :raises ConfigurationError: if there is none, or what is there cannot be a key
         """
         if self.file:
+            if shown(self.file) != self.file and not os.path.exists(self.file):
+                raise ConfigurationError(
+                    f"cannot read the key file: {shown(self.file)}", hint="give the path of a file"
+                )
             lines = _lines(self.file, "key file", warn)
             key = lines[0][1] if lines else ""
             if len(key) > 1 and key[0] == key[-1] and key[0] in "\"'":
@@ -66,7 +71,7 @@ class KeyPlace:
         else:
             key = environ.get(self.env, "").strip()
             if not key:
-                raise ConfigurationError(f"no key for {called}: {self.env} is not set", hint=hint)
+                raise ConfigurationError(f"no key for {called}: {shown(self.env)} is not set", hint=hint)
         if flaw := next((words for pattern, words in _FLAWS if re.match(pattern, key, re.DOTALL)), ""):
             raise ConfigurationError(f"the key {flaw}: {self.file or self.env}", hint="give the key alone")
         return key
@@ -93,6 +98,13 @@ class KeyPlace:
         return headers
 
 
+def shown(place: str) -> str:
+    """The name of a variable or a file, unless it looks like a key that stands there instead."""
+    last = os.path.basename(place)
+    like_a_key = len(last) >= 20 and re.fullmatch(r"[\w-]+", last) and re.search("[0-9]", last) and not last.isupper()
+    return "what is named there (it is not shown, because it looks like a key)" if like_a_key else place
+
+
 def _header_problem(name: str, colon: str, value: str, before: Mapping[str, str]) -> str:
     # A quote may stand in a header's name, but what begins with one is a line copied with its quotes.
     if not colon or name[:1] in ("'", "`") or re.fullmatch(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+", name) is None:
@@ -108,7 +120,7 @@ def _header_problem(name: str, colon: str, value: str, before: Mapping[str, str]
         return f"the value stands in quotes: {shown}"
     if re.fullmatch(r"\$\w+|\$\{\w+\}|%\w+%", value):
         return f"the value is the name of a variable, which nothing replaces here: {shown}"
-    if re.fullmatch(r"[\t\x20-\x7e\x80-\xff]+", value) is None:
+    if re.fullmatch(r"[\x20-\x7e]+", value) is None:
         return f"the value is not one that a header can carry: {shown}"
     return f"a header is there twice: {shown}" if name.casefold() in map(str.casefold, before) else ""
 

@@ -211,6 +211,8 @@ class Purge:
         await call.settle([partial(self._feed, session) for session in call.sessions.values()])
         for planned in self._plan.datasets:
             report = self._account(planned)
+            if call.sink.journal_lost:
+                report.counts.leave_rest()  # pages that could not be marked as given out never came
             if not planned.stopped:
                 planned.stopped = call.sessions[planned.provider].stopped_datasets.get(planned.dataset, "")
                 self._describe(planned)

@@ -122,6 +122,22 @@ def test_a_grace_period_too_short_leaves_a_run_that_goes_on(tmp_path: Path) -> N
     with_dify(work, documents=150, faults=Faults(latency=0.003))
 
 
+@pytest.mark.parametrize("largest", [60_000, 120_000, 180_000, 210_000, 240_000, 270_000])
+def test_a_disk_that_is_full_at_any_moment_is_no_bug(largest: int, tmp_path: Path) -> None:
+    """While documents are listed, claimed or settled: the reason is said, and every document is in the account."""
+
+    async def work(simulator: DifySimulator, beside: Beside) -> None:
+        forked = Forked(beside, tmp_path)
+        ended = await forked.run(
+            "purge", "dify", *simulator.dataset_ids, "-y", "--run", str(tmp_path / "a.run"), *FAST, largest=largest
+        )
+        assert ended.status in (2, 4)
+        assert re.search(r"error: .*(the disk is full|the disk cannot read or write)", ended.stderr)
+        assert "bug" not in ended.stderr
+
+    with_dify(work, documents=400)
+
+
 def test_a_full_disk_stops_the_run_in_good_order(tmp_path: Path) -> None:
     """The run file takes no more: sends stop, what was in flight is counted and reported, exit 4; with space again, resume goes on."""
 

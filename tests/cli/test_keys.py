@@ -120,7 +120,8 @@ def test_a_key_that_was_read_is_hidden_in_everything_shown() -> None:
         (f"{{{KEY}}}", "stands in brackets"), (f"<{KEY}>", "stands in brackets"), (f"{KEY};", "ends in a semicolon"),
         (f"{KEY},", "ends in a comma"), ("$DIFY_API_KEY", "is the name of a variable"), ("${DIFY_API_KEY}", "is the name of a variable"),
         ("%DIFY_API_KEY%", "is the name of a variable"), (f"Bearer:{KEY}", "stands behind a name"),
-        ("dataset-...", "is cut short, or a placeholder"), (f'"{KEY};"', "ends in a semicolon"),
+        ("dataset-...", "is cut short, or a placeholder"), (f"{KEY}\\n", "ends in what no key ends in"), (f"{KEY}:", "ends in what no key ends in"),
+        (f'"{KEY};"', "ends in a semicolon"),
     ],
 )  # fmt: skip
 @pytest.mark.parametrize("in_file", [True, False])
@@ -135,6 +136,15 @@ def test_what_was_copied_along_is_refused(content: str, flaw: str, in_file: bool
     assert ("stands in quotes" if quoted else flaw) in str(refused.value)
     assert str(refused.value).endswith(str(file) if in_file else "MY_DOCS_API_KEY")
     assert KEY not in str(refused.value) + refused.value.hint
+
+
+@pytest.mark.parametrize("place", [KeyPlace(env=KEY), KeyPlace(file=KEY), KeyPlace(file=f"/run/secrets/{KEY}")])
+def test_a_key_in_place_of_its_place_is_not_shown(place: KeyPlace) -> None:
+    """api_key_env = "dataset-…" in a job: what is named there is nowhere, and it is not repeated."""
+    with pytest.raises(ConfigurationError) as refused:
+        place.key("dify", {})
+    assert "looks like a key" in str(refused.value)
+    assert KEY not in str(refused.value)
 
 
 @pytest.mark.parametrize("content", [f'"{KEY}"', f"'{KEY}'", f'  "{KEY}"\n', f'" {KEY} "'])
@@ -183,6 +193,7 @@ def test_headers_are_read_whoever_wrote_the_file(content: str | bytes, tmp_path:
         ("X-A=secret-token\n", "line 1: not a header"), ("- X-A: secret-token\n", "line 1: not a header"),
         ("\n-H 'X-A: secret-token'\n", "line 2: not a header"), ("'X-A: secret-token'\n", "line 1: not a header"),
         ("X-A:\n", "line 1: the value is empty: X-A"), ("X-A: secret-token\x07\n", "line 1: the value is not one that a header can carry: X-A"),
+        ("X-A: secret-t\u00f6ken\n", "line 1: the value is not one that a header can carry: X-A"),
         ('# one\r\n\r\nX-A: "secret-token"\r\n', "line 3: the value stands in quotes: X-A"),
         ("X-A: “secret-token”\n", "line 1: the value stands in quotes: X-A"),
         ("X-A: ${SECRET}\n", "line 1: the value is the name of a variable, which nothing replaces here: X-A"),
