@@ -24,8 +24,8 @@ _FLAWS = (
     (r"[{\[(<]|.*[}\])>]\Z", "stands in brackets"),
     (r".*;\Z", "ends in a semicolon"),
     (r".*,\Z", "ends in a comma"),
-    (r".*(\\[nrt]|[\\:.%])\Z", "ends in what no key ends in"),
     (r".*(\.\.\.|…)", "is cut short, or a placeholder"),
+    (r".*(\\[nrt]|[\\:.%])\Z", "ends in what no key ends in"),
 )  # fmt: skip
 """What was copied along with a key, or in its place. No service's keys hold any of it."""
 

@@ -10,6 +10,7 @@ from typing import TypeVar
 
 import anyio
 
+from bulkdel.engine.gate import outage_hint
 from bulkdel.engine.questions import Found, GaveUp, ask_datasets, ask_page, ask_preflight
 from bulkdel.engine.session import ProviderSession
 from bulkdel.model import Dataset, Document, RunStatus
@@ -116,6 +117,8 @@ async def list_datasets(session: ProviderSession) -> DatasetListing:
     if isinstance(found, Page):
         return DatasetListing(seen, hint="" if seen else found.note)
     if (failed := _failure(found)) is not None:
+        if failed.outage:
+            return DatasetListing(seen, "stopped", failed.reason, outage_hint(failed.reason))
         return DatasetListing(seen, "incomplete", failed.reason)
     end = session.stop.reason
     if end is None:

@@ -95,3 +95,18 @@ def test_one_dataset_in_trouble_leaves_the_others_alone() -> None:
         assert not service.held
 
     virtual.run(main())
+
+
+@pytest.mark.parametrize("kind", OUTAGES)
+def test_an_outage_is_no_list_of_datasets(kind: str) -> None:
+    """Exit 4, as for a purge, and a hint."""
+    service = Down()
+    service.reply = OUTAGES[kind]
+
+    async def main() -> None:
+        async with client(service) as c:
+            listing = await c.datasets("dify")
+            assert (listing.datasets, listing.status) == ((), "stopped")
+            assert listing.hint
+
+    virtual.run(main)
