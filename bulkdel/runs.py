@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager, suppress
 from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
-
-import anyio.to_thread
 
 from bulkdel.engine.call import Call, Gates
 from bulkdel.engine.sink import Journal
@@ -19,8 +17,8 @@ from bulkdel.outcomes import OutcomeCollector
 from bulkdel.providers.protocol import Provider
 from bulkdel.purging import CallOptions, Purge
 from bulkdel.report import Account, Report, RunEnd, make_report
-from bulkdel.store import Act, ProviderHeader, RunFile, RunHeader
-from bulkdel.store.recorded import RecordedSettled, ResumeState, read_resume_state, read_verify_state
+from bulkdel.store import Act, ProviderHeader, Run, RunFile, RunHeader, recorded
+from bulkdel.store.recorded import ResumeState
 from bulkdel.targets import Targets, stream_targets
 from bulkdel.verification import verify_again
 
@@ -79,7 +77,7 @@ async def run_new(
         more=more or {},
     )
     async with await RunFile.create(options.run, header) as file:
-        return await _run_on_file(gates, file, ResumeState(header, requests), options, targets)
+        return await _run_on_file(gates, file, ResumeState(requests), options, targets)
 
 
 async def run_again(
@@ -90,14 +88,12 @@ async def run_again(
     :raises RunFileError: if the file cannot be used, or another process works on it
     :raises ConfigurationError: if a provider of the run is missing or is at another address
     """
-    gates.check_open()
-    state = await anyio.to_thread.run_sync(read_resume_state, path, gates.providers)
-    async with await RunFile.open(path, version=VERSION) as file:
+    async with await _reopen(gates, path, "resume", recorded.check_resumable) as file:
         if retry_rejected:
             await file.retry_rejected()
-            state = await anyio.to_thread.run_sync(read_resume_state, path, gates.providers)
+        state = await file.read(recorded.read_resume_state)
         if own_policy:
-            options = replace(options, policy=state.header.policy)
+            options = replace(options, policy=file.header.policy)
         if state.agreed:
             options = replace(options, confirm=None)
         return await _run_on_file(gates, file, state, options)
@@ -111,24 +107,32 @@ async def verify_later(gates: Gates, path: str | Path, options: CallOptions, *, 
     :raises RunFileError: if the file cannot be used, or nothing was deleted in it
     :raises ConfigurationError: if a provider of the run is missing or is at another address
     """
-    gates.check_open()
-    state = await anyio.to_thread.run_sync(read_verify_state, path, gates.providers)
-    if own_policy:
-        options = replace(options, policy=state.header.policy)
-    names = dict.fromkeys(planned.provider for planned in state.listed)
-    collector, before_s = OutcomeCollector(None, keep=False), state.account.elapsed_s
-    async with await RunFile.open(path, act="verify", version=VERSION) as file:
+    async with await _reopen(gates, path, "verify", recorded.check_verifiable) as file:
+        state = await file.read(recorded.read_verify_state)
+        if own_policy:
+            options = replace(options, policy=file.header.policy)
+        names = dict.fromkeys(planned.provider for planned in state.listed)
+        collector, before_s = OutcomeCollector(None, keep=False), state.account.elapsed_s
         with _call(gates, names, options, collector, account=state.account) as call:
             found, why = await verify_again(call, file, state.listed)
             report = _report(file, call, call.close_account(), collector)
             report.status, report.reason = ("incomplete" if why else "complete"), why
             if why and (stop := call.stop_reason()) is not None:
                 report.status, report.reason, report.hint = stop.status, stop.reason, stop.hint
-            await file.record_costs(call.account.providers)
-            took = call.account.elapsed_s - before_s
-            await file.close(report.status, report.exit_status, reason=report.reason, elapsed_s=took)
+            await _close(file, call, report, before_s)
     report.verified = found or f"Not verified: {report.reason.removeprefix('could not be verified: ')}"
     return report
+
+
+async def _reopen(gates: Gates, path: str | Path, act: str, check: Callable[[Run], None]) -> RunFile:
+    """Begin another session of the run at ``path``, unless ``check`` refuses it or its providers are others."""
+    gates.check_open()
+
+    def check_all(run: Run) -> None:
+        recorded.check_providers(run.header, gates.providers)
+        check(run)
+
+    return await RunFile.open(path, act=act, version=VERSION, check=check_all)
 
 
 async def _run_on_file(
@@ -136,7 +140,7 @@ async def _run_on_file(
 ) -> Report:
     """Carry it out, and close the file; if the file is lost on the way, the account in memory holds."""
     collector = OutcomeCollector(options.on_settled, keep=options.keep and file.path is None)
-    names, before_s = [provider.name for provider in state.header.providers], state.account.elapsed_s
+    names, before_s = [provider.name for provider in file.header.providers], state.account.elapsed_s
     with _call(gates, names, options, collector, journal=file, account=state.account) as call:
         end = await Purge(call, file, state.requests, options, listed=state.listed).run(targets)
         clean = not (call.sink.journal_lost or call.sink.remote_outcome_unknown)
@@ -146,12 +150,9 @@ async def _run_on_file(
                 dataset.in_doubt = in_doubt.get(place, 0)
         report = _report(file, call, end, collector)
         try:
-            # What the session cost; it ends as the run ends: an earlier one may have rejected something.
-            await file.record_costs(call.account.providers)
             for name, samples in call.time.samples().items():
                 await file.add_samples(name, samples)
-            took = call.account.elapsed_s - before_s
-            await file.close(report.status, report.exit_status, reason=report.reason, clean=clean, elapsed_s=took)
+            await _close(file, call, report, before_s, clean=clean)
         except RunFileError as error:
             with suppress(RunFileError):
                 await file.close(None, None, clean=False)
@@ -161,10 +162,17 @@ async def _run_on_file(
         return report
 
 
+async def _close(file: RunFile, call: Call, report: Report, before_s: float, *, clean: bool = True) -> None:
+    """End the session as the run ends: an earlier one may have rejected something. ``before_s`` is what those took."""
+    await file.record_costs(call.account.providers)
+    took = call.account.elapsed_s - before_s
+    await file.close(report.status, report.exit_status, reason=report.reason, clean=clean, elapsed_s=took)
+
+
 def _report(file: RunFile, call: Call, end: RunEnd, collector: OutcomeCollector) -> Report:
     if file.path is None:
         return make_report(call.account, end, settled=collector.in_order())
-    return make_report(call.account, end, settled=RecordedSettled(file.path), run=str(file.path))
+    return make_report(call.account, end, settled=recorded.RecordedSettled(file.path), run=str(file.path))
 
 
 def checked_dataset(provider: Provider, dataset: object) -> str:

@@ -72,11 +72,12 @@ class Run:
     Every method raises RunFileError if the file turns out to be damaged.
     """
 
-    def __init__(self, path: Path, connection: sqlite3.Connection) -> None:
-        """Not for callers: ``open`` makes it."""
+    def __init__(self, path: Path, connection: sqlite3.Connection, *, held: bool = False) -> None:
+        """Not for callers: ``open`` makes it. ``held``: this process works on it."""
         self.path = path  # links resolved
         self.header = read_header(connection, str(path))
         self._connection = connection
+        self._held = held
 
     @classmethod
     def open(cls, path: str | os.PathLike[str], *, check: bool = True) -> Self:
@@ -127,7 +128,7 @@ class Run:
     @property
     def running(self) -> bool:
         """Whether a process works on it now."""
-        return self.sessions()[-1].ended_at is None and is_held(str(self.path))
+        return self.sessions()[-1].ended_at is None and (self._held or is_held(str(self.path)))
 
     @property
     def status(self) -> RunStatus | None:
@@ -352,13 +353,13 @@ class Run:
     @contextmanager
     def _snapshot(self) -> Iterator[None]:
         """What is read inside belongs together, whatever is written meanwhile."""
-        self._connection.execute("BEGIN")
+        self._connection.execute("SAVEPOINT snapshot")  # a transaction, or a part of the writer's
         try:
             yield
         except sqlite3.Error as error:
             raise trouble(str(self.path), error) from error
         finally:
-            self._connection.execute("ROLLBACK")
+            self._connection.execute("RELEASE snapshot")
 
 
 def _settled(row: Sequence[Any]) -> Settled:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import overload
 
 from bulkdel.errors import ConfigurationError, RunFileError
-from bulkdel.model import PurgeRequest, Settled
+from bulkdel.model import FULFILLED, PurgeRequest, Settled
 from bulkdel.plan import PlannedDataset
 from bulkdel.providers.protocol import Provider
 from bulkdel.report import Account, Counts, Report, RunEnd, make_report
@@ -73,68 +73,47 @@ class ResumeState:
     attempt is open again. ``agreed``: the guards and the user have agreed to all that the run may delete.
     """
 
-    header: RunHeader
     requests: Sequence[PurgeRequest]
     listed: Sequence[PlannedDataset] = ()
     agreed: bool = False
     account: Account = field(default_factory=Account)
 
 
-def read_resume_state(path: str | Path, providers: Mapping[str, Provider]) -> ResumeState:
-    """What the run at ``path`` still has to do, with the providers that carry it out.
-
-    It blocks: looking the file through for damage takes a second for a million rows.
-
-    :raises RunFileError: if it cannot be read, has come to its end, or is at work
-    :raises ConfigurationError: if a provider of the run is missing or is at another address
-    """
-    with Run.open(path) as run:
-        _check_same(run, providers)
-        _check_whole(run)
-        account, listings = run.account(), run.listings()
-        asked = {(request.provider, request.dataset): request for request in run.header.datasets}
-        requests: list[PurgeRequest] = []
-        listed: list[PlannedDataset] = []
-        for planned in run.plan().datasets:
-            place = planned.provider, planned.dataset
-            report = account.datasets[place]
-            planned.stopped = ""
-            if (
-                (report.status == "complete" or report.came_back)
-                and report.remaining is not None
-                and not planned.selected
-            ):
-                continue  # it was emptied and verified; what came back since then is for a new run
-            if listings[place] in ("none", "complete"):
-                report.counts.not_attempted = 0
-                listed.append(planned)
-            elif run.header.act == "plan":
-                continue  # a plan deletes what it holds and nothing else, and of this dataset it holds nothing
-            else:
-                report.counts = Counts()  # it is listed again
-            if not planned.explicit:
-                requests.append(asked[place])
-        return ResumeState(run.header, requests, listed, run.agreed, account)
+def read_resume_state(run: Run) -> ResumeState:
+    """What the run still has to do."""
+    account, listings = run.account(), run.listings()
+    asked = {(request.provider, request.dataset): request for request in run.header.datasets}
+    requests: list[PurgeRequest] = []
+    listed: list[PlannedDataset] = []
+    for planned in run.plan().datasets:
+        place = planned.provider, planned.dataset
+        report = account.datasets[place]
+        planned.stopped = ""
+        proven = report.remaining is not None and (report.status == "complete" or report.came_back)
+        if proven and not planned.selected:
+            continue  # it was emptied and verified; what came back since then is for a new run
+        if listings[place] in ("none", "complete"):
+            report.counts.not_attempted = 0
+            listed.append(planned)
+        elif run.header.act == "plan":
+            continue  # a plan deletes what it holds and nothing else, and of this dataset it holds nothing
+        else:
+            report.counts = Counts()  # it is listed again
+        if not planned.explicit:
+            requests.append(asked[place])
+    return ResumeState(requests, listed, run.agreed, account)
 
 
-def read_verify_state(path: str | Path, providers: Mapping[str, Provider]) -> ResumeState:
-    """The run at ``path`` with the datasets that something was deleted from, as ``listed``; it blocks, as ``read_resume_state`` does.
-
-    :raises RunFileError: if it cannot be read, or nothing was deleted in it
-    :raises ConfigurationError: if a provider of the run is missing or is at another address
-    """
-    with Run.open(path) as run:
-        _check_same(run, providers)
-        account = run.account()
-        counts = {place: report.counts for place, report in account.datasets.items()}
-        gone = {place for place, c in counts.items() if c.deleted or c.already_gone}
-        listed = [planned for planned in run.plan().datasets if (planned.provider, planned.dataset) in gone]
-        if not listed:
-            raise RunFileError(f"nothing was deleted in this run, so there is nothing to verify: {run.path}")
-        return ResumeState(run.header, (), listed, account=account)
+def read_verify_state(run: Run) -> ResumeState:
+    """The datasets that something was deleted from, as ``listed``."""
+    account = run.account()
+    counts = {place: report.counts for place, report in account.datasets.items()}
+    gone = {place for place, c in counts.items() if c.deleted or c.already_gone}
+    listed = [planned for planned in run.plan().datasets if (planned.provider, planned.dataset) in gone]
+    return ResumeState((), listed, account=account)
 
 
-def _check_whole(run: Run) -> None:
+def check_resumable(run: Run) -> None:
     """:raises RunFileError: if the run ended before it held what was asked"""
     if run.targets == "open":
         raise RunFileError(f"the run ended before all of its targets were read, and asked for none of them: {run.path}")
@@ -145,8 +124,15 @@ def _check_whole(run: Run) -> None:
         )
 
 
-def _check_same(run: Run, providers: Mapping[str, Provider]) -> None:
-    for asked in run.header.providers:
+def check_verifiable(run: Run) -> None:
+    """:raises RunFileError: if nothing was deleted in the run"""
+    if next(run.settled(FULFILLED), None) is None:
+        raise RunFileError(f"nothing was deleted in this run, so there is nothing to verify: {run.path}")
+
+
+def check_providers(header: RunHeader, providers: Mapping[str, Provider]) -> None:
+    """:raises ConfigurationError: if a provider of the run is missing or is at another address"""
+    for asked in header.providers:
         given = providers.get(asked.name)
         if given is None:
             raise ConfigurationError(

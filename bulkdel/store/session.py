@@ -17,7 +17,8 @@ import anyio
 from bulkdel.errors import RunFileError
 from bulkdel.model import RunStatus
 from bulkdel.store.database import lay_out
-from bulkdel.store.header import RunHeader, read_header, write_header
+from bulkdel.store.header import RunHeader, write_header
+from bulkdel.store.queries import Run
 from bulkdel.store.writer import Act, Writer
 from bulkdel.text import sanitize
 
@@ -64,8 +65,17 @@ class RunSession:
         return await cls._start(Writer(path, new=True), first)
 
     @classmethod
-    async def open(cls, path: str | os.PathLike[str], *, act: str = "resume", version: str = "") -> Self:
+    async def open(
+        cls,
+        path: str | os.PathLike[str],
+        *,
+        act: str = "resume",
+        version: str = "",
+        check: Callable[[Run], None] = lambda run: None,
+    ) -> Self:
         """Go on with the run at ``path``: a new session of it begins. ``version`` is bulkdel's, empty for the file's own.
+
+        ``check`` is called with the run once this process holds it. If it raises, that is raised, and no session has begun.
 
         :raises RunFileError: if it does not exist, is foreign, newer or damaged, cannot be written, or is held by another
             process, which is named
@@ -73,8 +83,9 @@ class RunSession:
         writer = Writer(path, new=False)
 
         def first(db: sqlite3.Connection) -> tuple[RunHeader, int]:
-            header = read_header(db, str(writer.path))
-            return header, _begin(db, act, version or header.version)
+            run = Run(Path(str(writer.path)), db, held=True)
+            check(run)
+            return run.header, _begin(db, act, version or run.header.version)
 
         return await cls._start(writer, first)
 
@@ -82,6 +93,11 @@ class RunSession:
     async def _start(cls, writer: Writer, first: Act[tuple[RunHeader, int]]) -> Self:
         header, session = await writer.start(first)
         return cls(header, session, writer)
+
+    async def read(self, what: Callable[[Run], T]) -> T:
+        """What ``what`` reads of the run, which has a path; this session is at work on it."""
+        path = Path(str(self.path))
+        return await self.writer.do(lambda db: what(Run(path, db, held=True)))
 
     async def close(
         self,

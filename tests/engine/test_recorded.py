@@ -15,8 +15,9 @@ from hypothesis import strategies as st
 
 from bulkdel import Dify, Policy, Run, RunFileError
 from bulkdel.errors import ConfigurationError
-from bulkdel.model import PurgeRequest
+from bulkdel.model import PurgeRequest, Settled
 from bulkdel.plan import Plan
+from bulkdel.store import RunFile, lock
 from tests import virtual
 from tests.engine.world import ACTS, DATASET, Service, client, provider, targets
 
@@ -169,6 +170,62 @@ def test_a_crash_in_flight_is_deleted_in_doubt() -> None:
         assert report.ok
         assert first.outcome == "deleted"
         assert "answer lost" in first.reason
+
+    with folder() as at:
+        virtual.run(main(at / "a.run"))
+
+
+@pytest.mark.parametrize("act", ["resume", "verify"])
+def test_a_run_is_read_once_it_is_held(act: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Another process ends the run before this one holds it: the report counts its endings, and nothing is asked twice."""
+
+    async def another(path: str) -> None:
+        async with await RunFile.open(path) as run:
+            async for page in run.pages("dify"):
+                await run.settled([(row.row, Settled(row.target, "deleted", "", 1, "", 1.0)) for row in page])
+            await run.close("interrupted", 130)
+
+    def take_second(path: str) -> object:
+        monkeypatch.undo()
+        asyncio.run(another(path))
+        return lock.take(path)
+
+    async def main(path: Path) -> None:
+        service = Service(latency=0.1)
+        service.fill(6)
+        async with client(service, providers=[provider(concurrency=1)]) as c:
+            service.when[4] = c.stop
+            before = await c.purge("dify", DATASET, run=path)
+            assert 0 < before.deleted < 6
+            service.held.clear()
+            sent = len(service.sent)
+            monkeypatch.setattr(lock, "take", take_second)
+            report = await (c.resume(path) if act == "resume" else c.verify(path))
+        assert (report.deleted, report.not_attempted, report.remaining, report.exit_status) == (6, 0, 0, 0)
+        assert len(report.settled) == 6
+        assert report.elapsed_s > before.elapsed_s
+        assert {one.method for one in service.sent[sent:]} == {"GET"}
+
+    with folder() as at:
+        virtual.run(main(at / "a.run"))
+
+
+def test_a_resume_that_is_refused_leaves_no_session() -> None:
+    """What is missing is said before a session begins: the run stays what it was."""
+
+    async def main(path: Path) -> None:
+        service, other = Service(), Service(name="other")
+        service.fill(3)
+        async with client(service) as c:
+            await c.plan("dify", DATASET, run=path)
+            with pytest.raises(RunFileError, match="nothing was deleted in this run"):
+                await c.verify(path)
+        async with client(other) as c:
+            with pytest.raises(ConfigurationError, match="needs a provider that was not given"):
+                await c.resume(path, retry_rejected=True)
+        with Run.open(path) as run:
+            assert run.state == "planned"
+            assert [session.act for session in run.sessions()] == ["plan"]
 
     with folder() as at:
         virtual.run(main(at / "a.run"))
