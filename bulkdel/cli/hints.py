@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from bulkdel.cli.options import Options
 from bulkdel.errors import BulkdelError
 from bulkdel.model import RunStatus, Selection
-from bulkdel.render.overview import can_resume, needed_to_resume
+from bulkdel.render.overview import needed_to_resume
 from bulkdel.report import Report
 from bulkdel.store import Run
 from bulkdel.text import pluralize, sanitize
@@ -108,7 +108,7 @@ def resume_command(path: Path, task: Task) -> str:
 
 
 def _resume(run: Run, task: Task) -> str:
-    if not can_resume(run):
+    if not run.resumable:
         return ""
     needed = needed_to_resume(run)
     # A run that was agreed to as a whole does not ask again; else the yes was for what is still to be listed, too.

@@ -9,15 +9,14 @@ from typing import Any
 from bulkdel.errors import BulkdelError
 from bulkdel.report import Counts
 from bulkdel.store import Run, State
-from bulkdel.store.recorded import unfinished_plan, unread
 
 
 @dataclass(frozen=True, slots=True)
 class Overview:
     """One run file. ``problem`` says why it cannot be read, and then the rest is empty.
 
-    ``created_at`` is in Unix seconds. ``resumable``: resuming it has something to do, and nothing refused it. ``reason`` is why
-    its last session ended as it did. ``input_truncated``: there may be more documents than it counts.
+    ``created_at`` is in Unix seconds. ``resumable`` and ``input_truncated`` are ``Run``'s, ``reason`` is why its last
+    session ended as it did.
     """
 
     path: Path
@@ -45,24 +44,18 @@ def overview(path: Path) -> Overview:
     """The run file at ``path``; whatever is wrong with it stands in the answer and is never raised."""
     try:
         with Run.open(path, check=False) as run:
-            header, reason = run.header, run.last_session.reason
             return Overview(
-                path, run.state, header.act, header.created_at, run.counts(), can_resume(run), reason, unread(run)
+                path,
+                state=run.state,
+                act=run.header.act,
+                created_at=run.header.created_at,
+                counts=run.counts(),
+                resumable=run.resumable,
+                reason=run.last_session.reason,
+                input_truncated=run.input_truncated,
             )
     except (BulkdelError, OSError) as error:
         return Overview(path, problem=str(error))
-
-
-def can_resume(run: Run) -> bool:
-    """Whether resuming the run has something to do; what a guard or the user refused would be refused again, as it is.
-
-    A refusal ends no run whose deletes had begun, and no plan that was made before it.
-    """
-    if run.state == "refused" and not run.begun:
-        first = run.sessions()[0]
-        if first.act != "plan" or first.status == "refused":
-            return False
-    return run.targets != "open" and not unfinished_plan(run) and run.go_on()
 
 
 def needed_to_resume(run: Run) -> list[str]:

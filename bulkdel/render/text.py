@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 
 from bulkdel.model import Outcome, PurgeRequest, Selection, Settled
-from bulkdel.render.overview import can_resume, needed_to_resume, run_name
+from bulkdel.render.overview import needed_to_resume, run_name
 from bulkdel.render.plan import describe, forecast
 from bulkdel.render.wording import account, costs, counted, headline
 from bulkdel.report import Report
 from bulkdel.store import PlannedRow, Run, Session
-from bulkdel.store.recorded import recorded_report, unfinished_plan, unread
+from bulkdel.store.recorded import recorded_report
 from bulkdel.text import format_day, format_duration, format_time, pluralize, sanitize, show_invisible
 
 
@@ -35,15 +35,15 @@ def lines(run: Run) -> Iterator[str]:
         again = "Asked again on request, after it had been rejected:"
         yield from _under(again, _asked_again(run, several))
         if report.not_attempted:
-            over = report.status == "refused" and not can_resume(run)
+            over = report.status == "refused" and not run.resumable
             why = "for the run was refused" if over else "so they are still to go"
             yield from _under(f"{report.not_attempted} not attempted, {why}:", _not_attempted(run, several))
         yield from _skipped(run, several)
         yield ""
         yield from costs(report, run.answers_lost())
-    if unfinished_plan(run):
+    if run.unfinished_plan:
         yield from ("", "The plan did not come to its end, so there is nothing to carry out: make it again.")
-    elif can_resume(run):
+    elif run.resumable:
         command = " ".join(["bulkdel resume RUN", *needed_to_resume(run)])
         yield from ("", f"This goes on with the rest: {command}, with this run's name or file")
     yield from ("", f"digest: sha256:{run.digest()}")
@@ -51,7 +51,7 @@ def lines(run: Run) -> Iterator[str]:
 
 def result(run: Run, report: Report) -> str:
     """What became of the run in one line, also of a plan, of one that still runs and of one that was killed."""
-    total = f"at least {report.selected}" if unread(run) else str(report.selected)
+    total = f"at least {report.selected}" if run.input_truncated else str(report.selected)
     match run.state:
         case "planned":
             return f"Planned, nothing was deleted: {forecast(run.plan(), run.header.policy)}"

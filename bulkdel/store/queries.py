@@ -149,23 +149,23 @@ class Run:
             return "crashed"
         return "planned" if status == "complete" and self.last_session.act == "plan" else status
 
-    def go_on(self) -> bool:
-        """Whether resuming it makes sense: no process works on it, it did not complete, and there is something left to do.
+    @property
+    def resumable(self) -> bool:
+        """Whether resuming it has something to do: no process works on it, it did not complete, and it holds what was asked.
 
-        Left to do is a selected document that has not settled, or, unless the dataset was stopped, a listing that did not
-        end well or (if this is more than a plan) a dataset whose end was never written.
+        What a guard or the user refused would be refused again; a refusal ends no run whose deletes had begun, and no plan that
+        was made before it. Left to do is a selected document that has not settled, or, unless the dataset was stopped, a listing
+        that did not end well or (if this is more than a plan) a dataset whose end was never written.
         """
-        state = self.state
-        if state in ("running", "complete"):
+        state, first = self.state, self.sessions()[0]
+        if state in ("running", "complete") or self.targets == "open" or self.unfinished_plan:
+            return False
+        if state == "refused" and not self.begun and (first.act != "plan" or first.status == "refused"):
             return False
         if self.counts().not_attempted or state == "stopped":
             return True
-        if state == "planned":
-            return False
-        return self._any(
-            "SELECT 1 FROM dataset WHERE listing <> 'none' AND status <> 'stopped'"
-            " AND (listing <> 'complete' OR status = '')"
-        )
+        unfinished = "listing <> 'none' AND status <> 'stopped' AND (listing <> 'complete' OR status = '')"
+        return state != "planned" and self._any(f"SELECT 1 FROM dataset WHERE {unfinished}")
 
     def account(self) -> Account:
         """Everything that is counted of the run, over all its sessions; what has not settled counts as not attempted.
@@ -227,6 +227,16 @@ class Run:
         # A plan deletes what it holds: what it could not list is no part of it.
         unlisted = self._any("SELECT 1 FROM dataset WHERE listing NOT IN ('none', 'complete')")
         return self.header.act == "plan" or not unlisted
+
+    @property
+    def unfinished_plan(self) -> bool:
+        """Whether it is a plan that ended before it held anything that could be carried out."""
+        return self.header.act == "plan" and not {"complete", "none"} & set(self.listings().values())
+
+    @property
+    def input_truncated(self) -> bool:
+        """Whether there may be more documents than it holds: a listing, or the reading of its targets, did not come to its end."""
+        return self.targets == "open" or "open" in self.listings().values()
 
     @property
     def targets(self) -> str:

@@ -54,16 +54,6 @@ def recorded_report(run: Run) -> Report:
     return make_report(run.account(), end, settled=RecordedSettled(run.path), run=str(run.path))
 
 
-def unread(run: Run) -> bool:
-    """Whether there may be more documents than the run holds: a listing, or the reading of its targets, did not come to its end."""
-    return run.targets == "open" or "open" in run.listings().values()
-
-
-def unfinished_plan(run: Run) -> bool:
-    """A plan that ended before it held anything that could be carried out."""
-    return run.header.act == "plan" and not {"complete", "none"} & set(run.listings().values())
-
-
 @dataclass(frozen=True, slots=True)
 class ResumeState:
     """What a run still has to do; one that begins has listed nothing and counted nothing.
@@ -117,7 +107,7 @@ def check_resumable(run: Run) -> None:
     """:raises RunFileError: if the run ended before it held what was asked"""
     if run.targets == "open":
         raise RunFileError(f"the run ended before all of its targets were read, and asked for none of them: {run.path}")
-    if unfinished_plan(run):
+    if run.unfinished_plan:
         raise RunFileError(
             f"the plan did not come to its end, so there is nothing to carry out: {run.path}",
             hint="make the plan again",

@@ -147,7 +147,7 @@ def test_the_live_account_is_the_one_read_back(
             if begun:
                 with Run.open(path) as run:
                     rejected = run.counts().rejected
-                    if not (run.go_on() or (retry and rejected)):
+                    if not (run.resumable or (retry and rejected)):
                         break
             async with client(service, policy=policy, providers=[provider(concurrency=2)]) as c:
                 if begun:

@@ -356,7 +356,7 @@ def acknowledged_is_there(path: Path, acknowledged: int) -> None:
             f"00000000-0000-4000-8000-{row:012d}" for row in range(1, acknowledged + 1)
         ]
         assert run.state == "crashed"
-        assert run.go_on()
+        assert run.resumable
 
 
 @pytest.mark.parametrize("journal", JOURNALS)

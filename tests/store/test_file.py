@@ -69,8 +69,9 @@ def test_what_was_asked_is_there_from_the_first_moment(tmp_path: Path) -> None:
             with Run.open(crashed_copy(run.path, tmp_path / "first")) as copy:
                 assert copy.header == run.header
                 assert copy.header.datasets == asked
-                assert copy.go_on()
-                assert copy.targets == "open"
+                assert set(copy.listings().values()) == {"open"}
+                assert (copy.targets, copy.input_truncated) == ("open", True)
+                assert not copy.resumable  # some of its targets are not in it
             await run.begin_listing("langdock", "two", "Two")
             await run.add_targets([target(1)])
             await run.end_targets(complete=True)
@@ -781,7 +782,7 @@ def test_the_files_are_whole_at_every_acknowledgement(tmp_path: Path) -> None:
                 with Run.open(crashed_copy(run.path, tmp_path / f"copy {step}?#%")) as copy:
                     assert copy.counts() == Counts(6, 6, 0, deleted=step + 1, not_attempted=5 - step)
                     assert copy.state == "crashed"
-                    assert copy.go_on()
+                    assert copy.resumable
 
     asyncio.run(main())
 

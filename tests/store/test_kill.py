@@ -87,7 +87,7 @@ def test_killed_at_any_moment(tmp_path: Path, seed: int, journal: str) -> None:
             assert settled <= there
             assert counts.listed >= max(listed, whole)
             assert run.state == ("crashed" if kill_after else "complete")
-            assert run.go_on() is bool(kill_after)
+            assert run.resumable is bool(kill_after)
             assert run.header.datasets == (PurgeRequest("dify", "ds"),)
             settled = there
         if kill_after:
@@ -142,7 +142,7 @@ def _killed_at(folder: Path, journal: str, after: int, largest: int) -> str:
         with Run.open(path) as run:
             there = {int(s.target.document[-12:]) for s in run.settled()}
             assert run.counts().listed in ((count,) if "documents" in said else (0, count))
-            assert run.go_on() is ("closed" not in said)
+            assert run.resumable is ("closed" not in said)
     except RunFileError:
         assert said == {"begin"}  # nothing of it was ever acknowledged
         return "begin"
@@ -183,12 +183,12 @@ def test_a_second_process_learns_who_holds_it(tmp_path: Path) -> None:
         assert caught.value.hint
         with Run.open(path) as run:
             assert run.state == "running"
-            assert not run.go_on()
+            assert not run.resumable
             assert run.counts().listed == 10
             process.kill()
             process.wait()
             assert run.state == "crashed"
-            assert run.go_on()
+            assert run.resumable
     assert len(asyncio.run(_open_rows(path))) == 10
     assert not Path(f"{path}.held").exists()
 

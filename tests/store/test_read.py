@@ -107,7 +107,7 @@ def test_a_plan_is_shown_for_review(tmp_path: Path) -> None:
     asyncio.run(main())
     with Run.open(tmp_path / "a.run") as run:
         assert run.state == "planned"
-        assert run.go_on()
+        assert run.resumable
         (shown,) = run.plan().datasets
         assert shown == PlannedDataset(
             "dify", "ds", "Things", 5, 4, {"created too late": 1}, 1, 1, 0, 1_600_000_001.0, 1_600_000_005.0
@@ -141,12 +141,13 @@ def test_a_plan_is_shown_for_review(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("status", "settle", "end", "state", "go_on"),
+    ("status", "settle", "end", "state", "resumable"),
     [
         ("complete", True, "complete", "complete", False),
         ("incomplete", True, "incomplete", "incomplete", False),
         ("incomplete", True, None, "incomplete", True),
-        ("refused", False, None, "refused", True),
+        ("refused", False, None, "refused", False),
+        ("refused", True, None, "refused", True),
         ("stopped", True, None, "stopped", True),
         ("deadline", False, None, "deadline", True),
         ("interrupted", True, "complete", "interrupted", False),
@@ -154,10 +155,11 @@ def test_a_plan_is_shown_for_review(tmp_path: Path) -> None:
         (None, False, None, "crashed", True),
     ],
 )
-def test_whether_a_run_can_go_on(
-    tmp_path: Path, status: RunStatus | None, settle: bool, end: RunStatus | None, state: str, go_on: bool
+def test_whether_a_run_can_be_resumed(
+    tmp_path: Path, status: RunStatus | None, settle: bool, end: RunStatus | None, state: str, resumable: bool
 ) -> None:
-    """It can where something selected has not settled, a dataset has not come to its end, or the provider stopped it."""
+    """It can if something selected has not settled, a dataset has not come to its end, or the provider stopped it; a refused one
+    that claimed nothing would be refused again."""
 
     async def main() -> None:
         async with await planned(tmp_path / "a.run", 3) as run:
@@ -169,7 +171,7 @@ def test_whether_a_run_can_go_on(
 
     asyncio.run(main())
     with Run.open(tmp_path / "a.run") as run:
-        assert (run.state, run.go_on()) == (state, go_on)
+        assert (run.state, run.resumable) == (state, resumable)
 
 
 def test_a_plan_of_nothing_cannot_be_carried_out(tmp_path: Path) -> None:
@@ -182,7 +184,7 @@ def test_a_plan_of_nothing_cannot_be_carried_out(tmp_path: Path) -> None:
 
     asyncio.run(main())
     with Run.open(tmp_path / "a.run") as run:
-        assert (run.state, run.go_on()) == ("planned", False)
+        assert (run.state, run.resumable) == ("planned", False)
 
 
 def test_reading_is_in_nobodys_way(tmp_path: Path) -> None:
@@ -197,7 +199,7 @@ def test_reading_is_in_nobodys_way(tmp_path: Path) -> None:
                     next(rows, None)  # half read, and left
                     await run.settled([ending(row)])
                 assert reader.state == "running"
-                assert not reader.go_on()
+                assert not reader.resumable
                 await run.close("complete", 0)
                 assert reader.state == "complete"
 

@@ -17,7 +17,7 @@ from markupsafe import Markup, escape
 from bulkdel.model import Outcome, Settled
 from bulkdel.render.data import endings
 from bulkdel.render.html.figures import COLORS, figures, timelines
-from bulkdel.render.overview import can_resume, needed_to_resume, run_name
+from bulkdel.render.overview import needed_to_resume, run_name
 from bulkdel.render.plan import describe
 from bulkdel.render.text import asked, result
 from bulkdel.render.wording import CAUSES, advice, costs, dataset_lines
@@ -69,7 +69,7 @@ def page(run: Run, *, most: int = 100_000) -> Iterator[str]:
         places=[[d.provider, show_invisible(d.dataset), sanitize(d.name)] for d in report.datasets],
         lists=_lists(run, report, most),
         most=most,
-        resumable=can_resume(run),
+        resumable=run.resumable,
         needed=needed_to_resume(run),
         digest=run.digest(),
     )
