@@ -123,11 +123,8 @@ class ListingRecorder:
 
 def make_jobs(session: ProviderSession, rows: Sequence[ClaimedRow]) -> list[Job]:
     """How the engine is to go about selected documents."""
-    jobs: list[Job] = []
     policy, provider = session.policy, session.gate.provider
-    for row in rows:
-        others = dict.fromkeys(row.also, row.target) | dict(row.given) or None
-        jobs.append(Job(row.row, row.target, doubt=row.in_doubt, others=others))
+    jobs = [Job(row.row, row.target, doubt=row.in_doubt, others=dict(row.others) or None) for row in rows]
     try:
         for job, row in zip(jobs, rows, strict=True):
             if (document := row.document) is None:

@@ -22,6 +22,10 @@ DocumentState = Literal["skipped", "selected"] | Outcome
 """What became of a document: left by selection, not settled yet, or how it settled."""
 
 
+LISTED = "name, created_at, status, indexing, ready, archived, enabled, synced"
+"""The columns of a document that are what a listing said of it."""
+
+
 class ListedRow(NamedTuple):
     """A listed document, and why it is not selected (empty if it is)."""
 
@@ -34,17 +38,16 @@ class ClaimedRow(NamedTuple):
 
     ``row`` is its place in the input and its key for ``RunFile.settled``. ``document`` is its row in a listing, None if no
     listing showed it; its name is safe to show. ``in_doubt``: an attempt may have been carried out without our hearing of it
-    (an earlier session crashed, or stopped before the answer came), so "not found" now means deleted. ``also`` are the rows
-    of further lines with the same id: they settle together (S4). ``given`` has the target of each of these rows that the caller
-    spelled otherwise than its service.
+    (an earlier session crashed, or stopped before the answer came), so "not found" now means deleted. ``others`` are the rows of further
+    lines with the same id, which settle together (S4), each with the target as the caller spelled it; this one is among them if its
+    caller spelled it otherwise than its service.
     """
 
     row: int
     target: Target
     document: Document | None
     in_doubt: bool
-    also: tuple[int, ...]
-    given: Mapping[int, Target] = {}
+    others: Mapping[int, Target]
 
 
 class RunFile(RunSession):
@@ -80,9 +83,9 @@ class RunFile(RunSession):
             listed
             for listed in rows
             if db.execute(
-                "INSERT INTO document (dataset, document, name, created_at, status, indexing, ready, archived, enabled,"
-                " synced, skipped) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING",
-                (key, pack_id(listed.document.id), *_described(listed.document), sanitize(listed.skipped) or None),
+                f"INSERT INTO document ({LISTED}, skipped, dataset, document) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+                " ON CONFLICT DO NOTHING",
+                (*_listed(listed.document), sanitize(listed.skipped) or None, key, pack_id(listed.document.id)),
             ).rowcount
         ]
         db.execute("UPDATE dataset SET listed = listed + ? WHERE id = ?", (len(new), key))
@@ -163,9 +166,8 @@ class RunFile(RunSession):
         key = dataset_key(db, provider, dataset)
         return sum(
             db.execute(
-                "UPDATE document SET name = ?, created_at = ?, status = ?, indexing = ?, ready = ?, archived = ?,"
-                " enabled = ?, synced = ? WHERE dataset = ? AND document = ?",
-                (*_described(document), key, pack_id(document.id)),
+                f"UPDATE document SET ({LISTED}) = (?, ?, ?, ?, ?, ?, ?, ?) WHERE dataset = ? AND document = ?",
+                (*_listed(document), key, pack_id(document.id)),
             ).rowcount
             > 0
             for document in documents
@@ -218,30 +220,22 @@ class RunFile(RunSession):
     def _claim(self, db: sqlite3.Connection, provider: str, indexing: bool, after: int, size: int) -> list[ClaimedRow]:
         """The next open documents behind the row ``after``, which are being indexed or are not, marked as claimed."""
         found = db.execute(
-            "SELECT d.row, s.dataset, d.document, d.name, d.created_at, d.status, d.indexing, d.ready, d.archived, d.enabled,"
-            " d.synced, d.in_doubt, d.given, EXISTS (SELECT 1 FROM document o WHERE o.dataset = d.dataset"
-            " AND o.document = d.document AND o.occurrence = 2)"
-            " FROM document d CROSS JOIN dataset s ON s.id = d.dataset"
+            f"SELECT d.row, place, d.document, in_doubt, given <> '' OR EXISTS (SELECT 1 FROM document o"
+            f" WHERE o.dataset = d.dataset AND o.document = d.document AND o.occurrence = 2), {LISTED}"
+            " FROM document d CROSS JOIN (SELECT id, dataset AS place, provider, listing FROM dataset) s ON s.id = d.dataset"
             # Nothing of a listing that is not complete may be deleted (S15).
-            " WHERE d.row > ? AND s.provider = ? AND s.listing IN ('none', 'complete') AND d.indexing = ?"
-            " AND d.occurrence = 1 AND d.skipped IS NULL AND d.outcome IS NULL AND d.claimed IS NOT ?"
-            " ORDER BY d.row LIMIT ?",
+            " WHERE row > ? AND provider = ? AND listing IN ('none', 'complete') AND indexing = ?"
+            " AND occurrence = 1 AND skipped IS NULL AND outcome IS NULL AND claimed IS NOT ? ORDER BY row LIMIT ?",
             (after, provider_key(db, provider), indexing, self.session, size),
         ).fetchall()
         db.executemany("UPDATE document SET claimed = ? WHERE row = ?", [(self.session, row[0]) for row in found])
         rows = []
-        for row, dataset, id, name, created_at, status, *words, in_doubt, spelled, repeated in found:
-            target = Target(provider, unpack_id(dataset), unpack_id(id))
-            document = (
-                None if status is None else Document(target.document, name, created_at, status, *map(bool, words))
-            )
-            also: tuple[int, ...] = ()
-            given: dict[int, Target] = {}
-            if repeated or spelled:
-                spellings = {row: spelled, **_further(db, row)}
-                also = tuple(spellings)[1:]
-                given = {n: given_target(target, one) for n, one in spellings.items() if one}
-            rows.append(ClaimedRow(row, target, document, bool(in_doubt), also, given))
+        for row, dataset, id, in_doubt, several, name, created_at, status, *words in found:
+            target, document = Target(provider, unpack_id(dataset), unpack_id(id)), None
+            if status is not None:
+                document = Document(target.document, name, created_at, status, *map(bool, words))
+            others = _others(db, row, target) if several else {}
+            rows.append(ClaimedRow(row, target, document, bool(in_doubt), others))
         return rows
 
     @written
@@ -337,19 +331,20 @@ def _drop_listed(db: sqlite3.Connection, provider: str, dataset: str) -> int:
     return key
 
 
-def _described(document: Document) -> tuple[object, ...]:
+def _listed(document: Document) -> tuple[object, ...]:
+    """The values of ``LISTED``."""
     d = document
     return sanitize(d.name), d.created_at, sanitize(d.status), d.indexing, d.ready, d.archived, d.enabled, d.synced
 
 
-def _further(db: sqlite3.Connection, row: int) -> dict[int, str]:
-    """The rows of further lines with the id that stands in this one, and how they spell it."""
+def _others(db: sqlite3.Connection, row: int, target: Target) -> dict[int, Target]:
+    """``ClaimedRow.others`` of the first row with an id."""
     found = db.execute(
         "SELECT o.row, o.given FROM document d JOIN document o ON o.dataset = d.dataset AND o.document = d.document"
-        " WHERE d.row = ? AND o.row <> d.row ORDER BY o.row",
+        " WHERE d.row = ? AND (o.row <> d.row OR o.given <> '') ORDER BY o.row",
         (row,),
     )
-    return dict(found)
+    return {n: given_target(target, given) for n, given in found}
 
 
 def _check_endings(db: sqlite3.Connection, batch: Iterable[tuple[int, Settled]]) -> None:

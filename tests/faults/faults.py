@@ -252,7 +252,7 @@ class GivesTwice(sqlite3.Connection):
 
     def execute(self, sql: str, *values: Any) -> Any:
         found = super().execute(sql, *values)
-        if not sql.startswith("SELECT d.row, s.dataset, d.document"):
+        if not sql.startswith("SELECT d.row, place, d.document"):
             return found
         rows = found.fetchall()
         return Cursor(rows + rows[:1])

@@ -61,7 +61,7 @@ def endings(
 ) -> list[tuple[int, Settled]]:
     """The ending of every occurrence of a target, as the engine brings them."""
     _, settled = ending(row, outcome, reason, attempts)
-    return [(place, settled) for place in (row.row, *row.also)]
+    return [(place, settled) for place in (row.row, *row.others)]
 
 
 def target(number: int, dataset: str = "ds") -> Target:

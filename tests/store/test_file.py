@@ -165,7 +165,7 @@ def test_ready_documents_are_claimed_first(tmp_path: Path) -> None:
             ]
             third = pages[0][2]
             assert third.document == document(3, archived=True)
-            assert (third.target.dataset, third.also, third.in_doubt) == ("ds", (), False)
+            assert (third.target.dataset, third.others, third.in_doubt) == ("ds", {}, False)
             assert len(await claimed(run, "langdock")) == 3
 
     asyncio.run(main())
@@ -210,7 +210,7 @@ def test_repeated_targets_settle_together(tmp_path: Path) -> None:
             lines = [target(1), target(2), target(1), target(1, "other"), target(2), target(3), target(1)]
             await run.add_targets(lines)
             rows = await claimed(run)
-            assert [(row.target.dataset, row.target.document, 1 + len(row.also)) for row in rows] == [
+            assert [(row.target.dataset, row.target.document, 1 + len(row.others)) for row in rows] == [
                 ("ds", "doc-1", 3),
                 ("ds", "doc-2", 2),
                 ("other", "doc-1", 1),
@@ -256,8 +256,8 @@ def test_lines_of_several_datasets_in_one_page(tmp_path: Path) -> None:
             await run.add_targets(lines)
             rows = await claimed(run)
             assert [row.target for row in rows] == lines
-            assert [(row.row, row.document, row.in_doubt, row.also) for row in rows] == [
-                (place, None, False, ()) for place in range(1, 10)
+            assert [(row.row, row.document, row.in_doubt, row.others) for row in rows] == [
+                (place, None, False, {}) for place in range(1, 10)
             ]
 
     asyncio.run(main())
@@ -824,7 +824,7 @@ def test_a_run_without_a_file_keeps_the_same_promises() -> None:
             await run.add_targets([target(1), target(2), target(1)])
             await run.end_targets(complete=True)
             one, two = await claimed(run)
-            assert (run.path, one.also) == (None, (3,))
+            assert (run.path, one.others) == (None, {3: target(1)})
             await run.settled([*endings(one), ending(two, "refused", "no")])
             with pytest.raises(BrokenPromise, match="cannot settle again"):
                 await run.settled([ending(two)])

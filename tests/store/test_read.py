@@ -246,7 +246,7 @@ def test_the_digest_is_what_its_description_says(tmp_path: Path) -> None:
             work = [*await claimed(run), *await claimed(run, "langdock")]
             for row in work[:-3]:
                 _, settled = ending(row, "refused" if row.row % 2 else "deleted", f"né {row.row}", at=1.0019)
-                await run.settled([(place, settled) for place in (row.row, *row.also)])
+                await run.settled([(place, settled) for place in (row.row, *row.others)])
             await run.close("interrupted", 130)
 
     asyncio.run(main())

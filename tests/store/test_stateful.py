@@ -98,7 +98,7 @@ class Machine(RuleBasedStateMachine):
                 assert id not in self.ended
                 assert id not in self.skipped
                 assert id not in self.claimed
-                assert 1 + len(row.also) == self.places.count(id)
+                assert 1 + len(row.others) == self.places.count(id)
                 assert row.in_doubt == (id in self.doubt)
                 self.claimed[id] = row
 
