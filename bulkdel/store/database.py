@@ -192,11 +192,10 @@ class Database:
 
 
 def _identity(path: str) -> tuple[int, int] | None:
-    try:
+    with suppress(FileNotFoundError):
         there = os.stat(path)
-    except FileNotFoundError:
-        return None
-    return there.st_dev, there.st_ino
+        return there.st_dev, there.st_ino
+    return None
 
 
 def _unlink(path: str) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import os
 from contextlib import suppress
 from typing import TYPE_CHECKING
@@ -24,21 +23,16 @@ def take(path: str) -> FileLock | None:
     """
     from filelock import Timeout  # half of what aiohttp takes to import, and only runs with a file need it
 
-    folder = os.path.dirname(path) or "."
-    if not os.path.isdir(folder):  # filelock would make it: a slip in a path would be a new folder
-        raise unwritable(path, FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), folder))
+    try:
+        # filelock would make a folder that is missing, and wait for a file that can never be made, as below /proc.
+        os.close(os.open(path + SUFFIX, os.O_RDWR | os.O_CREAT, 0o600))
+    except OSError as error:
+        raise unwritable(path, error) from error
     try:
         # A moment of trying: a reader that looks whether the lock is held holds it for a moment itself.
         return _acquire(path, 0.2)
     except Timeout:
-        try:
-            # filelock waits also for a file that can never be made, as below /proc.
-            os.close(os.open(path + SUFFIX, os.O_RDWR | os.O_CREAT, 0o600))
-        except FileNotFoundError as error:
-            raise unwritable(path, error) from error
         return None
-    except PermissionError as error:
-        raise unwritable(path, error) from error
     except (OSError, NotImplementedError) as error:
         raise RunFileError(
             f"the run file cannot be locked ({getattr(error, 'strerror', None) or error}): {path}",
@@ -64,7 +58,7 @@ def is_held(path: str) -> bool:
     except Timeout:
         return True
     except (OSError, NotImplementedError):
-        return False
+        pass
     return False
 
 

@@ -48,7 +48,7 @@ class Writer:
         self._file: Database | None = None
         self._waiting: list[_Job] = []
         self._writing = False
-        self._failure: RunFileError | None = None
+        self._failure: Exception | None = None
 
     async def start(self, first: Act[T]) -> T:
         """Open the database and do the first act.
@@ -57,15 +57,15 @@ class Writer:
         """
         try:
             return await self.do(first)
-        except BaseException as error:
+        except Exception:
+            with suppress(RunFileError):
+                await self.stop(lambda db: None)
+            raise
+        except BaseException:
             self.closed = True
-            end = self._put(lambda db: None, last=True)
-            # A caller that was cancelled does not wait until the file is let go, another does.
-            if isinstance(error, Exception):
-                with suppress(RunFileError):
-                    await end
-            else:
-                end.cancel()
+            self._put(
+                lambda db: None, last=True
+            ).cancel()  # whoever is cancelled does not wait until the file is let go
             raise
 
     async def do(self, act: Act[T]) -> T:
@@ -125,8 +125,7 @@ class Writer:
             if self._failure is None:
                 self._commit(group)
         except Exception as error:
-            self._failure = trouble(str(self.path), error)
-            self._failure.__cause__ = error
+            self._failure = error
             if self._connection is not None:
                 with suppress(sqlite3.Error):
                     self._connection.execute("ROLLBACK")
@@ -134,7 +133,7 @@ class Writer:
             for job in group:
                 # An exception of its own: one that is raised twice gathers both tracebacks.
                 job.error = trouble(str(self.path), self._failure)
-                job.error.__cause__ = self._failure.__cause__
+                job.error.__cause__ = self._failure
         if group[-1].last and self._connection is not None:
             try:
                 (self._file or self._connection).close()
@@ -167,15 +166,11 @@ class Writer:
         """
         try:
             job.result = job.act(connection)
-            return
         except (sqlite3.OperationalError, sqlite3.InternalError, RunFileError, OSError):
             raise
-        except sqlite3.IntegrityError as error:
-            job.error = BrokenPromise(f"{error}: {self.path}")
-        except sqlite3.DatabaseError as error:
+        except Exception as error:
             if type(error) is sqlite3.DatabaseError:  # damage
                 raise
-            job.error = error
-        except Exception as error:
-            job.error = error
-        connection.execute("ROLLBACK TO job")
+            broken = isinstance(error, sqlite3.IntegrityError)
+            job.error = BrokenPromise(f"{error}: {self.path}") if broken else error
+            connection.execute("ROLLBACK TO job")
