@@ -9,7 +9,7 @@ from operator import itemgetter
 
 import anyio
 
-from bulkdel.engine.sink import Batch, warn
+from bulkdel.engine.sink import Batch, Consumer, warn
 from bulkdel.model import OnSettled, Settled
 from bulkdel.report import Report
 
@@ -23,9 +23,13 @@ class OutcomeCollector:
         self._on_settled = on_settled
         self._keep = keep
         self._all: Batch = []
-        self.wanted = keep or on_settled is not None
 
-    async def take(self, batch: Batch) -> None:
+    @property
+    def consumer(self) -> Consumer | None:
+        """What takes pages; None if they are not wanted."""
+        return self._take if self._keep or self._on_settled is not None else None
+
+    async def _take(self, batch: Batch) -> None:
         if self._keep:
             self._all.extend(batch)
         if self._on_settled is not None:

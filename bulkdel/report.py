@@ -137,6 +137,14 @@ class ProviderAccount:
     requeued: Counter[str] = field(default_factory=Counter)
     waited_s: dict[str, float] = field(default_factory=dict)
 
+    def add(self, other: ProviderAccount) -> None:
+        """Count what another one cost, too."""
+        self.requests += other.requests
+        self.pauses += other.pauses
+        self.requeued.update(other.requeued)
+        for cause, seconds in other.waited_s.items():
+            self.waited_s[cause] = self.waited_s.get(cause, 0.0) + seconds
+
 
 @dataclass(slots=True)
 class Account:
@@ -292,18 +300,14 @@ class Report:
         if self.verified:
             return self.verified
         c = self.counts
-        parts = [f"{c.deleted} deleted"]
-        if c.already_gone:
-            parts.append(f"{c.already_gone} already gone")
-        if c.rejected:
-            why = ", ".join(
-                f"{n} {word.replace('_', ' ')}" for word, n in self.reasons.items() if word != "not_attempted"
-            )
-            parts.append(f"{c.rejected} rejected ({why})" if why else f"{c.rejected} rejected")
-        if c.not_attempted:
-            parts.append(f"{c.not_attempted} not attempted")
-        if c.skipped:
-            parts.append(f"{c.skipped} skipped")
+        reasons = [f"{n} {word.replace('_', ' ')}" for word, n in self.reasons.items() if word != "not_attempted"]
+        others = {
+            "already gone": c.already_gone,
+            f"rejected ({', '.join(reasons)})" if reasons else "rejected": c.rejected,
+            "not attempted": c.not_attempted,
+            "skipped": c.skipped,
+        }
+        parts = [f"{c.deleted} deleted", *(f"{n} {what}" for what, n in others.items() if n)]
         why = self.reason.removeprefix("interrupted ")  # the status says so already
         tail = f": {why}" if why else ""
         return f"{self.status}: {', '.join(parts)} of {c.listed} listed{tail}"
@@ -357,24 +361,21 @@ def make_report(account: Account, end: RunEnd, *, settled: Sequence[Settled] = (
     if counts.not_attempted:
         reasons["not_attempted"] = counts.not_attempted
     remaining = [dataset.remaining for dataset in datasets if dataset.remaining is not None]
-    requeued = Counter[str]()
-    waited_s: dict[str, float] = {}
+    cost = ProviderAccount()
     for provider in account.providers.values():
-        requeued.update(provider.requeued)
-        for cause, seconds in provider.waited_s.items():
-            waited_s[cause] = waited_s.get(cause, 0.0) + seconds
+        cost.add(provider)
     return Report(
         status=status,
         counts=counts,
         settled=settled,
         datasets=datasets,
         elapsed_s=account.elapsed_s,
-        requests=sum(provider.requests for provider in account.providers.values()),
+        requests=cost.requests,
         remaining=sum(remaining) if remaining else None,
         reasons=reasons,
-        requeued=dict(requeued),
-        pauses=sum(provider.pauses for provider in account.providers.values()),
-        waited_s={cause: round(seconds, 3) for cause, seconds in waited_s.items()},
+        requeued=dict(cost.requeued),
+        pauses=cost.pauses,
+        waited_s={cause: round(seconds, 3) for cause, seconds in cost.waited_s.items()},
         uncounted_sessions=account.uncounted_sessions,
         run=run,
         reason=end.reason or (_first_reason(datasets) if status == "incomplete" else ""),

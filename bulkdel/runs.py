@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from contextlib import AbstractContextManager, suppress
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 from bulkdel.engine.call import Call, Gates
-from bulkdel.engine.sink import Journal
 from bulkdel.errors import ConfigurationError, RunFileError, TargetsError
-from bulkdel.model import PurgeRequest
+from bulkdel.model import PurgeRequest, Settled
 from bulkdel.outcomes import OutcomeCollector
 from bulkdel.providers.protocol import Provider
 from bulkdel.purging import CallOptions, Purge
-from bulkdel.report import Account, Report, RunEnd, make_report
+from bulkdel.report import Report, RunEnd, make_report
 from bulkdel.store import Act, ProviderHeader, Run, RunFile, RunHeader, recorded
 from bulkdel.store.recorded import ResumeState
 from bulkdel.targets import Targets, stream_targets
@@ -33,7 +32,7 @@ async def run_streamed(gates: Gates, targets: Targets, options: CallOptions) -> 
     """
     collector = OutcomeCollector(options.on_settled, keep=options.keep)
     failed: Exception | None = None
-    with _call(gates, gates.providers, options, collector) as call:
+    with gates.call(gates.providers, options.policy, on_event=options.on_event, consumer=collector.consumer) as call:
         try:
             await stream_targets(call, targets)
         except ConfigurationError:
@@ -112,10 +111,10 @@ async def verify_later(gates: Gates, path: str | Path, options: CallOptions, *, 
         if own_policy:
             options = replace(options, policy=file.header.policy)
         names = dict.fromkeys(planned.provider for planned in state.listed)
-        collector, before_s = OutcomeCollector(None, keep=False), state.account.elapsed_s
-        with _call(gates, names, options, collector, account=state.account) as call:
+        before_s = state.account.elapsed_s
+        with gates.call(names, options.policy, on_event=options.on_event, account=state.account) as call:
             found, why = await verify_again(call, file, state.listed)
-            report = _report(file, call, call.close_account(), collector)
+            report = _report(file, call, call.close_account())
             report.status, report.reason = ("incomplete" if why else "complete"), why
             if why and (stop := call.stop_reason()) is not None:
                 report.status, report.reason, report.hint = stop.status, stop.reason, stop.hint
@@ -141,14 +140,21 @@ async def _run_on_file(
     """Carry it out, and close the file; if the file is lost on the way, the account in memory holds."""
     collector = OutcomeCollector(options.on_settled, keep=options.keep and file.path is None)
     names, before_s = [provider.name for provider in file.header.providers], state.account.elapsed_s
-    with _call(gates, names, options, collector, journal=file, account=state.account) as call:
+    with gates.call(
+        names,
+        options.policy,
+        on_event=options.on_event,
+        journal=file,
+        consumer=collector.consumer,
+        account=state.account,
+    ) as call:
         end = await Purge(call, file, state.requests, options, listed=state.listed).run(targets)
         clean = not (call.sink.journal_lost or call.sink.remote_outcome_unknown)
         with suppress(RunFileError):  # a lost file has been reported already
             in_doubt = await file.count_in_doubt(clean=clean)
             for place, dataset in call.account.datasets.items():
                 dataset.in_doubt = in_doubt.get(place, 0)
-        report = _report(file, call, end, collector)
+        report = _report(file, call, end, collector.in_order())
         try:
             for name, samples in call.time.samples().items():
                 await file.add_samples(name, samples)
@@ -169,9 +175,10 @@ async def _close(file: RunFile, call: Call, report: Report, before_s: float, *, 
     await file.close(report.status, report.exit_status, reason=report.reason, clean=clean, elapsed_s=took)
 
 
-def _report(file: RunFile, call: Call, end: RunEnd, collector: OutcomeCollector) -> Report:
+def _report(file: RunFile, call: Call, end: RunEnd, kept: Sequence[Settled] = ()) -> Report:
+    """``kept`` are the settled targets of a run without a file."""
     if file.path is None:
-        return make_report(call.account, end, settled=collector.in_order())
+        return make_report(call.account, end, settled=kept)
     return make_report(call.account, end, settled=recorded.RecordedSettled(file.path), run=str(file.path))
 
 
@@ -195,18 +202,3 @@ def _checked_requests(gates: Gates, requests: Sequence[PurgeRequest]) -> list[Pu
     if len(checked) < len(requests):
         raise ConfigurationError("one dataset is to be emptied twice in one call")
     return list(checked.values())
-
-
-def _call(
-    gates: Gates,
-    names: Iterable[str],
-    options: CallOptions,
-    collector: OutcomeCollector,
-    *,
-    journal: Journal | None = None,
-    account: Account | None = None,
-) -> AbstractContextManager[Call]:
-    consumer = collector.take if collector.wanted else None
-    return gates.call(
-        names, options.policy, on_event=options.on_event, journal=journal, consumer=consumer, account=account
-    )

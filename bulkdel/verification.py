@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
@@ -11,7 +11,7 @@ from bulkdel import events
 from bulkdel.engine.call import Call
 from bulkdel.errors import RunFileError
 from bulkdel.listing import Failed, NotWhole, list_documents, preflight, side_by_side
-from bulkdel.model import FULFILLED, Dataset, Document
+from bulkdel.model import Dataset, Document
 from bulkdel.plan import PlannedDataset
 from bulkdel.report import CAME_BACK
 from bulkdel.store import DocumentState, RunFile
@@ -19,6 +19,11 @@ from bulkdel.text import pluralize, sanitize
 
 Kind = Literal["new", "deleted", "rejected", "not attempted", "skipped"]
 """What a listed document is to the run; ``new`` ones came after its listing."""
+
+KINDS: Mapping[DocumentState | None, Kind] = {
+    None: "new", "skipped": "skipped", "selected": "not attempted", "deleted": "deleted", "already_gone": "deleted",
+}  # fmt: skip
+"""What a document is by its state in the run; any other state is a rejection."""
 
 
 @dataclass(slots=True)
@@ -32,16 +37,7 @@ class Shown:
 
     def add(self, document: Document, state: DocumentState | None) -> None:
         """Count a document, of which the run says ``state``, None if it is not in the run."""
-        kind: Kind
-        match state:
-            case None:
-                kind = "new"
-            case "skipped":
-                kind = "skipped"
-            case "selected":
-                kind = "not attempted"
-            case _:
-                kind = "deleted" if state in FULFILLED else "rejected"
+        kind = KINDS.get(state, "rejected")
         self.counts[kind] += 1
         if self.counts[kind] <= 20:
             self.names[kind].append(f"{sanitize(document.id)} {sanitize(document.name)}".strip())

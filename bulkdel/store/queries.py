@@ -21,12 +21,8 @@ from bulkdel.report import Account, Counts
 from bulkdel.store import database
 from bulkdel.store.account import read_account, read_plan
 from bulkdel.store.database import trouble
-from bulkdel.store.header import from_json, given_target, read_header, unpack_id
+from bulkdel.store.header import DATASETS, DOCUMENTS, from_json, given_target, read_header, unpack_id
 from bulkdel.store.lock import is_held
-
-# A document's place: its dataset and provider. CROSS JOIN keeps the order of the tables: documents by row.
-_DOCUMENTS = "document d CROSS JOIN dataset s ON s.id = d.dataset CROSS JOIN provider p ON p.id = s.provider"
-_DATASETS = "dataset s JOIN provider p ON p.id = s.provider"
 
 State = Literal["planned", "running", "crashed"] | RunStatus
 """What became of a run: the words of its report, or that it waits for its first delete, goes on now, or ended without
@@ -203,7 +199,7 @@ class Run:
         width = max(1000, math.ceil(span_ms / most)) / 1000
         found: dict[str, dict[int, int]] = {}
         for provider, stretch, n in self._all(
-            f"SELECT p.name, CAST((d.settled_at - ?) / ? AS INTEGER) AS stretch, COUNT(*) FROM {_DOCUMENTS}"
+            f"SELECT p.name, CAST((d.settled_at - ?) / ? AS INTEGER) AS stretch, COUNT(*) FROM {DOCUMENTS}"
             f" WHERE {within} GROUP BY p.name, stretch ORDER BY p.name, stretch",
             (since, width, since, until),
         ):
@@ -246,7 +242,7 @@ class Run:
     def listings(self) -> dict[tuple[str, str], str]:
         """How far each dataset's listing got, by provider and dataset: ``none`` (explicit targets), ``open``, ``complete``,
         ``incomplete``."""
-        rows = self._all(f"SELECT p.name, s.dataset, s.listing FROM {_DATASETS} ORDER BY s.id")
+        rows = self._all(f"SELECT p.name, s.dataset, s.listing FROM {DATASETS} ORDER BY s.id")
         return {(provider, unpack_id(dataset)): listing for provider, dataset, listing in rows}
 
     def plan(self) -> Plan:
@@ -322,7 +318,7 @@ class Run:
         sha = hashlib.sha256()
         with self._snapshot():
             for key, provider, dataset in self._all(
-                f"SELECT s.id, p.name, s.dataset FROM {_DATASETS} ORDER BY p.name, s.dataset"
+                f"SELECT s.id, p.name, s.dataset FROM {DATASETS} ORDER BY p.name, s.dataset"
             ):
                 for id, *more, at in self._connection.execute(
                     "SELECT document, occurrence, name, outcome, reason, attempts, settled_at FROM document"
@@ -346,7 +342,7 @@ class Run:
         last = self._all("SELECT COALESCE(MAX(row), 0) FROM document")[0][0]
         while first <= last:
             yield from self._all(
-                f"SELECT {columns} FROM {_DOCUMENTS} {joined} WHERE d.row BETWEEN ? AND ? AND {where} ORDER BY d.row, {order}",
+                f"SELECT {columns} FROM {DOCUMENTS} {joined} WHERE d.row BETWEEN ? AND ? AND {where} ORDER BY d.row, {order}",
                 (first, first + 999),
             )
             first += 1000

@@ -14,7 +14,7 @@ from bulkdel.errors import BrokenPromise
 from bulkdel.model import MAY_BE_GONE, Document, Outcome, Rate, Settled, Target
 from bulkdel.report import DatasetReport, ProviderAccount
 from bulkdel.store import account
-from bulkdel.store.header import dataset_key, given_target, pack_id, provider_key, to_json, unpack_id
+from bulkdel.store.header import DOCUMENTS, dataset_key, given_target, pack_id, provider_key, to_json, unpack_id
 from bulkdel.store.session import RunSession, written
 from bulkdel.text import sanitize
 
@@ -155,8 +155,7 @@ class RunFile(RunSession):
         if complete:
             db.execute("UPDATE run SET targets = 'complete'")
         repeated = db.execute(
-            "SELECT p.name, s.dataset, COUNT(*) FROM document d JOIN dataset s ON s.id = d.dataset"
-            " JOIN provider p ON p.id = s.provider WHERE d.occurrence > 1 GROUP BY s.id"
+            f"SELECT p.name, s.dataset, COUNT(*) FROM {DOCUMENTS} WHERE d.occurrence > 1 GROUP BY s.id"
         )
         return {(provider, unpack_id(dataset)): n for provider, dataset, n in repeated}
 

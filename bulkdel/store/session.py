@@ -19,7 +19,7 @@ from bulkdel.model import RunStatus
 from bulkdel.store.database import lay_out
 from bulkdel.store.header import RunHeader, write_header
 from bulkdel.store.queries import Run
-from bulkdel.store.writer import Act, Writer
+from bulkdel.store.writer import Writer
 from bulkdel.text import sanitize
 
 P = ParamSpec("P")
@@ -62,7 +62,8 @@ class RunSession:
             write_header(db, header)
             return header, _begin(db, header.act, header.version)
 
-        return await cls._start(Writer(path, new=True), first)
+        writer = Writer(path, new=True)
+        return cls(*await writer.start(first), writer)
 
     @classmethod
     async def open(
@@ -87,12 +88,7 @@ class RunSession:
             check(run)
             return run.header, _begin(db, act, version or run.header.version)
 
-        return await cls._start(writer, first)
-
-    @classmethod
-    async def _start(cls, writer: Writer, first: Act[tuple[RunHeader, int]]) -> Self:
-        header, session = await writer.start(first)
-        return cls(header, session, writer)
+        return cls(*await writer.start(first), writer)
 
     async def read(self, what: Callable[[Run], T]) -> T:
         """What ``what`` reads of the run, which has a path; this session is at work on it."""
@@ -116,17 +112,10 @@ class RunSession:
         :raises RunFileError: if the end could not be written; the file is let go all the same
         """
         took = time.monotonic() - self._began if elapsed_s is None else elapsed_s
-        ended = (time.time(), took, status, exit_status, sanitize(reason), clean, self.session)
-
-        def end(db: sqlite3.Connection) -> None:
-            db.execute(
-                "UPDATE session SET ended_at = ?, elapsed_s = ?, status = ?, exit_status = ?, reason = ?, clean = ?"
-                " WHERE id = ?",
-                ended,
-            )
-
+        end = "UPDATE session SET ended_at = ?, elapsed_s = ?, status = ?, exit_status = ?, reason = ?, clean = ? WHERE id = ?"
+        values = (time.time(), took, status, exit_status, sanitize(reason), clean, self.session)
         with anyio.CancelScope(shield=True):  # the file must be let go, whatever is cancelled meanwhile
-            await self.writer.stop(end)
+            await self.writer.stop(lambda db: db.execute(end, values))
 
     async def __aenter__(self) -> Self:
         return self

@@ -5,10 +5,9 @@ from __future__ import annotations
 import asyncio
 import os
 import sqlite3
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from bulkdel.errors import BrokenPromise, RunFileError
@@ -18,17 +17,6 @@ T = TypeVar("T")
 
 Act = Callable[[sqlite3.Connection], T]
 """Something to do to the database, inside a transaction that the writer begins and commits."""
-
-
-@dataclass(slots=True)
-class _Job:
-    """An act, the future of its caller, and what became of it; ``last``: the file is let go afterwards."""
-
-    act: Act[Any]
-    future: asyncio.Future[Any]
-    last: bool
-    result: Any = None
-    error: Exception | None = None
 
 
 class Writer:
@@ -46,7 +34,7 @@ class Writer:
         self._thread = None if path is None else ThreadPoolExecutor(1, "bulkdel-run-file")
         self._connection: sqlite3.Connection | None = None
         self._file: Database | None = None
-        self._waiting: list[_Job] = []
+        self._waiting: list[tuple[Act[Any], asyncio.Future[Any]]] = []
         self._writing = False
         self._failure: Exception | None = None
 
@@ -63,9 +51,7 @@ class Writer:
             raise
         except BaseException:
             self.closed = True
-            self._put(
-                lambda db: None, last=True
-            ).cancel()  # whoever is cancelled does not wait until the file is let go
+            self._put(lambda db: None).cancel()  # a caller that was cancelled does not wait until the file is let go
             raise
 
     async def do(self, act: Act[T]) -> T:
@@ -78,78 +64,88 @@ class Writer:
             raise RunFileError(f"the run file is closed: {self.path}")
         return await self._put(act)
 
-    async def stop(self, act: Act[None]) -> None:
+    async def stop(self, act: Act[object]) -> None:
         """Do one last thing, let go of the file, and end the thread. The second time, nothing.
 
         :raises RunFileError: if the last thing could not be written; the file is let go all the same
         """
         if not self.closed:
             self.closed = True
-            await self._put(act, last=True)
+            await self._put(act)
 
-    def _put(self, act: Act[T], *, last: bool = False) -> asyncio.Future[T]:
+    def _put(self, act: Act[T]) -> asyncio.Future[T]:
         future: asyncio.Future[T] = asyncio.get_running_loop().create_future()
-        self._waiting.append(_Job(act, future, last))
+        self._waiting.append((act, future))
         if not self._writing:
             self._write_next()
         return future
 
     def _write_next(self) -> None:
-        group, self._waiting = self._waiting, []
+        acts, futures = zip(*self._waiting, strict=True)
+        self._waiting.clear()
+        last = self.closed  # nothing comes behind what was put in since
         if self._thread is None:
-            self._write(group)
-            self._written(group)
+            self._written(futures, self._write(acts, last))
             return
         self._writing = True
-        done = asyncio.get_running_loop().run_in_executor(self._thread, self._write, group)
-        done.add_done_callback(lambda _: self._written(group))
+        done = asyncio.get_running_loop().run_in_executor(self._thread, self._write, acts, last)
+        done.add_done_callback(lambda done: self._written(futures, done.result()))
+        if last:
+            self._thread.shutdown(wait=False)
 
-    def _written(self, group: list[_Job]) -> None:
+    def _written(self, futures: Sequence[asyncio.Future[Any]], results: Sequence[Any]) -> None:
         self._writing = False
-        for job in group:
-            if job.future.done():
+        for future, result in zip(futures, results, strict=True):
+            if future.done():
                 continue  # its caller was cancelled
-            if job.error is not None:
-                job.future.set_exception(job.error)
+            if isinstance(result, Exception):
+                future.set_exception(result)
             else:
-                job.future.set_result(job.result)
+                future.set_result(result)
         if self._waiting:
             self._write_next()
-        elif self._thread is not None and group[-1].last:
-            self._thread.shutdown(wait=False)
 
     # ------------------------------------------------------------------ in the thread
 
-    def _write(self, group: list[_Job]) -> None:
+    def _write(self, acts: Sequence[Act[Any]], last: bool) -> Sequence[Any]:
+        """Do the acts in one commit: what each returned, or the error that it met. After the last one the file is let go."""
+        results: list[Any] = []
         try:
             if self._failure is None:
-                self._commit(group)
+                results = self._commit(acts)
         except Exception as error:
             self._failure = error
             if self._connection is not None:
                 with suppress(sqlite3.Error):
                     self._connection.execute("ROLLBACK")
         if self._failure is not None:
-            for job in group:
-                # An exception of its own: one that is raised twice gathers both tracebacks.
-                job.error = trouble(str(self.path), self._failure)
-                job.error.__cause__ = self._failure
-        if group[-1].last and self._connection is not None:
+            # Each has an exception of its own: one that is raised twice gathers both tracebacks.
+            results = [self._trouble(self._failure) for _ in acts]
+        if last and self._connection is not None:
             try:
                 (self._file or self._connection).close()
             except Exception as error:  # what was promised is on disk; say so only if nothing worse was said
-                group[-1].error = group[-1].error or trouble(str(self.path), error)
+                if not isinstance(results[-1], Exception):
+                    results[-1] = self._trouble(error)
+        return results
 
-    def _commit(self, group: list[_Job]) -> None:
+    def _trouble(self, error: Exception) -> RunFileError:
+        words = trouble(str(self.path), error)
+        words.__cause__ = error
+        return words
+
+    def _commit(self, acts: Sequence[Act[Any]]) -> list[Any]:
         connection = self._connection or self._open()
         connection.execute("BEGIN IMMEDIATE")
-        for job in group:
-            connection.execute("SAVEPOINT job")
-            self._do_one(connection, job)
-            connection.execute("RELEASE job")
+        results = []
+        for act in acts:
+            connection.execute("SAVEPOINT act")
+            results.append(self._do_one(connection, act))
+            connection.execute("RELEASE act")
         connection.execute("COMMIT")
         if self._file is not None:
             self._file.verify_identity()
+        return results
 
     def _open(self) -> sqlite3.Connection:
         if self.path is None:
@@ -159,18 +155,17 @@ class Writer:
             self._connection = self._file.connection
         return self._connection
 
-    def _do_one(self, connection: sqlite3.Connection, job: _Job) -> None:
-        """Do one job; one that breaks a promise, or is the caller's mistake, is undone alone.
+    def _do_one(self, connection: sqlite3.Connection, act: Act[Any]) -> Any:
+        """What ``act`` returns; the error if it breaks a promise or is the caller's mistake, and then it is undone alone.
 
-        :raises sqlite3.Error: if the file is in trouble, and so every job of the group; RunFileError and OSError, too
+        :raises sqlite3.Error: if the file is in trouble, and so every act of the group; RunFileError and OSError, too
         """
         try:
-            job.result = job.act(connection)
+            return act(connection)
         except (sqlite3.OperationalError, sqlite3.InternalError, RunFileError, OSError):
             raise
         except Exception as error:
             if type(error) is sqlite3.DatabaseError:  # damage
                 raise
-            broken = isinstance(error, sqlite3.IntegrityError)
-            job.error = BrokenPromise(f"{error}: {self.path}") if broken else error
-            connection.execute("ROLLBACK TO job")
+            connection.execute("ROLLBACK TO act")
+            return BrokenPromise(f"{error}: {self.path}") if isinstance(error, sqlite3.IntegrityError) else error
