@@ -9,13 +9,13 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from bulkdel.engine.call import Call, Gates
+from bulkdel.engine.call import Call, Gates, Hooks
 from bulkdel.errors import ConfigurationError, RunFileError, TargetsError
 from bulkdel.model import PurgeRequest, Settled
 from bulkdel.outcomes import OutcomeCollector
 from bulkdel.providers.protocol import Provider
 from bulkdel.purging import CallOptions, Purge
-from bulkdel.report import Report, RunEnd, make_report
+from bulkdel.report import Account, Report, RunEnd, make_report
 from bulkdel.store import Act, ProviderHeader, Run, RunFile, RunHeader, recorded
 from bulkdel.store.recorded import ResumeState
 from bulkdel.targets import Targets, stream_targets
@@ -107,18 +107,16 @@ async def verify_later(gates: Gates, path: str | Path, options: CallOptions, *, 
     :raises ConfigurationError: if a provider of the run is missing or is at another address
     """
     async with await _reopen(gates, path, "verify", recorded.check_verifiable) as file:
-        state = await file.read(recorded.read_verify_state)
-        if own_policy:
-            options = replace(options, policy=file.header.policy)
-        names = dict.fromkeys(planned.provider for planned in state.listed)
-        before_s = state.account.elapsed_s
-        with gates.call(names, options.policy, on_event=options.on_event, account=state.account) as call:
-            found, why = await verify_again(call, file, state.listed)
+        account, datasets = await file.read(recorded.read_verifiable)
+        policy = file.header.policy if own_policy else options.policy
+        names = dict.fromkeys(planned.provider for planned in datasets)
+        with gates.call(names, policy, on_event=options.on_event, account=account) as call:
+            found, why = await verify_again(call, file, datasets)
             report = _report(file, call, call.close_account())
             report.status, report.reason = ("incomplete" if why else "complete"), why
             if why and (stop := call.stop_reason()) is not None:
                 report.status, report.reason, report.hint = stop.status, stop.reason, stop.hint
-            await _close(file, call, report, before_s)
+            await _close(file, report, account)
     report.verified = found or f"Not verified: {report.reason.removeprefix('could not be verified: ')}"
     return report
 
@@ -139,26 +137,20 @@ async def _run_on_file(
 ) -> Report:
     """Carry it out, and close the file; if the file is lost on the way, the account in memory holds."""
     collector = OutcomeCollector(options.on_settled, keep=options.keep and file.path is None)
-    names, before_s = [provider.name for provider in file.header.providers], state.account.elapsed_s
-    with gates.call(
-        names,
-        options.policy,
-        on_event=options.on_event,
-        journal=file,
-        consumer=collector.consumer,
-        account=state.account,
-    ) as call:
+    names, account = [provider.name for provider in file.header.providers], state.account
+    hooks = Hooks(on_event=options.on_event, journal=file, consumer=collector.consumer, account=account)
+    with gates.call(names, options.policy, **hooks) as call:
         end = await Purge(call, file, state.requests, options, listed=state.listed).run(targets)
         clean = not (call.sink.journal_lost or call.sink.remote_outcome_unknown)
         with suppress(RunFileError):  # a lost file has been reported already
             in_doubt = await file.count_in_doubt(clean=clean)
-            for place, dataset in call.account.datasets.items():
+            for place, dataset in account.datasets.items():
                 dataset.in_doubt = in_doubt.get(place, 0)
         report = _report(file, call, end, collector.in_order())
         try:
             for name, samples in call.time.samples().items():
                 await file.add_samples(name, samples)
-            await _close(file, call, report, before_s, clean=clean)
+            await _close(file, report, account, clean=clean)
         except RunFileError as error:
             with suppress(RunFileError):
                 await file.close(None, None, clean=False)
@@ -168,11 +160,10 @@ async def _run_on_file(
         return report
 
 
-async def _close(file: RunFile, call: Call, report: Report, before_s: float, *, clean: bool = True) -> None:
-    """End the session as the run ends: an earlier one may have rejected something. ``before_s`` is what those took."""
-    await file.record_costs(call.account.providers)
-    took = call.account.elapsed_s - before_s
-    await file.close(report.status, report.exit_status, reason=report.reason, clean=clean, elapsed_s=took)
+async def _close(file: RunFile, report: Report, account: Account, *, clean: bool = True) -> None:
+    """End the session as the run ends: an earlier one may have rejected something."""
+    await file.record_costs(account.providers)
+    await file.close(report.status, report.exit_status, reason=report.reason, clean=clean, elapsed_s=account.elapsed_s)
 
 
 def _report(file: RunFile, call: Call, end: RunEnd, kept: Sequence[Settled] = ()) -> Report:

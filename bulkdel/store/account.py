@@ -14,10 +14,11 @@ from bulkdel.store.database import damaged
 from bulkdel.store.header import DATASETS, DOCUMENTS, EVERY_DOCUMENT, from_json, unpack_id
 
 
-def read_account(db: sqlite3.Connection, path: str, *, running: bool) -> Account:
+def read_account(db: sqlite3.Connection, path: str, *, running: bool, own: int | None) -> Account:
     """Everything that is counted of a run; raises SQLite's errors. What has not settled counts as not attempted.
 
     ``running``: its last session goes on, so it is not yet to have written down how its datasets ended and what it cost.
+    ``own`` is a session that is left out.
 
     :raises RunFileError: if the rows are not as many as were written
     :raises BrokenPromise: if the counts do not conserve (S21)
@@ -26,7 +27,9 @@ def read_account(db: sqlite3.Connection, path: str, *, running: bool) -> Account
     account.input_truncated = db.execute("SELECT targets = 'open' FROM run").fetchone() == (1,)
     reports = _read_datasets(db, account)
     _count_documents(db, account, reports)
-    sessions = db.execute("SELECT id, act, status, COALESCE(elapsed_s, 0.0) FROM session ORDER BY id").fetchall()
+    sessions = db.execute(
+        "SELECT id, act, status, elapsed_s FROM session WHERE id IS NOT ? ORDER BY id", (own,)
+    ).fetchall()
     for place, n in count_in_doubt(db, sessions[-1][0] if running else None).items():
         account.datasets[place].in_doubt = n
     for key, remaining, new_count, new, still_there_count, still_there in db.execute(
@@ -36,19 +39,17 @@ def read_account(db: sqlite3.Connection, path: str, *, running: bool) -> Account
         report.remaining, report.new_count, report.still_there_count = remaining, new_count, still_there_count
         report.new, report.still_there = tuple(json.loads(new)), tuple(json.loads(still_there))
     _, act, ended, _ = next(session for session in reversed(sessions) if session[1] != "verify")
-    # A later session lists what was left, unless it verifies or carries out a plan.
-    lists = running and (len(sessions) == 1 or (sessions[0][1] != "plan" and sessions[-1][1] != "verify"))
     for key, listing, listed in db.execute("SELECT id, listing, listed FROM dataset"):
         report = reports[key]
         if report.counts.listed != listed:
             raise damaged(path, f"{listed} documents were listed, and {report.counts.listed} are there")
         report.counts.check(f"dataset {report.dataset}")
         if listing == "open" or (listing == "none" and account.input_truncated):
-            report.reason = report.reason or _why_truncated(report, listing, lists)
+            report.reason = report.reason or _why_truncated(report, listing, running)
         report.status = _status(report, planned=act == "plan" and listing in ("complete", "none"), last=ended)
     for name, cost in db.execute("SELECT name, cost FROM provider ORDER BY id"):
         account.providers[name] = from_json(ProviderAccount, cost, path, f"provider.{name}.cost")
-    account.elapsed_s = sum(elapsed_s for *_, elapsed_s in sessions)
+    account.elapsed_s = sum(elapsed_s or 0.0 for *_, elapsed_s in sessions)
     # A session writes down what it cost when it ends; one that is at work is about to.
     account.uncounted_sessions = sum(status is None for _, _, status, _ in sessions) - running
     return account
@@ -144,15 +145,15 @@ def _count_documents(db: sqlite3.Connection, account: Account, reports: dict[int
             report.skipped_reasons[skipped] = report.skipped_reasons.get(skipped, 0) + n
 
 
-def _why_truncated(report: DatasetReport, listing: str, lists: bool) -> str:
-    """Why there may be more documents than the run holds; ``lists``: a session is about to find them."""
+def _why_truncated(report: DatasetReport, listing: str, running: bool) -> str:
+    """Why there may be more documents than the run holds."""
     if listing == "none":
-        how = "is being read" if lists else "was not read to its end"
+        how = "is being read" if running else "was not read to its end"
         return f"the list of targets {how}: there may be more of them"
     if report.counts.listed:
-        how = "is not at its end yet" if lists else "was broken off"
+        how = "is not at its end yet" if running else "was broken off"
         return f"its listing {how}: there may be more documents than these {report.counts.listed}"
-    return "not listed yet" if lists else "not listed: the run ended before that"
+    return "not listed yet" if running else "not listed: the run ended before that"
 
 
 def _status(report: DatasetReport, *, planned: bool, last: str | None) -> RunStatus:

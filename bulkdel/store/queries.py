@@ -68,12 +68,13 @@ class Run:
     Every method raises RunFileError if the file turns out to be damaged.
     """
 
-    def __init__(self, path: Path, connection: sqlite3.Connection, *, held: bool = False) -> None:
-        """Not for callers: ``open`` makes it. ``held``: this process works on it."""
+    def __init__(self, path: Path, connection: sqlite3.Connection, *, own: int | None = None) -> None:
+        """Not for callers: ``open`` makes it. ``own`` is the session of a process that holds the run and reads what the earlier
+        ones left."""
         self.path = path  # links resolved
         self.header = read_header(connection, str(path))
         self._connection = connection
-        self._held = held
+        self._own = own
 
     @classmethod
     def open(cls, path: str | os.PathLike[str], *, check: bool = True) -> Self:
@@ -112,9 +113,9 @@ class Run:
 
     def sessions(self) -> list[Session]:
         """Every process that worked on it, in order."""
-        return [
-            Session._make(row) for row in self._all(f"SELECT {', '.join(Session._fields)} FROM session ORDER BY id")
-        ]
+        columns = ", ".join(Session._fields)
+        rows = self._all(f"SELECT {columns} FROM session WHERE id IS NOT ? ORDER BY id", (self._own,))
+        return [Session._make(row) for row in rows]
 
     @property
     def last_session(self) -> Session:
@@ -124,7 +125,7 @@ class Run:
     @property
     def running(self) -> bool:
         """Whether a process works on it now."""
-        return self.sessions()[-1].ended_at is None and (self._held or is_held(str(self.path)))
+        return self._own is None and self.sessions()[-1].ended_at is None and is_held(str(self.path))
 
     @property
     def status(self) -> RunStatus | None:
@@ -158,7 +159,7 @@ class Run:
             return False
         if state == "refused" and not self.begun and (first.act != "plan" or first.status == "refused"):
             return False
-        if self.counts().not_attempted or state == "stopped":
+        if state == "stopped" or self._any("SELECT 1 FROM document WHERE skipped IS NULL AND outcome IS NULL"):
             return True
         unfinished = "listing <> 'none' AND status <> 'stopped' AND (listing <> 'complete' OR status = '')"
         return state != "planned" and self._any(f"SELECT 1 FROM dataset WHERE {unfinished}")
@@ -170,7 +171,7 @@ class Run:
         :raises BrokenPromise: if the counts do not conserve (S21)
         """
         with self._snapshot():
-            return read_account(self._connection, str(self.path), running=self.running)
+            return read_account(self._connection, str(self.path), running=self.running, own=self._own)
 
     def answers_lost(self) -> int:
         """How many count as deleted without an answer that said so: asked for again, they were not there any more."""

@@ -94,13 +94,11 @@ def read_resume_state(run: Run) -> ResumeState:
     return ResumeState(requests, listed, run.agreed, account)
 
 
-def read_verify_state(run: Run) -> ResumeState:
-    """The datasets that something was deleted from, as ``listed``."""
-    account = run.account()
-    counts = {place: report.counts for place, report in account.datasets.items()}
-    gone = {place for place, c in counts.items() if c.deleted or c.already_gone}
-    listed = [planned for planned in run.plan().datasets if (planned.provider, planned.dataset) in gone]
-    return ResumeState((), listed, account=account)
+def read_verifiable(run: Run) -> tuple[Account, list[PlannedDataset]]:
+    """The account of the run, and its datasets that something was deleted from."""
+    account, plan = run.account(), run.plan()
+    both = zip(account.datasets.values(), plan.datasets, strict=True)
+    return account, [planned for report, planned in both if report.counts.deleted or report.counts.already_gone]
 
 
 def check_resumable(run: Run) -> None:

@@ -17,7 +17,7 @@ import anyio
 from bulkdel.errors import RunFileError
 from bulkdel.model import RunStatus
 from bulkdel.store.database import lay_out
-from bulkdel.store.header import RunHeader, write_header
+from bulkdel.store.header import RunHeader, read_header, write_header
 from bulkdel.store.queries import Run
 from bulkdel.store.writer import Writer
 from bulkdel.text import sanitize
@@ -76,7 +76,8 @@ class RunSession:
     ) -> Self:
         """Go on with the run at ``path``: a new session of it begins. ``version`` is bulkdel's, empty for the file's own.
 
-        ``check`` is called with the run once this process holds it. If it raises, that is raised, and no session has begun.
+        ``check`` is called with the run as earlier sessions left it, once this process holds it. If it raises, that is raised, and
+        no session has begun.
 
         :raises RunFileError: if it does not exist, is foreign, newer or damaged, cannot be written, or is held by another
             process, which is named
@@ -84,16 +85,17 @@ class RunSession:
         writer = Writer(path, new=False)
 
         def first(db: sqlite3.Connection) -> tuple[RunHeader, int]:
-            run = Run(Path(str(writer.path)), db, held=True)
-            check(run)
-            return run.header, _begin(db, act, version or run.header.version)
+            header = read_header(db, str(writer.path))
+            session = _begin(db, act, version or header.version)
+            check(Run(Path(str(writer.path)), db, own=session))
+            return header, session
 
         return cls(*await writer.start(first), writer)
 
     async def read(self, what: Callable[[Run], T]) -> T:
-        """What ``what`` reads of the run, which has a path; this session is at work on it."""
+        """What ``what`` reads of the run, which has a path, as earlier sessions left it."""
         path = Path(str(self.path))
-        return await self.writer.do(lambda db: what(Run(path, db, held=True)))
+        return await self.writer.do(lambda db: what(Run(path, db, own=self.session)))
 
     async def close(
         self,
@@ -106,14 +108,18 @@ class RunSession:
     ) -> None:
         """End the session and let go of the file, which is one plain file then. The second time, nothing.
 
-        ``clean`` is whether everything that was claimed has settled or was not in flight any more. ``elapsed_s`` is what the
-        session took in the caller's account; None for the time since the file was opened.
+        ``clean`` is whether everything that was claimed has settled or was not in flight any more. ``elapsed_s`` is what all
+        sessions took in the caller's account; None adds the time since the file was opened.
 
         :raises RunFileError: if the end could not be written; the file is let go all the same
         """
-        took = time.monotonic() - self._began if elapsed_s is None else elapsed_s
-        end = "UPDATE session SET ended_at = ?, elapsed_s = ?, status = ?, exit_status = ?, reason = ?, clean = ? WHERE id = ?"
-        values = (time.time(), took, status, exit_status, sanitize(reason), clean, self.session)
+        earlier_s = "(SELECT COALESCE(SUM(elapsed_s), 0.0) FROM session)"
+        end = (
+            f"UPDATE session SET ended_at = ?, elapsed_s = COALESCE(? - {earlier_s}, ?), status = ?, exit_status = ?,"
+            " reason = ?, clean = ? WHERE id = ?"
+        )
+        took = time.monotonic() - self._began
+        values = (time.time(), elapsed_s, took, status, exit_status, sanitize(reason), clean, self.session)
         with anyio.CancelScope(shield=True):  # the file must be let go, whatever is cancelled meanwhile
             await self.writer.stop(lambda db: db.execute(end, values))
 
