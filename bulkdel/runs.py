@@ -7,7 +7,7 @@ from contextlib import suppress
 from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from bulkdel.engine.call import Call, Gates, Hooks
 from bulkdel.errors import ConfigurationError, RunFileError, TargetsError
@@ -20,6 +20,8 @@ from bulkdel.store import Act, ProviderHeader, Run, RunFile, RunHeader, recorded
 from bulkdel.store.recorded import ResumeState
 from bulkdel.targets import Targets, stream_targets
 from bulkdel.verification import verify_again
+
+T = TypeVar("T")
 
 VERSION = version("bulkdel")
 
@@ -87,10 +89,11 @@ async def run_again(
     :raises RunFileError: if the file cannot be used, or another process works on it
     :raises ConfigurationError: if a provider of the run is missing or is at another address
     """
-    async with await _reopen(gates, path, "resume", recorded.check_resumable) as file:
+    file, state = await _reopen(gates, path, "resume", recorded.read_resume_state)
+    async with file:
         if retry_rejected:
             await file.retry_rejected()
-        state = await file.read(recorded.read_resume_state)
+            state = await file.read(recorded.read_resume_state)
         if own_policy:
             options = replace(options, policy=file.header.policy)
         if state.agreed:
@@ -106,8 +109,8 @@ async def verify_later(gates: Gates, path: str | Path, options: CallOptions, *, 
     :raises RunFileError: if the file cannot be used, or nothing was deleted in it
     :raises ConfigurationError: if a provider of the run is missing or is at another address
     """
-    async with await _reopen(gates, path, "verify", recorded.check_verifiable) as file:
-        account, datasets = await file.read(recorded.read_verifiable)
+    file, (account, datasets) = await _reopen(gates, path, "verify", recorded.read_verifiable)
+    async with file:
         policy = file.header.policy if own_policy else options.policy
         names = dict.fromkeys(planned.provider for planned in datasets)
         with gates.call(names, policy, on_event=options.on_event, account=account) as call:
@@ -121,15 +124,21 @@ async def verify_later(gates: Gates, path: str | Path, options: CallOptions, *, 
     return report
 
 
-async def _reopen(gates: Gates, path: str | Path, act: str, check: Callable[[Run], None]) -> RunFile:
-    """Begin another session of the run at ``path``, unless ``check`` refuses it or its providers are others."""
+async def _reopen(gates: Gates, path: str | Path, act: str, read: Callable[[Run], T]) -> tuple[RunFile, T]:
+    """Begin another session of the run at ``path``; the run, and what ``read`` reads of it before.
+
+    :raises Exception: what ``read`` raised, and no session has begun
+    :raises ConfigurationError: if a provider of the run is missing or is at another address
+    """
     gates.check_open()
+    found: list[T] = []
 
-    def check_all(run: Run) -> None:
+    def read_first(run: Run) -> None:
         recorded.check_providers(run.header, gates.providers)
-        check(run)
+        found.append(read(run))
 
-    return await RunFile.open(path, act=act, version=VERSION, check=check_all)
+    file = await RunFile.open(path, act=act, version=VERSION, check=read_first)
+    return file, found[0]
 
 
 async def _run_on_file(

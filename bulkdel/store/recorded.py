@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import overload
 
 from bulkdel.errors import ConfigurationError, RunFileError
-from bulkdel.model import FULFILLED, PurgeRequest, Settled
+from bulkdel.model import PurgeRequest, Settled
 from bulkdel.plan import PlannedDataset
 from bulkdel.providers.protocol import Provider
 from bulkdel.report import Account, Counts, Report, RunEnd, make_report
@@ -70,7 +70,17 @@ class ResumeState:
 
 
 def read_resume_state(run: Run) -> ResumeState:
-    """What the run still has to do."""
+    """What the run still has to do.
+
+    :raises RunFileError: if it ended before it held what was asked
+    """
+    if run.targets == "open":
+        raise RunFileError(f"the run ended before all of its targets were read, and asked for none of them: {run.path}")
+    if run.unfinished_plan:
+        raise RunFileError(
+            f"the plan did not come to its end, so there is nothing to carry out: {run.path}",
+            hint="make the plan again",
+        )
     account, listings = run.account(), run.listings()
     asked = {(request.provider, request.dataset): request for request in run.header.datasets}
     requests: list[PurgeRequest] = []
@@ -95,27 +105,16 @@ def read_resume_state(run: Run) -> ResumeState:
 
 
 def read_verifiable(run: Run) -> tuple[Account, list[PlannedDataset]]:
-    """The account of the run, and its datasets that something was deleted from."""
+    """The account of the run, and its datasets that something was deleted from.
+
+    :raises RunFileError: if nothing was deleted in it
+    """
     account, plan = run.account(), run.plan()
     both = zip(account.datasets.values(), plan.datasets, strict=True)
-    return account, [planned for report, planned in both if report.counts.deleted or report.counts.already_gone]
-
-
-def check_resumable(run: Run) -> None:
-    """:raises RunFileError: if the run ended before it held what was asked"""
-    if run.targets == "open":
-        raise RunFileError(f"the run ended before all of its targets were read, and asked for none of them: {run.path}")
-    if run.unfinished_plan:
-        raise RunFileError(
-            f"the plan did not come to its end, so there is nothing to carry out: {run.path}",
-            hint="make the plan again",
-        )
-
-
-def check_verifiable(run: Run) -> None:
-    """:raises RunFileError: if nothing was deleted in the run"""
-    if next(run.settled(FULFILLED), None) is None:
+    datasets = [planned for report, planned in both if report.counts.deleted or report.counts.already_gone]
+    if not datasets:
         raise RunFileError(f"nothing was deleted in this run, so there is nothing to verify: {run.path}")
+    return account, datasets
 
 
 def check_providers(header: RunHeader, providers: Mapping[str, Provider]) -> None:

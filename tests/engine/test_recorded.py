@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import sqlite3
 import tempfile
 from collections.abc import Coroutine, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from functools import partial
 from pathlib import Path
 
@@ -211,7 +212,11 @@ def test_a_run_is_read_once_it_is_held(act: str, monkeypatch: pytest.MonkeyPatch
 
 
 def test_a_resume_that_is_refused_leaves_no_session() -> None:
-    """What is missing is said before a session begins: the run stays what it was."""
+    """What is missing or damaged is said before a session begins: the run stays what it was."""
+
+    def change(path: Path, listed: int) -> None:
+        with closing(sqlite3.connect(path, isolation_level=None)) as db:
+            db.execute("UPDATE dataset SET listed = ?", (listed,))
 
     async def main(path: Path) -> None:
         service, other = Service(), Service(name="other")
@@ -220,6 +225,10 @@ def test_a_resume_that_is_refused_leaves_no_session() -> None:
             await c.plan("dify", DATASET, run=path)
             with pytest.raises(RunFileError, match="nothing was deleted in this run"):
                 await c.verify(path)
+            await asyncio.to_thread(change, path, 4)
+            with pytest.raises(RunFileError, match="4 documents were listed, and 3 are there"):
+                await c.resume(path)
+            await asyncio.to_thread(change, path, 3)
         async with client(other) as c:
             with pytest.raises(ConfigurationError, match="needs a provider that was not given"):
                 await c.resume(path, retry_rejected=True)
