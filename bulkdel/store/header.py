@@ -20,8 +20,8 @@ T = TypeVar("T")
 Act = Literal["purge", "delete", "plan", "job"]
 
 
-# Datasets, and documents in the order of their rows, each with its place. NOT INDEXED and CROSS JOIN: read by the index of ids, a
-# million documents take 4 s (each is looked up), by row 0.6 s.
+# Datasets, and documents in the order of their rows, each with its place. NOT INDEXED and CROSS JOIN: read by the index of
+# ids, a million documents take 4 s (each is looked up), by row 0.6 s.
 DATASETS = "dataset s JOIN provider p ON p.id = s.provider"
 EVERY_DOCUMENT = "document d NOT INDEXED"
 DOCUMENTS = f"{EVERY_DOCUMENT} CROSS JOIN dataset s ON s.id = d.dataset CROSS JOIN provider p ON p.id = s.provider"

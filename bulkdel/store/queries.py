@@ -69,8 +69,8 @@ class Run:
     """
 
     def __init__(self, path: Path, connection: sqlite3.Connection, *, own: int | None = None) -> None:
-        """Not for callers: ``open`` makes it. ``own`` is the session of a process that holds the run and reads what the earlier
-        ones left."""
+        """Not for callers: ``open`` makes it. ``own`` is the session of this process, if it holds the run and reads what the
+        earlier ones left."""
         self.path = path  # links resolved
         self.header = read_header(connection, str(path))
         self._connection = connection
@@ -148,11 +148,12 @@ class Run:
 
     @property
     def resumable(self) -> bool:
-        """Whether resuming it has something to do: no process works on it, it did not complete, and it holds what was asked.
+        """Whether resuming it has something to do: no process works on it, it did not complete, and it holds what was
+        asked.
 
-        What a guard or the user refused would be refused again; a refusal ends no run whose deletes had begun, and no plan that
-        was made before it. Left to do is a selected document that has not settled, or, unless the dataset was stopped, a listing
-        that did not end well or (if this is more than a plan) a dataset whose end was never written.
+        What a guard or the user refused would be refused again; a refusal ends no run whose deletes had begun, and no plan
+        that was made before it. Left to do is a selected document that has not settled, or, unless the dataset was stopped,
+        a listing that did not end well or (if this is more than a plan) a dataset whose end was never written.
         """
         state, first = self.state, self.sessions()[0]
         if state in ("running", "complete") or self.targets == "open" or self.unfinished_plan:
@@ -232,7 +233,7 @@ class Run:
 
     @property
     def input_truncated(self) -> bool:
-        """Whether there may be more documents than it holds: a listing, or the reading of its targets, did not come to its end."""
+        """Whether there may be more documents than it holds: a listing, or the reading of its targets, did not end."""
         return self.targets == "open" or "open" in self.listings().values()
 
     @property

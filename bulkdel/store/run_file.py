@@ -38,9 +38,9 @@ class ClaimedRow(NamedTuple):
 
     ``row`` is its place in the input and its key for ``RunFile.settled``. ``document`` is its row in a listing, None if no
     listing showed it; its name is safe to show. ``in_doubt``: an attempt may have been carried out without our hearing of it
-    (an earlier session crashed, or stopped before the answer came), so "not found" now means deleted. ``others`` are the rows of further
-    lines with the same id, which settle together (S4), each with the target as the caller spelled it; this one is among them if its
-    caller spelled it otherwise than its service.
+    (an earlier session crashed, or stopped before the answer came), so "not found" now means deleted. ``others`` are the rows
+    of further lines with the same id, which settle together (S4), each with the target as the caller spelled it; this one is
+    among them if its caller spelled it otherwise than its service.
     """
 
     row: int
@@ -221,7 +221,8 @@ class RunFile(RunSession):
         found = db.execute(
             f"SELECT d.row, place, d.document, in_doubt, given <> '' OR EXISTS (SELECT 1 FROM document o"
             f" WHERE o.dataset = d.dataset AND o.document = d.document AND o.occurrence = 2), {LISTED}"
-            " FROM document d CROSS JOIN (SELECT id, dataset AS place, provider, listing FROM dataset) s ON s.id = d.dataset"
+            " FROM document d CROSS JOIN (SELECT id, dataset AS place, provider, listing FROM dataset) s"
+            " ON s.id = d.dataset"
             # Nothing of a listing that is not complete may be deleted (S15).
             " WHERE row > ? AND provider = ? AND listing IN ('none', 'complete') AND indexing = ?"
             " AND occurrence = 1 AND skipped IS NULL AND outcome IS NULL AND claimed IS NOT ? ORDER BY row LIMIT ?",

@@ -76,8 +76,8 @@ class RunSession:
     ) -> Self:
         """Go on with the run at ``path``: a new session of it begins. ``version`` is bulkdel's, empty for the file's own.
 
-        ``check`` is called with the run as earlier sessions left it, once this process holds it. If it raises, that is raised, and
-        no session has begun.
+        ``check`` is called with the run as earlier sessions left it, once this process holds it. If it raises, that is
+        raised, and no session has begun.
 
         :raises RunFileError: if it does not exist, is foreign, newer or damaged, cannot be written, or is held by another
             process, which is named

@@ -108,7 +108,7 @@ class Writer:
     # ------------------------------------------------------------------ in the thread
 
     def _write(self, acts: Sequence[Act[Any]], last: bool) -> Sequence[Any]:
-        """Do the acts in one commit: what each returned, or the error that it met. After the last one the file is let go."""
+        """Do the acts in one commit: what each returned, or the error that it met. After the ``last`` the file is let go."""
         results: list[Any] = []
         try:
             if self._failure is None:
@@ -156,7 +156,7 @@ class Writer:
         return self._connection
 
     def _do_one(self, connection: sqlite3.Connection, act: Act[Any]) -> Any:
-        """What ``act`` returns; the error if it breaks a promise or is the caller's mistake, and then it is undone alone.
+        """What ``act`` returns; its error if it breaks a promise or is the caller's mistake: then it is undone alone.
 
         :raises sqlite3.Error: if the file is in trouble, and so every act of the group; RunFileError and OSError, too
         """
