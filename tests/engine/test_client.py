@@ -62,7 +62,7 @@ def test_every_dataset_of_every_page_is_listed() -> None:
 @pytest.mark.parametrize(
     ("reply", "status", "words"),
     [
-        (lambda: error(500, "unknown", "Internal Server Error"), "incomplete", "Internal Server Error"),
+        (lambda: error(500, "unknown", "Internal Server Error"), "stopped", "Internal Server Error"),
         (lambda: Answer(200, JSON, b'{"data": 7}'), "stopped", "the list of datasets"),
         (lambda: error(401, "unauthorized", "Access token is invalid"), "stopped", "Access token is invalid"),
     ],
