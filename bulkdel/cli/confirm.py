@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TextIO
 
 import anyio
@@ -17,10 +17,10 @@ from bulkdel.render.plan import describe, to_delete
 from bulkdel.text import NAME, sanitize
 
 
-def question(plan: Plan, policy: Policy, *, by_name: bool) -> tuple[str, str]:
-    """What to type, and what it is called: one dataset with a name is confirmed by its name, everything else by the number of
-    documents to delete."""
-    if by_name and len(plan.datasets) == 1:
+def question(plan: Plan, policy: Policy) -> tuple[str, str]:
+    """What to type, and what it is called: one dataset that has a name is confirmed by it, everything else, and documents that
+    were named one by one, by the number of documents to delete."""
+    if len(plan.datasets) == 1 and not plan.datasets[0].explicit:
         name = sanitize(plan.datasets[0].name, NAME).strip()  # of blanks alone, an empty line would be a yes
         if name:
             return name, "the dataset's name"
@@ -38,8 +38,7 @@ class Confirmation:
     screen: Screen
     stdin: TextIO
     policy: Policy
-    stopping: asyncio.Event
-    by_name: bool
+    stopping: asyncio.Event = field(default_factory=asyncio.Event)
     asking: bool = False
     refusal: str = ""
 
@@ -47,7 +46,7 @@ class Confirmation:
         # Invalid ids are never sent, so there is nothing to say yes to; archived ones may go yet, with --unarchive.
         if plan.selected == sum(dataset.invalid for dataset in plan.datasets):
             return True
-        answer, called = question(plan, self.policy, by_name=self.by_name)
+        answer, called = question(plan, self.policy)
         with self.screen.still():
             self.screen.say("About to delete; this cannot be undone:")
             # A few documents are named if there is one dataset; with several, their lines would scroll away.

@@ -100,11 +100,12 @@ def _way_on(report: Report, task: Task, argv: Sequence[str], path: Path | None, 
     return [f"hint: {hint}", same_command(argv)]
 
 
-def resume_command(path: Path, task: Task) -> str:
-    """``bulkdel resume PATH``, to be pasted into a shell, if the run at ``path`` can go on; empty if it cannot."""
+def after_a_bug(path: Path, task: Task) -> list[str]:
+    """A hint and the command that goes on with the run at ``path``; nothing if it cannot go on."""
     with suppress(BulkdelError), Run.open(path, check=False) as run:
-        return _resume(run, task)
-    return ""
+        if resume := _resume(run, task):
+            return [GO_ON, resume]
+    return []
 
 
 def _resume(run: Run, task: Task) -> str:

@@ -6,7 +6,7 @@ import asyncio
 import os
 import signal
 from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
-from contextlib import AsyncExitStack, ExitStack, suppress
+from contextlib import AsyncExitStack, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
@@ -41,8 +41,8 @@ class Task:
 
     ``purges`` are whole datasets and ``targets`` explicit documents; of a resumed run ``run`` holds both. ``label`` is what a new
     run file is called, if not as the provider, ``more`` is kept in its header. ``resume_options`` are those that a resume had.
-    ``by_name``: a dataset's name may confirm it. ``agreed``: nothing has to be confirmed. ``workers`` make the deletes, None if this
-    process does. ``demo``: nothing is remembered or shared with other processes, and only errors are logged.
+    ``workers`` make the deletes, None if this process does. ``demo``: nothing is remembered or shared with other processes, and
+    only errors are logged.
     """
 
     act: Literal["purge", "delete", "plan", "resume", "job", "verify"]
@@ -55,8 +55,6 @@ class Task:
     run: Path | None = None
     more: Mapping[str, Any] | None = None
     resume_options: Sequence[str] = ()
-    by_name: bool = True
-    agreed: bool = False
     workers: Workers | None = None
     demo: bool = False
 
@@ -66,7 +64,7 @@ class Task:
 
     @property
     def asks(self) -> bool:
-        return self.deletes and not self.agreed and not self.options.yes
+        return self.deletes and not self.options.yes
 
 
 def run_async(main: Callable[[], Coroutine[Any, Any, T]]) -> T:
@@ -85,113 +83,65 @@ def run(task: Task, app: AppContext) -> int:
 
     :return: the exit status
     """
-    screen = Screen(app)
     metrics = app.metrics = Metrics(task.options.metrics_file)
     metrics.begin([provider.name for provider in task.providers], resumes=task.run)
+    live = LiveRun(task, app, metrics)
     # A person can be asked who types (stdin) and sees the question (stderr).
     if not task.asks or (is_terminal(app.stdin) and is_terminal(app.stderr)):
-        path = task.run or run_files.path_for(task.options, task.label or task.providers[0].name)
-        live = LiveRun(task, app, screen, path)
-        _carry_out(live, metrics)
+        live.carry_out()
     else:
-        live = LiveRun(task, app, screen, None)
         shown = "" if task.act == "resume" else "; --dry-run shows what would be deleted"
-        live.report = Report(
-            status="refused",
-            counts=Counts(),
-            reason="not confirmed, and there is no terminal to ask at",
-            hint=f"-y (--yes) deletes without asking{shown}",
-        )
-    return _report(live, metrics)
-
-
-def _carry_out(live: LiveRun, metrics: Metrics) -> None:
-    options, path = live.task.options, live.path
-    if path is not None and options.settled and os.path.realpath(options.settled) == os.path.realpath(path):
-        raise ConfigurationError(
-            f"--settled names the run file itself: {options.settled}", hint="give the lines another file"
-        )
-    is_new = path is not None and not path.exists()
-    quiet = live.task.demo and not (options.verbose or options.log_json)
-    try:
-        with ExitStack() as stack:
-            # Everything that can be found wrong is found here, before anything is sent.
-            lines = stack.enter_context(output.settled_lines(options.settled, live.app, live.unwritable))
-            log = stack.enter_context(logs.configure_logging(live.screen, options, quiet=quiet))
-            run_async(lambda: live.run(lines, log, metrics))
-    except ConfigurationError:
-        raise
-    except (Exception, KeyboardInterrupt) as error:
-        # What is on disk goes on, however the run ended; a file that was there before may belong to another run.
-        if path is not None and (is_new or not isinstance(error, RunFileError)):
-            resume = hints.resume_command(path, live.task)
-            live.app.last_lines = [hints.GO_ON, resume] if resume else []
-        raise
-
-
-def _report(live: LiveRun, metrics: Metrics) -> int:
-    """Write the account, and on stderr the one sentence and the command that goes on; returns the exit status."""
-    task, app, screen, report = live.task, live.app, live.screen, live.report
-    plan = None if task.deletes else live.plan
-    written = _written(live, plan)
-    status = report.exit_status or int(not written)
-    if report.bug:
-        screen.error(f"bulkdel ran into a bug: {sanitize(report.bug)}")
-    if report.exit_status:
-        screen.error(hints.sentence(report, task), hints.advice(report, task))
-    metrics.finish(status, screen.warning, report)
-    missing, hint = hints.not_there(report, task)
-    if missing:
-        app.warn(missing, hint)
-    if plan is not None and (warning := too_long(plan, task.policy)):
-        app.warn(warning)
-    for line in hints.way_on(report, task, app.argv, live.path):
-        screen.say(line)
-    return status
-
-
-def _written(live: LiveRun, plan: Plan | None) -> bool:
-    """Write the account to stdout, or to stderr if the settled lines have stdout; whether that was possible."""
-    app, report, options, samples = live.app, live.report, live.task.options, live.samples
-    if live.task.run is not None and report.run:
-        samples = output.Samples.recorded(report.run, report.reasons)  # of the earlier sessions, too
-    try:
-        if options.as_json:
-            estimate = {} if plan is None else {"estimated_s": plan.seconds}
-            output.write_json(app, report.as_dict() | estimate)
-        elif options.settled != "-" or not options.quiet:
-            stream = app.stderr if options.settled == "-" else app.stdout
-            summary.show(app, stream, report, samples, plan, live.task.policy)
-    except OSError as error:
-        output.silence(app.stdout)  # what its buffer still holds would fail once more at the exit
-        if not isinstance(error, BrokenPipeError):  # a reader that went away has seen what it wanted
-            live.screen.error(f"cannot write the result: {error.strerror or error}")
-            return False
-    return True
+        live.report.reason = "not confirmed, and there is no terminal to ask at"
+        live.report.hint = f"-y (--yes) deletes without asking{shown}"
+    return live.account()
 
 
 class LiveRun:
-    """One run while it goes: the client, what listens to it, and how it is stopped.
+    """One run from its task to its account: the client, what listens to it, and how it is stopped.
 
-    ``report``, ``plan`` and ``samples`` are what there is to report at the end.
+    ``report``, ``plan`` and ``samples`` are what there is to report at the end, ``path`` is the run file, None if there is none.
     """
 
-    def __init__(self, task: Task, app: AppContext, screen: Screen, path: Path | None) -> None:
-        self.path = path
+    def __init__(self, task: Task, app: AppContext, metrics: Metrics) -> None:
         self.report = Report(status="refused", counts=Counts(), reason="interrupted before it began")
         self.plan: Plan | None = None
         self.samples = output.Samples()
-        self.task = task
-        self.app = app
-        self.screen = screen
+        self.path: Path | None = None
+        self._task = task
+        self._app = app
+        self._metrics = metrics
+        self._screen = Screen(app)
         self._client: Any = None
         self._work: asyncio.Task[Any] | None = None
-        self._stopping = asyncio.Event()
         self._unwritten = ""
-        self._confirm = Confirmation(screen, app.stdin, task.policy, self._stopping, by_name=task.by_name)
+        self._confirm = Confirmation(self._screen, app.stdin, task.policy)
 
-    async def run(self, lines: output.Lines, log: BoundLogger, metrics: Metrics) -> None:
-        task, options, app, warn = self.task, self.task.options, self.app, self.screen.warning
+    def carry_out(self) -> None:
+        """Make the run; everything that can be found wrong is found before anything is sent."""
+        task, options, app = self._task, self._task.options, self._app
+        self.path = path = task.run or run_files.path_for(options, task.label or task.providers[0].name)
+        if path is not None and options.settled and os.path.realpath(options.settled) == os.path.realpath(path):
+            raise ConfigurationError(
+                f"--settled names the run file itself: {options.settled}", hint="give the lines another file"
+            )
+        is_new = path is not None and not path.exists()
+        quiet = task.demo and not (options.verbose or options.log_json)
+        try:
+            with (
+                output.settled_lines(options.settled, app, self._unwritable) as lines,
+                logs.configure_logging(self._screen, options, quiet=quiet) as log,
+            ):
+                run_async(lambda: self._run(lines, log))
+        except ConfigurationError:
+            raise
+        except (Exception, KeyboardInterrupt) as error:
+            # What is on disk goes on, however the run ended; a file that was there before may belong to another run.
+            if path is not None and (is_new or not isinstance(error, RunFileError)):
+                app.last_lines = hints.after_a_bug(path, task)
+            raise
+
+    async def _run(self, lines: output.Lines, log: BoundLogger) -> None:
+        task, options, app, stopping = self._task, self._task.options, self._app, self._confirm.stopping
         if self.path is not None:
             log.info("run file", path=str(self.path), _sentence=f"run file: {self.path}")
         interrupts = Interrupts(self._gently, self._at_once)
@@ -202,10 +152,10 @@ class LiveRun:
             client = app.client(*task.providers, ca_file=options.ca_file, state=state, **more)
             self._client = await stack.enter_async_context(client)
             stack.enter_context(handled(interrupts.on_signal))
-            await stack.enter_async_context(metrics.written(self._client.progress, warn))
-            shown = progress.show_progress(self.screen, log, options, self._client.progress, self._stopping.is_set)
+            await stack.enter_async_context(self._metrics.written(self._client.progress, self._screen.warning))
+            shown = progress.show_progress(self._screen, log, options, self._client.progress, stopping.is_set)
             await stack.enter_async_context(shown)
-            self._work = asyncio.ensure_future(self._called(lines, log, metrics))
+            self._work = asyncio.ensure_future(self._called(lines, log))
             try:
                 self.report = await self._work
             except asyncio.CancelledError:
@@ -223,13 +173,13 @@ class LiveRun:
             kept = "the account alone still has" if self.path is None else "the account and the run file still have"
             report.hint = f"{kept} everything that was deleted; the lines end before it"
 
-    async def _called(self, lines: output.Lines, log: BoundLogger, metrics: Metrics) -> Any:
-        if self._stopping.is_set():  # a signal came before there was anything to stop
+    async def _called(self, lines: output.Lines, log: BoundLogger) -> Any:
+        if self._confirm.stopping.is_set():  # a signal came before there was anything to stop
             return self.report
-        task, path, client, logged = self.task, self.path, self._client, logs.listener(log)
+        task, path, client, logged = self._task, self.path, self._client, logs.listener(log)
 
         def on_event(event: Event) -> None:
-            metrics.on_event(event)
+            self._metrics.on_event(event)
             logged(event)
 
         async def on_settled(page: Sequence[Settled]) -> None:
@@ -240,7 +190,7 @@ class LiveRun:
             self.plan = plan
             unknown, statuses = unknown_statuses(plan, task.purges)
             if unknown and not task.options.quiet:
-                self.screen.warning(unknown, statuses)
+                self._screen.warning(unknown, statuses)
 
         call: dict[str, Any] = {"policy": task.policy, "on_event": on_event}
         if task.act == "verify":
@@ -258,25 +208,66 @@ class LiveRun:
     def _gently(self, number: int) -> None:
         in_flight = sum(look.in_flight for look in self._client.progress())
         self._client.stop(reason=f"interrupted by {signal.Signals(number).name}", signal=number)
-        self._stopping.set()
+        self._confirm.stopping.set()
         if self._confirm.asking:
-            self.screen.say("")  # the cursor stands behind the question
+            self._screen.say("")  # the cursor stands behind the question
         lets = f"letting {pluralize(in_flight, 'request')} in flight end" if in_flight else "no request is in flight"
         again = "Ctrl-C once more" if number == signal.SIGINT else "a second signal"
-        self.screen.say(f"stopping: {lets}; {again} stops at once")
+        self._screen.say(f"stopping: {lets}; {again} stops at once")
 
     def _at_once(self) -> None:
         in_flight = sum(look.in_flight for look in self._client.progress())
         unknown = f"; how {pluralize(in_flight, 'request')} in flight ended is unknown" if in_flight else ""
         self.report.reason = f"stopped at once{unknown}"
-        self.screen.say("stopping at once")
+        self._screen.say("stopping at once")
         if self._work is not None:
             self._work.cancel()
 
-    def unwritable(self, error: OSError) -> None:
+    def _unwritable(self, error: OSError) -> None:
         """The settled lines can no longer be kept, and going on would delete without the evidence that was asked for."""
         gone = isinstance(error, BrokenPipeError)
         why = f"cannot write the settled lines: {'their reader went away' if gone else error.strerror or error}"
         if not gone:
             self._unwritten = why
         self._client.stop(reason=why, signal=int(signal.SIGPIPE) if gone else None)
+
+    # ------------------------------------------------------------------ the account
+
+    def account(self) -> int:
+        """Write the account, and on stderr the one sentence and the command that goes on; returns the exit status."""
+        task, app, screen, report = self._task, self._app, self._screen, self.report
+        plan = None if task.deletes else self.plan
+        written = self._written(plan)
+        status = report.exit_status or int(not written)
+        if report.bug:
+            screen.error(f"bulkdel ran into a bug: {sanitize(report.bug)}")
+        if report.exit_status:
+            screen.error(hints.sentence(report, task), hints.advice(report, task))
+        self._metrics.finish(status, screen.warning, report)
+        missing, hint = hints.not_there(report, task)
+        if missing:
+            app.warn(missing, hint)
+        if plan is not None and (warning := too_long(plan, task.policy)):
+            app.warn(warning)
+        for line in hints.way_on(report, task, app.argv, self.path):
+            screen.say(line)
+        return status
+
+    def _written(self, plan: Plan | None) -> bool:
+        """Write the account to stdout, or to stderr if the settled lines have stdout; whether that was possible."""
+        app, report, options, samples = self._app, self.report, self._task.options, self.samples
+        if self._task.run is not None and report.run:
+            samples = output.Samples.recorded(report.run, report.reasons)  # of the earlier sessions, too
+        try:
+            if options.as_json:
+                estimate = {} if plan is None else {"estimated_s": plan.seconds}
+                output.write_json(app, report.as_dict() | estimate)
+            elif options.settled != "-" or not options.quiet:
+                stream = app.stderr if options.settled == "-" else app.stdout
+                summary.show(app, stream, report, samples, plan, self._task.policy)
+        except OSError as error:
+            output.silence(app.stdout)  # what its buffer still holds would fail once more at the exit
+            if not isinstance(error, BrokenPipeError):  # a reader that went away has seen what it wanted
+                self._screen.error(f"cannot write the result: {error.strerror or error}")
+                return False
+        return True

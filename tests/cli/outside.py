@@ -92,17 +92,19 @@ class FakeClient:
 
     async def carry_out(self, purges: Sequence[Any], *, targets: Iterable[Target] | None, **common: Any) -> Report:
         read = list(targets or ())
+        explicit = bool(read)
         self.calls.append(("carry_out", tuple(purges) or tuple(read), common))
         for wish in purges:
             n = len(self.documents)
             read += [Target(wish.provider, wish.dataset, document) for document in self.documents]
             common["on_event"](events.Listed(wish.provider, wish.dataset, self.name, n, n))
-        return await self._carry_out(read, **common)
+        return await self._carry_out(read, explicit=explicit, **common)
 
     async def _carry_out(
         self,
         targets: list[Target],
         *,
+        explicit: bool,
         on_event: Any,
         on_settled: Any,
         on_plan: Any,
@@ -112,7 +114,8 @@ class FakeClient:
     ) -> Report:
         if self.before is not None:
             await self.before(self)
-        plan = Plan([self.planned or PlannedDataset(t.provider, t.dataset, self.name) for t in targets[:1]], 3.0)
+        first = PlannedDataset(targets[0].provider, targets[0].dataset, self.name, explicit=explicit)
+        plan = Plan([self.planned or first], 3.0)
         if self.planned is None:
             plan.datasets[0].listed = plan.datasets[0].selected = len(targets)
         on_plan(plan)

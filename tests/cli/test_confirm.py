@@ -62,25 +62,19 @@ def test_a_plan_of_many_datasets_is_cut_but_counted() -> None:
 
 
 @pytest.mark.parametrize(
-    ("datasets", "by_name", "answer"),
+    ("datasets", "answer"),
     [
-        ([PlannedDataset("dify", DATASET, "Manuals", selected=7)], True, "Manuals"),
-        ([PlannedDataset("dify", DATASET, " \x1b[1mManuals\n", selected=7)], True, "Manuals"),
-        ([PlannedDataset("dify", DATASET, "", selected=7)], True, "7"),
-        ([PlannedDataset("dify", DATASET, "\u3000\xa0", selected=7)], True, "7"),
-        ([PlannedDataset("dify", DATASET, "Manuals", selected=7)], False, "7"),
-        (
-            [PlannedDataset("dify", DATASET, "A", selected=7), PlannedDataset("dify", OTHER, "B", selected=4)],
-            True,
-            "11",
-        ),
+        ([PlannedDataset("dify", DATASET, "Manuals", selected=7)], "Manuals"),
+        ([PlannedDataset("dify", DATASET, " \x1b[1mManuals\n", selected=7)], "Manuals"),
+        ([PlannedDataset("dify", DATASET, "", selected=7)], "7"),
+        ([PlannedDataset("dify", DATASET, "\u3000\xa0", selected=7)], "7"),
+        ([PlannedDataset("dify", DATASET, "Manuals", selected=7, explicit=True)], "7"),
+        ([PlannedDataset("dify", DATASET, "A", selected=7), PlannedDataset("dify", OTHER, "B", selected=4)], "11"),
     ],
 )
-def test_one_dataset_is_confirmed_by_name_others_by_number(
-    datasets: list[PlannedDataset], by_name: bool, answer: str
-) -> None:
-    """What to type can be typed, and says what is about to go."""
-    assert question(Plan(datasets), Policy(), by_name=by_name)[0] == answer
+def test_one_dataset_is_confirmed_by_name_others_by_number(datasets: list[PlannedDataset], answer: str) -> None:
+    """What to type can be typed, and says what is about to go; documents that were named one by one are counted."""
+    assert question(Plan(datasets), Policy())[0] == answer
 
 
 @pytest.mark.parametrize(("unarchive", "answer"), [(False, "8"), (True, "11")])
@@ -91,7 +85,7 @@ def test_the_number_to_type_stands_in_the_question(unarchive: bool, answer: str)
         Plan([archived, PlannedDataset("dify", OTHER, "B", listed=4, selected=4)]),
         Policy(unarchive=unarchive),
     )
-    assert question(plan, policy, by_name=True)[0] == answer
+    assert question(plan, policy)[0] == answer
     (in_all,) = [line for line in describe(plan, policy) if line.startswith("  in all")]
     assert f"11 of 13 documents selected: {answer} to delete" in in_all
 
@@ -117,7 +111,7 @@ def test_the_documents_to_delete_have_a_heading() -> None:
 @given(st.text(max_size=40))
 def test_the_answer_can_be_typed_and_is_never_empty(name: str) -> None:
     """Whatever a dataset is called: one line without blanks around it, so that an empty line is never a yes."""
-    answer, _ = question(Plan([PlannedDataset("dify", DATASET, name, selected=5)]), Policy(), by_name=True)
+    answer, _ = question(Plan([PlannedDataset("dify", DATASET, name, selected=5)]), Policy())
     assert answer.splitlines() == [answer.strip()]
 
 

@@ -56,6 +56,5 @@ def delete(app: AppContext, /, provider: str, file: str | None, options: Options
             policy=options.policy(),
             targets=targets,
             more=providers.to_record(provider, options),
-            by_name=False,
         )
         return runner.run(task, app)

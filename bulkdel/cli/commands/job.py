@@ -93,7 +93,6 @@ def job(app: AppContext, /, file: str, plan: bool, options: Options) -> int:
             purges=purges,
             targets=chain.from_iterable(lists) if lists else None,
             more={providers.KEYS: {name: place.as_dict() for name, place in places.items()}} | distributed,
-            by_name=not lists,
             workers=workers,
         )
         return runner.run(task, app)

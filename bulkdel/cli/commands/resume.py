@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import click
 
 from bulkdel.cli import providers, run_files
@@ -46,13 +48,11 @@ def resume(app: AppContext, /, run: str, options: Options) -> int:
     words.remove(run)
     task = runner.Task(
         act="resume",
-        options=options,
+        options=replace(options, yes=options.yes or agreed),
         providers=providers.from_run(header, options, app),
         policy=options.policy(header.policy),
         run=path,
         resume_options=words,
-        by_name=not header.targets,
-        agreed=agreed,
         workers=broker.again(header, options, app),
     )
     return runner.run(task, app)
