@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
+import dataclasses
 import logging
 from collections.abc import Iterator, MutableMapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict
 from functools import partial
 from typing import TYPE_CHECKING, Any, assert_never
 
 from bulkdel import events
 from bulkdel.cli.options import Options
 from bulkdel.cli.screen import Screen
-from bulkdel.model import Settled
+from bulkdel.model import Rate, Settled
 from bulkdel.render.wording import format_rate, learned
 from bulkdel.text import format_duration, pluralize, sanitize, show_invisible
 
@@ -44,30 +44,12 @@ def configure_logging(
     """Log on ``screen`` while the context lasts as the options ask for it, as JSON lines if there is no terminal; the library's own
     logger, asyncio's and those named in ``also`` go there, too."""
     import structlog
-    from structlog.stdlib import ProcessorFormatter
 
-    as_json = options.log_json or not screen.terminal
-    shared: list[Any] = [
-        structlog.stdlib.add_log_level,
-        structlog.processors.TimeStamper(fmt="iso" if as_json else "%H:%M:%S", utc=as_json),
-    ]
-    sentence = partial(_sentence, color=screen.color)
-    last: list[Any] = [_without_sentence, structlog.processors.JSONRenderer()] if as_json else [sentence]
-    formatter = ProcessorFormatter(
-        foreign_pre_chain=shared,
-        # Tracebacks are plain: structlog's default ones show the values of local variables, and those may be keys.
-        processors=[ProcessorFormatter.remove_processors_meta, structlog.processors.format_exc_info, *last],
-    )
     level = logging.ERROR if quiet or options.quiet else logging.DEBUG if options.verbose else logging.INFO
     levels = {"bulkdel": level, "asyncio": max(level, logging.WARNING)} | dict.fromkeys(also, level)
-    handler = _Handler(screen, formatter, as_json=as_json)
     before = [(logger, logger.level, logger.propagate) for logger in map(logging.getLogger, levels)]
     configured = structlog.is_configured()
-    structlog.configure(
-        processors=[structlog.stdlib.filter_by_level, *shared, ProcessorFormatter.wrap_for_formatter],
-        logger_factory=structlog.stdlib.LoggerFactory(),
-        wrapper_class=structlog.stdlib.BoundLogger,
-    )
+    handler = _handler(screen, as_json=options.log_json or not screen.terminal)
     for logger, _, _ in before:
         logger.addHandler(handler)
         logger.setLevel(levels[logger.name])
@@ -82,6 +64,30 @@ def configure_logging(
             logger.propagate = propagated
         if not configured:
             structlog.reset_defaults()
+
+
+def _handler(screen: Screen, *, as_json: bool) -> logging.Handler:
+    """Configure structlog to log through ``logging``; returns what shows the records of both."""
+    import structlog
+    from structlog.stdlib import ProcessorFormatter
+
+    shared: list[Any] = [
+        structlog.stdlib.add_log_level,
+        structlog.processors.TimeStamper(fmt="iso" if as_json else "%H:%M:%S", utc=as_json),
+    ]
+    structlog.configure(
+        processors=[structlog.stdlib.filter_by_level, *shared, ProcessorFormatter.wrap_for_formatter],
+        logger_factory=structlog.stdlib.LoggerFactory(),
+        wrapper_class=structlog.stdlib.BoundLogger,
+    )
+    sentence = partial(_sentence, color=screen.color)
+    last: list[Any] = [_without_sentence, structlog.processors.JSONRenderer()] if as_json else [sentence]
+    formatter = ProcessorFormatter(
+        foreign_pre_chain=shared,
+        # Tracebacks are plain: structlog's default ones show the values of local variables, and those may be keys.
+        processors=[ProcessorFormatter.remove_processors_meta, structlog.processors.format_exc_info, *last],
+    )
+    return _Handler(screen, formatter, as_json=as_json)
 
 
 def _sentence(_logger: Any, _method: str, event: MutableMapping[str, Any], *, color: bool) -> str:
@@ -125,29 +131,22 @@ def listener(log: BoundLogger, *, named: int = 20) -> events.OnEvent:
 def entry(event: events.Event) -> tuple[int, str, str, dict[str, Any]]:
     """What the log says of an event: the level that its consequences deserve, its name, a sentence for people, fields for programs;
     ids are shown, other words are as they came."""
-    if isinstance(event, events.Settled):
-        return _settled(event.settled)
-    fields = asdict(event)
-    if "dataset" in fields:
-        fields["dataset"] = show_invisible(fields["dataset"])
+    fields = _fields(event)
     called = fields.get("name") or fields.get("dataset", "")
     match event:
+        case events.Settled(settled):
+            return *_settled(settled, fields["document"]), fields
         case events.Listed(listed=listed, selected=selected):
             fields["documents"] = fields.pop("listed")
             words = f"listed {called}: {pluralize(listed, 'document')}, {selected} selected"
             return logging.INFO, "listed", words, fields
-        case events.Requeued(target=target, cause=cause, reason=reason, seconds=seconds):
-            document = show_invisible(target.document)
-            words = f"asked again in {format_duration(seconds)} ({cause.replace('_', ' ')}): {document}: {reason}"
-            fields |= {
-                "dataset": show_invisible(fields.pop("target")[1]),
-                "document": document,
-                "seconds": round(seconds, 3),
-            }
+        case events.Requeued(cause=cause, reason=reason, seconds=seconds):
+            cause = cause.replace("_", " ")
+            words = f"asked again in {format_duration(seconds)} ({cause}): {fields['document']}: {reason}"
             return logging.DEBUG, "requeued", words, fields
         case events.Paused(provider=provider, reason=reason, seconds=seconds):
             words = f"nothing is sent to {provider} for {format_duration(seconds)}: {reason}"
-            return logging.WARNING, "paused", words, fields | {"seconds": round(seconds, 1)}
+            return logging.WARNING, "paused", words, fields
         case events.Resumed(provider=provider):
             return logging.INFO, "resumed", f"{provider} goes on", fields
         case events.Stopped(provider=provider, reason=reason, hint=hint):
@@ -155,10 +154,9 @@ def entry(event: events.Event) -> tuple[int, str, str, dict[str, Any]]:
             words = f"{provider}{f' / {called}' if called else ''} stopped: {reason}{f'; {hint}' if hint else ''}"
             return logging.ERROR, name, words, {key: value for key, value in fields.items() if value or key == "reason"}
         case events.RateLearned(provider=provider):
-            rate, age = format_rate(event.rate), round(event.ago_s)
-            refused = "" if event.refused is None else format_rate(event.refused)
-            words = f"{provider}: {learned(rate, age, refused)}"
-            return logging.INFO, "rate learned", words, fields | {"rate": rate, "ago_s": age, "refused": refused}
+            fields = {key: format_rate(value) if isinstance(value, Rate) else value for key, value in fields.items()}
+            words = f"{provider}: {learned(fields['rate'], event.ago_s, fields['refused'] or '')}"
+            return logging.INFO, "rate learned", words, fields
         case events.Verified(remaining=remaining, new=new, skipped=skipped):
             words = f"listed again {called}: {f'{remaining} still there' if remaining else 'empty'}"
             words += f", {new} of them new" if new else ""
@@ -170,12 +168,21 @@ def entry(event: events.Event) -> tuple[int, str, str, dict[str, Any]]:
             assert_never(event)
 
 
-def _settled(settled: Settled) -> tuple[int, str, str, dict[str, Any]]:
-    document, outcome, reason = show_invisible(settled.target.document), settled.outcome, settled.reason
+def _fields(event: events.Event) -> dict[str, Any]:
+    """The event's values; of a target its ids."""
+    values = {field.name: getattr(event, field.name) for field in dataclasses.fields(event)}
+    if isinstance(event, events.Settled):
+        values = event.settled._asdict()
+        del values["settled_at"]
+    if (target := values.pop("target", None)) is not None:
+        values = {"dataset": target.dataset, "document": target.document} | values
+    values |= {name: show_invisible(values[name]) for name in ("dataset", "document") if name in values}
+    return {name: round(value, 3) if isinstance(value, float) else value for name, value in values.items()}
+
+
+def _settled(settled: Settled, document: str) -> tuple[int, str, str]:
     called = f"{settled.name} ({document})" if settled.name else document
-    fields: dict[str, Any] = {"dataset": show_invisible(settled.target.dataset), "document": document}
-    fields |= {"name": settled.name, "outcome": outcome, "reason": reason, "attempts": settled.attempts}
-    said = outcome.replace("_", " ")
-    if settled.status == "fulfilled" or outcome in ("not_attempted", "dataset_stopped"):
-        return logging.DEBUG, "settled", f"{said}: {called}{f': {reason}' if reason else ''}", fields
-    return logging.WARNING, "rejected", f"rejected {called}: {reason or said}", fields
+    ended = settled.outcome.replace("_", " ")
+    if settled.status == "fulfilled" or settled.outcome in ("not_attempted", "dataset_stopped"):
+        return logging.DEBUG, "settled", f"{ended}: {called}{f': {settled.reason}' if settled.reason else ''}"
+    return logging.WARNING, "rejected", f"rejected {called}: {settled.reason or ended}"

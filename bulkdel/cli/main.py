@@ -11,7 +11,6 @@ import os
 import sys
 import traceback
 from collections.abc import Sequence
-from pathlib import Path
 from typing import NoReturn, TextIO
 
 import click
@@ -179,15 +178,16 @@ def _sentence(message: str) -> str:
 def _write_metrics(status: int, screen: Screen, app: AppContext) -> None:
     """Write the exit status into the file of ``--metrics-file``, so that a scheduler does not take the success of the time before
     for that of a command that never began."""
-    if app.metrics is None and app.argv[:1] and app.argv[0] in ("purge", "delete", "job", "resume"):
-        # Read from the command line itself: what is wrong may stand before that option.
-        words = app.argv[: app.argv.index("--")] if "--" in app.argv else app.argv
-        for word, following in zip(words, (*words[1:], ""), strict=True):
-            option, equals, value = word.partition("=")
-            file = value if equals else following
-            if option == "--metrics-file" and file and not file.startswith("-"):
-                from bulkdel.cli.metrics import Metrics
+    command = bulkdel.commands.get(app.argv[0]) if app.argv else None
+    if app.metrics is None and command is not None:
+        # Read once more, as far as it is understood: what is wrong may stand before that option.
+        understood = command.make_context(
+            command.name, list(app.argv[1:]), resilient_parsing=True, ignore_unknown_options=True
+        )
+        file = understood.params.get("metrics_file")
+        if file is not None and not str(file).startswith("-"):
+            from bulkdel.cli.metrics import Metrics
 
-                app.metrics = Metrics(Path(file))
+            app.metrics = Metrics(file)
     if app.metrics is not None:
-        app.metrics.broke_off(status, screen.warning)
+        app.metrics.finish(status, screen.warning)

@@ -146,7 +146,11 @@ class Metrics:
             self._look(look())
 
     def finish(self, exit_status: int, warn: Warn, report: Report | None = None) -> None:
-        """Write the file for the last time; ``report`` says how many documents were not attempted."""
+        """Write the file for the last time, also for a command that ended before it began: the success of the time before must not
+        be taken for its own. ``report`` says how many documents were not attempted."""
+        if not self._numbers:
+            with suppress(ConfigurationError):
+                self.begin(())
         if self._path is None:
             return
         self._numbers["bulkdel_run_end_time_seconds",] = self._clock()
@@ -155,14 +159,6 @@ class Metrics:
             self._numbers["bulkdel_documents", dataset.provider, "not_attempted"] += dataset.counts.not_attempted
         self._try_to_write(warn)
         self._path = None
-
-    def broke_off(self, exit_status: int, warn: Warn) -> None:
-        """Write the file for a command that ended before its account, so that the success of the time before is not taken for
-        its own; nothing if it was written for the last time, or has no place."""
-        with suppress(ConfigurationError):
-            if not self._numbers:
-                self.begin(())
-            self.finish(exit_status, warn)
 
     def _try_to_write(self, warn: Warn) -> None:
         assert self._path is not None
