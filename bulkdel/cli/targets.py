@@ -15,7 +15,7 @@ import shutil
 import sys
 import tempfile
 from collections import Counter
-from collections.abc import Container, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from itertools import chain
 from typing import TYPE_CHECKING, Any, BinaryIO
@@ -62,6 +62,7 @@ class TargetFile:
 
     def __init__(self, source: BinaryIO, name: str, provider: str, providers: Mapping[str, Provider]) -> None:
         """
+        :param name: what messages call the file
         :param provider: the name of the provider that all targets are for; empty if each row names one of ``providers``
         :raises TargetFileError: naming the file and the line, at the first line that is wrong
         """
@@ -69,33 +70,39 @@ class TargetFile:
         self.counts = Counter((target.provider, target.dataset) for target in self)
 
     def __iter__(self) -> Iterator[Target]:
-        """Every target from the beginning.
+        """Every target from the beginning, in order, duplicates included.
 
         :raises TargetFileError: if the file has changed for the worse since it was checked
         """
-        for target in read(self._source, self._name, self._provider, self._providers):
-            # A dataset has one spelling, so that it is one in listings and in the account; a document settles as it was named.
-            yield target._replace(dataset=self._providers[target.provider].canonical(target.dataset))
+        lines = _Lines(self._source, self._name)
+        try:
+            for number, row in _rows(lines):
+                dataset, document = _id(lines, number, row, "dataset"), _id(lines, number, row, "document")
+                provider = self._provider_of(lines, number, row.get("provider"))
+                # A dataset has one spelling, so that it is one in listings and in the account; a document settles as it was named.
+                spelled = self._providers[provider].canonical(dataset)
+                # Datasets are few and in every row: interned, a million targets hold one string for each, not a million.
+                yield Target(sys.intern(provider), sys.intern(spelled), document)
+        except UnicodeError:
+            raise lines.wrong("not UTF-16 text") from None
+        finally:
+            lines.leave()
 
-
-def read(source: BinaryIO, name: str, provider: str, among: Container[str] = ()) -> Iterator[Target]:
-    """Every target in ``source``, in order, duplicates included; ``name`` is what messages call the file.
-
-    If a row names a ``provider``, it must be this one; if ``provider`` is empty, each row must name one that is ``among`` those.
-
-    :raises TargetFileError: naming the file and the line, at the first line that is wrong
-    """
-    lines = _Lines(source, name)
-    try:
-        for number, row in _rows(lines):
-            dataset, document = _id(lines, number, row, "dataset"), _id(lines, number, row, "document")
-            of = _provider(lines, number, row.get("provider"), provider, among)
-            # Datasets are few and in every row: interned, a million targets hold one string for each, not a million.
-            yield Target(sys.intern(of), sys.intern(dataset), document)
-    except UnicodeError:
-        raise lines.wrong("not UTF-16 text") from None
-    finally:
-        lines.leave()
+    def _provider_of(self, lines: _Lines, number: int, named: object) -> str:
+        """The provider that a row is for, which names it or not."""
+        if named is not None and not isinstance(named, str):
+            raise lines.wrong(f"'provider' is not a string: {_short(named)}", number)
+        if only := self._provider:
+            if named and named != only:
+                hint = f"leave the provider out of the file, or write {sanitize(only)} there, if the targets are its"
+                raise lines.wrong(f"for another provider than {only!r}: {_short(named)}", number, hint)
+            return only
+        each = "write the name of one of the job's providers into each line, or give the [[delete]] a provider"
+        if not named:
+            raise lines.wrong("the provider is missing", number, each)
+        if named not in self._providers:
+            raise lines.wrong(f"for a provider that the job does not have: {_short(named)}", number, each)
+        return named
 
 
 def _id(lines: _Lines, number: int, row: dict[str, Any], column: str) -> str:
@@ -107,31 +114,12 @@ def _id(lines: _Lines, number: int, row: dict[str, Any], column: str) -> str:
     if not found:
         raise lines.wrong(f"the {column} is empty", number)
     if has_invisible(found):
-        shown = show_invisible(found, 100)
-        if any("\udc80" <= character <= "\udcff" for character in found):
-            hint = "save the file as UTF-8; Excel calls it CSV UTF-8"
-            raise lines.wrong(f"the {column} is not UTF-8 text: {shown}", number, hint)
         # Two ids that differ in it look the same, and the service says "no such document", which reads like a success.
-        hint = "remove it; the service's own ids have none"
-        raise lines.wrong(f"the {column} holds a character that cannot be seen: {shown}", number, hint)
+        what, hint = "holds a character that cannot be seen", "remove it; the service's own ids have none"
+        if any("\udc80" <= character <= "\udcff" for character in found):
+            what, hint = "is not UTF-8 text", "save the file as UTF-8; Excel calls it CSV UTF-8"
+        raise lines.wrong(f"the {column} {what}: {show_invisible(found, 100)}", number, hint)
     return found
-
-
-def _provider(lines: _Lines, number: int, named: object, provider: str, among: Container[str]) -> str:
-    """The provider that a row is for."""
-    if named is not None and not isinstance(named, str):
-        raise lines.wrong(f"'provider' is not a string: {_short(named)}", number)
-    if provider:
-        if named and named != provider:
-            hint = f"leave the provider out of the file, or write {sanitize(provider)} there, if the targets are its"
-            raise lines.wrong(f"for another provider than {provider!r}: {_short(named)}", number, hint)
-        return provider
-    each = "write the name of one of the job's providers into each line, or give the [[delete]] a provider"
-    if not named:
-        raise lines.wrong("the provider is missing", number, each)
-    if named not in among:
-        raise lines.wrong(f"for a provider that the job does not have: {_short(named)}", number, each)
-    return named
 
 
 def _short(value: object) -> str:

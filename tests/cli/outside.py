@@ -6,12 +6,13 @@ import io
 import os
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
-from types import TracebackType
+from types import SimpleNamespace, TracebackType
 from typing import Any, BinaryIO
 
 from bulkdel import events
 from bulkdel.cli import run
 from bulkdel.cli.context import AppContext
+from bulkdel.cli.targets import TargetFile
 from bulkdel.engine.progress import Progress
 from bulkdel.listing import DatasetListing
 from bulkdel.model import Settled, Target
@@ -29,6 +30,12 @@ PROGRESS = Progress(
     why="", wait_s=None, eta_s=14.0,
 )  # fmt: skip
 """A look at a run under way, for tests to change."""
+
+
+def targets_in(source: BinaryIO, name: str) -> list[Target]:
+    """What ``bulkdel delete dify`` reads in a file; ids are as the file has them."""
+    spells_as_given: Any = SimpleNamespace(canonical=str)
+    return list(TargetFile(source, name, "dify", {"dify": spells_as_given}))
 
 
 class Terminal(io.StringIO):

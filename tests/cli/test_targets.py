@@ -12,18 +12,18 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bulkdel.cli import targets
 from bulkdel.cli.targets import LONGEST_LINE
 from bulkdel.errors import TargetFileError
 from bulkdel.model import Target
 from bulkdel.text import has_invisible, read_cell
+from tests.cli.outside import targets_in
 
 TWO = [Target("dify", "ds1", "d1"), Target("dify", "ds2", "d2")]
 
 
 def reading(content: bytes | str) -> list[Target]:
     raw = content.encode() if isinstance(content, str) else content
-    return list(targets.read(io.BytesIO(raw), "targets.csv", "dify"))
+    return targets_in(io.BytesIO(raw), "targets.csv")
 
 
 @pytest.mark.parametrize(

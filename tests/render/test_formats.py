@@ -19,7 +19,6 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bulkdel.cli import targets
 from bulkdel.cli.commands.runs import lines
 from bulkdel.errors import ConfigurationError
 from bulkdel.model import Document, Settled, Target
@@ -29,6 +28,7 @@ from bulkdel.render.overview import overview
 from bulkdel.render.saving import save
 from bulkdel.store import ListedRow, Run, RunFile
 from tests.cli.inside import command
+from tests.cli.outside import targets_in
 from tests.engine.world import Service
 from tests.store.helpers import claimed, ending, header, list_all, listed
 
@@ -124,7 +124,7 @@ def test_a_csv_file_is_read_back_to_the_same_ids(tmp_path: Path, monkeypatch: py
     assert command(Service(), "report", str(path), "--format", "csv", "-o", str(out)).status == 0
     assert out.read_bytes().startswith(b"\xef\xbb\xbfprovider,dataset,document,")
     with open(out, "rb") as source:
-        found = [target.document for target in targets.read(source, "a.csv", "dify")]
+        found = [target.document for target in targets_in(source, "a.csv")]
     assert sorted(found) == sorted(IDS)
 
 
@@ -143,7 +143,7 @@ def test_what_excel_saves_of_a_report_is_read_back(delimiter: str, encoding: str
     writer.writerows([*row, "", ""] for row in rows[1:])
     writer.writerow([""] * 11)
     source = io.BytesIO(out.getvalue().encode(encoding))
-    assert sorted(target.document for target in targets.read(source, "a.csv", "dify")) == sorted(IDS)
+    assert sorted(target.document for target in targets_in(source, "a.csv")) == sorted(IDS)
 
 
 def test_invisible_characters_of_ids_are_shown(tmp_path: Path) -> None:
