@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 import hashlib
-import os
 import sys
 import uuid
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from dataclasses import replace
 from functools import partial
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
 from bulkdel.cli.context import AppContext
 from bulkdel.cli.options import Options, usage_error
-from bulkdel.cli.providers import key_place, recorded_place
+from bulkdel.cli.providers import places_of_run
 from bulkdel.credentials import KeyPlace
 from bulkdel.errors import ConfigurationError
 
@@ -69,14 +67,10 @@ def again(header: RunHeader, options: Options, app: AppContext) -> Workers | Non
     if url is None or url == "none":
         return None
     checked(url, app)
-    places = {}
-    for provider in header.providers:
-        place = key_place(provider.kind, options, recorded_place(header, provider.name))
-        places[provider.name] = replace(place, file=os.path.abspath(place.file) if place.file else "")
     # A run that was begun without a broker gets a name that is the same at each resume.
     words = [repr(header.created_at), header.act, *(f"{p.name} {p.fingerprint}" for p in header.providers)]
     job = kept.get("job") or hashlib.sha256("\n".join(words).encode()).hexdigest()[:32]
-    return partial(_submitting, url, str(job), places, options.retry_rejected)
+    return partial(_submitting, url, str(job), places_of_run(header, options), options.retry_rejected)
 
 
 def checked(url: str, app: AppContext) -> str:

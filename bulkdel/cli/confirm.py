@@ -10,7 +10,7 @@ from typing import TextIO
 
 import anyio
 
-from bulkdel.cli.screen import Screen
+from bulkdel.cli.context import Screen
 from bulkdel.model import Policy
 from bulkdel.plan import Plan
 from bulkdel.render.plan import describe, to_delete

@@ -10,8 +10,8 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, assert_never
 
 from bulkdel import events
+from bulkdel.cli.context import Screen
 from bulkdel.cli.options import Options
-from bulkdel.cli.screen import Screen
 from bulkdel.model import Rate, Settled
 from bulkdel.render.wording import format_rate, learned
 from bulkdel.text import format_duration, pluralize, sanitize, show_invisible

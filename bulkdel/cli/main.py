@@ -29,7 +29,6 @@ from bulkdel.cli.commands.simulate import simulate
 from bulkdel.cli.commands.verify import verify
 from bulkdel.cli.commands.worker import worker
 from bulkdel.cli.context import AppContext
-from bulkdel.cli.screen import Screen
 from bulkdel.errors import BrokenPromise, ConfigurationError, Refused, RunFileError
 
 EPILOG = """\b
@@ -75,11 +74,10 @@ def run(argv: Sequence[str], app: AppContext | None = None) -> int:
         status: int | None = bulkdel.main(list(argv), prog_name="bulkdel", standalone_mode=False, obj=app)
         return status or 0
     except BaseException as error:
-        screen = Screen(app)
-        status = _explained(error, screen, app)
-        _write_metrics(status, screen, app)
-        for line in app.last_lines:
-            screen.say(line)
+        status = _explained(error, app)
+        _write_metrics(status, app)
+        for line in app.screen.last_lines:
+            app.screen.say(line)
         return status
 
 
@@ -127,8 +125,9 @@ def buffered(stream: TextIO) -> TextIO:
 # ------------------------------------------------------------------ what was raised, as a sentence and an exit status
 
 
-def _explained(error: BaseException, screen: Screen, app: AppContext) -> int:
+def _explained(error: BaseException, app: AppContext) -> int:
     """Say what ``error`` means to the user; returns the exit status."""
+    screen = app.screen
     match error:
         case click.exceptions.NoArgsIsHelpError():
             screen.say(error.format_message())
@@ -175,7 +174,7 @@ def _sentence(message: str) -> str:
     return message[0].lower() + message[1:]
 
 
-def _write_metrics(status: int, screen: Screen, app: AppContext) -> None:
+def _write_metrics(status: int, app: AppContext) -> None:
     """Write the exit status into the file of ``--metrics-file``, so that a scheduler does not take the success of the time before
     for that of a command that never began."""
     command = bulkdel.commands.get(app.argv[0]) if app.argv else None
@@ -190,4 +189,4 @@ def _write_metrics(status: int, screen: Screen, app: AppContext) -> None:
 
             app.metrics = Metrics(file)
     if app.metrics is not None:
-        app.metrics.finish(status, screen.warning)
+        app.metrics.finish(status, app.screen.warning)

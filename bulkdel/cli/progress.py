@@ -8,8 +8,8 @@ from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from contextlib import asynccontextmanager, nullcontext
 from typing import TYPE_CHECKING, Any
 
+from bulkdel.cli.context import Screen
 from bulkdel.cli.options import Options
-from bulkdel.cli.screen import Screen
 from bulkdel.engine.progress import Progress
 from bulkdel.render.wording import format_rate
 from bulkdel.text import format_duration, format_measured, pluralize, sanitize, show_invisible

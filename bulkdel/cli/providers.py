@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -40,7 +40,7 @@ def key_place(kind: str, options: Options, before: KeyPlace | None = None) -> Ke
     """Where the secrets are: the files that the options name, else as ``before``, else the key is in the variable of the kind."""
     place = before or KeyPlace()
     if options.api_key_file is not None:
-        place = replace(place, env="", file=str(options.api_key_file))
+        place = replace(place, env="", file=os.path.abspath(options.api_key_file))
     elif not place.env and not place.file:
         place = replace(place, env=variable(kind, "API_KEY"))
     return place if options.header_file is None else replace(place, headers=os.path.abspath(options.header_file))
@@ -60,24 +60,29 @@ def from_run(header: RunHeader, options: Options, app: AppContext) -> tuple[Prov
                     hint="each has its own, kept with the run",
                 )
     opened = []
+    places = places_of_run(header, options)
     for asked in header.providers:
-        recorded = recorded_place(header, asked.name)
+        recorded = _recorded_place(header, asked.name)
         # A job's providers may be several of one kind: the kind's own variable says nothing about the address of each.
         of_a_job = recorded.env or recorded.file
         elsewhere = options.base_url is not None or (not of_a_job and variable(asked.kind, "BASE_URL") in app.environ)
         here = options if elsewhere else replace(options, base_url=asked.base_url)
-        opened.append(open_provider(asked.kind, here, app, recorded, name=asked.name, before=asked.limits))
+        opened.append(open_provider(asked.kind, here, app, places[asked.name], name=asked.name, before=asked.limits))
     return tuple(opened)
 
 
-def to_record(kind: str, options: Options) -> dict[str, Any]:
-    """What the run of a command that names one provider keeps of it: where its headers are. Its key is in the usual variable."""
-    headers = key_place(kind, options).headers
-    return {KEYS: {kind: {"headers": headers}}} if headers else {}
+def to_record(places: Mapping[str, KeyPlace]) -> dict[str, Any]:
+    """What a run's header keeps of where keys and headers are, by the provider's name."""
+    return {KEYS: {name: place.as_dict() for name, place in places.items()}}
 
 
-def recorded_place(header: RunHeader, provider: str) -> KeyPlace:
-    """Where a run's header says that the provider's key and headers are; empty for what it does not say."""
+def places_of_run(header: RunHeader, options: Options) -> dict[str, KeyPlace]:
+    """Where the secrets of an earlier run's providers are, by name: as the options say now, else as the run's header has it."""
+    return {p.name: key_place(p.kind, options, _recorded_place(header, p.name)) for p in header.providers}
+
+
+def _recorded_place(header: RunHeader, provider: str) -> KeyPlace:
+    """Empty for what the header does not say."""
     return KeyPlace(**header.more.get(KEYS, {}).get(provider, {}))
 
 
@@ -106,11 +111,21 @@ def _address(kind: str, app: AppContext, given: str | None) -> str:
     return found.strip()
 
 
+def open_alone(kind: str, options: Options, app: AppContext) -> tuple[Provider, dict[str, Any]]:
+    """The one provider of a command, and what the command's run keeps of it: where its headers are. Its key is in the usual variable.
+
+    :raises ConfigurationError: as ``open_provider``
+    """
+    place = key_place(kind, options)
+    kept = to_record({kind: KeyPlace(headers=place.headers)}) if place.headers else {}
+    return open_provider(kind, options, app, place), kept
+
+
 def open_provider(
     kind: str,
     options: Options,
     app: AppContext,
-    recorded: KeyPlace | None = None,
+    place: KeyPlace,
     *,
     name: str = "",
     before: Limits | None = None,
@@ -118,7 +133,7 @@ def open_provider(
 ) -> Provider:
     """The provider that the options describe; its key and its headers' values are hidden from now on in everything that is shown.
 
-    :param recorded: where its secrets are if the options do not say it
+    :param place: where its secrets are
     :param name: what reports call it, empty for the kind
     :param before: the limits that an earlier run began with
     :param other_place: what to do if the key's variable is not set, for the hint
@@ -128,17 +143,13 @@ def open_provider(
 
     base_url = _address(kind, app, options.base_url)
     build = registry.load(kind)
-    place = key_place(kind, options, recorded)
     key = place.key(kind, app.environ, hint=f"set {shown(place.env)}, or {other_place}", warn=app.warn)
     headers = place.extra_headers(app.warn)
     # Of "Bearer TOKEN" the token alone is as secret as the whole.
     for secret in (key, *(part for value in headers.values() for part in (value, *value.split()))):
         app.hide_from_now_on(secret)
-    named: dict[str, Any] = {"api_key": key}
-    if base_url:
-        named["base_url"] = base_url
-    if name and name != kind:
-        named["name"] = name
+    given = {"api_key": key, "base_url": base_url, "name": "" if name == kind else name}
+    named: dict[str, Any] = {parameter: value for parameter, value in given.items() if value}
     provider = build(**named)
     if provider.warning:
         app.warn(provider.warning)
@@ -149,14 +160,17 @@ def open_provider(
         provider = build(**named, limits=Limits(rate=kept))
     if headers:
         provider = provider.with_headers(headers)
-    usual = own.concurrency or 1
-    match options.concurrency:
-        case int() as wanted:
-            return provider.with_concurrency(wanted)
+    return _with_concurrency(provider, options.concurrency, own.concurrency or 1, before.concurrency)
+
+
+def _with_concurrency(provider: Provider, given: int | Auto | None, usual: int, before: int | None) -> Provider:
+    match given:
+        case int():
+            return provider.with_concurrency(given)
         case Auto(int() as up_to):
             return provider.with_concurrency(min(up_to, usual), up_to=up_to)
-        case None if before.concurrency not in (None, usual):
-            return provider.with_concurrency(before.concurrency or usual)
+        case None if before not in (None, usual):
+            return provider.with_concurrency(before or usual)
         case _:
             return provider
 

@@ -16,7 +16,6 @@ from bulkdel.cli.confirm import Confirmation
 from bulkdel.cli.context import AppContext, is_terminal
 from bulkdel.cli.metrics import Metrics
 from bulkdel.cli.options import Options
-from bulkdel.cli.screen import Screen
 from bulkdel.cli.signals import Interrupts, handled
 from bulkdel.errors import ConfigurationError, RunFileError
 from bulkdel.events import Event
@@ -110,7 +109,7 @@ class LiveRun:
         self._task = task
         self._app = app
         self._metrics = metrics
-        self._screen = Screen(app)
+        self._screen = app.screen
         self._client: Any = None
         self._work: asyncio.Task[Any] | None = None
         self._unwritten = ""
@@ -137,7 +136,7 @@ class LiveRun:
         except (Exception, KeyboardInterrupt) as error:
             # What is on disk goes on, however the run ended; a file that was there before may belong to another run.
             if path is not None and (is_new or not isinstance(error, RunFileError)):
-                app.last_lines = hints.after_a_bug(path, task)
+                app.screen.last_lines = hints.after_a_bug(path, task)
             raise
 
     async def _run(self, lines: output.Lines, log: BoundLogger) -> None:

@@ -7,9 +7,8 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from typing import TextIO
 
-from bulkdel.cli.context import AppContext, is_terminal
+from bulkdel.cli.context import AppContext, drawn, is_terminal, width, wrapped
 from bulkdel.cli.output import Samples
-from bulkdel.cli.screen import drawn, width, wrapped
 from bulkdel.model import Outcome, Policy
 from bulkdel.plan import FIRST, Plan
 from bulkdel.render.plan import describe, forecast

@@ -15,7 +15,6 @@ from bulkdel import events
 from bulkdel.cli import logs
 from bulkdel.cli.context import AppContext
 from bulkdel.cli.options import Options
-from bulkdel.cli.screen import Screen
 from bulkdel.model import Outcome, Rate, Settled, Target
 from tests.cli.outside import Terminal
 
@@ -30,7 +29,7 @@ def settled(outcome: Outcome) -> events.Settled:
 def logged(work: Callable[[Any], None], **how: Any) -> list[dict[str, Any]]:
     """What ``work`` makes the log say, as JSON lines."""
     err = io.StringIO()
-    with logs.configure_logging(Screen(AppContext(stderr=err)), Options(log_json=True, **how)) as log:
+    with logs.configure_logging(AppContext(stderr=err).screen, Options(log_json=True, **how)) as log:
         work(log)
     return [json.loads(line) for line in err.getvalue().splitlines()]
 
@@ -81,7 +80,7 @@ def test_words_from_outside_are_made_safe() -> None:
     (line,) = logged(lambda log: logs.listener(log)(settled("archived")))
     assert (line["name"], line["reason"]) == ("na me", "be cause")
     err = Terminal()
-    with logs.configure_logging(Screen(AppContext(stderr=err, environ=WIDE)), Options()) as log:
+    with logs.configure_logging(AppContext(stderr=err, environ=WIDE).screen, Options()) as log:
         logs.listener(log)(settled("archived"))
     assert err.getvalue().count("\n") == 1
     assert "\x1b" not in err.getvalue()
@@ -100,7 +99,7 @@ def test_a_traceback_in_the_log_shows_no_values(as_json: bool) -> None:
     """structlog's own display of local variables would show the key."""
     err = Terminal()
     with logs.configure_logging(
-        Screen(AppContext(stderr=err, environ=WIDE)), Options(verbose=True, log_json=as_json)
+        AppContext(stderr=err, environ=WIDE).screen, Options(verbose=True, log_json=as_json)
     ) as log:
         key = "dataset-a-key-in-a-variable"
         try:
@@ -154,7 +153,7 @@ def test_nothing_of_it_is_left_behind() -> None:
 def test_people_read_sentences(event: events.Event, words: str) -> None:
     """On a terminal each event is one sentence behind the time, and only what is grave is named so."""
     err = Terminal()
-    with logs.configure_logging(Screen(AppContext(stderr=err, environ=WIDE)), Options(verbose=True)) as log:
+    with logs.configure_logging(AppContext(stderr=err, environ=WIDE).screen, Options(verbose=True)) as log:
         logs.listener(log)(event)
     when, _, said = err.getvalue().removesuffix("\n").partition(" ")
     assert len(when.split(":")) == 3
@@ -165,7 +164,7 @@ def test_people_read_sentences(event: events.Event, words: str) -> None:
 def test_another_programs_event_is_logged_as_it_is(fields: dict[str, Any]) -> None:
     """An event of a name that we use, without our fields, and one that is not known, are named with their fields."""
     err = Terminal()
-    with logs.configure_logging(Screen(AppContext(stderr=err, environ=WIDE)), Options(verbose=True)) as log:
+    with logs.configure_logging(AppContext(stderr=err, environ=WIDE).screen, Options(verbose=True)) as log:
         log.warning("paused", **fields)
         log.info("something else", **fields)
     first, second = err.getvalue().splitlines()

@@ -14,11 +14,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bulkdel.cli.context import AppContext
+from bulkdel.cli.context import AppContext, console, drawn, width, wrapped
 from bulkdel.cli.logs import configure_logging
 from bulkdel.cli.options import Options
 from bulkdel.cli.progress import active_datasets, how_far, line, live_display, show_progress
-from bulkdel.cli.screen import Screen, console, drawn, width, wrapped
 from bulkdel.engine.progress import DatasetProgress
 from bulkdel.model import Rate
 from tests import virtual
@@ -211,7 +210,7 @@ def test_datasets_under_way_are_shown() -> None:
 def test_how_progress_is_shown(terminal: bool, term: str, quiet: bool, log_json: bool, how: str) -> None:
     """Live on a terminal that can move its cursor, lines elsewhere, events where the log is JSON, nothing under -q."""
     stderr = Terminal() if terminal else io.StringIO()
-    screen, options = Screen(AppContext(environ={"TERM": term}, stderr=stderr)), Options(quiet=quiet, log_json=log_json)
+    screen, options = AppContext(environ={"TERM": term}, stderr=stderr).screen, Options(quiet=quiet, log_json=log_json)
 
     async def main() -> None:
         with configure_logging(screen, options) as log:
@@ -236,7 +235,7 @@ def test_colours_are_for_terminals_whose_owner_wants_them(
     terminal: bool, environ: dict[str, str], colour: bool
 ) -> None:
     """NO_COLOR and TERM=dumb are obeyed."""
-    assert Screen(AppContext(environ=environ, stderr=Terminal() if terminal else io.StringIO())).color == colour
+    assert AppContext(environ=environ, stderr=Terminal() if terminal else io.StringIO()).screen.color == colour
 
 
 def test_a_terminals_lines_are_broken_between_words() -> None:

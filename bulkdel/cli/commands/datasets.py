@@ -33,17 +33,15 @@ def datasets(app: AppContext, /, provider: str, as_json: bool, options: Options)
     PROVIDER is dify, langdock, or the name of an installed plug-in.
     """
     from bulkdel.cli import logs, output, runner
-    from bulkdel.cli.screen import Screen
 
-    screen = Screen(app)
-    service = providers.open_provider(provider, options, app)
+    service, _ = providers.open_alone(provider, options, app)
 
     async def listing() -> Any:
         # With the state folder, so that it keeps below the one limit of the key together with runs that go now.
         async with app.client(service, ca_file=options.ca_file, state=run_files.state()) as client:
             return await client.datasets(service.name)
 
-    with logs.configure_logging(screen, options):
+    with logs.configure_logging(app.screen, options):
         found = runner.run_async(listing)
     rows: tuple[Dataset, ...] = found.datasets
     if as_json:
@@ -53,12 +51,12 @@ def datasets(app: AppContext, /, provider: str, as_json: bool, options: Options)
     if not rows and not found.failure:
         nothing = f"no dataset is shared with this key: {provider} at {service.base_url}"
         if found.hint:
-            screen.warning(nothing, found.hint)
+            app.screen.warning(nothing, found.hint)
         elif not as_json:
-            screen.say(nothing)
+            app.screen.say(nothing)
     if found.failure:
         shown = f"; the {len(rows)} above came before" if rows else ""
-        screen.error(
+        app.screen.error(
             f"the datasets could not be listed to the end{shown}: {sanitize(found.failure)}", sanitize(found.hint)
         )
         return EXIT_STATUS[found.status] or EXIT_STATUS["incomplete"]

@@ -42,7 +42,7 @@ def delete(app: AppContext, /, provider: str, file: str | None, options: Options
     from bulkdel.cli import runner
     from bulkdel.cli.targets import TargetFile, opened
 
-    service = providers.open_provider(provider, options, app)
+    service, kept = providers.open_alone(provider, options, app)
     if file is None and is_terminal(app.stdin):
         usage_error("no targets: give a FILE, or pipe CSV or JSONL into stdin")
     from_stdin = file is None or file == "-"
@@ -55,6 +55,6 @@ def delete(app: AppContext, /, provider: str, file: str | None, options: Options
             providers=(service,),
             policy=options.policy(),
             targets=targets,
-            more=providers.to_record(provider, options),
+            more=kept,
         )
         return runner.run(task, app)

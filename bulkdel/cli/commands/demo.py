@@ -54,13 +54,11 @@ def demo(app: AppContext, /, options: Options) -> int:
     from anyio.from_thread import start_blocking_portal
 
     from bulkdel.cli import output, runner
-    from bulkdel.cli.screen import Screen
     from bulkdel.simulator import DifySimulator, Faults, LangdockSimulator
 
-    screen = Screen(app)
     if not options.quiet:
         for line in INTRODUCTION.splitlines():
-            screen.say(line)
+            app.screen.say(line)
     flaky = Faults(indexing=10, indexing_for=4.0, archived=8, error_500=0.05, lost=0.04, latency=0.01, lock_for=0.2)
     # 20 requests a second, so that 200 documents take 10 s at the limit and not a blink.
     limited = Faults(rate_limit=20, rate_window=1.0, rate_style="429-retry-after", error_500=0.02, latency=0.02)
@@ -79,7 +77,7 @@ def demo(app: AppContext, /, options: Options) -> int:
     if left == 0 and status == 0 and dify.danger + langdock.danger == 0:
         output.write(app, EMPTY.format(before))
         return 0
-    screen.error("the demo did not end as it should: not everything is gone")
+    app.screen.error("the demo did not end as it should: not everything is gone")
     output.write(app, f"\n{left} of {before} documents are still there, say the simulated services themselves")
     return status or 1
 

@@ -92,7 +92,7 @@ def job(app: AppContext, /, file: str, plan: bool, options: Options) -> int:
             label=os.path.splitext(os.path.basename(file))[0],
             purges=purges,
             targets=chain.from_iterable(lists) if lists else None,
-            more={providers.KEYS: {name: place.as_dict() for name, place in places.items()}} | distributed,
+            more=providers.to_record(places) | distributed,
             workers=workers,
         )
         return runner.run(task, app)
@@ -144,14 +144,10 @@ def _open_providers(file: str, job: Job, app: AppContext) -> tuple[dict[str, Pro
                 rate=table.rate,
                 concurrency=table.concurrency,
             )
-            recorded = KeyPlace(table.api_key_env)
+            key = providers.key_place(table.kind, options, KeyPlace(table.api_key_env))
+            other_place = "name another place with api_key_env or api_key_file"
             provider = providers.open_provider(
-                table.kind,
-                options,
-                app,
-                recorded,
-                name=table.called,
-                other_place="name another place with api_key_env or api_key_file",
+                table.kind, options, app, key, name=table.called, other_place=other_place
             )
             same = keys.setdefault(provider.fingerprint, table.called)
             if same != table.called:
@@ -160,7 +156,7 @@ def _open_providers(file: str, job: Job, app: AppContext) -> tuple[dict[str, Pro
                     hint="a limit belongs to a key: name the provider once, with all its datasets",
                 )
         opened[provider.name] = provider
-        places[provider.name] = providers.key_place(table.kind, options, recorded)
+        places[provider.name] = key
     return opened, places
 
 

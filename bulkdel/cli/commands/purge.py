@@ -51,7 +51,7 @@ def purge_datasets(
     """Empty the datasets of one provider, or plan it; returns the exit status."""
     from bulkdel.cli import runner
 
-    provider = providers.open_provider(kind, options, app)
+    provider, kept = providers.open_alone(kind, options, app)
     select = options.selection()
     task = runner.Task(
         act=act,
@@ -61,6 +61,6 @@ def purge_datasets(
         purges=[
             PurgeRequest(provider.name, dataset, select) for dataset in providers.checked_datasets(datasets, provider)
         ],
-        more=providers.to_record(kind, options),
+        more=kept,
     )
     return runner.run(task, app)

@@ -48,7 +48,6 @@ def report(app: AppContext, /, run: str, form: Format, output: Path | None) -> i
     RUN is a file, or a run's name as bulkdel runs shows it, or the beginning of one.
     """
     from bulkdel.cli.output import silence
-    from bulkdel.cli.screen import Screen
     from bulkdel.render.saving import save
     from bulkdel.store import Run
 
@@ -70,6 +69,6 @@ def report(app: AppContext, /, run: str, form: Format, output: Path | None) -> i
                 raise ConfigurationError(f"cannot write the report to {file}: {error.strerror or error}") from None
             silence(app.stdout)  # what its buffer holds still would fail once more at the exit
             if not isinstance(error, BrokenPipeError):  # a reader that went away has seen what they wanted
-                Screen(app).error(f"cannot write the report: {error.strerror or error}")
+                app.screen.error(f"cannot write the report: {error.strerror or error}")
                 return 1
     return 0

@@ -33,7 +33,6 @@ Exit status: 0 listed, 2 wrong command, or the folder cannot be read.
 def runs(app: AppContext, /, as_json: bool) -> int:
     """List the runs in your state folder: name, status, age, counts, and the command that goes on with one."""
     from bulkdel.cli import output
-    from bulkdel.cli.screen import Screen
     from bulkdel.render.overview import overview
     from bulkdel.store.folder import run_files, state_folder
 
@@ -44,7 +43,7 @@ def runs(app: AppContext, /, as_json: bool) -> int:
     elif found:
         output.write(app, "\n".join(lines(found, time.time())))
     else:
-        Screen(app).say(f"no runs in: {folder}")
+        app.screen.say(f"no runs in: {folder}")
     return 0
 
 

@@ -43,7 +43,6 @@ def worker(
     """
     from bulkdel.cli import logs
     from bulkdel.cli.broker import checked
-    from bulkdel.cli.screen import Screen
 
     url = broker or app.environ.get("BULKDEL_BROKER_URL", "").strip()
     if not url:
@@ -55,6 +54,6 @@ def worker(
         os.environ["BULKDEL_CA_FILE"] = os.path.abspath(options.ca_file)
     if redeliver_after is not None:
         os.environ["BULKDEL_REDELIVER_S"] = str(redeliver_after)
-    with logs.configure_logging(Screen(app), options, also=("celery", "kombu")) as log:
+    with logs.configure_logging(app.screen, options, also=("celery", "kombu")) as log:
         log.info("worker", broker=shown, concurrency=concurrency, queue="bulkdel")
         return run_worker(url, concurrency)
