@@ -76,6 +76,11 @@ def pluralize(n: int, what: str) -> str:
     return f"{n} {what}" if n == 1 else f"{n} {what}s"
 
 
+def nonzero(*counts: tuple[int, str]) -> list[str]:
+    """``3 rejected`` for each count that is not zero."""
+    return [f"{n} {what}" for n, what in counts if n]
+
+
 def title(provider: str, dataset: str, name: str) -> str:
     """``dify / Manuals (0b7c…)``, or the id alone if there is no name."""
     called = sanitize(name, NAME)

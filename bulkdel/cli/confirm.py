@@ -24,7 +24,7 @@ def question(plan: Plan, policy: Policy) -> tuple[str, str]:
         name = sanitize(plan.datasets[0].name, NAME).strip()  # of blanks alone, an empty line would be a yes
         if name:
             return name, "the dataset's name"
-    return str(sum(to_delete(dataset, policy) for dataset in plan.datasets)), "the number of documents"
+    return str(to_delete(plan.datasets, policy)), "the number of documents"
 
 
 @dataclass(slots=True)

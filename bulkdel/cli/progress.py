@@ -12,13 +12,18 @@ from bulkdel.cli.context import Screen
 from bulkdel.cli.options import Options
 from bulkdel.engine.progress import Progress
 from bulkdel.render.wording import format_rate
-from bulkdel.text import format_duration, format_measured, pluralize, sanitize, show_invisible
+from bulkdel.text import format_duration, format_measured, nonzero, pluralize, sanitize, show_invisible
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
     from structlog.stdlib import BoundLogger
 
 Look = Callable[[], Sequence[Progress]]
+
+LOGGED = (
+    "provider", "phase", "total", "deleted", "rejected", "requeued", "left", "per_second", "eta_s", "wait", "gives_up_s",
+)  # fmt: skip
+"""What an event of a JSON log has of a look."""
 
 
 def line(progress: Progress, elapsed: float) -> str:
@@ -48,8 +53,9 @@ def how_far(progress: Progress) -> str:
 def _counts(progress: Progress) -> list[str]:
     """The other counts that are not zero."""
     p = progress
-    counts = ((p.rejected, "rejected"), (p.not_attempted, "not attempted"), (p.requeued, "requeued"), (p.left, "to go"))
-    return [f"{n} {what}" for n, what in counts if n]
+    return nonzero(
+        (p.rejected, "rejected"), (p.not_attempted, "not attempted"), (p.requeued, "requeued"), (p.left, "to go")
+    )
 
 
 def _pace(progress: Progress, *, stopping: bool = False) -> list[str]:
@@ -199,11 +205,10 @@ async def show_progress(
         elif not options.log_json:
             screen.say_wrapped(*(line(one, elapsed) for one in looks))
         else:
-            for p in looks:
-                log.info("progress", line=line(p, elapsed), provider=p.provider, phase=p.phase, total=p.total, deleted=p.deleted,
-                         rejected=p.rejected, requeued=p.requeued, left=p.left, per_second=round(p.per_second, 2),
-                         eta_s=None if p.eta_s is None else round(p.eta_s, 1), wait=p.wait,
-                         gives_up_s=None if p.gives_up_s is None else round(p.gives_up_s, 1))  # fmt: skip
+            for one in looks:
+                found = {name: getattr(one, name) for name in LOGGED}
+                numbers = {name: round(n, 2) for name, n in found.items() if isinstance(n, float)}
+                log.info("progress", line=line(one, elapsed), **found | numbers)
 
     async def forever() -> None:
         every = 0.25 if live else 10.0

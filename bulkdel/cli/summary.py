@@ -36,7 +36,7 @@ def text(report: Report, samples: Samples, *, plan: Plan | None = None, policy: 
 
 def _planned(plan: Plan, policy: Policy, *, kept: bool) -> list[str]:
     """A plan; one that is ``kept`` in a run file names no documents, because its report names them all."""
-    lines = [f"{'Planned' if kept else 'Dry run'}, nothing was deleted: {forecast(plan, policy)}"]
+    lines = [f"{'Planned' if kept else 'Dry run'}, nothing was deleted: {forecast(plan.datasets, policy)}"]
     lines += describe(plan, policy, named=0 if kept else FIRST)
     if any(dataset.unseen for dataset in plan.datasets) and not policy.accept_incomplete:
         needs = "carrying it out" if kept else "with a selection, deleting"

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shlex
+import time
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -33,11 +35,24 @@ class Overview:
     def name(self) -> str:
         return run_name(self.path)
 
+    @property
+    def age_s(self) -> float:
+        """Seconds since it was made; clocks are set back."""
+        return max(0.0, time.time() - (self.created_at or time.time()))
+
+    @property
+    def command(self) -> str:
+        """What goes on with the run, by its name; empty if nothing does."""
+        return shlex.join(["bulkdel", "resume", self.name]) if self.resumable else ""
+
     def as_dict(self) -> dict[str, Any]:
+        """The run as a JSON list has it; ``command`` is null if there is nothing to go on with."""
         out: dict[str, Any] = {"name": self.name, "run": str(self.path)}
         if self.problem:
-            return out | {"status": None, "problem": self.problem}
-        return out | {"status": self.state, "act": self.act} | asdict(self.counts)
+            return out | {"status": None, "problem": self.problem, "command": None}
+        out |= {"status": self.state, "act": self.act} | asdict(self.counts)
+        age = {} if self.created_at is None else {"age_s": round(self.age_s, 3)}
+        return out | age | {"command": self.command or None}
 
 
 def overview(path: Path) -> Overview:

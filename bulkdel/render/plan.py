@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from bulkdel.model import Policy, PurgeRequest
 from bulkdel.plan import Plan, PlannedDataset
-from bulkdel.render.wording import format_rate, learned, skipped
-from bulkdel.text import NAME, format_day, format_duration, pluralize, sanitize, show_invisible, title
+from bulkdel.render.wording import format_rate, learned, nothing_matched, skipped
+from bulkdel.text import NAME, format_day, format_duration, nonzero, pluralize, sanitize, show_invisible, title
 
 
 def describe(plan: Plan, policy: Policy, *, shown: int | None = 20, named: int = 0) -> list[str]:
@@ -22,10 +22,10 @@ def describe(plan: Plan, policy: Policy, *, shown: int | None = 20, named: int =
         lines.append(f"  {title(dataset.provider, dataset.dataset, dataset.name)}")
         lines += [f"    {words}" for words in (*_facts(dataset, policy), *_documents(dataset, policy, named))]
     if more := plan.datasets[shown:] if shown is not None else []:
-        documents = pluralize(sum(to_delete(dataset, policy) for dataset in more), "document")
+        documents = pluralize(to_delete(more, policy), "document")
         lines.append(f"  and {pluralize(len(more), 'more dataset')} with {documents} to delete")
     if len(plan.datasets) > 1:
-        lines.append(f"  in all, of {len(plan.datasets)} datasets: {forecast(plan, policy)}")
+        lines.append(f"  in all, of {len(plan.datasets)} datasets: {forecast(plan.datasets, policy)}")
     if any(_archived(dataset, policy) for dataset in plan.datasets):
         lines.append("  archived documents are deleted only with --unarchive")
     if plan.selected and not all(dataset.stopped for dataset in plan.datasets):
@@ -37,15 +37,22 @@ def describe(plan: Plan, policy: Policy, *, shown: int | None = 20, named: int =
     return lines
 
 
-def forecast(plan: Plan, policy: Policy) -> str:
+def forecast(datasets: Sequence[PlannedDataset], policy: Policy) -> str:
     """How many of how many are selected, and what will become of them as far as it is known already."""
-    archived = sum(_archived(dataset, policy) for dataset in plan.datasets)
-    return _split(plan.selected, plan.listed, archived, sum(dataset.invalid for dataset in plan.datasets))
+    listed, selected = sum(d.listed for d in datasets), sum(d.selected for d in datasets)
+    if listed and not selected:
+        return nothing_matched(listed)
+    rejected = nonzero(
+        (sum(_archived(d, policy) for d in datasets), "archived (will be rejected)"),
+        (sum(d.invalid for d in datasets), "with an invalid id (will be rejected)"),
+    )
+    of = f"{selected} of {pluralize(listed, 'document')} selected"
+    return ", ".join([f"{of}: {to_delete(datasets, policy)} to delete", *rejected])
 
 
-def to_delete(dataset: PlannedDataset, policy: Policy) -> int:
+def to_delete(datasets: Iterable[PlannedDataset], policy: Policy) -> int:
     """How many documents a delete is sent for: the selected without those that are known to be rejected."""
-    return dataset.selected - _archived(dataset, policy) - dataset.invalid
+    return sum(d.selected - _archived(d, policy) - d.invalid for d in datasets)
 
 
 def too_long(plan: Plan, policy: Policy) -> str:
@@ -83,7 +90,7 @@ def _facts(dataset: PlannedDataset, policy: Policy) -> list[str]:
     d = dataset
     if d.stopped:
         return [f"nothing can be deleted here: {sanitize(d.stopped)}"]
-    lines = [_split(d.selected, d.listed, _archived(d, policy), d.invalid)]
+    lines = [forecast([d], policy)]
     if d.counted is not None:
         # What the listing hides may be selected, too: that is not known before it shows.
         lines.append(f"seen: {d.listed} of {d.counted}, because the listing never shows all that the service counts")
@@ -110,21 +117,12 @@ def _archived(dataset: PlannedDataset, policy: Policy) -> int:
     return 0 if policy.unarchive or dataset.stopped else dataset.archived
 
 
-def _split(selected: int, listed: int, archived: int, invalid: int) -> str:
-    if listed and not selected:
-        return f"nothing matched, 0 of {pluralize(listed, 'document')} selected"
-    parts = [f"{selected} of {pluralize(listed, 'document')} selected: {selected - archived - invalid} to delete"]
-    parts += [f"{archived} archived (will be rejected)"] if archived else []
-    parts += [f"{invalid} with an invalid id (will be rejected)"] if invalid else []
-    return ", ".join(parts)
-
-
 def _documents(dataset: PlannedDataset, policy: Policy, named: int) -> list[str]:
     """The first documents under a heading of their own: without it they read as those of the line above, which stay."""
     first = dataset.first[:named]
     if not first:
         return []
-    becomes = "to delete" if to_delete(dataset, policy) == dataset.selected else "selected"
+    becomes = "to delete" if to_delete([dataset], policy) == dataset.selected else "selected"
     these = f"all {len(first)}" if len(first) == dataset.selected else f"the first {len(first)} of {dataset.selected}"
     called = (f" ({sanitize(name, NAME)})" if name else "" for _, name in first)
     return [

@@ -54,7 +54,7 @@ def result(run: Run, report: Report) -> str:
     total = f"at least {report.selected}" if run.input_truncated else str(report.selected)
     match run.state:
         case "planned":
-            return f"Planned, nothing was deleted: {forecast(run.plan(), run.header.policy)}"
+            return f"Planned, nothing was deleted: {forecast(run.plan().datasets, run.header.policy)}"
         case "running":
             return f"Still running: {counted(report)} of {total} so far"
         case "crashed":

@@ -7,7 +7,7 @@ from typing import get_args
 
 from bulkdel.model import Outcome, Rate, RunStatus
 from bulkdel.report import DatasetReport, Report
-from bulkdel.text import format_duration, format_measured, pluralize, sanitize, title
+from bulkdel.text import format_duration, format_measured, nonzero, pluralize, sanitize, title
 
 ADVICE: dict[Outcome, str] = {
     "archived": "the service keeps archived documents; --unarchive un-archives them first",
@@ -69,12 +69,13 @@ def headline(report: Report) -> str:
     if report.status == "refused" or (not c.selected and report.status != "complete"):
         return ": ".join(filter(None, [f"{head}, nothing was deleted", why]))
     if not c.selected:
-        return (
-            f"{head}: nothing matched, 0 of {pluralize(c.listed, 'document')} selected"
-            if c.listed
-            else f"{head}: nothing to delete"
-        )
+        return f"{head}: {nothing_matched(c.listed) if c.listed else 'nothing to delete'}"
     return f"{head}: {counted(report)} of {_selected(report)}" + (f" ({why})" if why else "")
+
+
+def nothing_matched(listed: int) -> str:
+    """What a selection that selects none of the ``listed`` documents comes to."""
+    return f"nothing matched, 0 of {pluralize(listed, 'document')} selected"
 
 
 def _selected(report: Report) -> str:
@@ -115,8 +116,8 @@ def account(
 def counted(of: Report | DatasetReport) -> str:
     """The endings that came up: ``997 deleted, 1 rejected``."""
     c = of.counts
-    others = ((c.already_gone, "already gone"), (c.rejected, "rejected"), (c.not_attempted, "not attempted"))
-    return ", ".join([f"{c.deleted} deleted", *(f"{n} {what}" for n, what in others if n)])
+    others = nonzero((c.already_gone, "already gone"), (c.rejected, "rejected"), (c.not_attempted, "not attempted"))
+    return ", ".join([f"{c.deleted} deleted", *others])
 
 
 def dataset_lines(dataset: DatasetReport, *, named: int | None = 5) -> list[str]:
@@ -152,7 +153,7 @@ def dataset_lines(dataset: DatasetReport, *, named: int | None = 5) -> list[str]
 
 def skipped(reasons: Mapping[str, int]) -> list[str]:
     """How many documents were skipped, a line for each reason: ``2 skipped: name does not match``."""
-    return [f"{n} skipped: {sanitize(why)}" for why, n in reasons.items() if n]
+    return nonzero(*((n, f"skipped: {sanitize(why)}") for why, n in reasons.items()))
 
 
 def _named(names: tuple[str, ...], count: int) -> list[str]:
@@ -195,7 +196,9 @@ def _requests(report: Report) -> str:
         were = "was" if n == 1 else "were"
         parts = [f"{parts[0]}, without what {pluralize(n, 'session')} took that {were} killed or broken off"]
     parts += [pluralize(report.pauses, "pause")] if report.pauses else []
-    parts += [f"{n} asked again ({sanitize(cause).replace('_', ' ')})" for cause, n in report.requeued.items() if n]
+    parts += nonzero(
+        *((n, f"asked again ({sanitize(cause).replace('_', ' ')})") for cause, n in report.requeued.items())
+    )
     return ", ".join(parts)
 
 

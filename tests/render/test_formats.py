@@ -216,7 +216,7 @@ def test_what_was_not_read_to_its_end_is_said_to_be_a_part(kind: str, tmp_path: 
     assert f"  incomplete: {why}" in text
     (dataset,) = json.loads(rendered(path, "json"))["datasets"]
     assert (dataset["status"], dataset["reason"], dataset["listed"]) == ("incomplete", why, 3)
-    row = next(line for line in lines([overview(path)], 0.0) if line.startswith("a "))
+    row = next(line for line in lines([overview(path)]) if line.startswith("a "))
     assert row.split()[4] == "3+"
 
 
