@@ -47,7 +47,7 @@ class Confirmation:
         if plan.selected == sum(dataset.invalid for dataset in plan.datasets):
             return True
         answer, called = question(plan, self.policy)
-        with self.screen.still():
+        with self.screen.display(live=False):
             self.screen.say("About to delete; this cannot be undone:")
             # A few documents are named if there is one dataset; with several, their lines would scroll away.
             self.screen.say_wrapped(*describe(plan, self.policy, named=3 if len(plan.datasets) == 1 else 0))

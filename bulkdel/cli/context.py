@@ -137,45 +137,33 @@ class Screen:
     # ------------------------------------------------------------------ the live display
 
     @contextmanager
-    def live(self) -> Iterator[None]:
-        """A live display at the bottom of the terminal, wiped at the end; it shows what is drawn meanwhile."""
-        self._begin()
+    def display(self, *, live: bool) -> Iterator[None]:
+        """While the context lasts a live display at the bottom of the terminal, or none, as for a question; then as before."""
+        before = self._live is not None
+        self._switch(live=live)
         try:
             yield
         finally:
-            self._end()
+            self._switch(live=before)
 
     def draw(self, what: RenderableType) -> None:
-        """Show ``what`` in the live display, in the place of what it showed before; nothing while a question is asked."""
+        """Show ``what`` in the live display, in the place of what it showed before; nothing if there is none now."""
         if self._live is not None:
             self._live.update(what, refresh=True)
 
-    @contextmanager
-    def still(self) -> Iterator[None]:
-        """Take the live display away while a question is asked."""
-        if self._live is None:
-            yield
-            return
-        self._end()
-        try:
-            yield
-        finally:
-            self._begin()
+    def _switch(self, *, live: bool) -> None:
+        if self._live is not None and not live:
+            shown, self._live = self._live, None
+            shown.stop()
+        elif self._live is None and live:
+            from rich.live import Live
 
-    def _begin(self) -> None:
-        from rich.live import Live
-
-        # A new one each time: one that is started again believes that it stands where it stood, and wipes the question.
-        self._live = Live(
-            console=console(self._stream, color=self.color),
-            auto_refresh=False, transient=True, redirect_stdout=False, redirect_stderr=False,
-        )  # fmt: skip
-        self._live.start()
-
-    def _end(self) -> None:
-        live, self._live = self._live, None
-        if live is not None:
-            live.stop()
+            # A new one each time: one that is started again believes that it stands where it stood, and wipes the question.
+            self._live = Live(
+                console=console(self._stream, color=self.color),
+                auto_refresh=False, transient=True, redirect_stdout=False, redirect_stderr=False,
+            )  # fmt: skip
+            self._live.start()
 
 
 def width(stream: TextIO, environ: Mapping[str, str]) -> int:

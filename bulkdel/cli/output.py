@@ -16,21 +16,31 @@ from bulkdel.model import ANSWER_LOST, FULFILLED, Outcome, Settled
 from bulkdel.text import NAME, sanitize, show_invisible
 
 
-def write(app: AppContext, words: str) -> None:
-    """Lines for stdout; a reader that went away is no error, because what is done is done.
+def write(app: AppContext, pieces: Iterable[str], *, stream: TextIO | None = None, what: str = "result") -> bool:
+    """Write to stdout, or to ``stream``, without any key; whether that was possible, and if not, an error says why.
 
-    :raises OSError: if stdout cannot be written for another reason (a full disk)
+    A reader that went away is no error, because it has seen what it wanted, and what is done is done.
     """
+    stream = stream or app.stdout
     try:
-        app.stdout.write(app.hide(words) + "\n")
-        app.stdout.flush()
-    except BrokenPipeError:
-        silence(app.stdout)
+        stream.writelines(map(app.hide, pieces))
+        stream.flush()
+    except OSError as error:
+        silence(stream)  # what its buffer still holds would fail once more at the exit
+        if not isinstance(error, BrokenPipeError):
+            app.screen.error(f"cannot write the {what}: {error.strerror or error}")
+            return False
+    return True
 
 
-def write_json(app: AppContext, value: Any) -> None:
-    """One JSON value on one line; plain ASCII, so that no terminal, pipe or locale changes it."""
-    write(app, json.dumps(value))
+def write_lines(app: AppContext, *lines: str, stream: TextIO | None = None) -> bool:
+    """Write lines; see ``write``."""
+    return write(app, (f"{line}\n" for line in lines), stream=stream)
+
+
+def write_json(app: AppContext, value: Any) -> bool:
+    """One JSON value on one line, plain ASCII, so that no terminal, pipe or locale changes it; see ``write``."""
+    return write_lines(app, json.dumps(value))
 
 
 def silence(stream: TextIO) -> None:

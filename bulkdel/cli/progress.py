@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
-from contextlib import asynccontextmanager, nullcontext
+from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
 from bulkdel.cli.context import Screen
@@ -226,7 +226,7 @@ async def show_progress(
     if options.quiet:
         yield
         return
-    with screen.live() if live else nullcontext():
+    with screen.display(live=live):
         async with alongside(forever()):
             yield
 

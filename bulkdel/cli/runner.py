@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 from bulkdel.cli import hints, logs, output, progress, run_files, summary
 from bulkdel.cli.confirm import Confirmation
-from bulkdel.cli.context import AppContext, is_terminal
+from bulkdel.cli.context import AppContext, is_terminal, width
 from bulkdel.cli.metrics import Metrics
 from bulkdel.cli.options import Options
 from bulkdel.cli.signals import Interrupts, handled
@@ -257,16 +257,14 @@ class LiveRun:
         app, report, options, samples = self._app, self.report, self._task.options, self.samples
         if self._task.run is not None and report.run:
             samples = output.Samples.recorded(report.run, report.reasons)  # of the earlier sessions, too
-        try:
-            if options.as_json:
-                estimate = {} if plan is None else {"estimated_s": plan.seconds}
-                output.write_json(app, report.as_dict() | estimate)
-            elif options.settled != "-" or not options.quiet:
-                stream = app.stderr if options.settled == "-" else app.stdout
-                summary.show(app, stream, report, samples, plan, self._task.policy)
-        except OSError as error:
-            output.silence(app.stdout)  # what its buffer still holds would fail once more at the exit
-            if not isinstance(error, BrokenPipeError):  # a reader that went away has seen what it wanted
-                self._screen.error(f"cannot write the result: {error.strerror or error}")
-                return False
-        return True
+        if options.as_json:
+            estimate = {} if plan is None else {"estimated_s": plan.seconds}
+            return output.write_json(app, report.as_dict() | estimate)
+        if options.settled == "-" and options.quiet:
+            return True
+        stream = app.stderr if options.settled == "-" else app.stdout
+        lines = summary.text(report, samples, plan=plan, policy=self._task.policy)
+        if is_terminal(stream):
+            datasets = report.datasets if plan is None else ()
+            lines = summary.fitted(map(app.hide, lines), datasets, width(stream, app.environ))
+        return output.write_lines(app, *lines, stream=stream)

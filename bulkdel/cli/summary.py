@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict
-from typing import TextIO
 
-from bulkdel.cli.context import AppContext, drawn, is_terminal, width, wrapped
+from bulkdel.cli.context import drawn, wrapped
 from bulkdel.cli.output import Samples
 from bulkdel.model import Outcome, Policy
 from bulkdel.plan import FIRST, Plan
@@ -56,19 +55,9 @@ def _samples(outcome: Outcome, report: Report, samples: Samples) -> list[str]:
     return [*shown, f"and {more} more{where}"]
 
 
-def show(app: AppContext, stream: TextIO, report: Report, samples: Samples, plan: Plan | None, policy: Policy) -> None:
-    """Write the summary to ``stream``: at a terminal wrapped, and with a table if there are several datasets.
-
-    :raises OSError: if the stream cannot be written
-    """
-    lines = [app.hide(words) for words in text(report, samples, plan=plan, policy=policy)]
-    if is_terminal(stream):
-        columns = width(stream, app.environ)
-        lines = wrapped(lines, columns)
-        if plan is None and len(report.datasets) > 1:
-            lines += ["", *(app.hide(words) for words in table(report.datasets, columns))]
-    stream.write("\n".join(lines) + "\n")
-    stream.flush()
+def fitted(lines: Iterable[str], datasets: Sequence[DatasetReport], columns: int) -> list[str]:
+    """The summary for a terminal of so many columns: wrapped, and with a table if there are several datasets."""
+    return wrapped(lines, columns) + (["", *table(datasets, columns)] if len(datasets) > 1 else [])
 
 
 def table(datasets: Sequence[DatasetReport], columns: int = 80) -> list[str]:

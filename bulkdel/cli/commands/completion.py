@@ -17,7 +17,7 @@ Example: for this shell, and for all to come
   bulkdel completion zsh > ~/.zfunc/_bulkdel     # ~/.zfunc in fpath, before compinit
   bulkdel completion fish > ~/.config/fish/completions/bulkdel.fish
 \b
-Exit status: 0 printed, 2 wrong command.
+Exit status: 0 printed, 1 could not be written, 2 wrong command.
 """
 
 
@@ -33,5 +33,4 @@ def completion(app: AppContext, /, shell: str) -> int:
     assert made is not None
     script = made(group, {}, "bulkdel", "_BULKDEL_COMPLETE")
     # Not source(), which for bash runs a bash to ask for its version: the script may be for another machine.
-    output.write(app, (script.source_template % script.source_vars()).strip())
-    return 0
+    return int(not output.write_lines(app, (script.source_template % script.source_vars()).strip()))

@@ -45,9 +45,9 @@ def datasets(app: AppContext, /, provider: str, as_json: bool, options: Options)
         found = runner.run_async(listing)
     rows: tuple[Dataset, ...] = found.datasets
     if as_json:
-        output.write_json(app, [as_dict(row) for row in rows])
-    elif rows:
-        output.write(app, "\n".join(lines(rows)))
+        written = output.write_json(app, [as_dict(row) for row in rows])
+    else:
+        written = not rows or output.write_lines(app, *lines(rows))
     if not rows and not found.failure:
         nothing = f"no dataset is shared with this key: {provider} at {service.base_url}"
         if found.hint:
@@ -60,7 +60,7 @@ def datasets(app: AppContext, /, provider: str, as_json: bool, options: Options)
             f"the datasets could not be listed to the end{shown}: {sanitize(found.failure)}", sanitize(found.hint)
         )
         return EXIT_STATUS[found.status] or EXIT_STATUS["incomplete"]
-    return 0
+    return int(not written)
 
 
 def as_dict(dataset: Dataset) -> dict[str, Any]:

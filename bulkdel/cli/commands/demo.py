@@ -75,10 +75,9 @@ def demo(app: AppContext, /, options: Options) -> int:
         status = runner.run(_task(dify, langdock, options), app)
         left = dify.remaining + langdock.remaining
     if left == 0 and status == 0 and dify.danger + langdock.danger == 0:
-        output.write(app, EMPTY.format(before))
-        return 0
+        return int(not output.write_lines(app, EMPTY.format(before)))
     app.screen.error("the demo did not end as it should: not everything is gone")
-    output.write(app, f"\n{left} of {before} documents are still there, say the simulated services themselves")
+    output.write_lines(app, f"\n{left} of {before} documents are still there, say the simulated services themselves")
     return status or 1
 
 

@@ -39,36 +39,28 @@ Exit status: 0 written, 1 could not be written to the end, 2 wrong command or ru
 @click.command(epilog=EPILOG, short_help="What became of a run's documents: text, JSON, JSONL, CSV or HTML.")
 @run_files.run_argument()
 @click.option("--format", "form", type=click.Choice(get_args(Format)), default="text", help="Default: text.")
-@click.option("-o", "--output", type=FILE, metavar="FILE",
+@click.option("-o", "--output", "file", type=FILE, metavar="FILE",
               help="Write to FILE, which appears when it is whole and is yours alone (0600); - is stdout.")  # fmt: skip
 @click.pass_obj
-def report(app: AppContext, /, run: str, form: Format, output: Path | None) -> int:
+def report(app: AppContext, /, run: str, form: Format, file: Path | None) -> int:
     """Show what RUN was asked and what became of each document.
 
     RUN is a file, or a run's name as bulkdel runs shows it, or the beginning of one.
     """
-    from bulkdel.cli.output import silence
+    from bulkdel.cli import output
     from bulkdel.render.saving import save
     from bulkdel.store import Run
 
-    file = None if output is None or str(output) == "-" else output
+    file = None if str(file) == "-" else file
     if form == "html" and file is None and is_terminal(app.stdout):
         raise ConfigurationError("an HTML page cannot be read on a terminal", hint="name a file for it: -o report.html")
     with Run.open(run_files.find(run)) as there:
         pieces = render(there, form)
+        if file is None:
+            return int(not output.write(app, pieces, what="report"))
         try:
-            if file is not None:
-                # A spreadsheet takes a CSV file without a byte-order mark for one of its own encoding.
-                save(file, chain(["\ufeff"], pieces) if form == "csv" else pieces)
-                return 0
-            for piece in pieces:
-                app.stdout.write(piece)
-            app.stdout.flush()
+            # A spreadsheet takes a CSV file without a byte-order mark for one of its own encoding.
+            save(file, chain(["\ufeff"], pieces) if form == "csv" else pieces)
         except OSError as error:
-            if file is not None:
-                raise ConfigurationError(f"cannot write the report to {file}: {error.strerror or error}") from None
-            silence(app.stdout)  # what its buffer holds still would fail once more at the exit
-            if not isinstance(error, BrokenPipeError):  # a reader that went away has seen what they wanted
-                app.screen.error(f"cannot write the report: {error.strerror or error}")
-                return 1
+            raise ConfigurationError(f"cannot write the report to {file}: {error.strerror or error}") from None
     return 0

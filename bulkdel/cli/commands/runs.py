@@ -21,7 +21,8 @@ Example:
 The folder is $XDG_STATE_HOME/bulkdel, or ~/.local/state/bulkdel; runs that were
 kept elsewhere with --run FILE are not in it.
 \b
-Exit status: 0 listed, 2 wrong command, or the folder cannot be read.
+Exit status: 0 listed, 1 the list could not be written, 2 wrong command, or the
+folder cannot be read.
 """
 
 
@@ -37,11 +38,10 @@ def runs(app: AppContext, /, as_json: bool) -> int:
     folder = state_folder()
     found = [overview(path) for path in run_files(folder)]
     if as_json:
-        output.write_json(app, [one.as_dict() for one in found])
-    elif found:
-        output.write(app, "\n".join(lines(found)))
-    else:
-        app.screen.say(f"no runs in: {folder}")
+        return int(not output.write_json(app, [one.as_dict() for one in found]))
+    if found:
+        return int(not output.write_lines(app, *lines(found)))
+    app.screen.say(f"no runs in: {folder}")
     return 0
 
 

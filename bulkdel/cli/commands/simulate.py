@@ -54,25 +54,13 @@ def _faults(command: Any) -> Any:
 
 @click.command(epilog=EPILOG, short_help="Serve a simulated provider on loopback.")
 @click.argument("service", type=click.Choice(["dify", "langdock"]), metavar="dify|langdock")
-@click.option(
-    "--port",
-    type=click.IntRange(0, 65535),
-    metavar="N",
-    default=0,
-    help="Port on 127.0.0.1. Default: one that is free.",
-)
-@click.option(
-    "--documents", type=_COUNT, metavar="N", default=100, show_default=True, help="Documents in each dataset."
-)
+@click.option("--port", type=click.IntRange(0, 65535), metavar="N", default=0,
+              help="Port on 127.0.0.1. Default: one that is free.")  # fmt: skip
+@click.option("--documents", type=_COUNT, metavar="N", default=100, show_default=True,
+              help="Documents in each dataset.")  # fmt: skip
 @click.option("--datasets", type=_COUNT, metavar="N", default=1, show_default=True, help="Datasets.")
-@click.option(
-    "--seed",
-    type=int,
-    metavar="N",
-    default=0,
-    show_default=True,
-    help="The same seed holds the same and fails the same.",
-)
+@click.option("--seed", type=int, metavar="N", default=0, show_default=True,
+              help="The same seed holds the same and fails the same.")  # fmt: skip
 @click.option("--rate", type=RATE, metavar="N/s|N/min|N/h", help="Refuse more than so many requests.")
 @click.option("--window", type=DURATION, help="Count them in windows of this length. Default: the unit of --rate.")
 @_faults
