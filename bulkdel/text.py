@@ -88,6 +88,11 @@ def title(provider: str, dataset: str, name: str) -> str:
     return f"{provider} / {called} ({identity})" if called else f"{provider} / {identity}"
 
 
+def document_title(document: str, name: str, limit: int = NAME) -> str:
+    """``0aa51c9e-… (manual.pdf)``, or the id alone if there is no name."""
+    return f"{show_invisible(document)} ({sanitize(name, limit)})" if name else show_invisible(document)
+
+
 def has_invisible(text: str) -> bool:
     """Whether ``text`` holds a character that cannot be seen or looks like a plain space: two such texts look the same."""
     return not text.isprintable() or (not text.isascii() and _BLANK.search(text) is not None)

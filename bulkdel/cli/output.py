@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
@@ -13,7 +14,7 @@ from typing import Any, TextIO, get_args
 from bulkdel.cli.context import AppContext
 from bulkdel.errors import BulkdelError, ConfigurationError
 from bulkdel.model import ANSWER_LOST, FULFILLED, Outcome, Settled
-from bulkdel.text import NAME, sanitize, show_invisible
+from bulkdel.text import document_title, sanitize
 
 
 def write(app: AppContext, pieces: Iterable[str], *, stream: TextIO | None = None, what: str = "result") -> bool:
@@ -56,7 +57,7 @@ class Samples:
     """A few rejected documents for each way to be rejected, and how many count as deleted without an answer: what the summary
     shows, without keeping every document."""
 
-    by_outcome: dict[Outcome, list[Settled]] = field(default_factory=dict)
+    by_outcome: defaultdict[Outcome, list[Settled]] = field(default_factory=lambda: defaultdict(list))
     answers_lost: int = 0
     most: int = 3
 
@@ -77,17 +78,14 @@ class Samples:
         for settled in page:
             if settled.outcome in FULFILLED:
                 self.answers_lost += settled.reason.startswith(ANSWER_LOST)
-                continue
-            kept = self.by_outcome.setdefault(settled.outcome, [])
-            if len(kept) < self.most:
+            elif len(kept := self.by_outcome[settled.outcome]) < self.most:
                 kept.append(settled)
 
     def words(self, outcome: Outcome) -> list[str]:
         """``document (name): reason``, a line for each."""
         return [
-            f"{show_invisible(s.target.document, NAME)}{f' ({sanitize(s.name, NAME)})' if s.name else ''}:"
-            f" {sanitize(s.reason, 160) or 'no reason given'}"
-            for s in self.by_outcome.get(outcome, [])
+            f"{document_title(s.target.document, s.name)}: {sanitize(s.reason, 160) or 'no reason given'}"
+            for s in self.by_outcome[outcome]
         ]
 
 

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 from bulkdel.model import Policy, PurgeRequest
 from bulkdel.plan import Plan, PlannedDataset
 from bulkdel.render.wording import format_rate, learned, nothing_matched, skipped
-from bulkdel.text import NAME, format_day, format_duration, nonzero, pluralize, sanitize, show_invisible, title
+from bulkdel.text import NAME, document_title, format_day, format_duration, nonzero, pluralize, sanitize, title
 
 
 def describe(plan: Plan, policy: Policy, *, shown: int | None = 20, named: int = 0) -> list[str]:
@@ -124,8 +124,4 @@ def _documents(dataset: PlannedDataset, policy: Policy, named: int) -> list[str]
         return []
     becomes = "to delete" if to_delete([dataset], policy) == dataset.selected else "selected"
     these = f"all {len(first)}" if len(first) == dataset.selected else f"the first {len(first)} of {dataset.selected}"
-    called = (f" ({sanitize(name, NAME)})" if name else "" for _, name in first)
-    return [
-        f"{these} {becomes}:",
-        *(f"  {show_invisible(i)}{name}" for (i, _), name in zip(first, called, strict=True)),
-    ]
+    return [f"{these} {becomes}:", *(f"  {document_title(*document)}" for document in first)]

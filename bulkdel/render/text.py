@@ -11,7 +11,7 @@ from bulkdel.render.wording import account, costs, counted, headline
 from bulkdel.report import Report
 from bulkdel.store import PlannedRow, Run, Session
 from bulkdel.store.recorded import recorded_report
-from bulkdel.text import format_day, format_duration, format_time, pluralize, sanitize, show_invisible
+from bulkdel.text import document_title, format_day, format_duration, format_time, pluralize, sanitize, show_invisible
 
 
 def lines(run: Run) -> Iterator[str]:
@@ -148,6 +148,5 @@ def _not_attempted(run: Run, several: bool) -> Iterator[str]:
 
 def _document(found: Settled | PlannedRow, several: bool) -> str:
     """A document, with its dataset if the run has several."""
-    place = show_invisible(found.target.document)
-    place = f"{show_invisible(found.target.dataset)} / {place}" if several else place
-    return f"{place} ({sanitize(found.name, 120)})" if found.name else place
+    place = f"{show_invisible(found.target.dataset)} / " if several else ""
+    return f"{place}{document_title(found.target.document, found.name, 120)}"

@@ -48,11 +48,14 @@ HEADLINE: dict[RunStatus, str] = {
 }
 
 
-def advice(report: Report, outcome: Outcome) -> str:
-    """What to do about documents that ended so in this run."""
-    if outcome == "archived" and all(dataset.status == "stopped" for dataset in report.datasets):
-        return ADVICE["dataset_stopped"]  # nothing in it can be un-archived
-    return ADVICE[outcome]
+def not_gone(report: Report) -> Iterator[tuple[Outcome, int, str]]:
+    """Each way in which documents of this run are not gone: the outcome, how many, and what to do about them."""
+    # Where nothing can be deleted nothing can be un-archived.
+    stopped = all(dataset.status == "stopped" for dataset in report.datasets)
+    outcomes: tuple[Outcome, ...] = get_args(Outcome)
+    for outcome in outcomes:
+        if n := report.reasons.get(outcome, 0):
+            yield outcome, n, ADVICE["dataset_stopped" if stopped and outcome == "archived" else outcome]
 
 
 def headline(report: Report) -> str:
@@ -105,11 +108,10 @@ def account(
         yield ""
         yield title(dataset.provider, dataset.dataset, dataset.name)
         yield from (f"  {line}" for line in dataset_lines(dataset, named=named))
-    outcomes: tuple[Outcome, ...] = get_args(Outcome)
-    for outcome in outcomes:
-        if (n := report.reasons.get(outcome, 0)) and outcome not in without:
+    for outcome, n, what_to_do in not_gone(report):
+        if outcome not in without:
             yield ""
-            yield f"{n} {outcome.replace('_', ' ')}: {advice(report, outcome)}"
+            yield f"{n} {outcome.replace('_', ' ')}: {what_to_do}"
             yield from (f"  {line}" for line in endings(outcome))
 
 

@@ -9,18 +9,17 @@ from collections.abc import Iterator
 from dataclasses import fields
 from importlib import resources
 from itertools import chain, islice, starmap
-from typing import get_args
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup, escape
 
-from bulkdel.model import Outcome, Settled
+from bulkdel.model import Settled
 from bulkdel.render.data import endings
 from bulkdel.render.html.figures import COLORS, figures, timelines
 from bulkdel.render.overview import needed_to_resume, run_name
 from bulkdel.render.plan import describe
 from bulkdel.render.text import asked, result
-from bulkdel.render.wording import CAUSES, advice, costs, dataset_lines
+from bulkdel.render.wording import CAUSES, costs, dataset_lines, not_gone
 from bulkdel.report import Report
 from bulkdel.store import PlannedRow, Run
 from bulkdel.store.recorded import recorded_report
@@ -92,11 +91,9 @@ def _page_title(run: Run, report: Report) -> str:
 
 def _reasons(run: Run, report: Report) -> Iterator[tuple[str, int, str, Settled | None]]:
     """Each way of not being deleted: its name, how often, what to do about it, and one example."""
-    outcomes: tuple[Outcome, ...] = get_args(Outcome)
-    for outcome in outcomes:
-        if n := report.reasons.get(outcome, 0):
-            some = run.not_attempted() if outcome == "not_attempted" else run.settled([outcome])
-            yield outcome.replace("_", " "), n, advice(report, outcome), next(some, None)
+    for outcome, n, what_to_do in not_gone(report):
+        some = run.not_attempted() if outcome == "not_attempted" else run.settled([outcome])
+        yield outcome.replace("_", " "), n, what_to_do, next(some, None)
 
 
 def _lists(run: Run, report: Report, most: int) -> Iterator[tuple[str, str, int, Iterator[Row]]]:
