@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, fields, replace
 from functools import wraps
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, NoReturn, get_args
+from typing import Any, Literal, NoReturn, get_args
 
 import click
 
@@ -15,30 +15,22 @@ from bulkdel.cli import values
 from bulkdel.cli.context import AppContext
 from bulkdel.model import Indexing, Missing, Policy, Rate, Selection
 
-if TYPE_CHECKING:
-    ParamType = click.ParamType[Any]
-else:
-    ParamType = click.ParamType  # generic from click 8.4 on, and 8.2 does as well
 
+def parsed(parse: Callable[[str], Any]) -> Callable[[Any], Any]:
+    """The type of an option whose value a pure function reads; its ``ValueError`` becomes click's usage error."""
 
-class ParsedParam(ParamType):
-    """An option's value that a pure function reads; its ``ValueError`` becomes click's usage error."""
-
-    def __init__(self, name: str, parse: Callable[[str], Any]) -> None:
-        self.name = name
-        self._parse = parse
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
-        if not isinstance(value, str):
-            return value
+    @wraps(parse)
+    def convert(given: Any) -> Any:
         try:
-            return self._parse(value)
+            return parse(given) if isinstance(given, str) else given
         except ValueError as error:
-            self.fail(str(error), param, ctx)
+            raise click.BadParameter(str(error)) from None
+
+    return convert
 
 
-DURATION = ParsedParam("duration", values.duration)
-RATE = ParsedParam("rate", values.rate)
+DURATION = parsed(values.duration)
+RATE = parsed(values.rate)
 FILE = click.Path(path_type=Path)
 _COUNT = click.IntRange(min=0)
 
@@ -82,7 +74,7 @@ class Options:
         help="Only documents whose name matches, whatever the case ('tmp-*'): * is any text, ? is one character, and everything else "
              "is itself, brackets included; repeatable, any may match.")  # fmt: skip
     created_before: tuple[float, ...] = _option("--created-before", default=(), multiple=True, metavar="WHEN",
-        type=ParsedParam("when", lambda words: values.when(words, time.time())),
+        type=parsed(lambda words: values.when(words, time.time())),
         help="Only documents created before a date (2026-01-31, UTC) or longer ago than an age (90d); "
              "of several the earliest counts.")  # fmt: skip
     statuses: tuple[str, ...] = _option("--status", default=(), multiple=True, metavar="S",
@@ -92,7 +84,7 @@ class Options:
     rate: Rate | Literal["none"] | None = _option("--rate", type=RATE, metavar="N/s|N/min|none",
         default_text="by provider and host", help="The provider's limit as you know it; pacing keeps below it.")  # fmt: skip
     concurrency: int | values.Auto | None = _option("--concurrency", metavar="N|auto|auto:N",
-        type=ParsedParam("concurrency", values.concurrency),
+        type=parsed(values.concurrency),
         default_text="auto, as many as the service bears and its other users can spare",
         help="Requests in flight at most; auto:N searches up to N.")  # fmt: skip
 

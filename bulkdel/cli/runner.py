@@ -6,10 +6,13 @@ import asyncio
 import os
 import signal
 from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
-from contextlib import AsyncExitStack, suppress
+from contextlib import AsyncExitStack
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
+
+import anyio
 
 from bulkdel.cli import hints, logs, output, progress, run_files, summary
 from bulkdel.cli.confirm import Confirmation
@@ -68,13 +71,7 @@ class Task:
 
 def run_async(main: Callable[[], Coroutine[Any, Any, T]]) -> T:
     """Run ``main`` under uvloop if it is installed (a quarter less CPU for each request), else under asyncio."""
-    factory: Callable[[], asyncio.AbstractEventLoop] | None = None
-    with suppress(ImportError):
-        import uvloop
-
-        factory = uvloop.new_event_loop
-    with asyncio.Runner(loop_factory=factory) as runner:
-        return runner.run(main())
+    return anyio.run(main, backend_options={"use_uvloop": find_spec("uvloop") is not None})
 
 
 def run(task: Task, app: AppContext) -> int:

@@ -9,7 +9,7 @@ import click
 
 from bulkdel.cli import values
 from bulkdel.cli.context import AppContext
-from bulkdel.cli.options import DURATION, RATE, ParsedParam, usage_error
+from bulkdel.cli.options import DURATION, RATE, parsed, usage_error
 from bulkdel.model import Rate
 from bulkdel.simulator.faults import Faults
 
@@ -33,7 +33,7 @@ _COUNT = click.IntRange(min=0)
 _KINDS: dict[Any, dict[str, Any]] = {
     "flag": {"is_flag": True},
     "seconds": {"type": DURATION},
-    "share": {"type": ParsedParam("share", values.share), "metavar": "1%"},
+    "share": {"type": parsed(values.share), "metavar": "1%"},
     "any": {"type": int, "metavar": "N"},
     0: {"type": _COUNT, "metavar": "N"},
     1: {"type": click.IntRange(min=1), "metavar": "N"},
