@@ -5,8 +5,9 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
-from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
-from contextlib import AsyncExitStack
+import time
+from collections.abc import Callable, Coroutine, Iterable, Iterator, Mapping, Sequence
+from contextlib import AsyncExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
@@ -14,12 +15,11 @@ from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 import anyio
 
-from bulkdel.cli import hints, logs, output, progress, run_files, summary
+from bulkdel.cli import hints, logs, output, progress, run_files
 from bulkdel.cli.confirm import Confirmation
 from bulkdel.cli.context import AppContext, is_terminal, width
 from bulkdel.cli.metrics import Metrics
 from bulkdel.cli.options import Options
-from bulkdel.cli.signals import Interrupts, handled
 from bulkdel.errors import ConfigurationError, RunFileError
 from bulkdel.events import Event
 from bulkdel.model import Policy, PurgeRequest, Settled, Target
@@ -35,6 +35,10 @@ if TYPE_CHECKING:
     from bulkdel.cli.broker import Workers
 
 T = TypeVar("T")
+
+ECHO_S = 0.1
+"""The same signal again within so many seconds is one that came twice: ``timeout`` and runners that pass Ctrl-C on send it to the
+process and to its group, and a person does not press a key again so soon."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -260,8 +264,58 @@ class LiveRun:
         if options.settled == "-" and options.quiet:
             return True
         stream = app.stderr if options.settled == "-" else app.stdout
-        lines = summary.text(report, samples, plan=plan, policy=self._task.policy)
+        lines = output.summary(report, samples, plan=plan, policy=self._task.policy)
         if is_terminal(stream):
             datasets = report.datasets if plan is None else ()
-            lines = summary.fitted(map(app.hide, lines), datasets, width(stream, app.environ))
+            lines = output.fitted(map(app.hide, lines), datasets, width(stream, app.environ))
         return output.write_lines(app, *lines, stream=stream)
+
+
+# ---------------------------------------------------------------------- signals
+
+
+class Interrupts:
+    """Counts SIGINT and SIGTERM, and calls ``gently`` at the first and ``at_once`` at the second; a third is the system's own.
+
+    ``signal`` is the first one's number, None before; ``twice`` is whether a second came.
+    """
+
+    def __init__(
+        self, gently: Callable[[int], None], at_once: Callable[[], None], *, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self.signal: int | None = None
+        self.twice = False
+        self._gently = gently
+        self._at_once = at_once
+        self._clock = clock
+        self._first_at = 0.0
+
+    def on_signal(self, number: int) -> None:
+        if self.signal is None:
+            self.signal, self._first_at = number, self._clock()
+            self._gently(number)
+        elif number == self.signal and self._clock() < self._first_at + ECHO_S:
+            return
+        elif not self.twice:
+            self.twice = True
+            # Whatever hangs now hangs inside bulkdel: the third signal ends the process the system's way.
+            _restore(asyncio.get_running_loop())
+            self._at_once()
+
+
+@contextmanager
+def handled(on_signal: Callable[[int], None]) -> Iterator[None]:
+    """Have ``on_signal`` called with the signals' numbers while the context lasts; used inside the running loop."""
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, on_signal, int(number))
+    try:
+        yield
+    finally:
+        _restore(loop)
+
+
+def _restore(loop: asyncio.AbstractEventLoop) -> None:
+    for number in (signal.SIGINT, signal.SIGTERM):
+        with suppress(ValueError):
+            loop.remove_signal_handler(number)

@@ -13,7 +13,7 @@ from pathlib import Path
 from time import monotonic
 from typing import Any
 
-from bulkdel.cli.signals import ECHO_S
+from bulkdel.cli.runner import ECHO_S
 from bulkdel.simulator import DifySimulator, LangdockSimulator, Simulator
 
 COMMAND = (sys.executable, "-m", "bulkdel")

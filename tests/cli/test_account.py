@@ -11,9 +11,9 @@ from typing import Any
 
 import pytest
 
-from bulkdel.cli import hints, summary
+from bulkdel.cli import hints
 from bulkdel.cli.context import AppContext
-from bulkdel.cli.output import Samples, settled_lines
+from bulkdel.cli.output import Samples, settled_lines, summary, table
 from bulkdel.model import RunStatus, Settled, Target
 from bulkdel.report import Counts, DatasetReport, Report
 from tests.cli.outside import DATASET, ENVIRON, KEY, OTHER, Closed, FakeClient, Terminal, invoke
@@ -223,7 +223,7 @@ def test_the_summary_says_what_is_gone_what_is_not_and_why() -> None:
     dataset.remaining, dataset.new, dataset.new_count = 9, ("id7 late\x1b[1m.md",), 1
     samples = Samples()
     samples.add([Settled(Target("dify", DATASET, "doc1"), "archived", "it is\narchived", 1, "a.md", 0.0)])
-    assert summary.text(report, samples) == [
+    assert summary(report, samples) == [
         "Finished, but not everything is gone: 990 deleted, 2 already gone, 2 rejected, 4 not attempted of 998",
         "",
         f"dify / Manuals ({DATASET})",
@@ -267,7 +267,7 @@ def test_the_table_of_several_datasets_fits(width: int) -> None:
         ),
         DatasetReport("langdock", OTHER, "", "stopped"),
     )
-    rows = summary.table(datasets, width)
+    rows = table(datasets, width)
     assert all(len(row) <= width for row in rows)
     whole = "".join(row for row in rows).replace(" ", "")
     assert "[bold]" in whole

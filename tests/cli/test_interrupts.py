@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bulkdel import Report, Run
-from bulkdel.cli.signals import Interrupts, handled
+from bulkdel.cli.runner import Interrupts, handled
 from bulkdel.store.recorded import recorded_report
 from tests import virtual
 from tests.cli.service import until

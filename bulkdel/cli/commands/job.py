@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from itertools import chain
 from pathlib import Path
@@ -77,12 +77,15 @@ def job(app: AppContext, /, file: str, plan: bool, options: Options) -> int:
     for option, given in (("--dry-run", options.dry_run), ("--no-run", options.no_run)):
         if plan and given:
             usage_error(f"--plan keeps a plan in a file and {option} keeps none")
-    asked = _read(file)
-    opened, places = _open_providers(file, asked, app)
-    purges = _purges(file, asked, opened)
-    workers, distributed = broker.begin(options, places, app)
+    # A thousand datasets with their names are below 100 kB.
+    raw = read_small_file(file, "job file", 16 * 1024 * 1024, "16 MiB")
     with ExitStack() as stack:
-        lists = _targets(file, asked, opened, stack)
+        with _errors_in(file):
+            asked = _read(raw)
+            opened, places = _open_providers(file, asked, app)
+            purges = _purges(asked, opened)
+            lists = _targets(file, asked, opened, purges, stack)
+        workers, distributed = broker.begin(options, places, app)
         used = {purge.provider for purge in purges} | {provider for listed in lists for provider, _ in listed.counts}
         task = runner.Task(
             act="plan" if plan else "job",
@@ -98,28 +101,23 @@ def job(app: AppContext, /, file: str, plan: bool, options: Options) -> int:
         return runner.run(task, app)
 
 
-def _read(file: str) -> Job:
-    """:raises ConfigurationError: if it cannot be read or is wrong; the message names the file"""
-    from bulkdel.cli import jobfile
-
-    # A thousand datasets with their names are below 100 kB.
-    raw = read_small_file(file, "job file", 16 * 1024 * 1024, "16 MiB")
-    try:
-        text = raw.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        line = raw.count(b"\n", 0, error.start) + 1
-        raise ConfigurationError(f"{file}: line {line}: not UTF-8 text") from None
-    with _errors_in(file):
-        return jobfile.read(text, time.time())
-
-
 @contextmanager
-def _errors_in(*places: str) -> Iterator[None]:
-    """Put the job file's name, and a key's path that is known only here, before what is wrong."""
+def _errors_in(place: str) -> Iterator[None]:
+    """Put the job file's name, or a key's path that is known only here, before what is wrong."""
     try:
         yield
     except ConfigurationError as error:
-        raise ConfigurationError(": ".join((*places, str(error))), hint=error.hint) from None
+        raise ConfigurationError(f"{place}: {error}", hint=error.hint) from None
+
+
+def _read(raw: bytes) -> Job:
+    from bulkdel.cli import jobfile
+
+    try:
+        return jobfile.read(raw.decode("utf-8-sig"), time.time())
+    except UnicodeDecodeError as error:
+        line = raw.count(b"\n", 0, error.start) + 1
+        raise ConfigurationError(f"line {line}: not UTF-8 text") from None
 
 
 def _path(file: str, written: str) -> Path:
@@ -136,7 +134,7 @@ def _open_providers(file: str, job: Job, app: AppContext) -> tuple[dict[str, Pro
     places: dict[str, KeyPlace] = {}
     keys: dict[str, str] = {}
     for place, table in enumerate(job.provider):
-        with _errors_in(file, f"provider[{place}]"):
+        with _errors_in(f"provider[{place}]"):
             options = Options(
                 api_key_file=_path(file, table.api_key_file) if table.api_key_file else None,
                 header_file=_path(file, table.header_file) if table.header_file else None,
@@ -160,13 +158,13 @@ def _open_providers(file: str, job: Job, app: AppContext) -> tuple[dict[str, Pro
     return opened, places
 
 
-def _purges(file: str, job: Job, opened: Mapping[str, Provider]) -> list[PurgeRequest]:
+def _purges(job: Job, opened: Mapping[str, Provider]) -> list[PurgeRequest]:
     """:raises ConfigurationError: if a dataset cannot be one of its provider's, or is named twice"""
     purges: list[PurgeRequest] = []
     seen: dict[tuple[str, str, str], str] = {}
     for place, table in enumerate(job.purge):
         path, provider = f"purge[{place}].datasets", opened[table.provider]
-        with _errors_in(file, path):
+        with _errors_in(path):
             for dataset in providers.checked_datasets(table.datasets, provider):
                 before = seen.setdefault(_identity(provider, dataset), path)
                 if before != path:
@@ -175,7 +173,9 @@ def _purges(file: str, job: Job, opened: Mapping[str, Provider]) -> list[PurgeRe
     return purges
 
 
-def _targets(file: str, job: Job, opened: Mapping[str, Provider], stack: ExitStack) -> list[TargetFile]:
+def _targets(
+    file: str, job: Job, opened: Mapping[str, Provider], purges: Sequence[PurgeRequest], stack: ExitStack
+) -> list[TargetFile]:
     """The files of targets, each checked to its last line; ``stack`` closes them.
 
     :raises ConfigurationError: if one cannot be read, is wrong, or has targets in a dataset that is purged
@@ -184,9 +184,9 @@ def _targets(file: str, job: Job, opened: Mapping[str, Provider], stack: ExitSta
     from bulkdel.cli.targets import opened as open_targets
 
     lists: list[TargetFile] = []
-    purged = {_identity(opened[table.provider], dataset) for table in job.purge for dataset in table.datasets}
+    purged = {_identity(opened[purge.provider], purge.dataset) for purge in purges}
     for place, table in enumerate(job.delete):
-        with _errors_in(file, f"delete[{place}].from"):
+        with _errors_in(f"delete[{place}].from"):
             source = stack.enter_context(open_targets(str(_path(file, table.source))))
             listed = TargetFile(source, table.source, table.provider, opened)
             for provider, dataset in listed.counts:

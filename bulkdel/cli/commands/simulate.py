@@ -71,8 +71,7 @@ def simulate(
     """Serve a service that behaves like the real one, faults included, on 127.0.0.1 until Ctrl-C."""
     import asyncio
 
-    from bulkdel.cli.runner import run_async
-    from bulkdel.cli.signals import handled
+    from bulkdel.cli.runner import handled, run_async
     from bulkdel.errors import ConfigurationError
     from bulkdel.simulator import DifySimulator, LangdockSimulator
 
