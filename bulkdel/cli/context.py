@@ -52,8 +52,8 @@ class AppContext:
         self.screen = Screen(self)
 
     def warn(self, message: str, hint: str = "") -> None:
-        """A warning on stderr, unless quiet was asked for."""
-        if not self.quiet:
+        """A warning on stderr, unless quiet was asked for; nothing if there is no message."""
+        if message and not self.quiet:
             self.screen.warning(message, hint)
 
     def hide_from_now_on(self, secret: str) -> None:

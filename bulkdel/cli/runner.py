@@ -188,9 +188,7 @@ class LiveRun:
 
         def on_plan(plan: Plan) -> None:
             self.plan = plan
-            unknown, statuses = unknown_statuses(plan, task.purges)
-            if unknown and not task.options.quiet:
-                self._screen.warning(unknown, statuses)
+            self._app.warn(*unknown_statuses(plan, task.purges))
 
         call: dict[str, Any] = {"policy": task.policy, "on_event": on_event}
         if task.act == "verify":
@@ -244,11 +242,8 @@ class LiveRun:
         if report.exit_status:
             screen.error(hints.sentence(report, task), hints.advice(report, task))
         self._metrics.finish(status, screen.warning, report)
-        missing, hint = hints.not_there(report, task)
-        if missing:
-            app.warn(missing, hint)
-        if plan is not None and (warning := too_long(plan, task.policy)):
-            app.warn(warning)
+        app.warn(*hints.not_there(report, task))
+        app.warn("" if plan is None else too_long(plan, task.policy))
         for line in hints.way_on(report, task, app.argv, self.path):
             screen.say(line)
         return status

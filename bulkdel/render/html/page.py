@@ -10,7 +10,7 @@ from dataclasses import fields
 from importlib import resources
 from itertools import chain, islice, starmap
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
+from jinja2 import Environment, PackageLoader, StrictUndefined, Template
 from markupsafe import Markup, escape
 
 from bulkdel.model import Settled
@@ -35,19 +35,9 @@ def page(run: Run, *, most: int = 100_000) -> Iterator[str]:
     :param most: rows of each list that are embedded: 100,000 are about 15 MB, which a browser opens in a second or two
     """
     report, planned = recorded_report(run), run.state == "planned"
-    environment = Environment(
-        loader=PackageLoader("bulkdel.render.html", ""), autoescape=True, undefined=StrictUndefined,
-        trim_blocks=True, lstrip_blocks=True, keep_trailing_newline=True,
-    )  # fmt: skip
-    environment.filters |= {
-        "duration": format_duration,
-        "number": "{:,}".format,
-        "sanitize": sanitize,
-        "whole_options": _whole_options,
-    }
     folder = resources.files("bulkdel.render.html")
     style, script = (folder.joinpath(name).read_text("utf-8") for name in ("report.css", "report.js"))
-    yield from environment.get_template("report.html.jinja").generate(
+    yield from _template().generate(
         policy=_content_policy(style, script),
         style=Markup(style),
         script=Markup(script),
@@ -72,6 +62,17 @@ def page(run: Run, *, most: int = 100_000) -> Iterator[str]:
         needed=needed_to_resume(run),
         digest=run.digest(),
     )
+
+
+def _template() -> Template:
+    environment = Environment(
+        loader=PackageLoader("bulkdel.render.html", ""), autoescape=True, undefined=StrictUndefined,
+        trim_blocks=True, lstrip_blocks=True, keep_trailing_newline=True,
+    )  # fmt: skip
+    environment.filters |= {
+        "duration": format_duration, "number": "{:,}".format, "sanitize": sanitize, "whole_options": _whole_options,
+    }  # fmt: skip
+    return environment.get_template("report.html.jinja")
 
 
 def _page_title(run: Run, report: Report) -> str:
