@@ -24,29 +24,46 @@ def lines(run: Run) -> Iterator[str]:
     if run.state == "planned":
         yield result(run, report)
         yield from describe(run.plan(), run.header.policy, shown=None)
-        yield from _for_review(run, several)
-    else:
-
-        def endings(outcome: Outcome) -> Iterator[str]:
-            for settled in run.settled([outcome]):
-                yield f"{_document(settled, several)}: {sanitize(settled.reason) or 'no reason given'}"
-
-        yield from account(report, endings, result=result(run, report), named=None, without=("not_attempted",))
-        again = "Asked again on request, after it had been rejected:"
-        yield from _under(again, _asked_again(run, several))
-        if report.not_attempted:
-            over = report.status == "refused" and not run.resumable
-            why = "for the run was refused" if over else "so they are still to go"
-            yield from _under(f"{report.not_attempted} not attempted, {why}:", _not_attempted(run, several))
+        # Everything that was listed: first what would be deleted, then what would not, and why.
+        to_delete = (row for row in run.listed() if not (row.why_not or row.invalid))
+        yield from _under("To delete:", (_planned(row, several) for row in to_delete))
+        never_sent = (row for row in run.listed() if row.invalid and not row.why_not)
+        yield from _under("Never sent, and rejected:", (_planned(row, several) for row in never_sent))
         yield from _skipped(run, several)
-        yield ""
-        yield from costs(report, run.answers_lost())
+    else:
+        yield from _account(run, report, several)
     if run.unfinished_plan:
         yield from ("", "The plan did not come to its end, so there is nothing to carry out: make it again.")
     elif run.resumable:
         command = " ".join(["bulkdel resume RUN", *needed_to_resume(run)])
         yield from ("", f"This goes on with the rest: {command}, with this run's name or file")
     yield from ("", f"digest: sha256:{run.digest()}")
+
+
+def _account(run: Run, report: Report, several: bool) -> Iterator[str]:
+    """What became of the documents, each that is not gone by name, and what it took."""
+
+    def named(settled: Settled, why: str) -> str:
+        return f"{_document(settled, several)}: {sanitize(settled.reason) or why}"
+
+    def endings(outcome: Outcome) -> Iterator[str]:
+        return (named(settled, "no reason given") for settled in run.settled([outcome]))
+
+    yield from account(report, endings, result=result(run, report), named=None, without=("not_attempted",))
+    again = (f"{named(old, old.outcome.replace('_', ' '))}; again in session {n}" for old, n in run.earlier_endings())
+    yield from _under("Asked again on request, after it had been rejected:", again)
+    if report.not_attempted:
+        over = report.status == "refused" and not run.resumable
+        why = "for the run was refused" if over else "so they are still to go"
+        left = (named(one, "") if one.reason else _document(one, several) for one in run.not_attempted())
+        yield from _under(f"{report.not_attempted} not attempted, {why}:", left)
+    yield from _skipped(run, several)
+    yield ""
+    yield from costs(report, run.answers_lost())
+
+
+def _skipped(run: Run, several: bool) -> Iterator[str]:
+    return _under("Skipped:", (_planned(row, several) for row in run.listed() if row.why_not))
 
 
 def result(run: Run, report: Report) -> str:
@@ -113,19 +130,6 @@ def _under(heading: str, items: Iterable[str]) -> Iterator[str]:
         yield f"  {item}"
 
 
-def _for_review(run: Run, several: bool) -> Iterator[str]:
-    """Everything that was listed: first what would be deleted, then what would not, and why."""
-    to_delete = (row for row in run.listed() if not (row.why_not or row.invalid))
-    never_sent = (row for row in run.listed() if row.invalid and not row.why_not)
-    yield from _under("To delete:", (_planned(row, several) for row in to_delete))
-    yield from _under("Never sent, and rejected:", (_planned(row, several) for row in never_sent))
-    yield from _skipped(run, several)
-
-
-def _skipped(run: Run, several: bool) -> Iterator[str]:
-    return _under("Skipped:", (_planned(row, several) for row in run.listed() if row.why_not))
-
-
 def _planned(row: PlannedRow, several: bool) -> str:
     marks = [_document(row, several)]
     marks += [f"created {format_day(row.created_at)}"] if row.created_at is not None else []
@@ -133,17 +137,6 @@ def _planned(row: PlannedRow, several: bool) -> str:
     marks += ["still being indexed"] if row.indexing else []
     why = row.why_not or row.invalid
     return ", ".join(marks) + (f": {sanitize(why)}" if why else "")
-
-
-def _asked_again(run: Run, several: bool) -> Iterator[str]:
-    for settled, session in run.earlier_endings():
-        why = sanitize(settled.reason) or settled.outcome.replace("_", " ")
-        yield f"{_document(settled, several)}: {why}; again in session {session}"
-
-
-def _not_attempted(run: Run, several: bool) -> Iterator[str]:
-    for settled in run.not_attempted():
-        yield _document(settled, several) + (f": {sanitize(settled.reason)}" if settled.reason else "")
 
 
 def _document(found: Settled | PlannedRow, several: bool) -> str:
