@@ -9,16 +9,14 @@ from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from functools import partial
 from importlib.util import find_spec
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from bulkdel.cli.context import AppContext
 from bulkdel.cli.options import Options, usage_error
 from bulkdel.cli.providers import places_of_run
 from bulkdel.credentials import KeyPlace
 from bulkdel.errors import ConfigurationError
-
-if TYPE_CHECKING:
-    from bulkdel.store import RunHeader
+from bulkdel.store import RunHeader
 
 HEADER = "distributed"
 """What a run's header calls its broker and its job's name."""

@@ -7,7 +7,10 @@ import logging
 from collections.abc import Iterator, MutableMapping, Sequence
 from contextlib import contextmanager
 from functools import partial
-from typing import TYPE_CHECKING, Any, assert_never
+from typing import Any, assert_never
+
+import structlog
+from structlog.stdlib import BoundLogger, ProcessorFormatter
 
 from bulkdel import events
 from bulkdel.cli.context import Screen
@@ -15,9 +18,6 @@ from bulkdel.cli.options import Options
 from bulkdel.model import Rate, Settled
 from bulkdel.render.wording import format_rate, learned
 from bulkdel.text import format_duration, pluralize, sanitize, show_invisible
-
-if TYPE_CHECKING:
-    from structlog.stdlib import BoundLogger
 
 LEVEL_COLORS = {"warning": "1;35", "error": "1;91", "critical": "1;91"}
 """Levels that are named, and the color of their word: bold magenta and bright red have a contrast of 3 at least in the palettes
@@ -43,8 +43,6 @@ def configure_logging(
 ) -> Iterator[BoundLogger]:
     """Log on ``screen`` while the context lasts as the options ask for it, as JSON lines if there is no terminal; the library's own
     logger, asyncio's and those named in ``also`` go there, too."""
-    import structlog
-
     level = logging.ERROR if quiet or options.quiet else logging.DEBUG if options.verbose else logging.INFO
     levels = {"bulkdel": level, "asyncio": max(level, logging.WARNING)} | dict.fromkeys(also, level)
     before = [(logger, logger.level, logger.propagate) for logger in map(logging.getLogger, levels)]
@@ -68,9 +66,6 @@ def configure_logging(
 
 def _handler(screen: Screen, *, as_json: bool) -> logging.Handler:
     """Configure structlog to log through ``logging``; returns what shows the records of both."""
-    import structlog
-    from structlog.stdlib import ProcessorFormatter
-
     shared: list[Any] = [
         structlog.stdlib.add_log_level,
         structlog.processors.TimeStamper(fmt="iso" if as_json else "%H:%M:%S", utc=as_json),

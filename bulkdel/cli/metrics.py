@@ -13,21 +13,19 @@ from pathlib import Path
 from typing import TYPE_CHECKING, get_args
 
 from bulkdel import events
-from bulkdel.cli.progress import alongside
+from bulkdel.cli.progress import Look, alongside
+from bulkdel.engine.progress import Progress
 from bulkdel.errors import BulkdelError, ConfigurationError
 from bulkdel.model import Outcome
 from bulkdel.render.saving import is_run_file
 from bulkdel.render.wording import CAUSES
-from bulkdel.report import ProviderAccount
+from bulkdel.report import ProviderAccount, Report
+from bulkdel.store import Run
 from bulkdel.text import sanitize
 
 if TYPE_CHECKING:
     from prometheus_client import Metric
 
-    from bulkdel.engine.progress import Progress
-    from bulkdel.report import Report
-
-Look = Callable[[], Sequence["Progress"]]
 Warn = Callable[[str], None]
 
 SERIES: dict[str, tuple[str, str, str, Sequence[str]]] = {
@@ -90,8 +88,6 @@ class Metrics:
             if labels:
                 self._numbers |= dict.fromkeys(product([name], providers, *filter(None, [values])), 0.0)
         if resumes is not None:
-            from bulkdel.store import Run
-
             with suppress(BulkdelError), Run.open(resumes, check=False) as run:
                 self._earlier = run.account().providers
         try:

@@ -8,6 +8,8 @@ from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
+from structlog.stdlib import BoundLogger
+
 from bulkdel.cli.context import Screen
 from bulkdel.cli.options import Options
 from bulkdel.engine.progress import Progress
@@ -16,7 +18,6 @@ from bulkdel.text import format_duration, format_measured, nonzero, pluralize, s
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
-    from structlog.stdlib import BoundLogger
 
 Look = Callable[[], Sequence[Progress]]
 

@@ -11,11 +11,13 @@ from contextlib import AsyncExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, TypeVar
+from typing import Any, Literal, TypeVar
 
 import anyio
+from structlog.stdlib import BoundLogger
 
 from bulkdel.cli import hints, logs, output, progress, run_files
+from bulkdel.cli.broker import Workers
 from bulkdel.cli.confirm import Confirmation
 from bulkdel.cli.context import AppContext, is_terminal, width
 from bulkdel.cli.metrics import Metrics
@@ -28,11 +30,6 @@ from bulkdel.providers.protocol import Provider
 from bulkdel.render.plan import too_long, unknown_statuses
 from bulkdel.report import Counts, Report
 from bulkdel.text import pluralize, sanitize
-
-if TYPE_CHECKING:
-    from structlog.stdlib import BoundLogger
-
-    from bulkdel.cli.broker import Workers
 
 T = TypeVar("T")
 

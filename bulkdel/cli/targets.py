@@ -18,19 +18,19 @@ from collections import Counter
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from itertools import chain
-from typing import TYPE_CHECKING, Any, BinaryIO
+from typing import Any, BinaryIO
 
 from bulkdel.errors import ConfigurationError, TargetFileError
 from bulkdel.model import Target
+from bulkdel.providers.protocol import Provider
 from bulkdel.text import has_invisible, read_cell, sanitize, show_invisible
-
-if TYPE_CHECKING:
-    from bulkdel.providers.protocol import Provider
 
 HINT = 'give a CSV whose header has dataset and document, or JSON objects such as {"dataset": "…", "document": "…"}'
 
 LONGEST_LINE = 1024 * 1024
 """Characters of one line of CSV, and of one JSON object: one of a mebibyte is not a target but the wrong file."""
+
+_READ = ("dataset", "document", "provider")
 
 Row = tuple[int, dict[str, Any]]
 """The number of the line in which a row begins, and its values by their columns' names in lower case."""
@@ -190,11 +190,10 @@ def _csv_rows(lines: _Lines, first: str) -> Iterator[Row]:
     records = _records(lines, first, delimiter)
     number, header = next(records, (lines.number, [""]))
     columns = [cell.strip().casefold() for cell in header]
-    for wanted in ("dataset", "document", "provider"):
+    for wanted in _READ:
         if columns.count(wanted) > 1 or (wanted not in columns and wanted != "provider"):
             found = "no" if wanted not in columns else "more than one"
             raise lines.wrong(f"the header has {found} {wanted!r} column: {_short(delimiter.join(header))}", number)
-    places = {name: columns.index(name) for name in ("dataset", "document", "provider") if name in columns}
     for number, cells in records:
         if cells == header:  # of the second of two files that were joined
             continue
@@ -205,7 +204,8 @@ def _csv_rows(lines: _Lines, first: str) -> Iterator[Row]:
             shown = _short(delimiter.join(cells))
             raise lines.wrong(f"{len(cells)} columns, and the header has {len(columns)}: {shown}", number)
         # Spreadsheets leave out the empty cells at the end of a row.
-        yield number, {name: read_cell(cells[at].strip()) for name, at in places.items() if at < len(cells)}
+        named = zip(columns, cells, strict=False)
+        yield number, {name: read_cell(cell.strip()) for name, cell in named if name in _READ}
 
 
 def _delimiter(lines: _Lines, first: str) -> tuple[str, str]:

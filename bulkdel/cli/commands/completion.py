@@ -7,8 +7,6 @@ from click.shell_completion import get_completion_class
 
 from bulkdel.cli.context import AppContext
 
-SHELLS = ("bash", "zsh", "fish")
-
 EPILOG = """\b
 Example: for this shell, and for all to come
   eval "$(bulkdel completion bash)"
@@ -22,7 +20,7 @@ Exit status: 0 printed, 1 could not be written, 2 wrong command.
 
 
 @click.command(epilog=EPILOG, short_help="Print the script that lets a shell complete commands, options and runs.")
-@click.argument("shell", type=click.Choice(SHELLS), metavar="bash|zsh|fish")
+@click.argument("shell", type=click.Choice(("bash", "zsh", "fish")), metavar="bash|zsh|fish")
 @click.pass_obj
 def completion(app: AppContext, /, shell: str) -> int:
     """Print the script that lets bash, zsh or fish complete commands, options, providers, files and runs."""
