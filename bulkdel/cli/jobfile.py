@@ -87,7 +87,7 @@ class ProviderTable(_Table):
 
     name: Text = ""
     kind: Text
-    base_url: Text = ""
+    base_url: Text | None = None
     api_key_env: Annotated[str, Field(pattern=r"^[^=\x00]+$")] = ""
     api_key_file: Text = ""
     header_file: Text = ""

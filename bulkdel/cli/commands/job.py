@@ -8,13 +8,13 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from itertools import chain
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from bulkdel.cli import providers
 from bulkdel.cli.context import AppContext
-from bulkdel.cli.options import OUTPUT, RUN, Options, takes, usage_error
+from bulkdel.cli.options import LIMITS, OUTPUT, RUN, Options, takes, usage_error
 from bulkdel.credentials import KeyPlace, read_small_file
 from bulkdel.errors import ConfigurationError
 from bulkdel.model import PurgeRequest
@@ -135,13 +135,9 @@ def _open_providers(file: str, job: Job, app: AppContext) -> tuple[dict[str, Pro
     keys: dict[str, str] = {}
     for place, table in enumerate(job.provider):
         with _errors_in(f"provider[{place}]"):
-            options = Options(
-                api_key_file=_path(file, table.api_key_file) if table.api_key_file else None,
-                header_file=_path(file, table.header_file) if table.header_file else None,
-                base_url=table.base_url or None,
-                rate=table.rate,
-                concurrency=table.concurrency,
-            )
+            given: dict[str, Any] = {name: getattr(table, name) for name in ("base_url", *LIMITS)}
+            files = {name: getattr(table, name) for name in ("api_key_file", "header_file")}
+            options = Options(**given | {name: _path(file, found) for name, found in files.items() if found})
             key = providers.key_place(table.kind, options, KeyPlace(table.api_key_env))
             other_place = "name another place with api_key_env or api_key_file"
             provider = providers.open_provider(
