@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import sys
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import reduce
@@ -32,14 +32,14 @@ COLORS = {cause: f"cause-{place}" for place, cause in enumerate(CAUSES)}
 class ProviderTimeline:
     """One provider's time at work; the time between sessions is left out.
 
-    ``measured`` counts the sessions that left samples, ``estimated`` those of which only the moments are known at which
-    documents settled (they were killed, or still run). ``waited_s`` has seconds by cause over the measured ones.
+    ``measured``: a session left samples. ``estimated``: of a session only the moments are known at which documents settled (it
+    was killed, or still runs). ``waited_s`` has seconds by cause over the measured ones.
     """
 
     provider: str
     samples: tuple[Sample, ...]
-    measured: int
-    estimated: int
+    measured: bool
+    estimated: bool
     waited_s: Mapping[str, float]
 
 
@@ -57,22 +57,20 @@ def timelines(run: Run) -> list[ProviderTimeline]:
     """Every provider of the run that did something, in the order of its header."""
     kept, sessions = run.samples(), run.sessions()
     found: defaultdict[str, list[Sample]] = defaultdict(list)
-    measured: Counter[str] = Counter()
-    estimated: Counter[str] = Counter()
+    measured, estimated = set[str](), set[str]()
     offset = 0.0
     for session, after in zip(sessions, [*sessions[1:], None], strict=True):
-        samples: Mapping[str, Sequence[Sample]] | None = kept.get(session.id)
-        if samples is None:
-            samples = _from_endings(run, session, until=after.started_at if after else 9e12)
-            estimated.update(samples)
-        else:
-            measured.update(samples)
+        until = after.started_at if after else 9e12
+        samples = kept[session.id] if session.id in kept else _from_endings(run, session, until)
+        (measured if session.id in kept else estimated).update(samples)
         for name, ones in samples.items():
             found[name] += [replace(one, at=one.at + offset) for one in ones]
         offset = max((one.at + one.span_s for ones in found.values() for one in ones), default=0.0)
     costs = run.account().providers
     return [
-        ProviderTimeline(p.name, coarser(found[p.name]), measured[p.name], estimated[p.name], costs[p.name].waited_s)
+        ProviderTimeline(
+            p.name, coarser(found[p.name]), p.name in measured, p.name in estimated, costs[p.name].waited_s
+        )
         for p in run.header.providers
         if any(one.settled or one.requests for one in found[p.name])
     ]
