@@ -144,12 +144,8 @@ def dataset_lines(dataset: DatasetReport, *, named: int | None = 5) -> list[str]
             f"listed again: {pluralize(dataset.remaining, 'document')} {are} still there"
             f"{', just those that were rejected or skipped' if expected else ''}"
         )
-    if dataset.still_there_count:
-        lines.append(f"  {dataset.still_there_count} that the service called deleted:")
-        lines += _named(dataset.still_there[:named], dataset.still_there_count)
-    if dataset.new_count:
-        lines.append(f"  {dataset.new_count} that came during the run and were left alone:")
-        lines += _named(dataset.new[:named], dataset.new_count)
+    lines += _named("that the service called deleted", dataset.still_there[:named], dataset.still_there_count)
+    lines += _named("that came during the run and were left alone", dataset.new[:named], dataset.new_count)
     return lines
 
 
@@ -158,9 +154,11 @@ def skipped(reasons: Mapping[str, int]) -> list[str]:
     return nonzero(*((n, f"skipped: {sanitize(why)}") for why, n in reasons.items()))
 
 
-def _named(names: tuple[str, ...], count: int) -> list[str]:
-    shown = [f"    {sanitize(name, 120)}" for name in names]
-    return shown + ([f"    and {count - len(shown)} more"] if count > len(shown) else [])
+def _named(what: str, names: tuple[str, ...], count: int) -> list[str]:
+    """``count`` documents, some of them by name; nothing if there are none."""
+    shown = [sanitize(name, 120) for name in names]
+    more = [f"and {count - len(shown)} more"] if count > len(shown) else []
+    return [f"  {count} {what}:", *(f"    {line}" for line in shown + more)] if count else []
 
 
 def costs(report: Report, answers_lost: int = 0) -> list[str]:

@@ -19,7 +19,8 @@ Example:
   bulkdel datasets langdock
   bulkdel datasets dify --base-url http://localhost/v1 --json
 \b
-Exit status: 0 listed, 1 not listed to the end, 2 wrong command, 4 stopped by the provider.
+Exit status: 0 listed, 1 not listed or not written to the end, 2 wrong command,
+4 stopped by the provider.
 """
 
 
