@@ -74,51 +74,51 @@ class TargetFile:
 
         :raises TargetFileError: if the file has changed for the worse since it was checked
         """
-        lines = _Lines(self._source, self._name)
+        text = _Text(self._source, self._name)
         try:
-            for number, row in _rows(lines):
-                dataset, document = _id(lines, number, row, "dataset"), _id(lines, number, row, "document")
-                provider = self._provider_of(lines, number, row.get("provider"))
+            for number, row in _rows(text):
+                dataset, document = _id(text, number, row, "dataset"), _id(text, number, row, "document")
+                provider = self._provider_of(text, number, row.get("provider"))
                 # A dataset has one spelling, so that it is one in listings and in the account; a document settles as it was named.
                 spelled = self._providers[provider].canonical(dataset)
                 # Datasets are few and in every row: interned, a million targets hold one string for each, not a million.
                 yield Target(sys.intern(provider), sys.intern(spelled), document)
         except UnicodeError:
-            raise lines.wrong("not UTF-16 text") from None
+            raise text.wrong("not UTF-16 text") from None
         finally:
-            lines.leave()
+            text.leave()
 
-    def _provider_of(self, lines: _Lines, number: int, named: object) -> str:
+    def _provider_of(self, text: _Text, number: int, named: object) -> str:
         """The provider that a row is for, which names it or not."""
         if named is not None and not isinstance(named, str):
-            raise lines.wrong(f"'provider' is not a string: {_short(named)}", number)
+            raise text.wrong(f"'provider' is not a string: {_short(named)}", number)
         if only := self._provider:
             if named and named != only:
                 hint = f"leave the provider out of the file, or write {sanitize(only)} there, if the targets are its"
-                raise lines.wrong(f"for another provider than {only!r}: {_short(named)}", number, hint)
+                raise text.wrong(f"for another provider than {only!r}: {_short(named)}", number, hint)
             return only
         each = "write the name of one of the job's providers into each line, or give the [[delete]] a provider"
         if not named:
-            raise lines.wrong("the provider is missing", number, each)
+            raise text.wrong("the provider is missing", number, each)
         if named not in self._providers:
-            raise lines.wrong(f"for a provider that the job does not have: {_short(named)}", number, each)
+            raise text.wrong(f"for a provider that the job does not have: {_short(named)}", number, each)
         return named
 
 
-def _id(lines: _Lines, number: int, row: dict[str, Any], column: str) -> str:
+def _id(text: _Text, number: int, row: dict[str, Any], column: str) -> str:
     if column not in row:
-        raise lines.wrong(f"no {column!r}", number)
+        raise text.wrong(f"no {column!r}", number)
     found = row[column]
     if not isinstance(found, str):
-        raise lines.wrong(f"{column!r} is not a string: {_short(found)}", number)
+        raise text.wrong(f"{column!r} is not a string: {_short(found)}", number)
     if not found:
-        raise lines.wrong(f"the {column} is empty", number)
+        raise text.wrong(f"the {column} is empty", number)
     if has_invisible(found):
         # Two ids that differ in it look the same, and the service says "no such document", which reads like a success.
         what, hint = "holds a character that cannot be seen", "remove it; the service's own ids have none"
         if any("\udc80" <= character <= "\udcff" for character in found):
             what, hint = "is not UTF-8 text", "save the file as UTF-8; Excel calls it CSV UTF-8"
-        raise lines.wrong(f"the {column} {what}: {show_invisible(found, 100)}", number, hint)
+        raise text.wrong(f"the {column} {what}: {show_invisible(found, 100)}", number, hint)
     return found
 
 
@@ -127,73 +127,129 @@ def _short(value: object) -> str:
     return sanitize(value if isinstance(value, str) else json.dumps(value), 60)
 
 
-# ------------------------------------------------------------------ lines and rows
+# ------------------------------------------------------------------ text and rows
 
 
-class _Lines:
-    """A file as text: line by line with their numbers, or in pieces, and the one way to refuse it.
+class _Text:
+    """A place in the text of a file, from which it goes on by lines or by JSON values; and the one way to refuse the file.
 
-    It is UTF-8, or UTF-16 with a byte-order mark, which Excel calls Unicode text, with any line ends. A byte that is neither becomes
-    a character of its own: in a name it does no harm, in an id it is refused.
+    The text is UTF-8, or UTF-16 with a byte-order mark, which Excel calls Unicode text, with any line ends. A byte that is neither
+    becomes a character of its own: in a name it does no harm, in an id it is refused. Of JSON a piece of the file is held, and the
+    value that goes on behind it.
     """
 
     def __init__(self, source: BinaryIO, name: str) -> None:
         self.name = name
-        self.number = 0
+        self.line = 0
+        self.column = 1
         source.seek(0)
         utf16 = source.read(2) in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
         source.seek(0)
-        encoding = "utf-16" if utf16 else "utf-8-sig"
-        self._text = io.TextIOWrapper(source, encoding, "surrogateescape", newline="")
+        self._file = io.TextIOWrapper(source, "utf-16" if utf16 else "utf-8-sig", "surrogateescape", newline="")
+        self._held = ""
+        self._at = 0
 
     def leave(self) -> None:
         """Let go of the file, which stays open."""
-        self._text.detach()
+        self._file.detach()
+
+    def wrong(
+        self, what: str, line: int | None = None, hint: str = HINT, *, column: int | None = None
+    ) -> TargetFileError:
+        place = f"line {line or self.line}" + (f", column {column}" if column is not None else "")
+        return TargetFileError(f"{self.name}, {place}: {what}", hint=hint)
 
     def __iter__(self) -> Iterator[str]:
         return self
 
     def __next__(self) -> str:
-        self.number += 1
-        line = self._text.readline(LONGEST_LINE)
-        if not line:
+        """The next line, which is held."""
+        self.line += 1
+        self._held, self._at = self._file.readline(LONGEST_LINE), 0
+        if not self._held:
             raise StopIteration
-        return line
+        return self._held
 
-    def piece(self) -> str:
-        """What comes next, whatever its lines; empty at the end."""
-        return self._text.read(LONGEST_LINE)
+    def peek(self) -> str:
+        """The next character that is no blank; empty at the end."""
+        while True:
+            found = re.compile(r"[^ \t\r\n]").search(self._held, self._at)
+            self._move(len(self._held) if found is None else found.start())
+            if found is not None or not self._more():
+                return "" if found is None else found[0]
 
-    def wrong(
-        self, what: str, line: int | None = None, hint: str = HINT, *, column: int | None = None
-    ) -> TargetFileError:
-        place = f"line {line or self.number}" + (f", column {column}" if column is not None else "")
-        return TargetFileError(f"{self.name}, {place}: {what}", hint=hint)
+    def skip(self, character: str) -> bool:
+        """Whether ``character`` comes next, which is passed over then."""
+        found = self.peek() == character
+        self._move(self._at + found)
+        return found
+
+    def value(self) -> Any:
+        """The next value.
+
+        :raises TargetFileError: if it is no JSON, or has a key twice
+        """
+        while True:
+            try:
+                value, end = _DECODER.raw_decode(self._held, self._at)
+            except KeyError as error:
+                self._move(_second_key(self._held, self._at))
+                twice = f"a key is there twice: {_short(error.args[0])}"
+                raise self.wrong(twice, hint="keep the one that is meant") from None
+            except (ValueError, RecursionError) as error:
+                good = error.pos - self._at if isinstance(error, json.JSONDecodeError) else 0
+                # What breaks off may go on in the next lines.
+                if len(self._held) - self._at < LONGEST_LINE and self._more():
+                    continue
+                place = self._at + good
+                if good and self._held[place : place + 1] in ("{", ""):
+                    # The object before was not closed: the fault is where it ends, not where the next one begins.
+                    place = len(self._held[:place].rstrip())
+                self._move(place)
+                rest = self._held[place : place + 60].partition("\n")[0].strip()
+                what = _short(rest) if rest else "it breaks off"
+                raise self.wrong(f"not JSON: {what}", column=self.column) from None
+            self._move(end)
+            return value
+
+    def _move(self, to: int) -> None:
+        """Go on at this place of what is held, counting lines and columns."""
+        passed = self._held[self._at : to]
+        line_end = passed.rfind("\n")
+        self.line += passed.count("\n")
+        self.column = self.column + len(passed) if line_end < 0 else len(passed) - line_end
+        self._at = to
+
+    def _more(self) -> bool:
+        """Read on; False at the end of the file."""
+        more = self._file.read(LONGEST_LINE)
+        self._held, self._at = self._held[self._at :] + more, 0
+        return bool(more)
 
 
-def _rows(lines: _Lines) -> Iterator[Row]:
+def _rows(text: _Text) -> Iterator[Row]:
     """The rows of a file; its first character says what it is: ``[`` or ``{`` JSON, any other CSV.
 
     :raises TargetFileError: naming the file, the line and the column if that is known, at the first fault
     """
-    first = next((line for line in lines if line.strip(" \t\r\n,;")), None)
+    first = next((line for line in text if line.strip(" \t\r\n,;")), None)
     if first is None:
-        raise TargetFileError(f"the target file is empty: {lines.name}", hint=HINT)
-    return _json_rows(lines, first) if first.lstrip().startswith(("[", "{")) else _csv_rows(lines, first)
+        raise TargetFileError(f"the target file is empty: {text.name}", hint=HINT)
+    return _json_rows(text) if first.lstrip().startswith(("[", "{")) else _csv_rows(text, first)
 
 
 # ------------------------------------------------------------------ CSV
 
 
-def _csv_rows(lines: _Lines, first: str) -> Iterator[Row]:
-    delimiter, first = _delimiter(lines, first)
-    records = _records(lines, first, delimiter)
-    number, header = next(records, (lines.number, [""]))
+def _csv_rows(text: _Text, first: str) -> Iterator[Row]:
+    delimiter, first = _delimiter(text, first)
+    records = _records(text, first, delimiter)
+    number, header = next(records, (text.line, [""]))
     columns = [cell.strip().casefold() for cell in header]
     for wanted in _READ:
         if columns.count(wanted) > 1 or (wanted not in columns and wanted != "provider"):
             found = "no" if wanted not in columns else "more than one"
-            raise lines.wrong(f"the header has {found} {wanted!r} column: {_short(delimiter.join(header))}", number)
+            raise text.wrong(f"the header has {found} {wanted!r} column: {_short(delimiter.join(header))}", number)
     for number, cells in records:
         if cells == header:  # of the second of two files that were joined
             continue
@@ -202,17 +258,17 @@ def _csv_rows(lines: _Lines, first: str) -> Iterator[Row]:
             cells = next(csv.reader(cells[0].splitlines(keepends=True), delimiter=delimiter))
         if any(cell.strip() for cell in cells[len(columns) :]):
             shown = _short(delimiter.join(cells))
-            raise lines.wrong(f"{len(cells)} columns, and the header has {len(columns)}: {shown}", number)
+            raise text.wrong(f"{len(cells)} columns, and the header has {len(columns)}: {shown}", number)
         # Spreadsheets leave out the empty cells at the end of a row.
         named = zip(columns, cells, strict=False)
         yield number, {name: read_cell(cell.strip()) for name, cell in named if name in _READ}
 
 
-def _delimiter(lines: _Lines, first: str) -> tuple[str, str]:
+def _delimiter(text: _Text, first: str) -> tuple[str, str]:
     """What stands between the cells, and the header's line: Excel's own ``sep=`` line says it, or what makes a header of the line."""
     said = re.fullmatch(r'"?sep=(.)"?', first.strip("\r\n "), re.IGNORECASE)
     if said is not None:
-        return said[1], next(lines, "")
+        return said[1], next(text, "")
     for delimiter in (",", ";", "\t"):
         cells = {cell.strip().strip('"').casefold() for cell in first.split(delimiter)}
         if {"dataset", "document"} <= cells:
@@ -220,20 +276,20 @@ def _delimiter(lines: _Lines, first: str) -> tuple[str, str]:
     return ",", first
 
 
-def _records(lines: _Lines, first: str, delimiter: str) -> Iterator[tuple[int, list[str]]]:
+def _records(text: _Text, first: str, delimiter: str) -> Iterator[tuple[int, list[str]]]:
     """The records of a CSV from its ``first`` line on that are not blank, each with the number of its first line."""
     record: list[str] = []
 
     def read() -> Iterator[str]:
-        for line in chain([first], lines):
+        for line in chain([first], text):
             if len(line) >= LONGEST_LINE:
-                raise lines.wrong(f"longer than {LONGEST_LINE} characters")
+                raise text.wrong(f"longer than {LONGEST_LINE} characters")
             if "\0" in line:
-                raise lines.wrong("not text: it holds a null byte")
+                raise text.wrong("not text: it holds a null byte")
             record.append(line)
             yield line
 
-    before, reader = lines.number, csv.reader(read(), delimiter=delimiter, strict=True)
+    before, reader = text.line, csv.reader(read(), delimiter=delimiter, strict=True)
     while True:
         start = before + reader.line_num
         record.clear()
@@ -242,7 +298,7 @@ def _records(lines: _Lines, first: str, delimiter: str) -> Iterator[tuple[int, l
         except csv.Error:
             what, good = _csv_fault("".join(record), delimiter)
             *whole, last = good.splitlines()
-            raise lines.wrong(f"not CSV: {what}", start + len(whole), column=len(last)) from None
+            raise text.wrong(f"not CSV: {what}", start + len(whole), column=len(last)) from None
         if cells is None:
             return
         if any(cell.strip() for cell in cells):
@@ -298,87 +354,17 @@ def _second_key(text: str, at: int) -> int:
 _DECODER = json.JSONDecoder(object_pairs_hook=_columns)
 
 
-def _json_rows(lines: _Lines, first: str) -> Iterator[Row]:
+def _json_rows(text: _Text) -> Iterator[Row]:
     """The objects of one array, or one behind the other; each may be in a line of its own or go over several."""
-    text = _Json(lines, first)
     in_array = text.skip("[")
     while text.peek() not in ("", "]" if in_array else ""):
         number, row = text.line, text.value()
         if not isinstance(row, dict):
-            raise lines.wrong(f"not a JSON object: {_short(row)}", number)
+            raise text.wrong(f"not a JSON object: {_short(row)}", number)
         yield number, row
         if not text.skip(",") and in_array and text.peek() != "]":
-            raise text.wrong("not JSON: a comma or ] is missing")
+            raise text.wrong("not JSON: a comma or ] is missing", column=text.column)
     if in_array and not text.skip("]"):
-        raise text.wrong("not JSON: the list is never closed")
+        raise text.wrong("not JSON: the list is never closed", column=text.column)
     if text.peek():
-        raise text.wrong("text behind the end of the list")
-
-
-class _Json:
-    """A file as JSON values; ``line`` is where the next one begins. A piece of the file is held, and the value that goes on behind it."""
-
-    def __init__(self, lines: _Lines, first: str) -> None:
-        self.line = lines.number
-        self._column = 1
-        self._lines = lines
-        self._text = first
-        self._at = 0
-
-    def _move(self, to: int) -> None:
-        """Go on at this place of the text, counting lines and columns."""
-        passed = self._text[self._at : to]
-        line_end = passed.rfind("\n")
-        self.line += passed.count("\n")
-        self._column = self._column + len(passed) if line_end < 0 else len(passed) - line_end
-        self._at = to
-
-    def _more(self) -> bool:
-        """Read on; False at the end of the file."""
-        more = self._lines.piece()
-        self._text, self._at = self._text[self._at :] + more, 0
-        return bool(more)
-
-    def peek(self) -> str:
-        """The next character that is no blank; empty at the end."""
-        while True:
-            found = re.compile(r"[^ \t\r\n]").search(self._text, self._at)
-            self._move(len(self._text) if found is None else found.start())
-            if found is not None or not self._more():
-                return "" if found is None else found[0]
-
-    def skip(self, character: str) -> bool:
-        """Whether ``character`` comes next, which is passed over then."""
-        found = self.peek() == character
-        self._move(self._at + found)
-        return found
-
-    def value(self) -> Any:
-        """The next value.
-
-        :raises TargetFileError: if it is no JSON, or has a key twice
-        """
-        while True:
-            try:
-                value, end = _DECODER.raw_decode(self._text, self._at)
-            except KeyError as error:
-                self._move(_second_key(self._text, self._at))
-                twice = f"a key is there twice: {_short(error.args[0])}"
-                raise self._lines.wrong(twice, self.line, "keep the one that is meant") from None
-            except (ValueError, RecursionError) as error:
-                good = error.pos - self._at if isinstance(error, json.JSONDecodeError) else 0
-                # What breaks off may go on in the next lines.
-                if len(self._text) - self._at < LONGEST_LINE and self._more():
-                    continue
-                place = self._at + good
-                if good and self._text[place : place + 1] in ("{", ""):
-                    # The object before was not closed: the fault is where it ends, not where the next one begins.
-                    place = len(self._text[:place].rstrip())
-                self._move(place)
-                rest = self._text[place : place + 60].partition("\n")[0].strip()
-                raise self.wrong(f"not JSON: {_short(rest) if rest else 'it breaks off'}") from None
-            self._move(end)
-            return value
-
-    def wrong(self, what: str) -> TargetFileError:
-        return self._lines.wrong(what, self.line, column=self._column)
+        raise text.wrong("text behind the end of the list", column=text.column)
