@@ -6,6 +6,7 @@ import os
 import shlex
 from collections.abc import Sequence
 from contextlib import suppress
+from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -191,11 +192,6 @@ def not_there(report: Report, task: Task) -> tuple[str, str]:
 
 def same_command(argv: Sequence[str]) -> str:
     """The same command without ``--expect``, whose number the part that is done has changed."""
-    kept: list[str] = []
-    words = iter(argv)
-    for word in words:
-        if word == "--expect":
-            next(words, None)
-        elif not word.startswith("--expect="):
-            kept.append(word)
+    words = pairwise(("", *argv))
+    kept = [word for before, word in words if "--expect" not in (before, word) and not word.startswith("--expect=")]
     return shlex.join(["bulkdel", *kept])
