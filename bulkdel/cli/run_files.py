@@ -81,10 +81,10 @@ def run_argument(*, only_unfinished: bool = False) -> Callable[[Any], Any]:
         found = []
         for path in [path for path in there if path.name.startswith(incomplete)][:50]:
             one = overview(path)
-            again = one.counts.rejected and ctx.params.get("retry_rejected")
-            if one.resumable or again or not only_unfinished:
-                words = f"{one.state or 'unreadable'}, {one.counts.not_attempted} to go"
-                found.append(CompletionItem(one.name, help=words))
+            again = one.get("rejected") and ctx.params.get("retry_rejected")
+            if one["command"] or again or not only_unfinished:
+                words = f"{one['status'] or 'unreadable'}, {one.get('not_attempted', 0)} to go"
+                found.append(CompletionItem(one["name"], help=words))
         return found or [CompletionItem(incomplete, type="file")]
 
     return click.argument("run", shell_complete=complete)

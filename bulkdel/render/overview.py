@@ -4,73 +4,35 @@ from __future__ import annotations
 
 import shlex
 import time
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from bulkdel.errors import BulkdelError
-from bulkdel.report import Counts
-from bulkdel.store import Run, State
+from bulkdel.store import Run
 
+Overview = dict[str, Any]
+"""A run as ``bulkdel runs --json`` has it.
 
-@dataclass(frozen=True, slots=True)
-class Overview:
-    """One run file. ``problem`` says why it cannot be read, and then the rest is empty.
-
-    ``created_at`` is in Unix seconds. ``resumable`` and ``input_truncated`` are ``Run``'s, ``reason`` is why its last
-    session ended as it did.
-    """
-
-    path: Path
-    state: State | None = None
-    act: str = ""
-    created_at: float | None = None
-    counts: Counts = field(default_factory=Counts)
-    resumable: bool = False
-    reason: str = ""
-    input_truncated: bool = False
-    problem: str = ""
-
-    @property
-    def name(self) -> str:
-        return run_name(self.path)
-
-    @property
-    def age_s(self) -> float:
-        """Seconds since it was made; clocks are set back."""
-        return max(0.0, time.time() - (self.created_at or time.time()))
-
-    @property
-    def command(self) -> str:
-        """What goes on with the run, by its name; empty if nothing does."""
-        return shlex.join(["bulkdel", "resume", self.name]) if self.resumable else ""
-
-    def as_dict(self) -> dict[str, Any]:
-        """The run as a JSON list has it; ``command`` is null if there is nothing to go on with."""
-        out: dict[str, Any] = {"name": self.name, "run": str(self.path)}
-        if self.problem:
-            return out | {"status": None, "problem": self.problem, "command": None}
-        out |= {"status": self.state, "act": self.act} | asdict(self.counts)
-        age = {} if self.created_at is None else {"age_s": round(self.age_s, 3)}
-        return out | age | {"command": self.command or None}
+``status`` is None if it cannot be read, and then ``problem`` says why and the counts are left out. ``command`` goes on with it,
+None if resuming it has nothing to do or it was refused. ``reason`` is why its last session ended as it did.
+``input_truncated``: there may be more documents than it counts.
+"""
 
 
 def overview(path: Path) -> Overview:
     """The run file at ``path``; whatever is wrong with it stands in the answer and is never raised."""
+    name = run_name(path)
+    found: Overview = {"name": name, "run": str(path)}
     try:
         with Run.open(path, check=False) as run:
-            return Overview(
-                path,
-                state=run.state,
-                act=run.header.act,
-                created_at=run.header.created_at,
-                counts=run.counts(),
-                resumable=run.resumable,
-                reason=run.last_session.reason,
-                input_truncated=run.input_truncated,
-            )
+            found |= {"status": run.state, "act": run.header.act, **asdict(run.counts())}
+            if (created_at := run.header.created_at) is not None:
+                found["age_s"] = round(max(0.0, time.time() - created_at), 3)  # clocks are set back
+            command = shlex.join(["bulkdel", "resume", name]) if run.resumable else None
+            return found | {"command": command, "reason": run.last_session.reason, "input_truncated": run.input_truncated}
     except (BulkdelError, OSError) as error:
-        return Overview(path, problem=str(error))
+        return {"name": name, "run": str(path), "status": None, "problem": str(error), "command": None}
 
 
 def needed_to_resume(run: Run) -> list[str]:

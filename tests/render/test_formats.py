@@ -24,7 +24,7 @@ from bulkdel.errors import ConfigurationError
 from bulkdel.model import Document, Settled, Target
 from bulkdel.render import Format, render
 from bulkdel.render.data import COLUMNS
-from bulkdel.render.overview import overview
+from bulkdel.render.overview import overview, run_name
 from bulkdel.render.saving import save
 from bulkdel.store import ListedRow, Run, RunFile
 from tests.cli.inside import command
@@ -178,13 +178,12 @@ def test_a_report_of_a_run_without_an_end_is_honest(tmp_path: Path) -> None:
     ) as process:  # fmt: skip
         assert process.stdout is not None
         assert process.stdout.readline() == b"open\n"
-        assert overview(path).state == "running"
-        assert not overview(path).resumable
+        assert (overview(path)["status"], overview(path)["command"]) == ("running", None)
         assert rendered(path, "text").startswith("Run a: running\n")
         process.kill()
         # Its status has not been asked for yet, as in a container whose first process does not: it is dead all the same.
         os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)
-        assert (overview(path).state, overview(path).resumable) == ("crashed", True)
+        assert (overview(path)["status"], overview(path)["command"]) == ("crashed", f"bulkdel resume {run_name(path)}")
     account = json.loads(rendered(path, "json"))
     assert (account["state"], account["status"], account["exit_status"]) == ("crashed", "interrupted", 130)
     assert "Crashed (it was killed, or the power failed): 3 deleted, 4 rejected, 3 not attempted of 10" in rendered(

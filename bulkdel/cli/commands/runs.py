@@ -38,7 +38,7 @@ def runs(app: AppContext, /, as_json: bool) -> int:
     folder = state_folder()
     found = [overview(path) for path in run_files(folder)]
     if as_json:
-        return int(not output.write_json(app, [one.as_dict() for one in found]))
+        return int(not output.write_json(app, found))
     if found:
         return int(not output.write_lines(app, *lines(found)))
     app.screen.say(f"no runs in: {folder}")
@@ -48,22 +48,21 @@ def runs(app: AppContext, /, as_json: bool) -> int:
 def lines(found: Sequence[Overview]) -> list[str]:
     """A table in plain columns, 80 of them unless a name is longer. Under a run stands the command that goes on with it, or why it was
     refused or cannot be read."""
-    wide = max(4, *(len(sanitize(one.name)) for one in found))
+    wide = max(4, *(len(sanitize(one["name"])) for one in found))
     out = [f"{'name':<{wide}}  {'status':<11} {'age':>6} {'selected':>8} {'gone':>6} {'rejected':>8} {'to go':>6}"]
     for one in found:
-        c = one.counts
-        if one.problem:
-            out += [f"{sanitize(one.name):<{wide}}  unreadable", f"  {sanitize(one.problem)}"]
+        name = f"{sanitize(one['name']):<{wide}}"
+        if one["status"] is None:
+            out += [f"{name}  unreadable", f"  {sanitize(one['problem'])}"]
             continue
-        gone = c.deleted + c.already_gone
-        over = one.state == "refused" and not one.resumable
-        left = "-" if over else str(c.not_attempted)  # what was refused is not to go
-        selected = f"{c.selected}+" if one.input_truncated else str(c.selected)
-        out.append(
-            f"{sanitize(one.name):<{wide}}  {one.state:<11} {format_age(one.age_s):>6} {selected:>8} {gone:>6} {c.rejected:>8} {left:>6}"
-        )
+        over = one["status"] == "refused" and not one["command"]
+        left = "-" if over else str(one["not_attempted"])  # what was refused is not to go
+        selected, gone = f"{one['selected']}{'+' * one['input_truncated']}", one["deleted"] + one["already_gone"]
+        age = format_age(one.get("age_s", 0.0))
+        out.append(f"{name}  {one['status']:<11} {age:>6} {selected:>8} {gone:>6} {one['rejected']:>8} {left:>6}")
+        why = f": {sanitize(one['reason'])}" if one["reason"] else ""
         if over:
-            out.append(f"  nothing was deleted{f': {sanitize(one.reason)}' if one.reason else ''}")
-        if one.resumable:
-            out.append(f"  {one.command}")
+            out.append(f"  nothing was deleted{why}")
+        if one["command"]:
+            out.append(f"  {one['command']}")
     return out
