@@ -126,11 +126,11 @@ def listener(log: BoundLogger, *, named: int = 20) -> events.OnEvent:
 def entry(event: events.Event) -> tuple[int, str, str, dict[str, Any]]:
     """What the log says of an event: the level that its consequences deserve, its name, a sentence for people, fields for programs;
     ids are shown, other words are as they came."""
+    if isinstance(event, events.Settled):
+        return _settled(event.settled)
     fields = _fields(event)
     called = fields.get("name") or fields.get("dataset", "")
     match event:
-        case events.Settled(settled):
-            return *_settled(settled, fields["document"]), fields
         case events.Listed(listed=listed, selected=selected):
             fields["documents"] = fields.pop("listed")
             words = f"listed {called}: {pluralize(listed, 'document')}, {selected} selected"
@@ -166,18 +166,18 @@ def entry(event: events.Event) -> tuple[int, str, str, dict[str, Any]]:
 def _fields(event: events.Event) -> dict[str, Any]:
     """The event's values; of a target its ids."""
     values = {field.name: getattr(event, field.name) for field in dataclasses.fields(event)}
-    if isinstance(event, events.Settled):
-        values = event.settled._asdict()
-        del values["settled_at"]
     if (target := values.pop("target", None)) is not None:
         values = {"dataset": target.dataset, "document": target.document} | values
     values |= {name: show_invisible(values[name]) for name in ("dataset", "document") if name in values}
     return {name: round(value, 3) if isinstance(value, float) else value for name, value in values.items()}
 
 
-def _settled(settled: Settled, document: str) -> tuple[int, str, str]:
-    called = f"{settled.name} ({document})" if settled.name else document
-    ended = settled.outcome.replace("_", " ")
-    if settled.status == "fulfilled" or settled.outcome in ("not_attempted", "dataset_stopped"):
-        return logging.DEBUG, "settled", f"{ended}: {called}{f': {settled.reason}' if settled.reason else ''}"
-    return logging.WARNING, "rejected", f"rejected {called}: {settled.reason or ended}"
+def _settled(settled: Settled) -> tuple[int, str, str, dict[str, Any]]:
+    target, outcome, reason, attempts, name, _ = settled
+    document, ended = show_invisible(target.document), outcome.replace("_", " ")
+    called = f"{name} ({document})" if name else document
+    fields: dict[str, Any] = {"dataset": show_invisible(target.dataset), "document": document}
+    fields |= {"name": name, "outcome": outcome, "reason": reason, "attempts": attempts}
+    if settled.status == "fulfilled" or outcome in ("not_attempted", "dataset_stopped"):
+        return logging.DEBUG, "settled", f"{ended}: {called}{f': {reason}' if reason else ''}", fields
+    return logging.WARNING, "rejected", f"rejected {called}: {reason or ended}", fields
