@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import csv
-import io
 import json
 from collections.abc import Iterator
+from types import SimpleNamespace
 from typing import Any
 
 from bulkdel.model import Settled
@@ -59,16 +59,12 @@ def csv_rows(run: Run) -> Iterator[str]:
     No cell is anything but text to a spreadsheet (``write_cell``), and of an id every character is shown, the invisible ones
     escaped.
     """
-    line = io.StringIO()
-    writer = csv.writer(line)
-    writer.writerow(COLUMNS)
+    returned: Any = SimpleNamespace(write=str)  # a writer gives back what its file's write does: the line
+    writer = csv.writer(returned)
+    yield writer.writerow(COLUMNS)
     for row in rows(run):
         for column in ("dataset", "document"):
             row[column] = write_cell(show_invisible(row[column], limit=10 * len(row[column])))  # an id is never cut
         for column in ("provider", "name", "reason"):
             row[column] = write_cell(sanitize(row[column]))
-        writer.writerow([row[column] for column in COLUMNS])
-        yield line.getvalue()
-        line.seek(0)
-        line.truncate()
-    yield line.getvalue()
+        yield writer.writerow([row[column] for column in COLUMNS])
