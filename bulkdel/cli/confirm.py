@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TextIO
 
 import anyio
@@ -31,15 +30,14 @@ def question(plan: Plan, policy: Policy) -> tuple[str, str]:
 class Confirmation:
     """Shows a plan and asks the person at the terminal; the client awaits it before the first delete.
 
-    ``asking`` is true while the question stands there; ``refusal`` is why the answer was no, empty before. A signal sets
-    ``stopping``, and that is a no, too.
+    ``question`` is there while the answer is waited for; ``refusal`` is why it was no, empty before. ``stopped``: a signal came.
     """
 
     screen: Screen
     stdin: TextIO
     policy: Policy
-    stopping: asyncio.Event = field(default_factory=asyncio.Event)
-    asking: bool = False
+    stopped: bool = False
+    question: anyio.CancelScope | None = None
     refusal: str = ""
 
     async def __call__(self, plan: Plan) -> bool:
@@ -64,19 +62,18 @@ class Confirmation:
     async def _typed(self) -> str:
         """The line that is typed, or nothing if a signal comes first."""
         typed = ""
-
-        async def read() -> None:
-            nonlocal typed
-            descriptor = self.stdin.fileno()
-            await anyio.wait_readable(descriptor)
+        if self.stopped:
+            return typed
+        with anyio.CancelScope() as self.question:
+            await anyio.wait_readable(self.stdin.fileno())
             with suppress(OSError):  # the terminal went away
-                typed = os.read(descriptor, 4096).decode("utf-8", "replace")
-            group.cancel_scope.cancel()
-
-        self.asking = True
-        async with anyio.create_task_group() as group:
-            group.start_soon(read)
-            await self.stopping.wait()
-            group.cancel_scope.cancel()
-        self.asking = False
+                typed = os.read(self.stdin.fileno(), 4096).decode("utf-8", "replace")
+        self.question = None
         return typed
+
+    def stop(self) -> None:
+        """Take a signal for a no."""
+        self.stopped = True
+        if self.question is not None:
+            self.screen.say("")  # the cursor stands behind the question
+            self.question.cancel()

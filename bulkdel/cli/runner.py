@@ -138,7 +138,7 @@ class LiveRun:
             raise
 
     async def _run(self, lines: output.Lines, log: BoundLogger) -> None:
-        task, options, app, stopping = self._task, self._task.options, self._app, self._confirm.stopping
+        task, options, app = self._task, self._task.options, self._app
         if self.path is not None:
             log.info("run file", path=str(self.path), _sentence=f"run file: {self.path}")
         interrupts = Interrupts(self._gently, self._at_once)
@@ -149,8 +149,9 @@ class LiveRun:
             client = app.client(*task.providers, ca_file=options.ca_file, state=state, **more)
             self._client = await stack.enter_async_context(client)
             stack.enter_context(handled(interrupts.on_signal))
-            await stack.enter_async_context(self._metrics.written(self._client.progress, self._screen.warning))
-            shown = progress.show_progress(self._screen, log, options, self._client.progress, stopping.is_set)
+            look = self._client.progress
+            await stack.enter_async_context(self._metrics.written(look, self._screen.warning))
+            shown = progress.show_progress(self._screen, log, options, look, lambda: self._confirm.stopped)
             await stack.enter_async_context(shown)
             self._work = asyncio.ensure_future(self._called(lines, log))
             try:
@@ -171,7 +172,7 @@ class LiveRun:
             report.hint = f"{kept} everything that was deleted; the lines end before it"
 
     async def _called(self, lines: output.Lines, log: BoundLogger) -> Any:
-        if self._confirm.stopping.is_set():  # a signal came before there was anything to stop
+        if self._confirm.stopped:  # a signal came before there was anything to stop
             return self.report
         task, path, client, logged = self._task, self.path, self._client, logs.listener(log)
 
@@ -203,9 +204,7 @@ class LiveRun:
     def _gently(self, number: int) -> None:
         in_flight = sum(look.in_flight for look in self._client.progress())
         self._client.stop(reason=f"interrupted by {signal.Signals(number).name}", signal=number)
-        self._confirm.stopping.set()
-        if self._confirm.asking:
-            self._screen.say("")  # the cursor stands behind the question
+        self._confirm.stop()
         lets = f"letting {pluralize(in_flight, 'request')} in flight end" if in_flight else "no request is in flight"
         again = "Ctrl-C once more" if number == signal.SIGINT else "a second signal"
         self._screen.say(f"stopping: {lets}; {again} stops at once")
