@@ -257,7 +257,7 @@ class Purge:
         planned.counted = found.counted if isinstance(found, NotWhole) else None
         await self._store.end_listing(*place, complete=True, counted=planned.counted)
         if (refused := refusal(self._selected, self._call.policy)) is not None:
-            hint = "a resume with a higher guard (--max-delete, --expect) deletes what is left, too"
+            hint = "a resume with a higher guard (--max-delete, --expect) deletes what is still there, too"
             self._refused[place] = replace(refused, hint=hint)
             return False
         return bool(recorder.added) and not (isinstance(found, Failed) and not isinstance(found, NotWhole))

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from bulkdel.cli.options import Options
+from bulkdel.cli.providers import places_of_run
 from bulkdel.errors import BulkdelError
 from bulkdel.model import RunStatus, Selection
 from bulkdel.render.overview import needed_to_resume
@@ -170,8 +171,11 @@ def _delete_again(report: Report, task: Task, run: Run) -> list[str]:
     words = shlex.join(["bulkdel", "purge", kind, *datasets])
     if any(request.select != Selection() for request in header.datasets):
         return [f"{hint}: {words} with the same selection"]
-    whole = f"{words} {shlex.join(['--base-url', header.providers[0].base_url, *_key_words(task.options)])}"
-    return [f"{hint}, and what came newly:", whole]
+    # The run's header keeps where the headers are, and a new command has to be given them.
+    headers = places_of_run(header, task.options)[header.providers[0].name].headers
+    more = ["--header-file", headers] if headers else []
+    where = shlex.join(["--base-url", header.providers[0].base_url, *_key_words(task.options), *more])
+    return [f"{hint}, and what came newly:", f"{words} {where}"]
 
 
 def not_there(report: Report, task: Task) -> tuple[str, str]:

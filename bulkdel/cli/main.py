@@ -29,6 +29,7 @@ from bulkdel.cli.commands.simulate import simulate
 from bulkdel.cli.commands.verify import verify
 from bulkdel.cli.commands.worker import worker
 from bulkdel.cli.context import AppContext
+from bulkdel.cli.output import silence
 from bulkdel.errors import BrokenPromise, ConfigurationError, Refused, RunFileError
 
 EPILOG = """\b
@@ -89,7 +90,15 @@ def main() -> NoReturn:
         # A name in a script that the terminal's encoding lacks must not end the run: it is shown escaped.
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="backslashreplace")
-    sys.exit(run(sys.argv[1:]))
+    status = run(sys.argv[1:])
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            stream.flush()
+        except (
+            OSError
+        ):  # a full disk: what is lost is said in the status; flushed once more at the exit, it would be 120
+            silence(stream)
+    sys.exit(status)
 
 
 # ------------------------------------------------------------------ the streams, whatever the parent did to them

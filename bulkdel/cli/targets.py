@@ -143,7 +143,12 @@ class _Text:
         self.line = 0
         self.column = 1
         source.seek(0)
-        utf16 = source.read(2) in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
+        begin = source.read(4)
+        utf16 = begin.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
+        if begin in (b"PK\3\4", b"\xd0\xcf\x11\xe0"):
+            raise TargetFileError(
+                f"{name}: a workbook (.xlsx, .xls, .ods) or an archive, and no text", hint="save it as CSV"
+            )
         source.seek(0)
         self._file = io.TextIOWrapper(source, "utf-16" if utf16 else "utf-8-sig", "surrogateescape", newline="")
         self._held = ""

@@ -30,7 +30,11 @@ def overview(path: Path) -> Overview:
             if (created_at := run.header.created_at) is not None:
                 found["age_s"] = round(max(0.0, time.time() - created_at), 3)  # clocks are set back
             command = shlex.join(["bulkdel", "resume", name]) if run.resumable else None
-            return found | {"command": command, "reason": run.last_session.reason, "input_truncated": run.input_truncated}
+            return found | {
+                "command": command,
+                "reason": run.last_session.reason,
+                "input_truncated": run.input_truncated,
+            }
     except (BulkdelError, OSError) as error:
         return {"name": name, "run": str(path), "status": None, "problem": str(error), "command": None}
 

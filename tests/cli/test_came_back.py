@@ -39,6 +39,15 @@ def test_the_command_behind_verify_deletes_what_came_back(tmp_path: Path) -> Non
     assert command(base, "verify", run).status == 0
 
 
+def test_the_command_behind_verify_has_the_headers(tmp_path: Path) -> None:
+    """$ bulkdel verify RUN: what a gateway wants stands in a file that the run knows of, and a new command has to be given it."""
+    headers = tmp_path / "headers"
+    headers.write_text("X-Gateway: open\n")
+    headers.chmod(0o600)
+    base, run = restored(tmp_path, "--header-file", str(headers))
+    assert last(command(base, "verify", run))[-2:] == ["--header-file", str(headers)]
+
+
 def test_a_resume_keeps_the_finding(tmp_path: Path) -> None:
     """$ bulkdel resume RUN after such a verify: exit 1 at once, nothing is asked, and the finding has the same name ever after."""
     base, run = restored(tmp_path)

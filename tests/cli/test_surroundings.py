@@ -72,6 +72,17 @@ def test_a_result_that_has_no_room_is_no_success() -> None:
     with_dify(work, documents=12)
 
 
+def test_a_full_disk_under_the_log_changes_no_status() -> None:
+    """$ bulkdel purge dify ID -y 2> /dev/full: all is done and the account is whole, so it is exit 0."""
+
+    async def work(simulator: DifySimulator, beside: Beside) -> None:
+        ended = await shell(beside, "purge", "dify", *simulator.dataset_ids, "-y", streams="2> /dev/full")
+        assert (ended.status, simulator.remaining) == (0, 0)
+        assert "Complete: 12 deleted of 12" in ended.stdout
+
+    with_dify(work, documents=12)
+
+
 @pytest.mark.parametrize("streams", ["--settled /dev/full", "--settled - > /dev/full"])
 def test_settled_lines_that_have_no_room_at_the_end(streams: str, tmp_path: Path) -> None:
     """$ bulkdel delete dify FILE -y --settled /dev/full, all of it one page: everything is gone, exit 1 says what is not there."""

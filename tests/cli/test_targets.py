@@ -134,6 +134,16 @@ def test_an_empty_target_file_is_refused(content: bytes) -> None:
         reading(content)
 
 
+@pytest.mark.parametrize("content", [b"PK\3\4\x14\0\6\0\x08\0", b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1"])
+def test_a_workbook_is_no_csv(content: bytes) -> None:
+    """What Excel saves unless it is told otherwise."""
+    with pytest.raises(
+        TargetFileError, match=r"targets\.csv: a workbook \(\.xlsx, \.xls, \.ods\) or an archive, and no text"
+    ) as refused:
+        reading(content)
+    assert refused.value.hint == "save it as CSV"
+
+
 @pytest.mark.parametrize("content", ["dataset,document\n", "[]", "[\n]\n"])
 def test_a_header_alone_is_a_list_of_nothing(content: str) -> None:
     """An export that found nothing is no mistake."""
