@@ -282,6 +282,8 @@ class Purge:
 
     async def _verify_dataset(self, planned: PlannedDataset) -> None:
         shown, report = await verify_dataset(self._call, self._store, planned), self._account(planned)
+        if shown is None and report.status == "stopped":
+            planned.outage = report.reason  # the run ends as in an outage at its start
         if planned.counted is None or self._in_rounds(planned) or shown is None:
             return
         # What the listing hid before, and shows now or hides still, may be selected, too (S15).

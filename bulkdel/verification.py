@@ -72,7 +72,8 @@ async def verify_dataset(call: Call, store: RunFile, planned: PlannedDataset, *,
         return found
     stop, status = session.stop.reason, report.status
     if found is not None:
-        status, why = "incomplete", f"could not be verified: {found.reason}"
+        # An outage says nothing of the dataset: a resume lists it again.
+        status, why = "stopped" if found.outage else "incomplete", f"could not be verified: {found.reason}"
     else:
         status = "incomplete" if stop is None else stop.status
         why = "not verified: the run ended before it was listed again"

@@ -427,7 +427,7 @@ def test_a_verification_that_fails_never_exits_zero() -> None:
         async with client(late, policy=Policy(backoff=0.1, attempts=3)) as c:
             report = await c.purge("dify", DATASET)
         assert report.deleted == 150
-        assert report.exit_status == 1
+        assert report.exit_status == 4
         assert report.remaining is None
         assert "could not be verified" in report.datasets[0].reason
 

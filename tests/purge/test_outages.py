@@ -8,6 +8,7 @@ import pytest
 
 from bulkdel import Policy, Target
 from bulkdel.providers.protocol import Answer, Lost, Reply, Request
+from bulkdel.store import Run
 from tests import virtual
 from tests.engine.world import DATASET, HTML, Service, client, error
 
@@ -78,6 +79,32 @@ def test_an_outage_while_targets_are_looked_up_can_be_resumed(kind: str, kept: b
             assert not service.held
 
     virtual.run(main())
+
+
+@pytest.mark.parametrize("kind", OUTAGES)
+def test_an_outage_at_the_verification_can_be_resumed(kind: str, tmp_path: Path) -> None:
+    """Everything is deleted, and nothing answers any more: exit 4; the resume lists again, and then it is exit 0."""
+    service, path = Down(), tmp_path / "a.run"
+    service.fill(150)
+    service.when[149] = lambda: setattr(service, "reply", OUTAGES[kind])
+    service.what = "/documents?"
+
+    async def main() -> None:
+        async with client(service, policy=Policy(attempts=3, backoff=0.1)) as c:
+            stopped = await c.purge("dify", DATASET, run=path)
+            assert (stopped.status, stopped.deleted, stopped.not_attempted) == ("stopped", 150, 0)
+            assert stopped.reason
+
+    async def go_on() -> None:
+        async with client(service) as c:
+            done = await c.resume(path)
+            assert (done.status, done.deleted, done.remaining) == ("complete", 150, 0)
+
+    virtual.run(main)
+    with Run.open(path) as run:
+        assert run.resumable
+    service.reply = None
+    virtual.run(go_on)
 
 
 def test_one_dataset_in_trouble_leaves_the_others_alone() -> None:
