@@ -18,7 +18,7 @@ Warn = Callable[[str, str], None]
 _QUOTES = "\"'`“”„‘’«»"
 
 _FLAWS = (
-    (r"(export\s+)?[A-Za-z_]*(KEY|key|TOKEN|token|SECRET|secret|Bearer|bearer)\s*[=:]", "stands behind a name, as in a file of variables"),
+    (r"(export\s+)?[A-Za-z_-]*(KEY|key|TOKEN|token|SECRET|secret|Bearer|bearer)\s*[=:]", "stands behind a name, as in a file of variables"),
     (rf"[{_QUOTES}]|.*[{_QUOTES}]\Z", "stands in quotes"),
     (r"\$|%\w+%\Z", "is the name of a variable that the shell has not replaced"),
     (r"[{\[(<]|.*[}\])>]\Z", "stands in brackets"),
@@ -28,6 +28,11 @@ _FLAWS = (
     (r".*(\\[nrt]|[\\:.%])\Z", "ends in what no key ends in"),
 )  # fmt: skip
 """What was copied along with a key, or in its place. No service's keys hold any of it."""
+
+
+def flaw(key: str) -> str:
+    """What was copied along with a key, in a few words; empty if nothing was."""
+    return next((words for pattern, words in _FLAWS if re.match(pattern, key, re.DOTALL)), "")
 
 
 def variable(kind: str, what: str) -> str:
@@ -72,8 +77,8 @@ class KeyPlace:
             key = environ.get(self.env, "").strip()
             if not key:
                 raise ConfigurationError(f"no key for {called}: {shown(self.env)} is not set", hint=hint)
-        if flaw := next((words for pattern, words in _FLAWS if re.match(pattern, key, re.DOTALL)), ""):
-            raise ConfigurationError(f"the key {flaw}: {self.file or self.env}", hint="give the key alone")
+        if wrong := flaw(key):
+            raise ConfigurationError(f"the key {wrong}: {self.file or self.env}", hint="give the key alone")
         return key
 
     def extra_headers(self, warn: Warn | None = None) -> dict[str, str]:

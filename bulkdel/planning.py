@@ -148,9 +148,9 @@ def wait_or_leave(job: Job, policy: Policy) -> None:
         job.awaiting_indexing = True
 
 
-def refusal(selected: int, policy: Policy) -> RunEnd | None:
-    """How the run ends if the guards refuse to delete this many; None if they do not."""
-    documents = pluralize(selected, "document")
+def refusal(selected: int, policy: Policy, what: str = "document") -> RunEnd | None:
+    """How the run ends if the guards refuse to delete this many of ``what``; None if they do not."""
+    documents = pluralize(selected, what)
     if policy.max_delete is not None and selected > policy.max_delete:
         why = f"the selection has {documents}, more than max_delete allows: {policy.max_delete}"
         return RunEnd("refused", why, "raise max_delete or select fewer")

@@ -104,7 +104,9 @@ class Purge:
         self._plan.datasets = await side_by_side(self._plan_dataset, self._requests.values(), 4)
         await self._add_targets(targets)
         await self._complete_plan()
-        refused = refusal(self._selected, self._call.policy)
+        # One document may be several targets.
+        repeated = any(report.repeated for report in self._call.account.datasets.values())
+        refused = refusal(self._selected, self._call.policy, "target" if repeated else "document")
         if refused is None and not self._options.dry_run:
             refused = self._unseen() or await self._confirm()
         if refused is not None or self._options.dry_run:

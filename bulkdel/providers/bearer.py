@@ -11,6 +11,7 @@ from dataclasses import dataclass, field, replace
 from typing import ClassVar, Self
 from urllib.parse import urlsplit
 
+from bulkdel.credentials import flaw
 from bulkdel.errors import ConfigurationError
 from bulkdel.model import Limits, Rate
 from bulkdel.text import has_invisible, sanitize, show_invisible
@@ -148,6 +149,8 @@ def _check_key(key: object) -> None:
             "the API key holds a space, a line end or a character that is not ASCII",
             hint="copy the key alone, once more",
         )
+    if wrong := flaw(key):
+        raise ConfigurationError(f"the API key {wrong}", hint="give the key alone")
 
 
 def _checked_url(url: object) -> str:

@@ -144,3 +144,15 @@ def test_what_was_refused_is_not_offered_again(act: str, guard: tuple[str, ...],
     assert (seen.status, len(service.held)) == (3, 4)
     assert offered(seen) == []
     assert "same command" not in seen.stderr
+
+
+def test_a_guard_counts_targets(tmp_path: Path) -> None:
+    """One document on five lines is five targets: that is what the guard counts, and what it says."""
+    service = Service(latency=0.0)
+    (document,) = service.fill(1)
+    listed = tmp_path / "targets.csv"
+    listed.write_text("dataset,document\n" + f"{DATASET},{document}\n" * 5)
+    seen = command(service, "delete", "dify", str(listed), "-y", "--expect", "1")
+    assert (seen.status, len(service.held)) == (3, 1)
+    assert "refused: the selection has 5 targets, but expect says: 1" in seen.stderr
+    assert command(service, "delete", "dify", str(listed), "-y", "--expect", "5").status == 0

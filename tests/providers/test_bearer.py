@@ -105,7 +105,7 @@ def test_a_fingerprint_tells_keys_and_addresses_apart() -> None:
 @pytest.mark.parametrize(
     "key",
     ["", " ", "\n", f"{KEY}\n", f" {KEY}", f"{KEY} x", f"{KEY}\r\nX-Evil: 1", f"{KEY}é", f"{KEY}\x00", f"Bearer {KEY}",
-     f"bearer {KEY}", f"http://{KEY}", None, 7, KEY.encode()],
+     f"bearer {KEY}", f"http://{KEY}", f'"{KEY}"', f"{{{KEY}}}", f"DIFY_API_KEY={KEY}", f"dify-key={KEY}", f"{KEY};", None, 7, KEY.encode()],
 )  # fmt: skip
 def test_an_impossible_key_is_refused_and_not_repeated(key: Any) -> None:
     """What a header cannot carry, or what is no key at all, says so, without the key in message or traceback."""
