@@ -2,22 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from itertools import cycle, islice
 from typing import TypeVar
 
-import anyio
-
 from bulkdel.engine.gate import outage_hint
-from bulkdel.engine.questions import Found, GaveUp, ask_datasets, ask_page, ask_preflight
+from bulkdel.engine.questions import Found, GaveUp, ask_datasets, ask_page, ask_preflight, side_by_side
 from bulkdel.engine.session import ProviderSession
 from bulkdel.model import Dataset, Document, RunStatus
 from bulkdel.providers.protocol import Next, Page, StopDataset, StopProvider
 
 T = TypeVar("T")
-R = TypeVar("R")
 
 MAX_PASSES = 5
 """Passes over one listing: two show that it holds still; a listing that is short after five is not going to be whole."""
@@ -60,27 +57,6 @@ class DatasetListing:
     status: RunStatus = "complete"
     failure: str = ""
     hint: str = ""
-
-
-async def side_by_side(act: Callable[[T], Awaitable[R]], items: Iterable[T], at_most: int) -> list[R]:
-    """``act`` on each of the items, so many at a time; the results in the order of the items.
-
-    :raises Exception: the first that one of them raised, as it is and not in a group; the others are cancelled
-    """
-    limit = anyio.CapacityLimiter(at_most)
-    results: dict[int, R] = {}
-
-    async def one(place: int, item: T) -> None:
-        async with limit:
-            results[place] = await act(item)
-
-    try:
-        async with anyio.create_task_group() as group:
-            for place, item in enumerate(items):
-                group.start_soon(one, place, item)
-    except ExceptionGroup as raised:
-        raise raised.exceptions[0] from None
-    return [results[place] for place in sorted(results)]
 
 
 async def preflight(session: ProviderSession, dataset: str) -> Dataset | Failed | None:

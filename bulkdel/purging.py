@@ -11,9 +11,10 @@ from typing import TypedDict
 from bulkdel import events
 from bulkdel.engine.call import Call, dataset_status
 from bulkdel.engine.gate import outage_hint
+from bulkdel.engine.questions import side_by_side
 from bulkdel.engine.session import ProviderSession
 from bulkdel.errors import RunFileError
-from bulkdel.listing import Failed, NotWhole, list_documents, side_by_side
+from bulkdel.listing import Failed, NotWhole, list_documents
 from bulkdel.model import OnSettled, Policy, PurgeRequest, Selection, Target
 from bulkdel.plan import Plan, PlannedDataset
 from bulkdel.planning import ListingRecorder, make_jobs, plan_dataset, refusal

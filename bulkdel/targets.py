@@ -13,10 +13,10 @@ from bulkdel.engine.call import Call, dataset_status
 from bulkdel.engine.feeds import from_iterable, from_sequence
 from bulkdel.engine.gate import outage_hint
 from bulkdel.engine.job import Job, spelled_by_service
-from bulkdel.engine.questions import GaveUp, ask_document
+from bulkdel.engine.questions import GaveUp, ask_document, side_by_side
 from bulkdel.engine.session import ProviderSession
 from bulkdel.errors import ConfigurationError, RunFileError
-from bulkdel.listing import BrokenOff, Failed, list_once, side_by_side
+from bulkdel.listing import BrokenOff, Failed, list_once
 from bulkdel.model import Document, Target
 from bulkdel.plan import Plan, PlannedDataset
 from bulkdel.planning import wait_or_leave

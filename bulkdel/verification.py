@@ -9,8 +9,9 @@ from typing import Literal
 
 from bulkdel import events
 from bulkdel.engine.call import Call
+from bulkdel.engine.questions import side_by_side
 from bulkdel.errors import RunFileError
-from bulkdel.listing import Failed, NotWhole, list_documents, preflight, side_by_side
+from bulkdel.listing import Failed, NotWhole, list_documents, preflight
 from bulkdel.model import Dataset, Document
 from bulkdel.plan import PlannedDataset
 from bulkdel.report import CAME_BACK

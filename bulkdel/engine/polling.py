@@ -13,7 +13,7 @@ from bulkdel.backoff import next_look
 from bulkdel.engine.decide import Wait, gone
 from bulkdel.engine.gate import Exchange
 from bulkdel.engine.job import Job
-from bulkdel.engine.questions import GaveUp, ask_document, ask_page, ask_together
+from bulkdel.engine.questions import GaveUp, ask_document, ask_page, ask_together, side_by_side
 from bulkdel.engine.schedule import Look
 from bulkdel.engine.session import ProviderSession
 from bulkdel.model import ANSWER_LOST, Document, Outcome
@@ -156,17 +156,19 @@ def _go_on(session: ProviderSession, look: Look, job: Job, step: str) -> None:
 async def _look_at(session: ProviderSession, look: Look) -> AsyncIterator[tuple[Job, Document | Gone | None]]:
     """What the service shows of each job's document, None if it does not say; ends early if there is no more to ask.
 
-    One by one, or by a pass over the listing, whichever is fewer requests; what that does not show is asked for one by one.
-    Rows shift while documents are deleted, so that a row that was not seen is not gone (providers/README.md).
+    Each is asked for itself, as many at a time as the provider takes, or by a pass over the listing, whichever is fewer requests;
+    what that does not show is asked for one by one. Rows shift while documents are deleted, so that a row that was not seen is not gone (providers/README.md).
     """
     shown: dict[str, Document] = {}
     whole = False
-    if _listing_is_shorter(session, look):
+    by_listing = _listing_is_shorter(session, look)
+    if by_listing:
         listed = await _read_listing(session, look)
         if listed is not None:
             shown, whole = listed
         elif look.asks == "state":
             return
+    rest: list[Job] = []
     for job in list(look.jobs.values()):
         document = shown.get(job.target.document)
         if document is not None:
@@ -174,7 +176,13 @@ async def _look_at(session: ProviderSession, look: Look) -> AsyncIterator[tuple[
         elif whole and look.asks == "gone":
             yield job, Gone("no longer listed")
         else:
-            found = await ask_document(session, job.target)
+            rest.append(job)
+    # If a listing is shorter, it will show most of them the next time.
+    together = 1 if by_listing else int(session.gate.slots.total_tokens)
+    for first in range(0, len(rest), together):
+        some = rest[first : first + together]
+        answers = await side_by_side(lambda job: ask_document(session, job.target), some, together)
+        for job, found in zip(some, answers, strict=True):
             if isinstance(found, StopDataset) and look.asks == "state":
                 session.stop_dataset(look.dataset, found.meanwhile)
             if isinstance(found, StopDataset | StopProvider | None):

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import TypeAlias, TypeVar, cast
+
+import anyio
 
 from bulkdel.backoff import full_jitter
 from bulkdel.engine.session import ProviderSession
@@ -29,6 +31,7 @@ from bulkdel.providers.protocol import (
 from bulkdel.text import pluralize
 
 T = TypeVar("T")
+R = TypeVar("R")
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +44,27 @@ class GaveUp:
 
 Found: TypeAlias = T | StopDataset | StopProvider | GaveUp | None
 """What was asked for; or why there will be none; or None if a stop came first."""
+
+
+async def side_by_side(act: Callable[[T], Awaitable[R]], items: Iterable[T], at_most: int) -> list[R]:
+    """``act`` on each of the items, so many at a time; the results in the order of the items.
+
+    :raises Exception: the first that one of them raised, as it is and not in a group; the others are cancelled
+    """
+    limit = anyio.CapacityLimiter(at_most)
+    results: dict[int, R] = {}
+
+    async def one(place: int, item: T) -> None:
+        async with limit:
+            results[place] = await act(item)
+
+    try:
+        async with anyio.create_task_group() as group:
+            for place, item in enumerate(items):
+                group.start_soon(one, place, item)
+    except ExceptionGroup as raised:
+        raise raised.exceptions[0] from None
+    return [results[place] for place in sorted(results)]
 
 
 async def ask_preflight(session: ProviderSession, dataset: str, cursor: str | None) -> Found[Dataset | Next]:

@@ -28,6 +28,22 @@ class Mute(Service):
         return super().delete(document)
 
 
+def test_many_in_doubt_are_looked_at_side_by_side() -> None:
+    """Named documents have no listing to look at: 600 of them take a few times as long as a healthy run, and not 30 s."""
+
+    async def main() -> None:
+        service = Mute("lost")
+        ids = service.fill(600)
+        began = asyncio.get_running_loop().time()
+        auto = Dify(api_key=KEY, base_url="http://dify.localhost/v1", name="dify")
+        async with client(service, providers=[auto], rng=Random(3)) as c:
+            report = await c.delete(targets(ids))
+        assert (report.exit_status, report.deleted, len(service.held)) == (0, 600, 0)
+        assert asyncio.get_running_loop().time() - began <= 20
+
+    virtual.run(main)
+
+
 @pytest.mark.parametrize("act", ["purge", "delete"])
 def test_a_service_that_carries_out_no_delete_is_failing(act: str) -> None:
     """It lists well, and every DELETE is a 500 that was not carried out: stopped after 600 s, not one verdict after the other."""
