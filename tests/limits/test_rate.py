@@ -8,7 +8,7 @@ from functools import partial
 from itertools import pairwise
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from bulkdel.limits import bucket
@@ -155,6 +155,9 @@ def test_a_long_run_keeps_near_it(n: int, per: float, says: str) -> None:
 @settings(deadline=None, max_examples=40)
 @given(st.integers(20, 150), st.sampled_from([1.0, 6.0, 10.0, 30.0, 60.0]), st.sampled_from(["seconds", "nothing"]),
        st.integers(1, 16), st.integers(1, 10**6))  # fmt: skip
+@example(
+    n=147, per=60.0, says="seconds", workers=1, seed=1199
+)  # a run over two windows is no empty window before the next
 def test_any_limit_is_used(n: int, per: float, says: str, workers: int, seed: int) -> None:
     """Whatever the limit and however many workers: over 30 windows most of it is used, and few requests are refused.
 
