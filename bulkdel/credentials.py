@@ -60,9 +60,10 @@ class KeyPlace:
         :raises ConfigurationError: if there is none, or what is there cannot be a key
         """
         if self.file:
-            if shown(self.file) != self.file and not os.path.exists(self.file):
+            # A file with a name like that may be there; what is not there is most likely the key itself.
+            if shown_place(self.file) != self.file and not os.path.exists(self.file):
                 raise ConfigurationError(
-                    f"cannot read the key file: {shown(self.file)}", hint="give the path of a file"
+                    f"cannot read the key file: {shown_place(self.file)}", hint="give the path of a file"
                 )
             lines = _lines(self.file, "key file", warn)
             key = lines[0][1] if lines else ""
@@ -76,7 +77,7 @@ class KeyPlace:
         else:
             key = environ.get(self.env, "").strip()
             if not key:
-                raise ConfigurationError(f"no key for {called}: {shown(self.env)} is not set", hint=hint)
+                raise ConfigurationError(f"no key for {called}: {shown_place(self.env)} is not set", hint=hint)
         if wrong := flaw(key):
             raise ConfigurationError(f"the key {wrong}: {self.file or self.env}", hint="give the key alone")
         return key
@@ -103,7 +104,7 @@ class KeyPlace:
         return headers
 
 
-def shown(place: str) -> str:
+def shown_place(place: str) -> str:
     """The name of a variable or a file, unless it looks like a key that stands there instead."""
     last = os.path.basename(place)
     like_a_key = len(last) >= 20 and re.fullmatch(r"[\w-]+", last) and re.search("[0-9]", last) and not last.isupper()

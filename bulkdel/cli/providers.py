@@ -13,7 +13,7 @@ from click.shell_completion import CompletionItem
 from bulkdel.cli.context import AppContext
 from bulkdel.cli.options import Options
 from bulkdel.cli.values import Auto
-from bulkdel.credentials import KeyPlace, shown, variable
+from bulkdel.credentials import KeyPlace, shown_place, variable
 from bulkdel.errors import ConfigurationError
 from bulkdel.model import Limits
 from bulkdel.text import sanitize
@@ -143,7 +143,7 @@ def open_provider(
 
     base_url = _address(kind, app, options.base_url)
     build = registry.load(kind)
-    key = place.key(kind, app.environ, hint=f"set {shown(place.env)}, or {other_place}", warn=app.warn)
+    key = place.key(kind, app.environ, hint=f"set {shown_place(place.env)}, or {other_place}", warn=app.warn)
     headers = place.extra_headers(app.warn)
     # Of "Bearer TOKEN" the token alone is as secret as the whole.
     for secret in (key, *(part for value in headers.values() for part in (value, *value.split()))):

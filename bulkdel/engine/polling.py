@@ -157,7 +157,8 @@ async def _look_at(session: ProviderSession, look: Look) -> AsyncIterator[tuple[
     """What the service shows of each job's document, None if it does not say; ends early if there is no more to ask.
 
     Each is asked for itself, as many at a time as the provider takes, or by a pass over the listing, whichever is fewer requests;
-    what that does not show is asked for one by one. Rows shift while documents are deleted, so that a row that was not seen is not gone (providers/README.md).
+    what that does not show is asked for one by one. Rows shift while documents are deleted, so that a row that was not seen is
+    not gone (providers/README.md).
     """
     shown: dict[str, Document] = {}
     whole = False

@@ -198,9 +198,10 @@ class RateSearch:
             self._widen(waited)  # the service counts over the time that this took, at least
         self._refusals, self._above_at = _Refusals(resumes_at=row.resumes_at), math.inf
         window_s = self._bounds.window_s
-        # What passed without a rate at the beginning of a window leaves it again as fast as it came.
-        at_once = run is not None and self._trial == math.inf and run.last_at - run.first_at < 0.5 * window_s
-        since = run.first_at + 0.05 * window_s if run is not None and at_once else row.first_at
+        since = row.first_at
+        if run is not None and self._trial == math.inf and run.last_at - run.first_at < 0.5 * window_s:
+            # What passed without a rate at the beginning of a window leaves it again as fast as it came.
+            since = run.first_at + 0.05 * window_s
         if run is not None and self._bursts:
             self._conclude_burst(run, row, sent_at)
         elif not self._conclude_run(run, row, waited):

@@ -50,7 +50,7 @@ HEADLINE: dict[RunStatus, str] = {
 
 def not_gone(report: Report) -> Iterator[tuple[Outcome, int, str]]:
     """Each way in which documents of this run are not gone: the outcome, how many, and what to do about them."""
-    # Where nothing can be deleted nothing can be un-archived.
+    # If nothing can be deleted, nothing can be un-archived.
     stopped = all(dataset.status == "stopped" for dataset in report.datasets)
     outcomes: tuple[Outcome, ...] = get_args(Outcome)
     for outcome in outcomes:
