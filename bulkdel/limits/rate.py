@@ -350,11 +350,12 @@ class RateSearch:
 def _window(after: float, began: float) -> float:
     """Over how many seconds a service counts, which waits ``after`` for the first of those that passed, ``began`` seconds ago.
 
-    It rounds up what it says: of the last second, the windows that services usually have are likelier than others.
+    It rounds up what it says, and a date twice: of the last two seconds, the windows that services usually have are likelier.
     """
-    least = after - 1.0 + began
-    usual = (window for window in (1.0, 5.0, 6.0, 10.0, 15.0, 20.0, 30.0, 60.0) if least < window <= least + 1.02)
-    return next(usual, max(after, least))
+    most = after + began
+    least = max(began, most - 2.0)
+    usual = [window for window in (1.0, 5.0, 6.0, 10.0, 15.0, 20.0, 30.0, 60.0) if least < window <= most + 0.02]
+    return usual[-1] if usual else max(after, most - 1.0)
 
 
 def to_rate(per_second: float) -> Rate:

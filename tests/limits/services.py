@@ -115,7 +115,8 @@ class NoLimit:
 
 SAYS: dict[str, Callable[[float, float], float | None]] = {
     "seconds": lambda now, wait: math.ceil(wait),
-    "a date": lambda now, wait: float(math.floor(now + math.ceil(wait)) - math.floor(now)),
+    # Whole seconds on both sides: the moment is rounded up, and what the service calls now is rounded down.
+    "a date": lambda now, wait: float(math.ceil(now + wait) - math.floor(now)),
     "nothing": lambda now, wait: None,
     "always one": lambda now, wait: 1.0,
     "always a minute": lambda now, wait: 60.0,
