@@ -9,6 +9,7 @@ from collections import Counter, deque
 from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from random import Random
 
 from bulkdel import Client, Dify, Limits, Policy, Rate, Target
 from bulkdel.providers.protocol import Answer, Lost, Provider, Reply, Request
@@ -214,7 +215,7 @@ def targets(ids: Iterable[str], name: str = "dify", dataset: str = DATASET) -> l
 def client(
     *services: Service, policy: Policy | None = None, providers: Iterable[Dify] = (), **options: object
 ) -> Client:
-    """A client whose wires are the services in memory."""
+    """A client whose wires are the services in memory; without ``rng`` its backoff is the same each time that the test runs."""
     by_name = {service.name: service for service in services}
 
     @asynccontextmanager
@@ -222,4 +223,5 @@ def client(
         yield by_name[of.name]
 
     values = list(providers) or [provider(service.name) for service in services]
+    options.setdefault("rng", Random(1))
     return Client(*values, policy=policy, connect=connect, **options)  # type: ignore[arg-type]
