@@ -170,24 +170,27 @@ class Gate:
         """
         slot, slots, limiter, stop = object(), self.slots, self.limiter, caller.stop
         take, give_back = partial(slots.acquire_on_behalf_of, slot), partial(slots.release_on_behalf_of, slot)
-        try:
-            slots.acquire_on_behalf_of_nowait(slot)
-        except anyio.WouldBlock:
-            if not await stop.acquire(take, give_back):
+        while True:
+            try:
+                slots.acquire_on_behalf_of_nowait(slot)
+            except anyio.WouldBlock:
+                if not await stop.acquire(take, give_back):
+                    return None
+            try:
+                at_once = limiter.try_acquire()
+                if not at_once and not await stop.run_until_stopped(limiter.acquire):
+                    return None
+                if stop.reason is not None or (self.health.open and request.method != "GET"):
+                    return None
+                if self.in_flight and self.health.one_by_one:
+                    continue  # it had its slot before the pause began, as others had: one of them goes
+                caller.account.requests += 1
+                return await self._exchange(request, caller.policy, at_once=at_once)
+            except LimiterUnavailable as lost:
+                self.stop(StopProvider(lost.reason, lost.hint))
                 return None
-        try:
-            at_once = limiter.try_acquire()
-            if not at_once and not await stop.run_until_stopped(limiter.acquire):
-                return None
-            if stop.reason is not None or (self.health.open and request.method != "GET"):
-                return None
-            caller.account.requests += 1
-            return await self._exchange(request, caller.policy, at_once=at_once)
-        except LimiterUnavailable as lost:
-            self.stop(StopProvider(lost.reason, lost.hint))
-            return None
-        finally:
-            give_back()
+            finally:
+                give_back()
 
     async def _exchange(self, request: Request, policy: Policy, *, at_once: bool) -> Exchange:
         self.in_flight += 1
@@ -233,6 +236,8 @@ class Gate:
         health = self.health
         if health.deletes_fail and not exchange.deletes:
             return  # a service that lists well and carries out no DELETE is failing
+        if health.rate_refused and self.limiter.paused_since(exchange.sent_at):
+            return  # it left before the last refusal: whether the next one is refused, too, is not known yet
         if not health.no_recent_failures:
             health.deletes_fail = False
             health.no_recent_failures = True

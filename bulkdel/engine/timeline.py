@@ -142,7 +142,9 @@ class Watch:
         left, limiter = counts.selected - counts.settled, gate.limiter
         waits = Waits.of(session.schedule)
         wait, why, wait_s = waits_for(session, now, asking=phase == "confirming")
-        per_second = self._speed(now, gate.pace.allowed_per_second, paused=wait == "confirm" or limiter.paused_s > 0)
+        # Behind a pause one request leaves at a time until one passes: that is no speed yet.
+        paused = wait == "confirm" or limiter.paused_s > 0 or gate.health.one_by_one
+        per_second = self._speed(now, gate.pace.allowed_per_second, paused=paused)
         eta_s = None
         if not (waits.unknown or session.indexing_ahead):  # only the service knows how long its indexing takes
             eta_s = estimate(left, self._unpaused, gate.pace.allowed_per_second, limiter.paused_s)

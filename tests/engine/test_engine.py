@@ -12,7 +12,7 @@ from bulkdel.engine.schedule import WINDOW
 from bulkdel.errors import ConfigurationError
 from bulkdel.providers.protocol import Answer, Reply, Request
 from tests import virtual
-from tests.engine.world import DATASET, JSON, Service, client, provider, targets
+from tests.engine.world import DATASET, JSON, Sent, Service, client, error, provider, targets
 
 
 def test_a_duplicate_is_asked_once_and_settles_each_time() -> None:
@@ -272,6 +272,40 @@ def test_an_outage_of_minutes_is_survived_and_charged_to_nobody() -> None:
         assert report.elapsed_s < 345
         # 300 s of questions at up to 30 s each, not 300 s of four workers
         assert len(service.sent) < 400 + 60
+
+    virtual.run(main())
+
+
+class Limited(Service):
+    """Refuses what comes sooner than a second after the last twenty, which is answered sooner than the others."""
+
+    passed: list[float]
+
+    async def send(self, request: Request, *, timeout: float, connect_timeout: float) -> Reply:
+        now = asyncio.get_running_loop().time()
+        if request.method == "DELETE" and len(self.passed) >= 20 and self.passed[-20] > now - 1.0:
+            self.sent.append(Sent(now, "refused", request.path, ""))
+            await asyncio.sleep(self.latency / 2)
+            return error(429, "too_many_requests", "slow down", retry_after="2")
+        self.passed.append(now)
+        return await super().send(request, timeout=timeout, connect_timeout=connect_timeout)
+
+
+@pytest.mark.parametrize("rate", [None, Rate(50)])
+def test_behind_a_refusal_one_request_leaves_until_one_passes(rate: Rate | None) -> None:
+    """Not those that wait for a permit meanwhile, nor if answers come of requests that left before the refusal."""
+
+    async def main() -> None:
+        service = Limited(latency=0.05)
+        service.passed = []
+        ids = service.fill(200)
+        async with client(service, providers=[provider(rate=rate, concurrency=8)]) as c:
+            report = await c.delete(targets(ids), policy=Policy(indexing="delete"))
+        assert report.ok
+        behind = [k for k in range(1, len(service.sent)) if service.sent[k].at - service.sent[k - 1].at > 1.5]
+        assert len(behind) >= 2
+        for k in behind:
+            assert service.sent[k + 1].at - service.sent[k].at >= 0.05 - 1e-6
 
     virtual.run(main())
 
