@@ -22,9 +22,11 @@ CLOSE = 1.1
 """The search ends if the refused rate is no more than this times the one that passed."""
 MANY = 40
 """Requests that a window allows, from which on they are sent at once: of fewer, those in flight would be too large a part."""
-FEW = 30
+FEW = 15
 """Requests that a window of a second allows, up to which it may be the bucket's size that was found and not its rate: finding out
 costs a second, which is a large part of a run that more are allowed in."""
+SCATTER_S = 0.025
+"""Seconds by which requests that leave evenly arrive unevenly: of a window of a second, more than the bucket keeps in reserve."""
 MINUTE_S = 60.0
 """The longest window that is searched for. Longer quotas (an hour, a day) are kept by the pauses that the service asks for."""
 
@@ -143,12 +145,14 @@ class RateSearch:
     def rest_s(self, now: float, in_flight: int) -> float:
         """Seconds from now in which nothing may leave, because what leaves at once in a window did, ``in_flight`` included."""
         run, window_s = self._run, self._bounds.window_s
-        if not self._bursts or self.probing or run is None or not run.rests_until < now < run.trial_at + window_s:
+        if self.probing or run is None:
             return 0.0
+        if not self._bursts or not run.rests_until < now < run.trial_at + window_s:
+            return max(0.0, run.rests_until - now)
         if run.count - run.trial_count + in_flight < self._worth:
             return 0.0
-        # A little longer: requests arrive a little earlier in one window than in the one before.
-        run.rests_until = run.trial_at + max(window_s + 0.08, 1.02 * window_s)
+        # A little longer: requests arrive a little earlier, or faster one after the other, in one window than in the one before.
+        run.rests_until = run.trial_at + window_s + max(0.08, 0.02 * window_s, (run.last_at - run.trial_at) / 3)
         return run.rests_until - now
 
     def refused(self, sent_at: float, now: float, after: float | None, u: float = 0.0) -> float:
@@ -192,7 +196,7 @@ class RateSearch:
 
     def _conclude(self, sent_at: float, now: float) -> _Run:
         """The first request passes behind refusals: narrow the bounds, and begin the next trial."""
-        row, run = self._refusals, self._run
+        row, run, paced = self._refusals, self._run, self.rate is not None
         waited = sent_at - row.first_at
         if row.count > 1 or row.after is None:
             self._widen(waited)  # the service counts over the time that this took, at least
@@ -206,15 +210,19 @@ class RateSearch:
             self._conclude_burst(run, row, sent_at)
         elif not self._conclude_run(run, row, waited):
             assert run is not None  # one that began behind a refusal
-            run.rested_s = 0.0  # too few passed to say anything: they count with those that follow
+            if run.count < 3:
+                run.rested_s = 0.0  # too few to say anything: they count with those that follow
             return run
         # Many services count refused requests, too: then those of this row are in the window. Half of them is the middle.
         half, rested_s = row.count // 2, sent_at - since
         if rested_s < 0.9 * window_s:
             rested_s = 0.0
         before = run.count if run else 0
-        self._run = _Run(sent_at, sent_at, now, half, half, behind_refusal=True, rested_s=rested_s, before=before)
-        return self._run
+        self._run = run = _Run(sent_at, sent_at, now, half, half, behind_refusal=True, rested_s=rested_s, before=before)
+        if paced and self.rate is not None:
+            # What the bucket took in during the pause would come on top of what is tried now.
+            run.rests_until = now + 1.5 / self._trial
+        return run
 
     def _conclude_run(self, run: _Run | None, row: _Refusals, waited: float) -> bool:
         """What a run that a refusal ended says of the limit; False if it says nothing yet."""
@@ -226,7 +234,7 @@ class RateSearch:
                 self._narrow(waited, passed, trial)  # more was tried than had passed, and it was too much
             return True
         lasted = row.first_at - run.first_at
-        estimate = run.count / max(window_s, lasted)
+        estimate = run.count / (max(window_s, lasted) + SCATTER_S)
         # If the service waits for less than half a window, or little passed, its window did not begin with this run; nor if it
         # turned out longer than it was taken for when this began.
         whole = (
@@ -255,8 +263,8 @@ class RateSearch:
             self._try(2 * estimate)
             return
         # In windows of a clock, a new one may begin meanwhile: then what passed is the worth of up to two.
-        if trial == math.inf and window_s < 2 and MANY <= run.before < run.count <= 2 * run.before:
-            estimate = run.before / window_s
+        if trial == math.inf and window_s < 2 and FEW <= run.before < run.count <= 2 * run.before:
+            estimate = run.before / (window_s + SCATTER_S)
         if trial < math.inf and refused == math.inf and not passed and estimate > 0.8 * trial:
             estimate = trial / self._step
         at_once = trial == math.inf and run.count >= MANY and lasted <= 0.35 * window_s
@@ -279,7 +287,7 @@ class RateSearch:
         elif count >= 0.9 * self._worth:
             estimate = min(count / window_s, trial / 1.05 if bounds.passed else math.inf)
             passed = min(bounds.passed if bounds.passed < 0.999 * trial else 0.0, estimate)
-            self._narrow(sent_at - row.first_at, passed, min(trial, CLOSE * estimate), estimate)
+            self._narrow(sent_at - row.first_at, passed, CLOSE * estimate, estimate)
         else:
             # Once may be chance: requests of the window before arrived late.
             self._bursts -= 1
@@ -353,9 +361,10 @@ def _window(after: float, began: float) -> float:
     It rounds up what it says, and a date twice: of the last two seconds, the windows that services usually have are likelier.
     """
     most = after + began
-    least = max(began, most - 2.0)
-    usual = [window for window in (1.0, 5.0, 6.0, 10.0, 15.0, 20.0, 30.0, 60.0) if least < window <= most + 0.02]
-    return usual[-1] if usual else max(after, most - 1.0)
+    usual = [window for window in (1.0, 5.0, 6.0, 10.0, 15.0, 20.0, 30.0, 60.0) if after - 2.0 < window <= most + 0.02]
+    # One that is over since the run began is less likely: not all that passed would be counted then.
+    likely = [window for window in usual if window > max(began, most - 2.0)]
+    return (likely or usual or [max(after, most - 1.0)])[-1]
 
 
 def to_rate(per_second: float) -> Rate:

@@ -117,6 +117,8 @@ SAYS: dict[str, Callable[[float, float], float | None]] = {
     "seconds": lambda now, wait: math.ceil(wait),
     # Whole seconds on both sides: the moment is rounded up, and what the service calls now is rounded down.
     "a date": lambda now, wait: float(math.ceil(now + wait) - math.floor(now)),
+    # A second more, in case a fraction is cut off the moment: as the simulators say it.
+    "a late date": lambda now, wait: math.ceil(wait) + 1.0,
     "nothing": lambda now, wait: None,
     "always one": lambda now, wait: 1.0,
     "always a minute": lambda now, wait: 60.0,
@@ -147,28 +149,42 @@ def run(
     seed: int = 1,
     begin: float = 1_000.0,
 ) -> Outcome:
-    """So many documents, asked for by so many workers as fast as the search allows; refused ones are asked for again."""
+    """So many documents, asked for by so many workers as fast as the search allows; refused ones are asked for again.
+
+    The service sees a request after a part of the latency that is never the same, one in fifty much later, and refuses at once.
+    """
     search = search or RateSearch(None)
     dice, now, paused = random.Random(seed), begin, begin
-    tokens, filled_at = 0.0, begin
-    flying: list[tuple[float, int, float, float]] = []  # ends, number, sent, how long it would have to wait
-    left, sent, refused, times = documents, 0, 0, list[float]()
+    tokens, filled_at, rate = 0.0, begin, search.rate
+    # When it happens, the request's number, when it was sent, and how long it would have to wait; None: it arrives.
+    events: list[tuple[float, int, float, float | None]] = []
+    left, flying, sent, refused, times = documents, 0, 0, 0, list[float]()
     first: float | None = None
     while left or flying:
+        if search.rate is not rate:
+            # What the bucket held stays; without a rate there was none.
+            if rate is not None:
+                tokens += (now - filled_at) * bucket(rate).per_second
+            tokens, filled_at, rate = 0.0 if rate is None else tokens, now, search.rate
         at = max(now, paused)
-        if search.rate is not None:
-            b = bucket(search.rate)
+        if rate is not None:
+            b = bucket(rate)
             tokens, filled_at = min(b.size, tokens + (now - filled_at) * b.per_second), now
             at = max(at, now + (1 - tokens) / b.per_second)
-        if left and len(flying) < (1 if search.probing else workers) and not (flying and flying[0][0] < at):
-            if search.rate is not None:
+        if left and flying < (1 if search.probing else workers) and not (events and events[0][0] < at):
+            if rate is not None:
                 tokens, filled_at = min(b.size, tokens + (at - now) * b.per_second) - 1, at
-            now, left, sent = at, left - 1, sent + 1
-            takes = LATENCY_S * dice.lognormvariate(-0.045, 0.3)
-            heapq.heappush(flying, (now + takes, sent, now, service.ask(now)))
+            now, left, flying, sent = at, left - 1, flying + 1, sent + 1
+            way = LATENCY_S * (0.25 * dice.lognormvariate(-0.045, 0.3) + (dice.random() < 0.02))
+            heapq.heappush(events, (now + way, sent, now, None))
             continue
-        ends, _, sent_at, wait = heapq.heappop(flying)
-        now, rate = max(now, ends), search.rate
+        now, number, sent_at, wait = heapq.heappop(events)
+        if wait is None:
+            wait = service.ask(now)
+            takes = 0.25 * LATENCY_S if wait else 0.75 * LATENCY_S * dice.lognormvariate(-0.045, 0.3)
+            heapq.heappush(events, (now + takes, number, sent_at, wait))
+            continue
+        flying -= 1
         if wait:
             first = now if first is None else first
             refused, left = refused + 1, left + 1
@@ -176,9 +192,7 @@ def run(
         else:
             times.append(now)
             search.passed(sent_at, now)
-            paused = max(paused, now + search.rest_s(now, len(flying)))
-        if rate is None and search.rate is not None:
-            tokens, filled_at = 0.0, now
+            paused = max(paused, now + search.rest_s(now, flying))
     after = [] if first is None else [time for time in times if time > first]
     share = 1.0 if first is None or not after else len(after) / service.per_second / (times[-1] - first)
     return Outcome(times[-1] - begin, sent, refused, share, search, times)

@@ -19,12 +19,12 @@ from tests.limits.services import LATENCY_S, AnyWindow, Both, FixedWindow, Leaky
 SERVICES: dict[str, Callable[[], Service]] = {
     **{
         f"{n} in {per} s": partial(AnyWindow, n, per)
-        for per, counts in {1: (5, 10, 20, 50), 6: (20, 30, 60, 100), 10: (20, 60, 100), 60: (20, 60, 100)}.items()
+        for per, counts in {1: (5, 10, 20, 30, 50), 6: (20, 30, 60, 100), 10: (20, 60, 100), 60: (20, 60, 100)}.items()
         for n in counts
     },
     **{
         f"fixed, {n} in {per} s, from {offset}": partial(FixedWindow, n, per, offset)
-        for per, counts in {1: (5, 10, 20), 6: (20, 30, 60, 100), 10: (20, 60, 100), 60: (20, 60, 100)}.items()
+        for per, counts in {1: (5, 10, 20, 30), 6: (20, 30, 60, 100), 10: (20, 60, 100), 60: (20, 60, 100)}.items()
         for n in counts
         for offset in (0.5, 0.13)
     },
@@ -50,25 +50,37 @@ SERVICES: dict[str, Callable[[], Service]] = {
 # ---------------------------------------------------------------------- an unknown limit
 
 
-@pytest.mark.parametrize("says", ["seconds", "a date", "nothing"])
+BY_DATE = {
+    "50 in 1 s": 0.7,
+    "leaky, 10/s, burst 3": 0.75,
+    "leaky, 10/s, burst 5": 0.75,
+    "leaky, 20/s, burst 10": 0.6,
+    "leaky, 50/s, burst 50": 0.55,
+}
+"""Where less is reached by a date: two pauses of two seconds each, which the service asks for, are much of 12 s, three of 60."""
+
+
+@pytest.mark.parametrize("says", ["seconds", "a date", "a late date", "nothing"])
 @pytest.mark.parametrize("service", SERVICES)
 def test_an_unknown_limit_is_found(service: str, says: str) -> None:
-    """600 documents take at most 1.25 of the ideal time behind the first refusal, and one request in twenty is refused at most.
-
-    Not among them: 50 and more in one second of a clock with four workers. Their burst takes all of a second and meets two of them.
-    """
+    """600 documents take at most 1.25 of the ideal time behind the first refusal, and one request in twenty is refused at most."""
+    least = BY_DATE.get(service, 0.8) if "date" in says else 0.8
     for workers in (4, 8):
         for seed in (1, 2, 3):
             outcome = run(SERVICES[service](), says, workers=workers, seed=seed)
-            # By dates the service asks for two pauses of up to 2 s each, of the 12 s that 50 in 1 s take in all.
-            least = 0.7 if (service, says) == ("50 in 1 s", "a date") else 0.8
             assert outcome.share >= least, (workers, seed, outcome.share)
             assert outcome.refused <= 0.05 * outcome.sent, (workers, seed, outcome.refused)
 
 
 @pytest.mark.parametrize(
     ("n", "per", "says"),
-    [(200, 6, "seconds"), (200, 10, "seconds"), (200, 60, "seconds"), (200, 10, "a date"), (200, 60, "a date")],
+    [
+        (200, 6, "seconds"),
+        (200, 10, "seconds"),
+        (200, 60, "seconds"),
+        (200, 10, "a late date"),
+        (200, 60, "a late date"),
+    ],
 )
 def test_a_run_of_three_windows(n: int, per: float, says: str) -> None:
     """A window's worth leaves at once in each. Without a word of how long, looking for the end of a window costs the fourth."""
@@ -94,6 +106,14 @@ def test_a_window_is_used_up_at_once() -> None:
     assert all(window[-1] - window[0] < 2.0 for window in windows)
 
 
+@pytest.mark.parametrize("per", [6.0, 10.0])
+def test_a_window_that_was_not_quite_empty(per: float) -> None:
+    """What came slowly leaves the window slowly: it is refused once more, for a second, and what passes behind that counts on."""
+    for seed in range(1, 11):
+        outcome = run(AnyWindow(100, per), "seconds", workers=4, seed=seed)
+        assert outcome.share >= 0.8, (seed, outcome.share)
+
+
 @pytest.mark.parametrize("says", ["seconds", "nothing"])
 @pytest.mark.parametrize("in_a_second", [12, 15, 20, 25, 40])
 def test_what_is_allowed_evenly_is_paced_evenly(in_a_second: int, says: str) -> None:
@@ -116,7 +136,7 @@ def test_a_window_that_is_not_let_through_at_once_any_more_is_paced(says: str) -
 
 
 @pytest.mark.parametrize("says", ["seconds", "nothing"])
-@pytest.mark.parametrize(("per_second", "burst"), [(1, 10), (1, 1), (0.5, 5)])
+@pytest.mark.parametrize(("per_second", "burst"), [(1, 10), (1, 2), (0.5, 5)])
 def test_a_bucket_that_refills_slowly_is_found(per_second: float, burst: int, says: str) -> None:
     """One request passes behind each pause and the next is refused: what passed in many pauses is the limit, too."""
     outcome = run(LeakyBucket(per_second, burst), says)
@@ -125,11 +145,20 @@ def test_a_bucket_that_refills_slowly_is_found(per_second: float, burst: int, sa
 
 
 @pytest.mark.parametrize("says", ["seconds", "nothing"])
-@pytest.mark.parametrize(("per_second", "burst"), [(20, 5), (50, 5), (50, 10), (50, 20)])
-def test_a_bucket_smaller_than_a_second_is_found(per_second: float, burst: int, says: str) -> None:
-    """What passes at once is not what passes in a second: twice as much is tried until something is refused."""
-    assert run(LeakyBucket(per_second, burst), says).share >= 0.55
-    outcome = run(LeakyBucket(per_second, burst), says, documents=60 * per_second)
+@pytest.mark.parametrize(("per_second", "least"), [(1, 0.6), (5, 0.55), (10, 0.5)])
+def test_a_service_that_wants_its_requests_evenly(per_second: float, least: float, says: str) -> None:
+    """A bucket of one: each request that arrives a little early is refused, and one in fifty arrives late."""
+    outcome = run(LeakyBucket(per_second, 1), says)
+    assert outcome.share >= least
+    assert outcome.refused <= 0.08 * outcome.sent
+
+
+@pytest.mark.parametrize("says", ["seconds", "nothing"])
+@pytest.mark.parametrize(("per_second", "burst", "seconds"), [(20, 5, 60), (50, 5, 60), (50, 10, 60), (50, 20, 240)])
+def test_a_bucket_smaller_than_a_second_is_found(per_second: float, burst: int, seconds: float, says: str) -> None:
+    """What passes at once is not what passes in a second: after fewer than 15, twice as much is tried; after more, in a minute."""
+    assert run(LeakyBucket(per_second, burst), says).share >= 0.45
+    outcome = run(LeakyBucket(per_second, burst), says, documents=round(seconds * per_second))
     assert outcome.share >= 0.8
     assert outcome.refused <= 0.05 * outcome.sent
 
@@ -137,9 +166,10 @@ def test_a_bucket_smaller_than_a_second_is_found(per_second: float, burst: int, 
 @pytest.mark.parametrize("says", ["seconds", "nothing"])
 @pytest.mark.parametrize("offset", [0.13, 0.3])
 @pytest.mark.parametrize("workers", [4, 8])
-def test_fifty_in_one_second_of_a_clock(workers: int, offset: float, says: str) -> None:
+@pytest.mark.parametrize("n", [25, 50])
+def test_a_burst_that_meets_two_seconds_of_a_clock(n: int, workers: int, offset: float, says: str) -> None:
     """What passed first says that what passed next was the worth of two windows."""
-    outcome = run(FixedWindow(50, 1.0, offset), says, workers=workers)
+    outcome = run(FixedWindow(n, 1.0, offset), says, workers=workers)
     assert outcome.share >= 0.8
     assert outcome.refused <= 0.05 * outcome.sent
 
