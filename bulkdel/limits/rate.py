@@ -57,7 +57,7 @@ class _Run:
     behind_refusal: bool = False  # it began with the first request that passed behind a refusal
     rested_s: float = 0.0  # how long nothing was sent before it, if that was as long as the service counts; else 0
     before: int = 0  # what passed in the run before it
-    rests_until: float = -math.inf  # the window is used up, and nothing is sent until it is over
+    rests_until: float = -math.inf  # nothing is sent until then: the window is used up, or the bucket has too much
 
 
 @dataclass(slots=True)
@@ -143,7 +143,7 @@ class RateSearch:
         return self.rate
 
     def rest_s(self, now: float, in_flight: int) -> float:
-        """Seconds from now in which nothing may leave, because what leaves at once in a window did, ``in_flight`` included."""
+        """Seconds from now in which nothing may leave: a window's worth did, ``in_flight`` included, or a trial begins."""
         run, window_s = self._run, self._bounds.window_s
         if self.probing or run is None:
             return 0.0
