@@ -15,7 +15,7 @@ import shutil
 import sys
 import tempfile
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from itertools import chain
 from typing import Any, BinaryIO
@@ -176,9 +176,9 @@ class _Text:
         return self._held
 
     def peek(self) -> str:
-        """The next character that is no blank; empty at the end."""
+        """The next character that is no blank, nor the mark before a file that was joined to this one; empty at the end."""
         while True:
-            found = re.compile(r"[^ \t\r\n]").search(self._held, self._at)
+            found = re.compile(r"[^ \t\r\n\ufeff]").search(self._held, self._at)
             self._move(len(self._held) if found is None else found.start())
             if found is not None or not self._more():
                 return "" if found is None else found[0]
@@ -250,17 +250,11 @@ def _csv_rows(text: _Text, first: str) -> Iterator[Row]:
     delimiter, first = _delimiter(text, first)
     records = _records(text, first, delimiter)
     number, header = next(records, (text.line, [""]))
-    columns = [cell.strip().casefold() for cell in header]
-    for wanted in _READ:
-        if columns.count(wanted) > 1 or (wanted not in columns and wanted != "provider"):
-            found = "no" if wanted not in columns else "more than one"
-            raise text.wrong(f"the header has {found} {wanted!r} column: {_short(delimiter.join(header))}", number)
+    columns = _header(text, number, header, delimiter)
     for number, cells in records:
-        if cells == header:  # of the second of two files that were joined
+        if {"dataset", "document"} <= set(_names(cells)):  # the header of the second of two files that were joined
+            columns = _header(text, number, cells, delimiter)
             continue
-        if len(cells) == 1 and delimiter in cells[0]:
-            # Excel keeps a row in one cell if the list separator of its country is another one, and quotes it when it saves.
-            cells = next(csv.reader(cells[0].splitlines(keepends=True), delimiter=delimiter))
         if any(cell.strip() for cell in cells[len(columns) :]):
             shown = _short(delimiter.join(cells))
             raise text.wrong(f"{len(cells)} columns, and the header has {len(columns)}: {shown}", number)
@@ -269,14 +263,27 @@ def _csv_rows(text: _Text, first: str) -> Iterator[Row]:
         yield number, {name: read_cell(cell.strip()) for name, cell in named if name in _READ}
 
 
+def _names(cells: Iterable[str]) -> list[str]:
+    """The names of columns; a file that was joined to others begins with a byte-order mark, which is none of the name."""
+    return [cell.strip().strip('\ufeff"').strip().casefold() for cell in cells]
+
+
+def _header(text: _Text, number: int, cells: list[str], delimiter: str) -> list[str]:
+    columns = _names(cells)
+    for wanted in _READ:
+        if columns.count(wanted) > 1 or (wanted not in columns and wanted != "provider"):
+            found = "no" if wanted not in columns else "more than one"
+            raise text.wrong(f"the header has {found} {wanted!r} column: {_short(delimiter.join(cells))}", number)
+    return columns
+
+
 def _delimiter(text: _Text, first: str) -> tuple[str, str]:
     """What stands between the cells, and the header's line: Excel's own ``sep=`` line says it, or what makes a header of the line."""
     said = re.fullmatch(r'"?sep=(.)"?', first.strip("\r\n "), re.IGNORECASE)
     if said is not None:
         return said[1], next(text, "")
     for delimiter in (",", ";", "\t"):
-        cells = {cell.strip().strip('"').casefold() for cell in first.split(delimiter)}
-        if {"dataset", "document"} <= cells:
+        if {"dataset", "document"} <= set(_names(first.split(delimiter))):
             return delimiter, first
     return ",", first
 
@@ -294,7 +301,8 @@ def _records(text: _Text, first: str, delimiter: str) -> Iterator[tuple[int, lis
             record.append(line)
             yield line
 
-    before, reader = text.line, csv.reader(read(), delimiter=delimiter, strict=True)
+    # A value may have its quotes behind a blank; a blank that belongs to it means nothing here.
+    before, reader = text.line, csv.reader(read(), delimiter=delimiter, skipinitialspace=True, strict=True)
     while True:
         start = before + reader.line_num
         record.clear()
@@ -306,6 +314,9 @@ def _records(text: _Text, first: str, delimiter: str) -> Iterator[tuple[int, lis
             raise text.wrong(f"not CSV: {what}", start + len(whole), column=len(last)) from None
         if cells is None:
             return
+        if len(cells) == 1 and delimiter in cells[0]:
+            # Excel keeps a row in one cell if the list separator of its country is another one, and quotes it when it saves.
+            cells = next(csv.reader(cells[0].splitlines(keepends=True), delimiter=delimiter))
         if any(cell.strip() for cell in cells):
             yield start, cells
 
@@ -313,7 +324,7 @@ def _records(text: _Text, first: str, delimiter: str) -> Iterator[tuple[int, lis
 def _csv_fault(record: str, delimiter: str) -> tuple[str, str]:
     """What is wrong with the record that the reader gave up on, and its text up to there: the reader's message has no place."""
     end = f"{re.escape(delimiter)}\r\n"
-    good = re.match(f'(?:(?:"(?:[^"]|"")*+"|(?!")[^{end}]*)[{end}])*', record)
+    good = re.match(f'(?:(?: *+"(?:[^"]|"")*+"| *+(?!")[^{end}]*)[{end}])* *', record)
     at = 0 if good is None else good.end()
     if (quoted := re.compile('"(?:[^"]|"")*+"').match(record, at)) is not None:
         what = "text behind a closing quote; a quote inside a value is written twice"
