@@ -23,7 +23,7 @@ class PlannedDataset:
     the service's own count, if its listing never shows as many: what was not seen may be there all the same. ``first`` has the ids and names of the first ``FIRST`` selected, as the
     service has them; empty if they were named one by one, and in a plan that is read from a run file. ``invalid`` counts the explicit targets whose ids
     are never sent, ``first_invalid`` has the first of them and why. ``statuses`` counts every listed document by the service's word for
-    its status (the first twenty words). ``missing`` counts the explicit targets that a look-up showed not to be there; 0 in a plan that
+    its status (the first twenty words). ``repeated`` of the explicit targets name a document that another names, too. ``missing`` counts the explicit targets that a look-up showed not to be there; 0 in a plan that
     is read from a run file.
     """
 
@@ -47,6 +47,7 @@ class PlannedDataset:
     invalid: int = 0
     first_invalid: str = ""
     missing: int = 0
+    repeated: int = 0
     statuses: dict[str, int] = field(default_factory=dict)
 
     @property

@@ -123,7 +123,7 @@ async def take_targets(
         spelled_otherwise = {n: target for n, target in enumerate(given) if target is not page[n]}
         await store.add_targets(page, invalid, spelled_otherwise)
     for place, repeated in (await store.end_targets(complete=not call.account.input_truncated)).items():
-        call.account.dataset(*place).repeated = repeated
+        call.account.dataset(*place).repeated = planned[place].repeated = repeated
     for of in planned.values():
         call.account.dataset(of.provider, of.dataset).counts.select(of.listed, of.selected)
     return list(planned.values()), few

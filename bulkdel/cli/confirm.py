@@ -12,7 +12,7 @@ import anyio
 from bulkdel.cli.context import Screen
 from bulkdel.model import Policy
 from bulkdel.plan import Plan
-from bulkdel.render.plan import describe, to_delete
+from bulkdel.render.plan import counted_as, describe, to_delete
 from bulkdel.text import NAME, sanitize
 
 
@@ -23,7 +23,7 @@ def question(plan: Plan, policy: Policy) -> tuple[str, str]:
         name = sanitize(plan.datasets[0].name, NAME).strip()  # of blanks alone, an empty line would be a yes
         if name:
             return name, "the dataset's name"
-    return str(to_delete(plan.datasets, policy)), "the number of documents"
+    return str(to_delete(plan.datasets, policy)), f"the number of {counted_as(plan.datasets)}s"
 
 
 @dataclass(slots=True)

@@ -15,7 +15,7 @@ from bulkdel.cli.providers import places_of_run
 from bulkdel.errors import BulkdelError
 from bulkdel.model import RunStatus, Selection
 from bulkdel.render.overview import needed_to_resume
-from bulkdel.report import Report
+from bulkdel.report import Counts, Report
 from bulkdel.store import Run
 from bulkdel.text import pluralize, sanitize
 
@@ -183,13 +183,19 @@ def not_there(report: Report, task: Task) -> tuple[str, str]:
 
     To the service a wrong dataset's id and a document that is gone look the same.
     """
-    counts = report.counts
-    missing = counts.already_gone + report.reasons.get("missing", 0)
-    if not missing or task.purges or not task.deletes:
+    # What was listed first and is gone when its turn comes is no wrong id.
+    purged = {(purge.provider, purge.dataset) for purge in task.purges}
+    named = [d for d in report.datasets if d.remaining is None and (d.provider, d.dataset) not in purged]
+    counts = Counts.of(named)
+    missing = counts.already_gone
+    if len(named) == len(report.datasets):  # reasons are the whole run's
+        missing += report.reasons.get("missing", 0)
+    if not missing or not task.deletes:
         return "", ""
+    what = "target" if any(d.repeated for d in named) else "document"
     if missing < counts.selected:
-        return f"{missing} of {pluralize(counts.selected, 'document')} were not there when first asked for", ""
-    one = "the document was" if missing == 1 else f"none of the {missing} documents was"
+        return f"{missing} of {pluralize(counts.selected, what)} were not there when first asked for", ""
+    one = f"the {what} was" if missing == 1 else f"none of the {missing} {what}s was"
     listed = f"bulkdel datasets {task.providers[0].kind} lists those that the key sees"
     return f"{one}{' not' if missing == 1 else ''} there when first asked for", f"is the dataset's id right? {listed}"
 

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 
 from bulkdel.model import Policy, PurgeRequest
 from bulkdel.plan import Plan, PlannedDataset
-from bulkdel.render.wording import format_rate, learned, nothing_matched, skipped
+from bulkdel.render.wording import format_rate, learned, nothing_matched, repeated_targets, skipped
 from bulkdel.text import NAME, document_title, format_day, format_duration, nonzero, pluralize, sanitize, title
 
 
@@ -22,7 +22,7 @@ def describe(plan: Plan, policy: Policy, *, shown: int | None = 20, named: int =
         lines.append(f"  {title(dataset.provider, dataset.dataset, dataset.name)}")
         lines += [f"    {words}" for words in (*_facts(dataset, policy), *_documents(dataset, policy, named))]
     if more := plan.datasets[shown:] if shown is not None else []:
-        documents = pluralize(to_delete(more, policy), "document")
+        documents = pluralize(to_delete(more, policy), counted_as(more))
         lines.append(f"  and {pluralize(len(more), 'more dataset')} with {documents} to delete")
     if len(plan.datasets) > 1:
         lines.append(f"  in all, of {len(plan.datasets)} datasets: {forecast(plan.datasets, policy)}")
@@ -46,8 +46,13 @@ def forecast(datasets: Sequence[PlannedDataset], policy: Policy) -> str:
         (sum(_archived(d, policy) for d in datasets), "archived (will be rejected)"),
         (sum(d.invalid for d in datasets), "with an invalid id (will be rejected)"),
     )
-    of = f"{selected} of {pluralize(listed, 'document')} selected"
+    of = f"{selected} of {pluralize(listed, counted_as(datasets))} selected"
     return ", ".join([f"{of}: {to_delete(datasets, policy)} to delete", *rejected])
+
+
+def counted_as(datasets: Iterable[PlannedDataset]) -> str:
+    """The word for what is counted: one document may be several targets."""
+    return "target" if any(d.repeated for d in datasets) else "document"
 
 
 def to_delete(datasets: Iterable[PlannedDataset], policy: Policy) -> int:
@@ -90,7 +95,7 @@ def _facts(dataset: PlannedDataset, policy: Policy) -> list[str]:
     d = dataset
     if d.stopped:
         return [f"nothing can be deleted here: {sanitize(d.stopped)}"]
-    lines = [forecast([d], policy)]
+    lines = [forecast([d], policy), *repeated_targets(d.listed, d.repeated)]
     if d.counted is not None:
         # What the listing hides may be selected, too: that is not known before it shows.
         lines.append(f"seen: {d.listed} of {d.counted}, because the listing never shows all that the service counts")

@@ -130,9 +130,7 @@ def dataset_lines(dataset: DatasetReport, *, named: int | None = 5) -> list[str]
         lines.append(f"{dataset.status}: {sanitize(dataset.reason)}")
     if c.listed or not dataset.reason or dataset.status == "complete":
         lines.append(f"{c.listed} listed, {c.selected} selected: {counted(dataset)}")
-    if dataset.repeated:
-        documents = pluralize(c.listed - dataset.repeated, "document")
-        lines.append(f"{pluralize(c.listed, 'target')}, {documents}: some are named more than once")
+    lines += repeated_targets(c.listed, dataset.repeated)
     lines += skipped(dataset.skipped_reasons)
     if dataset.remaining == 0:
         lines.append("listed again: empty")
@@ -147,6 +145,12 @@ def dataset_lines(dataset: DatasetReport, *, named: int | None = 5) -> list[str]
     lines += _named("that the service called deleted", dataset.still_there[:named], dataset.still_there_count)
     lines += _named("that came during the run and were left alone", dataset.new[:named], dataset.new_count)
     return lines
+
+
+def repeated_targets(targets: int, repeated: int) -> list[str]:
+    """How many documents so many targets are, if ``repeated`` of them name one that another names, too."""
+    documents = pluralize(targets - repeated, "document")
+    return [f"{pluralize(targets, 'target')}, {documents}: some are named more than once"] if repeated else []
 
 
 def skipped(reasons: Mapping[str, int]) -> list[str]:

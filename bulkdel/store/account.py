@@ -93,12 +93,13 @@ def read_plan(db: sqlite3.Connection, path: str, account: Account) -> Plan:
 def _describe_left(db: sqlite3.Connection, planned: Mapping[int, PlannedDataset]) -> None:
     """Write into the datasets of a plan, by their keys, what is left of them beyond how many documents."""
     left = f"FROM {EVERY_DOCUMENT} WHERE skipped IS NULL AND outcome IS NULL"
-    for key, archived, indexing, synced, oldest, newest in db.execute(
-        "SELECT dataset, SUM(archived), SUM(indexing), SUM(synced), MIN(created_at), MAX(created_at)"
+    for key, archived, indexing, synced, repeated, oldest, newest in db.execute(
+        "SELECT dataset, SUM(archived), SUM(indexing), SUM(synced), SUM(occurrence > 1), MIN(created_at), MAX(created_at)"
         f" {left} GROUP BY dataset"
     ):
         one = planned[key]
-        one.archived, one.indexing, one.synced, one.oldest, one.newest = archived, indexing, synced, oldest, newest
+        one.archived, one.indexing, one.synced, one.repeated = archived, indexing, synced, repeated
+        one.oldest, one.newest = oldest, newest
     for key, n, id, why, _ in db.execute(  # of each group SQLite shows the row that has the MIN()
         f"SELECT dataset, COUNT(*), document, invalid, MIN(row) {left} AND invalid IS NOT NULL GROUP BY dataset"
     ):

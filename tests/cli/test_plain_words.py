@@ -334,7 +334,7 @@ def test_a_plan_of_a_list_counts_invalid_ids_as_what_they_are(tmp_path: Path) ->
     job = tmp_path / "job.toml"
     job.write_text('[[provider]]\nkind = "dify"\n[[delete]]\nprovider = "dify"\nfrom = "targets.csv"\n')
     run = str(tmp_path / "a.run")
-    split = "4 of 4 documents selected: 1 to delete, 3 with an invalid id (will be rejected)"
+    split = "4 of 4 targets selected: 1 to delete, 3 with an invalid id (will be rejected)"
     first = (
         "    invalid ids: 3, never sent, the first of them: ../datasets (the document's id is not a UUID with dashes)"
     )
@@ -350,7 +350,7 @@ def test_a_plan_of_a_list_counts_invalid_ids_as_what_they_are(tmp_path: Path) ->
         *(f"  {id}: the document's id is not a UUID with dashes" for id in ids[1:]),
     ]
     asked = command(service, "resume", run, terminal=True, typed="1\n")
-    assert "Type the number of documents to delete for good (1): " in asked.stderr
+    assert "Type the number of targets to delete for good (1): " in asked.stderr
     assert (asked.status, len(service.held), "1 deleted, 3 rejected of 4" in asked.stdout) == (1, 0, True)
     (tmp_path / "targets.csv").write_text(f"dataset,document\n{DATASET},x\n")
     asked = command(service, "job", str(job), terminal=True, typed="")

@@ -205,6 +205,26 @@ def test_documents_that_were_not_there_are_said(there: int, said: str) -> None:
     with_dify(work, documents=4)
 
 
+def test_a_job_that_also_purges_says_it_of_the_named(tmp_path: Path) -> None:
+    """$ bulkdel job JOB -y, of a dataset to empty and documents of another that never were: these are warned about."""
+
+    async def work(simulator: DifySimulator, beside: Beside) -> None:
+        purged, named = simulator.dataset_ids
+        (tmp_path / "gone.csv").write_text(f"dataset,document\n{named},{NOBODY}\n")
+        job = tmp_path / "job.toml"
+        job.write_text(
+            f'[[provider]]\nkind = "dify"\nbase_url = "{simulator.base_url}"\napi_key_env = "DIFY_API_KEY"\n'
+            f'[[purge]]\nprovider = "dify"\ndatasets = ["{purged}"]\n[[delete]]\nprovider = "dify"\nfrom = "gone.csv"\n'
+        )
+        ended = await beside.run("job", str(job), "-y", "--json")
+        assert (ended.status, account(ended)["already_gone"]) == (0, 1)
+        assert (
+            "warning: the document was not there when first asked for\nhint: is the dataset's id right?" in ended.stderr
+        )
+
+    with_dify(work, documents=2, datasets=2)
+
+
 # ------------------------------------------------------------------ advice that helps
 
 

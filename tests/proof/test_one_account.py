@@ -15,7 +15,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bulkdel import Policy, Report, Run
+from bulkdel.cli.confirm import question
+from bulkdel.plan import Plan
 from bulkdel.render.data import account
+from bulkdel.render.plan import describe
 from bulkdel.render.text import lines
 from bulkdel.store.recorded import recorded_report
 from tests import virtual
@@ -215,6 +218,32 @@ def test_repeated_lines_are_one_document(kept: str, tmp_path: Path) -> None:
             assert "Complete: 5 deleted of 5 targets, 1 document" in list(lines(run))
     once = virtual.run(lambda: call("complete", None))
     assert "documents" not in once.as_dict()
+
+
+def test_a_plan_counts_repeated_lines_as_targets(tmp_path: Path) -> None:
+    """One line five times, looked at with a dry run, in a plan and in what is asked: no five documents are spoken of."""
+    path = tmp_path / "a.run"
+    plans: list[Plan] = []
+
+    async def refuse(plan: Plan) -> bool:
+        plans.append(plan)
+        return False
+
+    async def main() -> None:
+        service = Service()
+        async with client(service) as c:
+            await c.delete(targets(service.fill(1) * 5), run=path, confirm=refuse)
+
+    virtual.run(main())
+    with Run.open(path) as run:
+        plans.append(run.plan())
+    for plan in plans:
+        shown = describe(plan, Policy())
+        assert shown[1:3] == [
+            "    5 of 5 targets selected: 5 to delete",
+            "    5 targets, 1 document: some are named more than once",
+        ]
+        assert question(plan, Policy()) == ("5", "the number of targets")
 
 
 def test_documents_in_doubt_are_counted(tmp_path: Path) -> None:
