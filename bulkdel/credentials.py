@@ -18,13 +18,13 @@ Warn = Callable[[str, str], None]
 _QUOTES = "\"'`“”„‘’«»"
 
 _FLAWS = (
-    (r"(export\s+)?[A-Za-z_-]*(KEY|key|TOKEN|token|SECRET|secret|Bearer|bearer)\s*[=:]", "stands behind a name, as in a file of variables"),
+    (r"(export\s+)?[A-Za-z_-]*(KEY|[Kk]ey|TOKEN|[Tt]oken|SECRET|[Ss]ecret|[Bb]earer)\s*[=:]", "stands behind a name, as in a file of variables"),
     (rf"[{_QUOTES}]|.*[{_QUOTES}]\Z", "stands in quotes"),
     (r"\$|%\w+%\Z", "is the name of a variable that the shell has not replaced"),
     (r"[{\[(<]|.*[}\])>]\Z", "stands in brackets"),
     (r".*;\Z", "ends in a semicolon"),
     (r".*,\Z", "ends in a comma"),
-    (r".*(\.\.\.|…)", "is cut short, or a placeholder"),
+    (r".*(\.\.\.|…|\*\*)", "is cut short, or a placeholder"),
     (r".*(\\[nrt]|[\\:.%])\Z", "ends in what no key ends in"),
 )  # fmt: skip
 """What was copied along with a key, or in its place. No service's keys hold any of it."""

@@ -120,6 +120,7 @@ def test_a_key_that_was_read_is_hidden_in_everything_shown() -> None:
         (f"{{{KEY}}}", "stands in brackets"), (f"<{KEY}>", "stands in brackets"), (f"{KEY};", "ends in a semicolon"),
         (f"{KEY},", "ends in a comma"), ("$DIFY_API_KEY", "is the name of a variable"), ("${DIFY_API_KEY}", "is the name of a variable"),
         ("%DIFY_API_KEY%", "is the name of a variable"), (f"Bearer:{KEY}", "stands behind a name"),
+        (f"apiKey={KEY}", "stands behind a name"), (f"{KEY[:9]}******", "is cut short, or a placeholder"),
         ("dataset-...", "is cut short, or a placeholder"), (f"{KEY}\\n", "ends in what no key ends in"), (f"{KEY}:", "ends in what no key ends in"),
         (f'"{KEY};"', "ends in a semicolon"),
     ],
