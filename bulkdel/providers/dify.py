@@ -61,7 +61,7 @@ class Dify(JsonApi):
     wrong_id: ClassVar[str] = "is not a UUID with dashes"
     address_end: ClassVar[str] = "/v1"
     wrong_address: ClassVar[str] = (
-        "check the base URL: a self-hosted Dify's ends in /v1, and no login page may stand before it"
+        "check the base URL: a self-hosted Dify's ends in /v1, without /console/api, and no login page may stand before it"
     )
     wrong_key: ClassVar[str] = "give a dataset API key of this workspace (dataset-…), from Knowledge > Service API"
 

@@ -11,6 +11,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import ClassVar, TypeVar
+from urllib.parse import urlsplit
 
 from bulkdel.backoff import reset_after, retry_after
 from bulkdel.model import Dataset, Document, Outcome, Target
@@ -59,7 +60,7 @@ class JsonApi(Bearer, ABC):
     wrong_id: ClassVar[str]  # "the document's id" … what is wrong if it does not match
     dataset_word: ClassVar[str] = "dataset"  # "the dataset's id", in the service's word
     document_word: ClassVar[str] = "document"
-    address_end: ClassVar[str] = ""  # what an address ends in, but for ``cloud``
+    address_end: ClassVar[str] = ""  # the path of an address, but for ``cloud``, if there is a usual one
     wrong_address: ClassVar[str]  # the hint if something else answers
     wrong_key: ClassVar[str]  # the hint if the key is refused
     after_404: ClassVar[str] = "check"  # the step that decides if a 404 says nothing about the document
@@ -319,8 +320,9 @@ class JsonApi(Bearer, ABC):
         return None
 
     def _hint_at_401(self, answer: ParsedAnswer) -> str:
-        """A key is refused also at an address beside the right one, where other keys are asked for."""
-        if self.base_url == self.cloud or (self.base_url.endswith(self.address_end) and self.is_own_error(answer)):
+        """A key is refused also at an address beside the right one (``/console/api/v1``), where other keys are asked for."""
+        usual = self.address_end in ("", urlsplit(self.base_url).path)
+        if self.base_url == self.cloud or (usual and self.is_own_error(answer)):
             return self.wrong_key
         return f"{self.wrong_address}; if the address is right, {self.wrong_key}"
 

@@ -167,9 +167,8 @@ class Langdock(JsonApi):
                 return found
         if page.next is not None:
             return Next(page.next)
-        return StopDataset(
-            "no knowledge base (folder) with this id is shared with this key: share it in the Library's sharing dialog, as Editor"
-        )
+        what_to_do = page.note or "share it in the Library's sharing dialog, as Editor"
+        return StopDataset(f"no knowledge base (folder) with this id is shared with this key: {what_to_do}")
 
     def read_listing(self, dataset: str, cursor: str | None, reply: Reply) -> Page[Document] | Failure:
         """A 404 that is the service's own says that there is no folder, as at the step ``listing``."""

@@ -67,6 +67,15 @@ def test_a_stand_in_is_no_langdock_without_folders() -> None:
     assert '/api/public a Langdock? It answered {"data": []}' in ended.stderr
 
 
+def test_a_stand_in_is_no_langdock_without_that_folder() -> None:
+    """$ bulkdel purge langdock ID, where something answers {"data": []}: what answered is said there, too."""
+    argv = ("purge", "langdock", "folder-1", "-y")
+    ended = at(lambda request: web.json_response({"data": []}), "/api/public", *argv)
+    assert ended.status == 1
+    assert "no knowledge base (folder) with this id is shared with this key" in ended.stderr
+    assert '/api/public a Langdock? It answered {"data": []}' in ended.stderr
+
+
 def test_a_dify_without_its_plugin_daemon_is_purged() -> None:
     """$ bulkdel purge dify ID -y: the dataset cannot be asked, its documents can be listed, which proves as much."""
 

@@ -205,6 +205,7 @@ def test_words_through_a_proxy_name_it() -> None:
         (DIFY, error(401, "unauthorized", "Access token is invalid"), "dataset API key"),
         (Dify(KEY), error(401, "unauthorized", "Access token is invalid"), "dataset API key"),
         (Dify(KEY, "http://localhost/console/api"), error(401, "unauthorized", "Invalid token"), "ends in /v1"),
+        (Dify(KEY, "http://localhost/console/api/v1"), error(401, "unauthorized", "Invalid token."), "without /console/api"),
         (Dify(KEY, "http://localhost"), error(401, "unauthorized", "Invalid token"), "ends in /v1"),
         (Dify(KEY, "http://localhost/v1/datasets"), error(401, "unauthorized", "Invalid token"), "ends in /v1"),
         (DIFY, dify_answer(401, HTML, own=False), "no login page"),
