@@ -60,11 +60,6 @@ class KeyPlace:
         :raises ConfigurationError: if there is none, or what is there cannot be a key
         """
         if self.file:
-            # A file with a name like that may be there; what is not there is most likely the key itself.
-            if shown_place(self.file) != self.file and not os.path.exists(self.file):
-                raise ConfigurationError(
-                    f"cannot read the key file: {shown_place(self.file)}", hint="give the path of a file"
-                )
             lines = _lines(self.file, "key file", warn)
             key = lines[0][1] if lines else ""
             if len(key) > 1 and key[0] == key[-1] and key[0] in "\"'":
@@ -105,10 +100,12 @@ class KeyPlace:
 
 
 def shown_place(place: str) -> str:
-    """The name of a variable or a file, unless it looks like a key that stands there instead."""
+    """The name of a variable or a file, unless it looks like a key or a header that stands there instead."""
     last = os.path.basename(place)
     like_a_key = len(last) >= 20 and re.fullmatch(r"[\w-]+", last) and re.search("[0-9]", last) and not last.isupper()
-    return "what is named there (it is not shown, because it looks like a key)" if like_a_key else place
+    if like_a_key or ": " in place:
+        return f"what is named there (it is not shown, because it looks like a {'key' if like_a_key else 'header'})"
+    return place
 
 
 def _header_problem(name: str, colon: str, value: str, before: Mapping[str, str]) -> str:
@@ -133,6 +130,9 @@ def _header_problem(name: str, colon: str, value: str, before: Mapping[str, str]
 
 def _lines(file: str, what: str, warn: Warn | None) -> list[tuple[int, str]]:
     """The lines of a file that holds secrets with their numbers, without blanks around them, empty lines and comments (``#``)."""
+    # A file with a name like that may be there; what is not there is most likely the key or the header itself.
+    if shown_place(file) != file and not os.path.exists(file):
+        raise ConfigurationError(f"cannot read the {what}: {shown_place(file)}", hint="give the path of a file")
     # Bytes; a key is below 200.
     raw = read_small_file(file, what, 64 * 1024, "any key" if what == "key file" else "64 KiB")
     mode = os.stat(file).st_mode

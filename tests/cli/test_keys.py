@@ -148,6 +148,15 @@ def test_a_key_in_place_of_its_place_is_not_shown(place: KeyPlace) -> None:
     assert KEY not in str(refused.value)
 
 
+@pytest.mark.parametrize(("place", "like"), [(KEY, "a key"), (f"/home/me/X-Token: {KEY}", "a header")])
+def test_a_header_in_place_of_its_file_is_not_shown(place: str, like: str) -> None:
+    """--header-file "X-Token: …", as curl takes it: there is no such file, and its name is not repeated."""
+    with pytest.raises(ConfigurationError, match="cannot read the header file: what is named there") as refused:
+        KeyPlace(headers=place).extra_headers()
+    assert f"looks like {like}" in str(refused.value)
+    assert KEY not in str(refused.value)
+
+
 @pytest.mark.parametrize("content", [f'"{KEY}"', f"'{KEY}'", f'  "{KEY}"\n', f'" {KEY} "'])
 def test_quotes_around_a_key_in_a_file_are_dropped(content: str, tmp_path: Path) -> None:
     """A shell would have dropped them; a file of secrets keeps them."""
