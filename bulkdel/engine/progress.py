@@ -109,16 +109,17 @@ class Waits:
         )
 
 
-def estimate(left: int, per_second: float, allowed: float | None, paused_s: float) -> float | None:
+def estimate(left: float, per_second: float, allowed: float | None, paused_s: float, at_once: float) -> float | None:
     """Seconds until ``left`` documents are done, after the pause: at the speed that is allowed, or a measured one well below it.
 
+    ``at_once`` is how many may leave together behind a pause, because a whole window is free then.
     None if nothing was measured and no rate is known: a number would be a guess.
     """
     if left <= 0:
         return 0.0
     # A measured speed above three quarters of the allowed one is as good as it: twenty permits scatter so.
     speed = allowed if allowed is not None and not 0 < per_second < 0.75 * allowed else per_second
-    return None if not speed else paused_s + left / speed
+    return None if not speed else paused_s + (max(0.0, left - at_once) if paused_s > 0 else left) / speed
 
 
 def waits_for(session: ProviderSession, now: float, *, asking: bool = False) -> tuple[Wait, str, float | None]:

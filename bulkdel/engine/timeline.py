@@ -105,6 +105,7 @@ class Watch:
         self._counted = self._counts()
         self._speeds: deque[tuple[float, int]] = deque()  # loop time, and targets that had settled
         self._unpaused = 0.0  # the speed when no pause held it back: a pause is counted as itself, not as slowness
+        self._settled = 0  # how many targets that speed was measured by
         self._paused = False
 
     def _counts(self) -> tuple[int, int, int]:
@@ -146,8 +147,11 @@ class Watch:
         paused = wait == "confirm" or limiter.paused_s > 0 or gate.health.one_by_one
         per_second = self._speed(now, gate.pace.allowed_per_second, paused=paused)
         eta_s = None
-        if not (waits.unknown or session.indexing_ahead):  # only the service knows how long its indexing takes
-            eta_s = estimate(left, self._unpaused, gate.pace.allowed_per_second, limiter.paused_s)
+        # Only the service knows how long its indexing takes. If more was asked for in vain than has settled, what settles is no
+        # measure either: a listing may settle all of it at once.
+        if not (waits.unknown or session.indexing_ahead or waits.all > self._settled):
+            pace = gate.pace
+            eta_s = estimate(left, self._unpaused, pace.allowed_per_second, limiter.paused_s, pace.at_once)
         return Progress(
             provider=session.name,
             phase="listing" if phase == "confirming" else phase,
@@ -185,14 +189,20 @@ class Watch:
         samples = self._speeds
         # What is left behind at a stop settles thousands a second, and is no speed.
         done = self._counts()[2]
+        stalls = bool(samples) and samples[-1][1] == done
         samples.append((now, done))
         while len(samples) > 2 and samples[0][0] < now - span:
             samples.popleft()
         then, before = samples[0]
         per_second = (done - before) / (now - then) if now > then else 0.0
-        # Right after a pause the speed before it is known better than the one since.
-        if not paused and (now - then >= 2.0 or not self._unpaused):
-            self._unpaused = per_second
+        # A service that stalls for seconds is not slow behind it: the last twenty say how fast it is now, and none says nothing.
+        if not paused and not (stalls and per_second):
+            behind = (sample for sample in reversed(samples) if sample[0] <= now - 2.0 and sample[1] <= done - 20)
+            since, settled = next(behind, samples[0])
+            # Right after a pause the speed before it is known better than the one since.
+            if now - since >= 2.0 or not self._unpaused:
+                self._settled = done - settled
+                self._unpaused = self._settled / (now - since) if now > since else 0.0
         return per_second
 
 

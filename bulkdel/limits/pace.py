@@ -159,6 +159,12 @@ class Pace:
         burst = self._search.burst
         return self.limiter.allowed_per_second if burst is None else burst.per_second / self.limiter.processes
 
+    @property
+    def at_once(self) -> float:
+        """How many requests of this process may leave at once when a window begins; 0 if they are paced evenly."""
+        burst = self._search.burst
+        return 0.0 if burst is None else burst.n / self.limiter.processes
+
     def passed(self, sent_at: float, now: float, in_flight: int) -> float:
         """A request that left at ``sent_at`` was answered and not refused (loop time); ``in_flight`` others are under way.
 

@@ -12,8 +12,9 @@ import pytest
 from bulkdel import Policy, Rate, Report
 from bulkdel.client import Client
 from bulkdel.engine.progress import Progress
+from bulkdel.providers.protocol import Reply, Request
 from tests import virtual
-from tests.engine.world import DATASET, Service, client, provider, targets
+from tests.engine.world import DATASET, Service, client, error, provider, targets
 
 
 async def watched(c: Client, call: Coroutine[Any, Any, Report]) -> tuple[list[tuple[float, Progress]], float]:
@@ -110,5 +111,76 @@ def test_nothing_is_said_if_indexing_documents_are_far_behind() -> None:
         before = [progress.eta_s for _, progress in said if progress.left > 1_000]
         assert len(before) >= 10
         assert set(before) == {None}
+
+    virtual.run(main())
+
+
+def test_a_stall_is_no_slowness() -> None:
+    """A service that hangs for half a minute and goes on as before: two seconds later the time left is right again."""
+
+    async def main() -> None:
+        service = Service(latency=0.05)
+        ids = service.fill(600)
+        loop = asyncio.get_running_loop()
+        over: list[float] = []
+
+        def hang() -> None:
+            service.latency = 30.0
+            loop.call_later(0.2, setattr, service, "latency", 0.05)
+            over.append(loop.time() + 30.0)
+
+        service.when[200] = hang
+        async with client(service, rng=Random(5)) as c:
+            said, ended = await watched(c, c.delete(targets(ids), policy=Policy(indexing="delete")))
+        after = [(at, progress) for at, progress in said if at >= over[0] + 2.0]
+        assert len(after) >= 4
+        for at, progress in after:
+            assert progress.eta_s is not None
+            assert abs(at + progress.eta_s - ended) <= 1.0, (at, ended, progress)
+
+    virtual.run(main())
+
+
+def test_what_was_asked_in_vain_is_no_measure() -> None:
+    """Deletes that are carried out while every answer is lost settle all at once: nothing is said, or about the right time."""
+
+    async def main() -> None:
+        service = Service(latency=0.3)
+        ids = service.fill(600)
+        for one in ids:
+            service.script(one, ["lost done"])
+        async with client(service, rng=Random(5)) as c:
+            said, ended = await watched(c, c.delete(targets(ids), policy=Policy(indexing="delete")))
+        for at, progress in said:
+            assert progress.eta_s is None or progress.eta_s <= 3.0 * (ended - at), (at, ended, progress)
+
+    virtual.run(main())
+
+
+def test_behind_a_used_up_window_a_whole_one_is_free() -> None:
+    """A limit that is used up at once in each window: what goes in the next one takes no time behind the pause."""
+
+    async def main() -> None:
+        service = Service(latency=0.05)
+        ids = service.fill(600)
+        times: list[float] = []
+        answer = service.answer
+
+        def limited(request: Request, document: str) -> Reply:
+            now = asyncio.get_running_loop().time()
+            times[:] = [at for at in times if at > now - 60.0]
+            if len(times) >= 100:
+                return error(429, "too_many_requests", "slow down", retry_after="60")
+            times.append(now)
+            return answer(request, document)
+
+        service.answer = limited  # type: ignore[method-assign]
+        async with client(service, rng=Random(5)) as c:
+            said, ended = await watched(c, c.delete(targets(ids), policy=Policy(indexing="delete")))
+        waiting = [(at, progress) for at, progress in said if progress.wait == "rate" and at > ended - 120.0]
+        assert len(waiting) > 200
+        for at, progress in waiting:
+            assert progress.eta_s is not None
+            assert abs(at + progress.eta_s - ended) <= 5.0, (at, ended, progress)
 
     virtual.run(main())
