@@ -81,7 +81,9 @@ def _time_left(progress: Progress) -> str:
     if progress.gives_up_s is not None:
         at = time.localtime(time.time() + progress.gives_up_s)
         form = "%H:%M" if at[:3] == time.localtime()[:3] else "%Y-%m-%d %H:%M"
-        return f"time left unknown, gives up at {time.strftime(form, at)}"
+        # A lock ends by itself before it is given up.
+        ends = "{} at the latest" if progress.locked == progress.indexing else "gives up at {}"
+        return f"time left unknown, {ends.format(time.strftime(form, at))}"
     if progress.eta_s is None or progress.phase != "deleting":
         return "time left unknown"
     return f"about {format_duration(progress.eta_s)} left" if progress.eta_s >= 0.5 else "almost done"

@@ -35,7 +35,7 @@ def wait_for_service(session: ProviderSession, job: Job, wait: Wait, exchange: E
     if wait.cause == "document_locked":
         job.waits_for = "locked"
         if wait.at_most is not None:
-            job.wait_ends_at = now + wait.at_most
+            job.wait_ends_at = min(job.wait_ends_at, now + wait.at_most)
     if wait.after is not None:
         # The service says when: good news of another document does not bring it forward (S7).
         seconds = min(max(wait.after, policy.indexing_backoff), wait.left)

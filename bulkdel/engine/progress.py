@@ -49,7 +49,8 @@ class Progress:
     over the last seconds. ``wait`` says what it waits for, ``why`` in the service's words, for ``wait_s`` seconds more if that is
     known. ``eta_s`` is None if nothing can be said honestly.
     ``waited_s`` has the seconds so far by cause, as of the last second, as ``Report.waited_s`` has them in the end.
-    ``gives_up_s``: in so many seconds the last document that waits for the service is given up; None if none waits.
+    ``gives_up_s``: in so many seconds the last document that waits for the service is given up, or free if all of them are locked;
+    None if none waits.
     ``rate_is_anothers``: another process with the same key wants the ``rate``, which is slower than this one's own.
     """
 

@@ -166,6 +166,9 @@ def test_what_waits_for_indexing_says_when_it_gives_up() -> None:
     hours, minutes = map(int, found.groups())
     now = time.localtime()
     assert (60 * hours + minutes - 60 * now.tm_hour - now.tm_min) % 1440 in (0, 1)
+    locked = replace(waiting, locked=150, wait="locked", wait_s=60.0)
+    words = r", time left unknown, \d\d:\d\d at the latest, waiting for the service's lock on 150 documents \(1 min at most\)$"
+    assert re.search(words, line(locked, 12.0))
     assert re.search(r"gives up at \d{4}-\d\d-\d\d \d\d:\d\d$", line(replace(waiting, gives_up_s=172_800.0), 12.0))
 
 

@@ -120,6 +120,29 @@ def test_a_lock_is_no_indexing() -> None:
     assert purged(service, Policy(unarchive=True, indexing="skip")) < 60.0
 
 
+def test_a_lock_is_waited_for_no_longer_than_asked() -> None:
+    """With an ``indexing_timeout`` below the lock's ten minutes the latest end is where the documents are given up."""
+    service = Locking(lock_for=10_000.0)
+    service.fill(2, archived=True)
+    ends: list[float] = []
+
+    async def main() -> None:
+        loop = asyncio.get_running_loop()
+        async with client(service, policy=Policy(unarchive=True, indexing_timeout=90.0)) as c:
+            work = asyncio.ensure_future(c.purge("dify", DATASET))
+            while not work.done():
+                await asyncio.wait([work], timeout=1.0)
+                for look in c.progress():
+                    if look.wait == "locked":
+                        assert look.wait_s is not None
+                        ends.extend((loop.time() + look.wait_s, loop.time() + (look.gives_up_s or 0.0)))
+            assert not work.result().ok
+            assert len(ends) > 100
+            assert ends == [pytest.approx(loop.time(), abs=2.0)] * len(ends)
+
+    virtual.run(main())
+
+
 def test_a_lock_that_never_ends_is_named() -> None:
     """Given up after ``indexing_timeout``, in words that say what it waited for."""
     service = Locking(lock_for=10_000.0)
