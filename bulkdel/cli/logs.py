@@ -16,7 +16,7 @@ from bulkdel import events
 from bulkdel.cli.context import Screen
 from bulkdel.cli.options import Options
 from bulkdel.model import Rate, Settled
-from bulkdel.render.wording import format_rate, learned
+from bulkdel.render.wording import RATE_OVERRIDES, format_rate, learned
 from bulkdel.text import format_duration, pluralize, sanitize, show_invisible
 
 LEVEL_COLORS = {"warning": "1;35", "error": "1;91", "critical": "1;91"}
@@ -151,7 +151,7 @@ def entry(event: events.Event) -> tuple[int, str, str, dict[str, Any]]:
         case events.RateLearned(provider=provider):
             fields = {key: format_rate(value) if isinstance(value, Rate) else value for key, value in fields.items()}
             words = f"{provider}: {learned(fields['rate'], event.ago_s, fields['refused'] or '')}"
-            return logging.INFO, "rate learned", words, fields
+            return logging.INFO, "rate learned", words, fields | {"hint": RATE_OVERRIDES}
         case events.Verified(remaining=remaining, new=new, skipped=skipped):
             words = f"listed again {called}: {f'{remaining} still there' if remaining else 'empty'}"
             words += f", {new} of them new" if new else ""

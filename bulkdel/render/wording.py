@@ -213,11 +213,14 @@ def format_rate(rate: Rate) -> str:
     return str(Rate(float(format_measured(rate.n)), per=rate.per))
 
 
+RATE_OVERRIDES = "--rate overrides (in a job file: rate)"
+
+
 def learned(rate: str, age_s: float, refused: str = "") -> str:
-    """``pacing at 80/min, learned 2 h ago (90/min was refused); --rate overrides``.
+    """``pacing at 80/min, learned 2 h ago (90/min was refused); --rate overrides (in a job file: rate)``.
 
     :param rate: as ``format_rate`` gives it; ``refused`` too, empty if nothing was
     :param age_s: seconds
     """
     known = f" ({refused} was refused)" if refused else ""
-    return f"pacing at {rate}, learned {format_duration(age_s)} ago{known}; --rate overrides"
+    return f"pacing at {rate}, learned {format_duration(age_s)} ago{known}; {RATE_OVERRIDES}"

@@ -61,6 +61,13 @@ def test_each_event_has_the_level_of_its_consequences(event: events.Event, level
     assert bool(logged(lambda log: logs.listener(log)(event), quiet=True)) == (level == "error")
 
 
+def test_a_learned_rate_is_logged_with_what_overrides_it() -> None:
+    """Where lines are JSON, too, the option is named, and the key of a job file, which has no such option."""
+    learned = events.RateLearned("dify", Rate(80, per=60), 7200.0)
+    (line,) = logged(lambda log: logs.listener(log)(learned))
+    assert line["hint"] == "--rate overrides (in a job file: rate)"
+
+
 def test_rejected_documents_are_logged_one_by_one_only_at_first() -> None:
     """A hundred thousand rejected documents are twenty lines and one that says why no more come."""
 
