@@ -16,7 +16,7 @@ from urllib.parse import urlsplit
 from bulkdel.backoff import reset_after, retry_after
 from bulkdel.model import Dataset, Document, Outcome, Target
 from bulkdel.providers.bearer import Bearer
-from bulkdel.providers.parsing import NOT_JSON, ParsedAnswer, Row, Rows, Unreadable, page_text, parse_json, text
+from bulkdel.providers.parsing import NOT_JSON, NoPage, ParsedAnswer, Row, Rows, Unreadable, page_text, parse_json, text
 from bulkdel.providers.protocol import (
     LISTING_BYTES,
     Answer,
@@ -126,7 +126,10 @@ class JsonApi(Bearer, ABC):
 
     @abstractmethod
     def rows_of(self, value: object, cursor: str | None) -> Rows:
-        """:raises Unreadable: if it is no page"""
+        """
+        :raises NoPage: if it is nothing that this service answers
+        :raises Unreadable: if it is no whole page
+        """
 
     @abstractmethod
     def document_from(self, row: Row) -> Document:
@@ -270,6 +273,8 @@ class JsonApi(Bearer, ABC):
                 if not text(row, "id"):
                     raise Unreadable(f"row {number} has no id")
                 items.append(item_from(row))
+        except NoPage:
+            return self.unexpected_service(answer)
         except Unreadable as why:
             return StopDataset(f"{what} could not be read: {why}")
         return Page(tuple(items), following, total)

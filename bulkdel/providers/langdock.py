@@ -15,6 +15,7 @@ from bulkdel.model import Dataset, Document, Rate, Target
 from bulkdel.providers.json_api import JsonApi, get
 from bulkdel.providers.parsing import (
     NOT_JSON,
+    NoPage,
     ParsedAnswer,
     Row,
     Rows,
@@ -178,7 +179,9 @@ class Langdock(JsonApi):
 
     def rows_of(self, value: object, cursor: str | None) -> Rows:
         """One call is the whole snapshot of a folder."""
-        if not isinstance(value, dict) or not isinstance(value.get("result"), list):
+        if not isinstance(value, dict) or not value.keys() & {"status", "result"}:
+            raise NoPage
+        if not isinstance(value.get("result"), list):
             raise Unreadable("it has no result")
         if value.get("status") not in (None, "success"):
             raise Unreadable("its status is not success")

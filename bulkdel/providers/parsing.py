@@ -20,6 +20,10 @@ NOT_JSON: Final = object()
 """The value of a body that is no JSON."""
 
 
+class NoPage(ValueError):
+    """Raised when what came has nothing of a page: another service answered."""
+
+
 class Unreadable(ValueError):
     """Raised, and caught, inside a reader if an answer has another shape than the service's."""
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 
 from aiohttp import web
 
@@ -74,6 +75,17 @@ def test_a_stand_in_is_no_langdock_without_that_folder() -> None:
     assert ended.status == 1
     assert "no knowledge base (folder) with this id is shared with this key" in ended.stderr
     assert '/api/public a Langdock? It answered {"data": []}' in ended.stderr
+
+
+def test_documents_are_not_rejected_because_of_a_stand_in(tmp_path: Path) -> None:
+    """$ bulkdel delete langdock FILE -y, where something answers {"data": []}: exit 4, the address is hinted at, and nothing is
+    settled, so that the same run goes on at the right one."""
+    (tmp_path / "targets.csv").write_text("dataset,document\nfolder-1,att_1\nfolder-1,att_2\n")
+    argv = ("delete", "langdock", str(tmp_path / "targets.csv"), "-y", "--json")
+    ended = at(lambda request: web.json_response({"data": []}), "/api/public", *argv)
+    counts = account(ended)
+    assert (ended.status, counts["rejected"], counts["not_attempted"]) == (4, 0, 2)
+    assert "hint: check the base URL" in ended.stderr
 
 
 def test_a_dify_without_its_plugin_daemon_is_purged() -> None:

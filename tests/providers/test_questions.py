@@ -127,14 +127,37 @@ def test_json_of_another_shape_is_no_listing(shape: Any) -> None:
     assert isinstance(DIFY.read_datasets(None, dify_answer(200, shape)), StopProvider)
 
 
-@pytest.mark.parametrize("shape", [[], {}, "x", 7, None, {"result": None}, {"result": {}}, {"result": [1]}, {"result": [{}]},
-                                   {"result": [{"id": 7}]}, {"status": "error", "result": []}])  # fmt: skip
+@pytest.mark.parametrize(
+    "shape",
+    [
+        {"status": "success"},
+        {"result": None},
+        {"result": {}},
+        {"result": [1]},
+        {"result": [{}]},
+        {"result": [{"id": 7}]},
+        {"status": "error", "result": []},
+    ],
+)
 def test_json_of_another_shape_is_no_listing_at_langdock(shape: Any) -> None:
-    """S15, at Langdock; a bare list of folders is taken, because its page does not say what holds them."""
+    """S15, at Langdock."""
     found = LANGDOCK.read_listing(FOLDER, None, langdock_answer(200, shape))
     assert isinstance(found, StopDataset)
     assert found.reason.startswith("the listing could not be read: ")
-    if shape != []:
+    assert isinstance(LANGDOCK.read_datasets(None, langdock_answer(200, shape)), StopProvider)
+
+
+@pytest.mark.parametrize("shape", [[], {}, "x", 7, None, {"data": []}])
+def test_json_without_a_result_is_not_langdock(shape: Any) -> None:
+    """Langdock's answers carry no mark: what has nothing of a listing is another service's, and says nothing about the folder.
+
+    A list of folders is taken in any envelope, because Langdock's page does not say what holds them.
+    """
+    found = LANGDOCK.read_listing(FOLDER, None, langdock_answer(200, shape))
+    assert isinstance(found, StopProvider)
+    assert found.reason.startswith("this is not Langdock's answer: ")
+    assert found.hint == LANGDOCK.wrong_address
+    if shape not in ([], {"data": []}):
         assert isinstance(LANGDOCK.read_datasets(None, langdock_answer(200, shape)), StopProvider)
 
 
