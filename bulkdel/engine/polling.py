@@ -145,7 +145,6 @@ def _end(session: ProviderSession, look: Look, job: Job, outcome: Outcome, reaso
 
 def _go_on(session: ProviderSession, look: Look, job: Job, step: str) -> None:
     del look.jobs[job.target]
-    look.left_out.pop(job.target, None)
     job.step = step
     session.schedule.later(job)
 
@@ -263,35 +262,33 @@ async def _read_listing(session: ProviderSession, look: Look) -> tuple[dict[str,
 
 
 async def _ask_together(session: ProviderSession, look: Look) -> None:
-    """Ask the next step of the jobs of a look together, in three requests at most.
+    """Ask the next step of the jobs of a look together: in one request, and in a second one if the first brought news.
 
-    All or nothing: a job that a request is refused for is left out of it from then on, so that one lock does not hold them all.
-    Those left out are asked for one by one, one each time.
+    All or nothing: a job that a request is refused for is left out from then on, so that one lock does not hold them all, until
+    each one is left out or the others have gone on.
     """
-    look.left_out = {target: job for target, job in look.jobs.items() if target in look.left_out}
-    if len(look.left_out) == len(look.jobs):
-        look.left_out.clear()
-    if look.left_out:
-        target, job = next(iter(look.left_out.items()))
-        look.left_out[target] = look.left_out.pop(target)  # the next time, another one
-        await _asked_together(session, look, [job])
+    look.refused = {target: out for target, out in look.refused.items() if target in look.jobs}
     for _ in range(2):
-        together = [job for target, job in look.jobs.items() if target not in look.left_out]
+        if all(look.refused.get(target) for target in look.jobs):
+            look.refused = dict.fromkeys(look.refused, False)
+        together = [job for target, job in look.jobs.items() if not look.refused.get(target)]
         if not together or not await _asked_together(session, look, together):
             break
 
 
 async def _asked_together(session: ProviderSession, look: Look, jobs: list[Job]) -> bool:
-    """Ask for these jobs of a look in one request. True if it was refused for one of them, which is left out now."""
+    """Ask for these jobs of a look in one request. True if they go on, or if it was refused for one that it never was before."""
     found = await ask_together(session, [job.target for job in jobs], look.asks)
     match found:
         case Ask(step):
             for job in jobs:
                 _go_on(session, look, job, step)
+            return True
         case Requeue():
-            locked = {job.target: job for job in jobs if job.name == found.blocked_by}
-            look.left_out |= locked
-            return bool(locked)
+            locked = [job.target for job in jobs if job.name == found.blocked_by]
+            news = not look.refused.keys() >= set(locked)
+            look.refused |= dict.fromkeys(locked, True)
+            return news
         case StopDataset():
             session.stop_dataset(look.dataset, found.meanwhile)
         case StopProvider() | GaveUp() | None:

@@ -36,7 +36,8 @@ class Look:
 
     ``asks`` says how: ``state`` by a listing or a question for each, because no DELETE may be sent before that; ``gone`` in the
     same way, because the answers to their DELETEs were lost; a step's name by one request that asks this step for all of them.
-    ``since`` is when the first of them began to wait. ``left_out`` are those that a request for several was refused for.
+    ``since`` is when the first of them began to wait. ``refused`` are those that a request for several was refused for, and whether
+    they are left out of the next one.
     """
 
     dataset: str
@@ -44,7 +45,7 @@ class Look:
     since: float
     due: float
     jobs: dict[Target, Job] = field(default_factory=dict)
-    left_out: dict[Target, Job] = field(default_factory=dict)
+    refused: dict[Target, bool] = field(default_factory=dict)
 
 
 class Schedule:
@@ -246,7 +247,7 @@ class Schedule:
         key = look.dataset, look.asks
         if (known := self.looks.setdefault(key, look)) is not look:
             known.jobs |= look.jobs
-            known.left_out |= look.left_out
+            known.refused |= look.refused
             known.since, known.due = min(known.since, look.since), min(known.due, look.due)
         self._wake()
 

@@ -95,6 +95,16 @@ def test_locks_without_a_worker_are_asked_about_together() -> None:
         assert 550.0 < later.wait_s < look.wait_s < 590.0
 
 
+def test_a_usual_look_is_one_request() -> None:
+    """Twenty documents locked for ten minutes: each is asked for once by itself and named once, all the rest is one for all."""
+    service = Locking()
+    service.fill(20, archived=True)
+    assert 600.0 < purged(service) < 640.0
+    together = [n for step, n in service.patches if step == "un_archive"]
+    # Looks come a second apart at first, and a 30th of the wait later on: 130 in ten minutes.
+    assert len(together) < 20 + 20 + 150
+
+
 def test_one_lock_that_was_left_holds_only_its_document() -> None:
     """The refusal names it: the others are asked for without it, and are gone at once."""
     service = Locking(lock_for=2.0)
