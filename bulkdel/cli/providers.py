@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
@@ -95,8 +96,10 @@ def _address(kind: str, app: AppContext, given: str | None) -> str:
     found = app.environ.get(name) if given is None else given
     if found is None:
         # An address in a variable of another name is one that the user believes to have given.
-        others = ["API_URL", "API_BASE", "API_BASE_URL", "BASEURL", "BASE", "API_ENDPOINT", "API_HOST", "URL", "ENDPOINT", "HOST", "SERVER"]  # fmt: skip
-        said = next((v for other in others if app.environ.get(v := variable(kind, other), "").strip()), "")
+        others = re.compile(variable(kind, r"(\w+_)?(URL|URI|BASE|BASEURL|ENDPOINT|HOST|SERVER|ADDRESS|DOMAIN)"))
+        said = next(
+            (other for other in sorted(app.environ) if others.fullmatch(other) and app.environ[other].strip()), ""
+        )
         if said:
             app.warn(
                 f"{said} is set, and {name} is not",

@@ -119,10 +119,23 @@ def test_what_is_not_given_stays_the_providers(words: tuple[str, ...], limits: L
     assert (given.limits, given.max_concurrency, given.rate_is_default) == (limits, most, unsaid)
 
 
-@pytest.mark.parametrize("name", ["DIFY_API_URL", "DIFY_API_BASE", "DIFY_URL", "DIFY_HOST", "DIFY_ENDPOINT"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "DIFY_API_URL",
+        "DIFY_API_BASE",
+        "DIFY_URL",
+        "DIFY_HOST",
+        "DIFY_ENDPOINT",
+        "DIFY_SERVER_URL",
+        "DIFY_SERVICE_API_URL",
+        "DIFY_API_URI",
+        "DIFY_ADDRESS",
+    ],
+)
 def test_an_address_under_another_name_is_warned_of(name: str) -> None:
     """The key would go to the service's own cloud: said with the name that counts, and not if that is set, or with -q."""
-    environ = {"DIFY_API_KEY": KEY, name: "https://dify.example.com/v1"}
+    environ = {"DIFY_API_KEY": KEY, "DIFY_VERSION": "1.16.1", name: "https://dify.example.com/v1"}
     seen = invoke("purge", "dify", DATASET, "--dry-run", environ=environ)
     assert seen.stderr.startswith(
         f"warning: {name} is set, and DIFY_BASE_URL is not\nhint: bulkdel reads DIFY_BASE_URL alone"
