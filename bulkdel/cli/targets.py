@@ -150,7 +150,7 @@ class _Text:
                 f"{name}: a workbook (.xlsx, .xls, .ods) or an archive, and no text", hint="save it as CSV"
             )
         source.seek(0)
-        self._file = io.TextIOWrapper(source, "utf-16" if utf16 else "utf-8-sig", "surrogateescape", newline="")
+        self._file = io.TextIOWrapper(source, "utf-16" if utf16 else "utf-8-sig", "surrogateescape")
         self._held = ""
         self._at = 0
 

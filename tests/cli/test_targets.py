@@ -101,6 +101,8 @@ def test_every_shape_of_a_target_file_is_read(content: bytes | str) -> None:
         ('[{"dataset":"ds1",\n "more":{"document":"} \\" {"},\n "document":"d1",\n "document":"d2"}]', 4, "a key is there twice: document"),
         ('[\n  {"dataset": "ds1", "document": "d1"}\n  {"dataset": "ds2", "document": "d2"}\n]', 3, "a comma or ] is missing"),
         ('[\n  {"dataset": "ds1", "document": "d1"},\n', 3, "the list is never closed"),
+        ('{"dataset":"ds1","document":"d1"}\r{"dataset":"ds2",document:"d2"}\r', 2, "not JSON: document"),
+        ('[\r  {"dataset": "ds1",\r   "document": 1}\r]', 2, "'document' is not a string"),
         ('[{"dataset":"ds1","document":"d1"}]\nmore', 2, "text behind the end of the list"),
         ('[\n  "d1"\n]', 2, "not a JSON object: d1"),
         ('{\n  "dataset": "ds1"\n  "document": "d1"\n}', 3, 'not JSON: "document": "d1"'),
