@@ -6,6 +6,8 @@ import asyncio
 from dataclasses import dataclass, field
 from itertools import pairwise
 
+import pytest
+
 from bulkdel import Policy
 from bulkdel.engine.progress import Progress
 from bulkdel.providers.protocol import Answer, Reply, Request
@@ -82,7 +84,7 @@ def test_locks_without_a_worker_are_asked_about_together() -> None:
     assert "indexing" not in waited
     together = [n for step, n in service.patches if step == "un_archive" and n > 1]
     assert max(together) == 200
-    # Disabled and refused once each; then three requests a look.
+    # Disabled and refused once each; then one or two requests a look.
     assert len(service.patches) < 200 + 200 + 450
     assert {look.locked for look in looks} == {200}
     # The others are looks at a request for one of them in flight.
