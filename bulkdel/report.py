@@ -378,14 +378,14 @@ def make_report(account: Account, end: RunEnd, *, settled: Sequence[Settled] = (
         waited_s={cause: round(seconds, 3) for cause, seconds in cost.waited_s.items()},
         uncounted_sessions=account.uncounted_sessions,
         run=run,
-        reason=end.reason or (_first_reason(datasets) if status == "incomplete" else ""),
+        reason=end.reason or (first_reason(datasets) if status == "incomplete" else ""),
         hint=end.hint,
         signal=end.signal,
         bug=end.bug,
     )
 
 
-def _first_reason(datasets: Sequence[DatasetReport]) -> str:
+def first_reason(datasets: Sequence[DatasetReport]) -> str:
     """Why the first dataset did not come to its end, and which one that is if there are several."""
     unfinished = [dataset for dataset in datasets if dataset.reason and dataset.status != "complete"]
     if not unfinished:

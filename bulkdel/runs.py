@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from bulkdel.engine.call import Call, Gates, Hooks
+from bulkdel.engine.gate import outage_hint
 from bulkdel.errors import ConfigurationError, RunFileError, TargetsError
 from bulkdel.model import PurgeRequest, Settled
 from bulkdel.outcomes import OutcomeCollector
@@ -114,10 +115,12 @@ async def verify_later(gates: Gates, path: str | Path, options: CallOptions, *, 
         policy = file.header.policy if own_policy else options.policy
         names = dict.fromkeys(planned.provider for planned in datasets)
         with gates.call(names, policy, on_event=options.on_event, account=account) as call:
-            found, why = await verify_again(call, file, datasets)
+            found, end = await verify_again(call, file, datasets)
             report = _report(file, call, call.close_account())
-            report.status, report.reason = ("incomplete" if why else "complete"), why
-            if why and (stop := call.stop_reason()) is not None:
+            report.status, report.reason = end.status, end.reason
+            if end.status == "stopped":
+                report.hint = outage_hint(end.reason)
+            if end.reason and (stop := call.stop_reason()) is not None:
                 report.status, report.reason, report.hint = stop.status, stop.reason, stop.hint
             await _close(file, report, account)
     report.verified = found or f"Not verified: {report.reason.removeprefix('could not be verified: ')}"

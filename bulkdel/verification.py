@@ -14,7 +14,7 @@ from bulkdel.errors import RunFileError
 from bulkdel.listing import Failed, NotWhole, list_documents, preflight
 from bulkdel.model import Dataset, Document
 from bulkdel.plan import PlannedDataset
-from bulkdel.report import CAME_BACK
+from bulkdel.report import CAME_BACK, RunEnd
 from bulkdel.store import DocumentState, RunFile
 from bulkdel.text import pluralize, sanitize
 
@@ -47,7 +47,7 @@ class Shown:
 async def verify_dataset(call: Call, store: RunFile, planned: PlannedDataset, *, later: bool = False) -> Shown | None:
     """List the dataset again, and write what is found into its account; None if that is not known.
 
-    :param later: its deletes are long ago, so that its listing does not lag behind them
+    :param later: it was listed again before, so that what shows now is no listing that lags behind the deletes
     """
     session, report = call.sessions[planned.provider], call.account.dataset(planned.provider, planned.dataset)
     found: Shown | Failed | None
@@ -84,15 +84,15 @@ async def verify_dataset(call: Call, store: RunFile, planned: PlannedDataset, *,
     return None
 
 
-async def verify_again(call: Call, store: RunFile, datasets: Sequence[PlannedDataset]) -> tuple[str, str]:
+async def verify_again(call: Call, store: RunFile, datasets: Sequence[PlannedDataset]) -> tuple[str, RunEnd]:
     """List the datasets of a run again, at any later time.
 
-    Returns what was found, in one sentence, empty if one could not be listed; and why the first of them is not as it should be,
-    empty if all are. A dataset that did not come to its end keeps its own word and reason.
+    Returns what was found, in one sentence, empty if one could not be listed; and how the first of them that is not as it should be
+    came out: stopped, if an outage kept any from being listed. A dataset that did not come to its end keeps its own word and reason.
     """
     call.phase = "verifying"
     account = call.account.datasets
-    why: dict[tuple[str, str], str] = {}
+    why: dict[tuple[str, str], RunEnd] = {}
 
     async def one(planned: PlannedDataset) -> Shown | None:
         place = (planned.provider, planned.dataset)
@@ -100,9 +100,10 @@ async def verify_again(call: Call, store: RunFile, datasets: Sequence[PlannedDat
         # What was found to have come back is not yet called still there by the next verification.
         still_there = 0 if before.came_back else before.still_there_count
         report = account[place] = replace(before, status="complete", reason="", still_there_count=still_there)
-        shown = await verify_dataset(call, store, planned, later=True)
+        # Named documents that were just deleted: this is the first listing of them, and it may lag.
+        shown = await verify_dataset(call, store, planned, later=before.remaining is not None)
         if report.status != "complete":
-            why[place] = report.reason
+            why[place] = RunEnd(report.status, report.reason)
         if shown is None:
             account[place] = before  # nothing was found
             return None
@@ -113,7 +114,8 @@ async def verify_again(call: Call, store: RunFile, datasets: Sequence[PlannedDat
         return shown
 
     found = await side_by_side(one, datasets, 4)
-    first = next((why[place] for place in account if place in why), "")
+    ends = [why[place] for place in account if place in why]
+    first = min(ends, key=lambda end: end.status != "stopped", default=RunEnd())
     counts = sum((shown.counts for shown in found if shown is not None), Counter[Kind]())
     deleted = sum(report.counts.deleted for report in account.values())
     already_gone = sum(report.counts.already_gone for report in account.values())
@@ -157,7 +159,7 @@ async def _list_until_settled(
     every = call.account.dataset(planned.provider, planned.dataset).counts.listed
     hidden = -1 if planned.counted is None else planned.counted - every
     found, listed = Shown(), None
-    # Long after the deletes no listing lags: what shows is there.
+    # After an earlier verification no listing lags: what shows is there.
     for wait in (1.0, 0.0) if later else (1.0, 2.0, 4.0, 8.0, 16.0, 29.0, 0.0):
         found = Shown()
         listed = await _list(call, store, planned, found)

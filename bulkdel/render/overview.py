@@ -15,7 +15,7 @@ Overview = dict[str, Any]
 """A run as ``bulkdel runs --json`` has it.
 
 ``status`` is None if it cannot be read, and then ``problem`` says why and the counts are left out. ``command`` goes on with it,
-None if resuming it has nothing to do or it was refused. ``reason`` is why its last session ended as it did.
+None if resuming it has nothing to do or it was refused. ``reason`` is why it ended as it did, or what a later verification found.
 ``input_truncated``: there may be more documents than it counts.
 """
 
@@ -32,7 +32,7 @@ def overview(path: Path) -> Overview:
             command = shlex.join(["bulkdel", "resume", name]) if run.resumable else None
             return found | {
                 "command": command,
-                "reason": run.last_session.reason,
+                "reason": run.reason,
                 "input_truncated": run.input_truncated,
             }
     except (BulkdelError, OSError) as error:

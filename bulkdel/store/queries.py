@@ -17,7 +17,7 @@ from bulkdel.engine.timeline import Sample
 from bulkdel.errors import RunFileError
 from bulkdel.model import ANSWER_LOST, FULFILLED, Outcome, RunStatus, Settled, Target
 from bulkdel.plan import Plan
-from bulkdel.report import Account, Counts
+from bulkdel.report import Account, Counts, first_reason
 from bulkdel.store import database
 from bulkdel.store.account import read_account, read_plan
 from bulkdel.store.database import trouble
@@ -130,11 +130,22 @@ class Run:
     @property
     def status(self) -> RunStatus | None:
         """Its report's word, as its last session left it and a later verification changed it; None if the session crashed."""
-        last = self.last_session.status
-        if last in ("complete", "incomplete") and self.sessions()[-1].act == "verify":
-            reports = self.account().datasets.values()
-            return "complete" if all(report.status == "complete" for report in reports) else "incomplete"
-        return last
+        if not self._verified_later:
+            return self.last_session.status
+        reports = self.account().datasets.values()
+        return "complete" if all(report.status == "complete" for report in reports) else "incomplete"
+
+    @property
+    def reason(self) -> str:
+        """Why it ended as it did, empty if there is nothing to say; after a later verification what that found."""
+        if not self._verified_later:
+            return self.last_session.reason
+        return first_reason(list(self.account().datasets.values()))
+
+    @property
+    def _verified_later(self) -> bool:
+        """Whether it came to its end, and what a later verification found counts more than how it ended."""
+        return self.last_session.status in ("complete", "incomplete") and self.sessions()[-1].act == "verify"
 
     @property
     def state(self) -> State:

@@ -50,7 +50,7 @@ def recorded_report(run: Run) -> Report:
     """The report of a run over all its sessions, counted from its rows."""
     last = run.last_session
     signal = last.exit_status - 128 if last.exit_status is not None and last.exit_status > 128 else None
-    end = RunEnd(run.status or "interrupted", last.reason, signal=signal)
+    end = RunEnd(run.status or "interrupted", run.reason, signal=signal)
     return make_report(run.account(), end, settled=RecordedSettled(run.path), run=str(run.path))
 
 

@@ -77,6 +77,7 @@ def test_what_was_asked_is_asked_again_and_no_more(act: str, tmp_path: Path) -> 
         job.write_text(f'[[provider]]\nkind = "dify"\n[[purge]]\nprovider = "dify"\ndatasets = ["{DATASET}"]\n')
         words = ("delete", "dify", str(listed)) if act == "delete" else ("job", str(job))
         assert command(base, *words, "--yes", "--run", run).status == 0
+        assert command(base, "verify", run).status == 0
         base.held.update(backup)
     seen = command(base, "verify", run)
     way = {"selection": f"bulkdel purge dify {DATASET} with the same selection",

@@ -5,11 +5,16 @@ from __future__ import annotations
 import asyncio
 from pathlib import Path
 
+import pytest
+
 from bulkdel import Client, Report, Run
 from bulkdel.engine.progress import Progress
 from bulkdel.providers.protocol import Reply, Request
+from bulkdel.render.overview import overview
+from bulkdel.render.wording import headline
+from bulkdel.store.recorded import recorded_report
 from tests import virtual
-from tests.engine.world import DATASET, Service, client
+from tests.engine.world import DATASET, Service, client, targets
 
 
 class Stale(Service):
@@ -94,3 +99,25 @@ def test_verify_can_find_all_well_where_the_run_did_not(tmp_path: Path) -> None:
     virtual.run(main())
     with Run.open(path) as run:
         assert run.state == "complete"
+        assert headline(recorded_report(run)) == "Complete: 3 deleted of 3"
+    assert overview(path)["reason"] == ""
+
+
+@pytest.mark.parametrize("lag", [30.0, float("inf")])
+def test_a_first_verification_waits_for_a_listing_that_lags(lag: float, tmp_path: Path) -> None:
+    """Named documents are verified right after they were deleted: what is still listed has not come back, and is waited for."""
+    service, path = Stale(), tmp_path / "a.run"
+    service.lag = lag
+
+    async def main() -> Report:
+        ids = service.fill(3)
+        async with client(service) as c:
+            await c.delete(targets(ids), run=path)
+            begun = asyncio.get_running_loop().time()
+            report = await c.verify(path)
+            assert asyncio.get_running_loop().time() - begun < 65.0
+        return report
+
+    report = virtual.run(main())
+    assert report.exit_status == (0 if lag == 30.0 else 1)
+    assert report.reason == ("" if lag == 30.0 else "still listed, though the service called them deleted: 3 documents")

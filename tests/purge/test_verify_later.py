@@ -10,8 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from bulkdel import Run, events
+from bulkdel import Policy, Run, events
 from bulkdel.errors import ConfigurationError, RunFileError
+from bulkdel.providers.protocol import Answer, Reply, Request
 from bulkdel.render.data import account
 from bulkdel.render.wording import headline
 from bulkdel.report import Report
@@ -48,6 +49,13 @@ def purged(service: Service, path: Path, *, explicit: bool = False) -> list[str]
         return ids
 
     return virtual.run(main)
+
+
+class Away(Service):
+    """A service that is away behind a proxy."""
+
+    def answer(self, request: Request, document: str) -> Reply:
+        return Answer(503, {"content-type": "text/plain"}, b"away")
 
 
 def session(path: Path) -> tuple[str | None, int | None]:
@@ -152,6 +160,22 @@ def test_a_service_that_is_away_verifies_nothing(tmp_path: Path) -> None:
 def test_the_sentence_says_what_is_there(deleted: int | tuple[int, int], shown: dict[Kind, int], sentence: str) -> None:
     gone = (deleted,) if isinstance(deleted, int) else deleted
     assert in_words(Counter(shown), *gone) == sentence
+
+
+def test_an_outage_is_no_finding(tmp_path: Path) -> None:
+    """Every question is answered 503: exit 4, with a hint, and the run stays what it was; the next verification exits 0."""
+    path, service = tmp_path / "a.run", Service()
+    purged(service, path)
+
+    async def main() -> Report:
+        async with client(Away()) as c:
+            return await c.verify(path, policy=Policy(attempts=2))
+
+    found = virtual.run(main)
+    assert (found.status, found.exit_status, bool(found.hint)) == ("stopped", 4, True)
+    assert found.verified == "Not verified: gave up after 2 attempts: HTTP 503: away"
+    assert (recorded(path)["state"], recorded(path)["remaining"]) == ("complete", 0)
+    assert verified(service, path).exit_status == 0
 
 
 def test_a_killed_runs_rest_is_named(tmp_path: Path) -> None:
