@@ -195,6 +195,7 @@ async def look_up_targets(call: Call, plan: Plan, store: RunFile, few: Sequence[
             planned.outage = lookup.outages.get(planned.dataset, "")
             planned.cut = bool(planned.outage)
             planned.missing = lookup.missing[planned.dataset]
+        await store.describe_plan(mine)
 
 
 class Lookup:
@@ -304,7 +305,10 @@ class Lookup:
                 if found.indexing:
                     self._wait_or_leave(jobs)
             case GaveUp():
-                self._wait_or_leave(jobs)  # it is asked about again
+                # It may be: it is kept as being indexed, so that no DELETE is sent before it is shown.
+                if self._describe is not None:
+                    await self._describe(target.dataset, [Document(target.document, indexing=True)])
+                self._wait_or_leave(jobs)
             case StopDataset():
                 self._session.stop_dataset(target.dataset, found.never)
             case Gone():

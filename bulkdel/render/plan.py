@@ -45,6 +45,7 @@ def forecast(datasets: Sequence[PlannedDataset], policy: Policy) -> str:
     rejected = nonzero(
         (sum(_archived(d, policy) for d in datasets), "archived (will be rejected)"),
         (sum(d.invalid for d in datasets), "with an invalid id (will be rejected)"),
+        (sum(_left(d, policy) for d in datasets), "still being indexed (will be rejected)"),
     )
     of = f"{selected} of {pluralize(listed, counted_as(datasets))} selected"
     return ", ".join([f"{of}: {to_delete(datasets, policy)} to delete", *rejected])
@@ -57,7 +58,7 @@ def counted_as(datasets: Iterable[PlannedDataset]) -> str:
 
 def to_delete(datasets: Iterable[PlannedDataset], policy: Policy) -> int:
     """How many documents a delete is sent for: the selected without those that are known to be rejected."""
-    return sum(d.selected - _archived(d, policy) - d.invalid for d in datasets)
+    return sum(d.selected - _archived(d, policy) - d.invalid - _left(d, policy) for d in datasets)
 
 
 def too_long(plan: Plan, policy: Policy) -> str:
@@ -109,7 +110,7 @@ def _facts(dataset: PlannedDataset, policy: Policy) -> list[str]:
         lines.append(f"invalid ids: {d.invalid}, never sent, the first of them: {sanitize(d.first_invalid)}")
     if d.missing:
         lines.append(f"not there now: {d.missing}; gone already, or an id is wrong")
-    if d.indexing:
+    if d.indexing and not _left(d, policy):
         becomes = "are deleted all the same" if policy.indexing == "delete" else "are waited for"
         lines.append(f"still being indexed: {d.indexing}, {becomes}")
     if d.synced:
@@ -120,6 +121,11 @@ def _facts(dataset: PlannedDataset, policy: Policy) -> list[str]:
 def _archived(dataset: PlannedDataset, policy: Policy) -> int:
     """How many are archived and will stay so."""
     return 0 if policy.unarchive or dataset.stopped else dataset.archived
+
+
+def _left(dataset: PlannedDataset, policy: Policy) -> int:
+    """How many named documents are still being indexed, and are not waited for."""
+    return dataset.indexing if dataset.explicit and policy.indexing == "skip" else 0
 
 
 def _documents(dataset: PlannedDataset, policy: Policy, named: int) -> list[str]:

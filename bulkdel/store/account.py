@@ -81,7 +81,7 @@ def read_plan(db: sqlite3.Connection, path: str, account: Account) -> Plan:
             db.execute("SELECT id, listing, counted FROM dataset ORDER BY id"), account.datasets.values(), strict=True
         )
     }
-    _describe_left(db, planned)
+    describe_left(db, planned)
     plan = Plan(list(planned.values()))
     if all(d.counts.not_attempted == d.counts.selected for d in account.datasets.values()):
         (text,) = db.execute("SELECT estimate FROM run").fetchone()
@@ -90,25 +90,27 @@ def read_plan(db: sqlite3.Connection, path: str, account: Account) -> Plan:
     return plan
 
 
-def _describe_left(db: sqlite3.Connection, planned: Mapping[int, PlannedDataset]) -> None:
-    """Write into the datasets of a plan, by their keys, what is left of them beyond how many documents."""
+def describe_left(db: sqlite3.Connection, planned: Mapping[int, PlannedDataset]) -> None:
+    """Write into datasets of a plan, by their keys, what is left of them beyond how many documents."""
     left = f"FROM {EVERY_DOCUMENT} WHERE skipped IS NULL AND outcome IS NULL"
     for key, archived, indexing, synced, repeated, oldest, newest in db.execute(
         "SELECT dataset, SUM(archived), SUM(indexing), SUM(synced), SUM(occurrence > 1), MIN(created_at), MAX(created_at)"
         f" {left} GROUP BY dataset"
     ):
-        one = planned[key]
-        one.archived, one.indexing, one.synced, one.repeated = archived, indexing, synced, repeated
-        one.oldest, one.newest = oldest, newest
+        if (one := planned.get(key)) is not None:
+            one.archived, one.indexing, one.synced, one.repeated = archived, indexing, synced, repeated
+            one.oldest, one.newest = oldest, newest
     for key, n, id, why, _ in db.execute(  # of each group SQLite shows the row that has the MIN()
         f"SELECT dataset, COUNT(*), document, invalid, MIN(row) {left} AND invalid IS NOT NULL GROUP BY dataset"
     ):
-        planned[key].invalid, planned[key].first_invalid = n, f"{unpack_id(id)} ({why})"
+        if (one := planned.get(key)) is not None:
+            one.invalid, one.first_invalid = n, f"{unpack_id(id)} ({why})"
     for key, newest in db.execute(
         "SELECT s.id, MAX(d.created_at) FROM dataset s JOIN document d ON d.dataset = s.id"
         " WHERE s.counted IS NOT NULL GROUP BY s.id"
     ):
-        planned[key].newest = newest  # what is newer than all that was seen came later
+        if (one := planned.get(key)) is not None:
+            one.newest = newest  # what is newer than all that was seen came later
 
 
 def count_in_doubt(db: sqlite3.Connection, but: int | None) -> dict[tuple[str, str], int]:

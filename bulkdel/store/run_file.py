@@ -12,6 +12,7 @@ from typing import Literal, NamedTuple
 from bulkdel.engine.timeline import Sample
 from bulkdel.errors import BrokenPromise
 from bulkdel.model import MAY_BE_GONE, Document, Outcome, Rate, Settled, Target
+from bulkdel.plan import PlannedDataset
 from bulkdel.report import DatasetReport, ProviderAccount
 from bulkdel.store import account
 from bulkdel.store.header import DOCUMENTS, dataset_key, given_target, pack_id, provider_key, to_json, unpack_id
@@ -171,6 +172,11 @@ class RunFile(RunSession):
             > 0
             for document in documents
         )
+
+    @written
+    def describe_plan(self, db: sqlite3.Connection, datasets: Iterable[PlannedDataset]) -> None:
+        """Write into datasets of a plan what ``describe`` has kept of their targets: how many are archived, being indexed, ..."""
+        account.describe_left(db, {dataset_key(db, of.provider, of.dataset): of for of in datasets})
 
     @written
     def record_consent(self, db: sqlite3.Connection, selected: int) -> None:

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from bulkdel import Policy, Report, Target
+from bulkdel.plan import Plan
 from bulkdel.providers.protocol import Reply, Request
 from tests import virtual
 from tests.engine.world import DATASET, Service, client, document_id, error, targets
@@ -112,6 +113,21 @@ def test_the_other_ways(indexing: Any) -> None:
     virtual.run(main())
 
 
+@pytest.mark.parametrize("named", [3, 40])
+def test_the_plan_says_what_the_service_shows(named: int, tmp_path: Path) -> None:
+    """What is archived or being indexed is in the plan that is agreed to, whether it was asked for or listed."""
+
+    async def main() -> None:
+        service, plans = Service(), list[Plan]()
+        ids = [*service.fill(1, archived=True), *service.fill(2, **INDEXING), *service.fill(37)]
+        async with client(service) as c:
+            await c.delete(targets(ids[:named]), run=tmp_path / "a.run", dry_run=True, on_plan=plans.append)
+        (planned,) = plans[0].datasets
+        assert (planned.selected, planned.archived, planned.indexing) == (named, 1, 2)
+
+    virtual.run(main())
+
+
 @pytest.mark.parametrize("wanted", [1, 20])
 def test_a_dataset_that_is_not_there_is_named(wanted: int) -> None:
     """Its targets end as ``dataset_stopped``, and no DELETE is sent for them."""
@@ -126,7 +142,8 @@ def test_a_dataset_that_is_not_there_is_named(wanted: int) -> None:
     virtual.run(main())
 
 
-def test_a_document_that_cannot_be_asked_about_is_not_deleted_blindly() -> None:
+@pytest.mark.parametrize("recorded", [False, True])
+def test_a_document_that_cannot_be_asked_about_is_not_deleted_blindly(recorded: bool, tmp_path: Path) -> None:
     """Its question is answered 500 for a while: it waits as if it were being indexed, and is deleted when it is shown."""
 
     class Failing(Service):
@@ -139,9 +156,10 @@ def test_a_document_that_cannot_be_asked_about_is_not_deleted_blindly() -> None:
         service = Failing()
         ids = service.fill(1)
         async with client(service, policy=Policy(attempts=2, backoff=0.5)) as c:
-            report = await c.delete(targets(ids))
+            report = await c.delete(targets(ids), run=tmp_path / "a.run" if recorded else None)
         assert (report.status, report.deleted) == ("complete", 1)
         assert report.elapsed_s >= 29.0
+        assert all(sent.at >= virtual.START + 30.0 for sent in service.sent if sent.method == "DELETE")
 
     virtual.run(main())
 
