@@ -9,11 +9,15 @@ from typing import TextIO
 
 import anyio
 
-from bulkdel.cli.context import Screen
+from bulkdel.cli.context import Screen, is_terminal
 from bulkdel.model import Policy
 from bulkdel.plan import Plan
 from bulkdel.render.plan import counted_as, describe, to_delete
 from bulkdel.text import NAME, sanitize
+
+NO_TERMINAL = "not confirmed, and there is no terminal to ask at"
+
+YES_HINT = "-y (--yes) deletes without asking"
 
 
 def question(plan: Plan, policy: Policy) -> tuple[str, str]:
@@ -40,10 +44,18 @@ class Confirmation:
     question: anyio.CancelScope | None = None
     refusal: str = ""
 
+    @property
+    def possible(self) -> bool:
+        """Whether a person can be asked, who types (stdin) and sees the question (stderr)."""
+        return is_terminal(self.stdin) and self.screen.terminal
+
     async def __call__(self, plan: Plan) -> bool:
         # Invalid ids are never sent, so there is nothing to say yes to; archived ones may go yet, with --unarchive.
         if plan.selected == sum(dataset.invalid for dataset in plan.datasets):
             return True
+        if not self.possible:
+            self.refusal = NO_TERMINAL
+            return False
         answer, called = question(plan, self.policy)
         with self.screen.display(live=False):
             self.screen.say("About to delete; this cannot be undone:")

@@ -18,7 +18,7 @@ from structlog.stdlib import BoundLogger
 
 from bulkdel.cli import hints, logs, output, progress, run_files
 from bulkdel.cli.broker import Workers
-from bulkdel.cli.confirm import Confirmation
+from bulkdel.cli.confirm import NO_TERMINAL, YES_HINT, Confirmation
 from bulkdel.cli.context import AppContext, is_terminal, width
 from bulkdel.cli.metrics import Metrics
 from bulkdel.cli.options import Options
@@ -43,7 +43,8 @@ class Task:
     """What a command wants done, once everything that was given is found good.
 
     ``purges`` are whole datasets and ``targets`` explicit documents; of a resumed run ``run`` holds both. ``label`` is what a new
-    run file is called, if not as the provider, ``more`` is kept in its header. ``resume_options`` are those that a resume had.
+    run file is called, if not as the provider, ``more`` is kept in its header. ``resume_options`` are those that a resume had;
+    ``agreed``: the user had agreed to the resumed run when its file was looked at, which the client reads again once it holds the file.
     ``workers`` make the deletes, None if this process does. ``demo``: nothing is remembered or shared with other processes, and
     only errors are logged.
     """
@@ -58,6 +59,7 @@ class Task:
     run: Path | None = None
     more: Mapping[str, Any] | None = None
     resume_options: Sequence[str] = ()
+    agreed: bool = False
     workers: Workers | None = None
     demo: bool = False
 
@@ -83,20 +85,19 @@ def run(task: Task, app: AppContext) -> int:
     metrics = app.metrics = Metrics(task.options.metrics_file)
     metrics.begin([provider.name for provider in task.providers], resumes=task.run)
     live = LiveRun(task, app, metrics)
-    # A person can be asked who types (stdin) and sees the question (stderr).
-    if not task.asks or (is_terminal(app.stdin) and is_terminal(app.stderr)):
+    if not task.asks or task.agreed or live.confirm.possible:
         live.carry_out()
     else:
         shown = "" if task.act == "resume" else "; --dry-run shows what would be deleted"
-        live.report.reason = "not confirmed, and there is no terminal to ask at"
-        live.report.hint = f"-y (--yes) deletes without asking{shown}"
+        live.report.reason, live.report.hint = NO_TERMINAL, f"{YES_HINT}{shown}"
     return live.account()
 
 
 class LiveRun:
     """One run from its task to its account: the client, what listens to it, and how it is stopped.
 
-    ``report``, ``plan`` and ``samples`` are what there is to report at the end, ``path`` is the run file, None if there is none.
+    ``report``, ``plan`` and ``samples`` are what there is to report at the end, ``path`` is the run file, None if there is none;
+    ``confirm`` asks the user.
     """
 
     def __init__(self, task: Task, app: AppContext, metrics: Metrics) -> None:
@@ -111,7 +112,7 @@ class LiveRun:
         self._client: Any = None
         self._work: asyncio.Task[Any] | None = None
         self._unwritten = ""
-        self._confirm = Confirmation(self._screen, app.stdin, task.policy)
+        self.confirm = Confirmation(self._screen, app.stdin, task.policy)
 
     def carry_out(self) -> None:
         """Make the run; everything that can be found wrong is found before anything is sent."""
@@ -151,7 +152,7 @@ class LiveRun:
             stack.enter_context(handled(interrupts.on_signal))
             look = self._client.progress
             await stack.enter_async_context(self._metrics.written(look, self._screen.warning))
-            shown = progress.show_progress(self._screen, log, options, look, lambda: self._confirm.stopped)
+            shown = progress.show_progress(self._screen, log, options, look, lambda: self.confirm.stopped)
             await stack.enter_async_context(shown)
             self._work = asyncio.ensure_future(self._called(lines, log))
             try:
@@ -162,7 +163,9 @@ class LiveRun:
                 self.report = self._client.interrupted_report(self.report.reason, interrupts.signal, self.path)
         report = self.report
         if report.status == "refused":
-            report.reason = self._confirm.refusal or report.reason
+            report.reason = self.confirm.refusal or report.reason
+            if self.confirm.refusal == NO_TERMINAL:
+                report.hint = YES_HINT
             if interrupts.signal is not None:
                 report.status, report.signal = "interrupted", interrupts.signal
         if self._unwritten and report.status in ("interrupted", "incomplete", "complete"):
@@ -172,7 +175,7 @@ class LiveRun:
             report.hint = f"{kept} everything that was deleted; the lines end before it"
 
     async def _called(self, lines: output.Lines, log: BoundLogger) -> Any:
-        if self._confirm.stopped:  # a signal came before there was anything to stop
+        if self.confirm.stopped:  # a signal came before there was anything to stop
             return self.report
         task, path, client, logged = self._task, self.path, self._client, logs.listener(log)
 
@@ -191,7 +194,7 @@ class LiveRun:
         call: dict[str, Any] = {"policy": task.policy, "on_event": on_event}
         if task.act == "verify":
             return await client.verify(path, **call)
-        call |= {"on_plan": on_plan, "on_settled": on_settled, "confirm": self._confirm if task.asks else None}
+        call |= {"on_plan": on_plan, "on_settled": on_settled, "confirm": self.confirm if task.asks else None}
         if task.act == "resume":
             return await client.resume(path, retry_rejected=task.options.retry_rejected, **call)
         # A run file holds the targets, so that they are read page by page; without one a file that changes now must not matter.
@@ -204,7 +207,7 @@ class LiveRun:
     def _gently(self, number: int) -> None:
         in_flight = sum(look.in_flight for look in self._client.progress())
         self._client.stop(reason=f"interrupted by {signal.Signals(number).name}", signal=number)
-        self._confirm.stop()
+        self.confirm.stop()
         lets = f"letting {pluralize(in_flight, 'request')} in flight end" if in_flight else "no request is in flight"
         again = "Ctrl-C once more" if number == signal.SIGINT else "a second signal"
         self._screen.say(f"stopping: {lets}; {again} stops at once")
@@ -231,6 +234,10 @@ class LiveRun:
         """Write the account, and on stderr the one sentence and the command that goes on; returns the exit status."""
         task, app, screen, report = self._task, self._app, self._screen, self.report
         plan = None if task.deletes else self.plan
+        # Before the account: it takes away the file of a plan that holds nothing, and what is gone must not be named.
+        way_on = hints.way_on(report, task, app.argv, self.path)
+        if report.run is not None and not os.path.exists(report.run):
+            report.run = None
         written = self._written(plan)
         status = report.exit_status or int(not written)
         if report.bug:
@@ -240,7 +247,7 @@ class LiveRun:
         self._metrics.finish(status, screen.warning, report)
         app.warn(*hints.not_there(report, task))
         app.warn("" if plan is None else too_long(plan, task.policy))
-        for line in hints.way_on(report, task, app.argv, self.path):
+        for line in way_on:
             screen.say(line)
         return status
 

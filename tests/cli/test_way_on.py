@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import json
+import sqlite3
+from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from bulkdel import Client, Report
 from tests.cli.inside import ENVIRON, command, last, purge
 from tests.cli.outside import Seen
 from tests.engine.world import DATASET, KEY, Service, document_id
@@ -156,3 +160,26 @@ def test_a_guard_counts_targets(tmp_path: Path) -> None:
     assert (seen.status, len(service.held)) == (3, 1)
     assert "refused: the selection has 5 targets, but expect says: 1" in seen.stderr
     assert command(service, "delete", "dify", str(listed), "-y", "--expect", "5").status == 0
+
+
+class Meanwhile(Client):
+    """Another process changes the run between the look at its file and the moment in which it is held."""
+
+    async def resume(self, run: Any, **keywords: Any) -> Report:
+        with closing(sqlite3.connect(run)) as file, file:
+            file.execute("UPDATE run SET agreed = agreed - 1")
+        return await super().resume(run, **keywords)
+
+
+def test_what_was_agreed_to_is_read_once_the_run_is_held(tmp_path: Path) -> None:
+    """$ bulkdel resume RUN with no terminal: the agreement holds no longer, so exit 3 and nothing more is deleted."""
+    base, run = Service(latency=0.0), str(tmp_path / "a.run")
+    base.fill(6)
+    base.script(document_id(5), ["401"])
+    assert purge(base, "--run", run, "--concurrency", "1").status == 4
+    left = len(base.held)
+    seen = command(base, "resume", run, cls=Meanwhile)
+    assert (seen.status, len(base.held)) == (3, left)
+    assert "not confirmed, and there is no terminal to ask at" in seen.stderr
+    assert "hint: -y (--yes) deletes without asking" in seen.stderr
+    assert (command(base, "resume", run, "-y").status, base.held) == (0, {})

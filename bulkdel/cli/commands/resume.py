@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import click
 
 from bulkdel.cli import providers, run_files
@@ -48,7 +46,8 @@ def resume(app: AppContext, /, run: str, options: Options) -> int:
     words.remove(run)
     task = runner.Task(
         act="resume",
-        options=replace(options, yes=options.yes or agreed),
+        options=options,
+        agreed=agreed,
         providers=providers.from_run(header, options, app),
         policy=options.policy(header.policy),
         run=path,
