@@ -132,7 +132,7 @@ def make_jobs(session: ProviderSession, rows: Sequence[ClaimedRow]) -> list[Job]
             job.name, job.listed = sanitize(document.name), True
             job.step = provider.start(document, unarchive=policy.unarchive)
             if document.archived and not policy.unarchive:
-                job.ending, job.reason = "archived", "archived; un-archiving was not asked for (--unarchive)"
+                job.ending, job.reason = "archived", "archived; un-archiving was not asked for"
             elif document.indexing:
                 wait_or_leave(job, policy)
     except Exception as error:

@@ -313,7 +313,8 @@ class Purge:
             report.status, report.reason = "stopped", planned.stopped
         elif planned.cut:
             report.status = stop.status if stop is not None else "stopped" if planned.outage else "incomplete"
-            report.reason = planned.outage or "not listed: the run ended before that"
+            # What an earlier session listed was listed, whatever this one did not come to.
+            report.reason = planned.outage or ("" if report.counts.listed else "not listed: the run ended before that")
         elif planned.unseen and self._options.dry_run:
             report.status, report.reason = "incomplete", f"the listing is not whole: {self._seen(planned)}"
 

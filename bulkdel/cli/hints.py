@@ -17,7 +17,7 @@ from bulkdel.model import RunStatus, Selection
 from bulkdel.render.overview import needed_to_resume
 from bulkdel.report import Counts, Report
 from bulkdel.store import Run
-from bulkdel.text import pluralize, sanitize
+from bulkdel.text import pluralize, sanitize, title
 
 if TYPE_CHECKING:
     from bulkdel.cli.runner import Task
@@ -51,7 +51,15 @@ def advice(report: Report, task: Task) -> str:
     # A job's providers have no command of their own to list datasets with.
     if report.status != "incomplete" or task.act not in ("purge", "plan", "delete") or not unknown:
         return ""
-    return f"this lists the datasets that the key sees: {shlex.join(['bulkdel', 'datasets', task.providers[0].name])}"
+    return f"this lists the datasets that the key sees: {_datasets_command(task)}"
+
+
+def _datasets_command(task: Task) -> str:
+    """The command that lists the datasets that the key sees, at the place that was given."""
+    options, words = task.options, ["bulkdel", "datasets", task.providers[0].name]
+    words += ["--base-url", options.base_url] if options.base_url is not None else []
+    words += ["--header-file", os.path.abspath(options.header_file)] if options.header_file is not None else []
+    return shlex.join([*words, *_key_words(options)])
 
 
 def way_on(report: Report, task: Task, argv: Sequence[str], path: Path | None) -> list[str]:
@@ -87,7 +95,7 @@ def _way_on(report: Report, task: Task, argv: Sequence[str], path: Path | None, 
             go_on = f"{GO_ON.removesuffix(':')}, with the same deadline again (--deadline gives it longer):"
         return [f"hint: fix that, then resume with{address}:" if fix else go_on, resume]
     if status not in RESUMABLE and (path is not None or not report.counts.not_attempted):
-        return [] if run is None else _retry(report, task, run)
+        return [] if run is None else _retry(report, task, run) or _look_again(report, task, run)
     # It has no run file, or none that can go on.
     if task.act == "resume":
         return ["hint: what is gone stays gone; without its run file begin a new run"]
@@ -156,6 +164,17 @@ def _retry(report: Report, task: Task, run: Run) -> list[str]:
     return lines
 
 
+def _look_again(report: Report, task: Task, run: Run) -> list[str]:
+    """How to list again later what the service called deleted and still lists; nothing if there is nothing of the kind."""
+    if not any(dataset.still_there_count for dataset in report.datasets):
+        return []
+    keys = (
+        [word for word in _carried_words(task) if word not in YES] if task.act == "resume" else _key_words(task.options)
+    )
+    again = shlex.join(["bulkdel", "verify", str(run.path), *keys])
+    return ["hint: a listing may lag behind the deletes; this lists it again, later:", again]
+
+
 def _delete_again(report: Report, task: Task, run: Run) -> list[str]:
     """How to delete what is listed again, which the run itself has settled; nothing if nothing is."""
     verified, header = task.act == "verify", run.header
@@ -179,25 +198,35 @@ def _delete_again(report: Report, task: Task, run: Run) -> list[str]:
 
 
 def not_there(report: Report, task: Task) -> tuple[str, str]:
-    """How many named documents were not there when first asked for, and a hint if that is all of them; empty for none.
+    """How many named documents were not there when first asked for, and a hint if those are all of a dataset; empty for none.
 
     To the service a wrong dataset's id and a document that is gone look the same.
     """
     # What was listed first and is gone when its turn comes is no wrong id.
-    purged = {(purge.provider, purge.dataset) for purge in task.purges}
-    named = [d for d in report.datasets if d.remaining is None and (d.provider, d.dataset) not in purged]
-    counts = Counts.of(named)
+    spelled = {provider.name: provider.canonical for provider in task.providers}
+    emptied = {(one.provider, spelled[one.provider](one.dataset)) for one in task.purges}
+    named = [d for d in report.datasets if d.remaining is None and (d.provider, d.dataset) not in emptied]
+    counts, what = Counts.of(named), "target" if any(d.repeated for d in named) else "document"
     missing = counts.already_gone
-    if len(named) == len(report.datasets):  # reasons are the whole run's
+    if len(named) == len(report.datasets):  # those that count as rejected are known of the run as a whole
         missing += report.reasons.get("missing", 0)
     if not missing or not task.deletes:
         return "", ""
-    what = "target" if any(d.repeated for d in named) else "document"
     if missing < counts.selected:
-        return f"{missing} of {pluralize(counts.selected, what)} were not there when first asked for", ""
-    one = f"the {what} was" if missing == 1 else f"none of the {missing} {what}s was"
-    listed = f"bulkdel datasets {task.providers[0].kind} lists those that the key sees"
-    return f"{one}{' not' if missing == 1 else ''} there when first asked for", f"is the dataset's id right? {listed}"
+        were = "was" if missing == 1 else "were"
+        said = f"{missing} of {pluralize(counts.selected, what)} {were} not there when first asked for"
+    elif missing == 1:
+        said = f"the {what} was not there when first asked for"
+    else:
+        said = f"none of the {pluralize(missing, what)} was there when first asked for"
+    wrong = [dataset for dataset in named if 0 < dataset.counts.selected == dataset.counts.already_gone]
+    if missing < counts.selected and wrong:
+        more = f", nor of {pluralize(len(wrong) - 1, 'more dataset')}" if len(wrong) > 1 else ""
+        said += f"; none was of {title(wrong[0].provider, wrong[0].dataset, wrong[0].name)}{more}"
+    elif missing < counts.selected:
+        return said, ""
+    lists = f" {_datasets_command(task)} lists those that the key sees" if task.act == "delete" else ""
+    return said, f"is the dataset's id right?{lists}"
 
 
 def same_command(argv: Sequence[str]) -> str:
