@@ -93,11 +93,11 @@ def test_the_list_of_datasets_is_asked_for_where_the_run_was(why: str, tmp_path:
 def test_nothing_can_be_unarchived_in_a_base_that_is_gone(tmp_path: Path) -> None:
     """$ bulkdel purge …; bulkdel report RUN: the lines of archived documents say what they are, and name no option."""
     base, run = Service(latency=0.0), str(tmp_path / "a.run")
-    base.fill(2, archived=True)
     base.fill(4)
-    base.script(document_id(3), ["404 dataset"])
-    seen = purge(base, "--run", run)
-    assert (seen.status, "archived" in seen.stdout) == (1, True)
+    base.fill(2, archived=True)  # the newest are listed first
+    base.script(document_id(0), ["404 dataset"])
+    seen = purge(base, "--run", run, "--concurrency", "1")
+    assert (seen.status, "\n2 archived: " in seen.stdout) == (1, True)
     shown = [seen, *(command(base, "report", run, "--format", form) for form in ("text", "csv", "jsonl", "html"))]
     assert not any("--unarchive" in one.stdout + one.stderr for one in shown)
 
