@@ -7,7 +7,7 @@ and the service has to show whether it is still there. A further one needs a pro
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Collection, Iterable
 
 from bulkdel.backoff import next_look
 from bulkdel.engine.decide import Wait, gone
@@ -157,30 +157,32 @@ async def _look_at(session: ProviderSession, look: Look) -> AsyncIterator[tuple[
 
     Each is asked for itself, as many at a time as the provider takes, or by a pass over the listing, whichever is fewer requests;
     what that does not show is asked for one by one. Rows shift while documents are deleted, so that a row that was not seen is
-    not gone (providers/README.md).
+    not gone (providers/README.md); as soon as nothing is deleted any more another pass shows the rest.
     """
-    shown: dict[str, Document] = {}
-    whole = False
-    by_listing = _listing_is_shorter(session, look)
-    if by_listing:
-        listed = await _read_listing(session, look)
-        if listed is not None:
-            shown, whole = listed
-        elif look.asks == "state":
-            return
-    rest: list[Job] = []
-    for job in list(look.jobs.values()):
-        document = shown.get(job.target.document)
-        if document is not None:
-            yield job, document
-        elif whole and look.asks == "gone":
-            yield job, Gone("no longer listed")
-        else:
-            rest.append(job)
-    # If a listing is shorter, it will show most of them the next time.
-    together = 1 if by_listing else int(session.gate.slots.total_tokens)
-    for first in range(0, len(rest), together):
-        some = rest[first : first + together]
+    rest = list(look.jobs.values())
+    held_still: bool | None = (
+        None  # whether nothing was deleted during the last pass over the listing; None before the first
+    )
+    while rest:
+        if not (held_still or (held_still is False and session.schedule.busy)) and _listing_is_shorter(
+            session, look, rest
+        ):
+            held_still = not session.schedule.busy
+            listed = await _read_listing(session, look, rest)
+            if listed is None and look.asks == "state":
+                return
+            shown, whole = listed or ({}, False)
+            for job in rest:
+                if (document := shown.get(job.target.document)) is not None:
+                    yield job, document
+                elif whole and look.asks == "gone":
+                    yield job, Gone("no longer listed")
+            if whole and look.asks == "gone":
+                return
+            rest = [job for job in rest if job.target.document not in shown]
+        # If a listing is shorter, it will show most of them the next time.
+        together = int(session.gate.slots.total_tokens) if held_still is None else 1
+        some, rest = rest[:together], rest[together:]
         answers = await side_by_side(lambda job: ask_document(session, job.target), some, together)
         for job, found in zip(some, answers, strict=True):
             if isinstance(found, StopDataset) and look.asks == "state":
@@ -224,21 +226,23 @@ async def _ask_whether_gone(session: ProviderSession, look: Look) -> None:
     session.gate.record_evidence(gone=gone, still_there=still_there)
 
 
-def _listing_is_shorter(session: ProviderSession, look: Look) -> bool:
-    """Whether a pass over the listing is fewer requests than one for each job."""
+def _listing_is_shorter(session: ProviderSession, look: Look, jobs: Collection[Job]) -> bool:
+    """Whether a pass over the listing is fewer requests than one for each of these jobs of a look."""
     size = session.sizes.get(look.dataset)
     if size is None:
         return False
-    rows = max(size - session.sink.account.dataset(session.name, look.dataset).counts.deleted, len(look.jobs))
-    return -(-rows // session.gate.provider.page_size) < len(look.jobs)
+    rows = max(size - session.sink.account.dataset(session.name, look.dataset).counts.deleted, len(jobs))
+    return -(-rows // session.gate.provider.page_size) < len(jobs)
 
 
-async def _read_listing(session: ProviderSession, look: Look) -> tuple[dict[str, Document], bool] | None:
-    """What a pass over the listing shows of a look's documents, by id, and whether the listing is whole; None if it broke off.
+async def _read_listing(
+    session: ProviderSession, look: Look, jobs: Iterable[Job]
+) -> tuple[dict[str, Document], bool] | None:
+    """What a pass over the listing shows of the documents of these jobs of a look, by id, and whether the listing is whole; None if it broke off.
 
     It is whole if it shows as many rows as the service counts, and none of them twice.
     """
-    wanted = {target.document for target in look.jobs}
+    wanted = {job.target.document for job in jobs}
     shown: dict[str, Document] = {}
     ids: set[str] = set()
     rows, cursor, cursors = 0, None, set[str]()
