@@ -149,7 +149,9 @@ def _retry(report: Report, task: Task, run: Run) -> list[str]:
     progress = any(before not in (None, now) for before, now, _ in endings)
     rejected = {(before, now) for before, now, _ in endings if now in helped}
     archived = any(now == "archived" for _, now in rejected)
-    kept = (word for word in _carried_words(task) if word not in YES)
+    kept = [word for word in _carried_words(task) if word not in YES]
+    if task.policy.indexing == "skip" and any(now == "stuck_indexing" for _, now in rejected):
+        kept += ["--indexing", "wait"]  # the run would leave them once more
     again = shlex.join(["bulkdel", "resume", str(run.path), "--retry-rejected", *kept])
     # The same command twice with the same result would be offered for ever.
     if any(now != "archived" and (progress or before != now) for before, now in rejected):
@@ -168,10 +170,7 @@ def _look_again(report: Report, task: Task, run: Run) -> list[str]:
     """How to list again later what the service called deleted and still lists; nothing if there is nothing of the kind."""
     if not any(dataset.still_there_count for dataset in report.datasets):
         return []
-    keys = (
-        [word for word in _carried_words(task) if word not in YES] if task.act == "resume" else _key_words(task.options)
-    )
-    again = shlex.join(["bulkdel", "verify", str(run.path), *keys])
+    again = shlex.join(["bulkdel", "verify", str(run.path), *_key_words(task.options)])
     return ["hint: a listing may lag behind the deletes; this lists it again, later:", again]
 
 

@@ -106,7 +106,13 @@ class Lagging(Client):
     """Its verification finds a document that the service called deleted."""
 
     async def carry_out(self, *args: Any, **keywords: Any) -> Report:
-        report = await super().carry_out(*args, **keywords)
+        return self._lagging(await super().carry_out(*args, **keywords))
+
+    async def resume(self, *args: Any, **keywords: Any) -> Report:
+        return self._lagging(await super().resume(*args, **keywords))
+
+    @staticmethod
+    def _lagging(report: Report) -> Report:
         report.status, report.datasets[0].status, report.datasets[0].still_there_count = "incomplete", "incomplete", 1
         return report
 
@@ -120,6 +126,17 @@ def test_what_is_still_listed_can_be_verified_later(tmp_path: Path) -> None:
     seen = purge(base, "--run", run, "--api-key-file", key, cls=Lagging, environ=environ)
     assert (seen.status, last(seen)) == (1, ["verify", run, "--api-key-file", key])
     assert command(base, *last(seen), environ=environ).status == 0
+
+
+@pytest.mark.parametrize("more", [(), ("--attempts", "3", "--indexing", "delete")])
+def test_a_resume_names_what_verify_takes(more: tuple[str, ...], tmp_path: Path) -> None:
+    """$ bulkdel resume RUN --attempts 3 …: options of deleting are no part of the command that lists again."""
+    base, run = Service(latency=0.0), str(tmp_path / "a.run")
+    base.fill(3)
+    assert command(base, "plan", "dify", DATASET, "-o", run).status == 0
+    seen = command(base, "resume", run, "-y", *more, cls=Lagging)
+    assert (seen.status, last(seen)) == (1, ["verify", run])
+    assert command(base, *last(seen)).status == 0
 
 
 def test_a_plan_that_holds_nothing_names_no_file(tmp_path: Path) -> None:
@@ -150,6 +167,18 @@ def test_a_base_that_was_listed_is_not_called_unlisted(tmp_path: Path) -> None:
     again = command(base, *last(seen))
     assert (again.status, "6 listed, 6 selected: 1 deleted, 5 not attempted" in again.stdout) == (4, True)
     assert "not listed" not in again.stdout
+
+
+def test_what_was_left_for_its_indexing_is_waited_for() -> None:
+    """$ bulkdel delete dify -y --indexing skip < FILE; its last line waits, in the place of leaving them once more."""
+    base = Service(latency=0.0)
+    ids = base.fill(2, display_status="indexing", indexing_status="indexing")
+    stdin = lines(*[(DATASET, document) for document in ids])
+    seen = command(base, "delete", "dify", "-y", "--indexing", "skip", stdin=stdin)
+    assert (seen.status, last(seen)[2:]) == (1, ["--retry-rejected", "--indexing", "wait"])
+    for row in base.held.values():
+        row |= {"display_status": "available", "indexing_status": "completed"}
+    assert (command(base, *last(seen)).status, base.held) == (0, {})
 
 
 # ------------------------------------------------------------------ what a plan of named documents says
