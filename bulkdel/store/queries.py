@@ -164,7 +164,8 @@ class Run:
 
         What a guard or the user refused would be refused again; a refusal ends no run whose deletes had begun, and no plan
         that was made before it. Left to do is a selected document that has not settled, or, unless the dataset was stopped,
-        a listing that did not end well or (if this is more than a plan) a dataset whose end was never written.
+        a listing that did not end well or (if this is more than a plan) a dataset whose end was never written, or which was not
+        listed again because the run was interrupted or its deadline came.
         """
         state, first = self.state, self.sessions()[0]
         if state in ("running", "complete") or self.targets == "open" or self.unfinished_plan:
@@ -173,7 +174,7 @@ class Run:
             return False
         if state == "stopped" or self._any("SELECT 1 FROM document WHERE skipped IS NULL AND outcome IS NULL"):
             return True
-        unfinished = "listing <> 'none' AND status <> 'stopped' AND (listing <> 'complete' OR status = '')"
+        unfinished = "listing <> 'none' AND status <> 'stopped' AND (listing <> 'complete' OR status IN ('', 'interrupted', 'deadline'))"
         return state != "planned" and self._any(f"SELECT 1 FROM dataset WHERE {unfinished}")
 
     def account(self) -> Account:

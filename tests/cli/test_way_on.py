@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import signal
 import sqlite3
 from contextlib import closing
 from pathlib import Path
@@ -11,7 +12,8 @@ from typing import Any
 import pytest
 
 from bulkdel import Client, Report
-from tests.cli.inside import ENVIRON, command, last, purge
+from bulkdel.providers.protocol import Reply, Request
+from tests.cli.inside import ENVIRON, command, interrupt, last, purge
 from tests.cli.outside import Seen
 from tests.engine.world import DATASET, KEY, Service, document_id
 
@@ -183,3 +185,35 @@ def test_what_was_agreed_to_is_read_once_the_run_is_held(tmp_path: Path) -> None
     assert "not confirmed, and there is no terminal to ask at" in seen.stderr
     assert "hint: -y (--yes) deletes without asking" in seen.stderr
     assert (command(base, "resume", run, "-y").status, base.held) == (0, {})
+
+
+class Lags(Service):
+    """A listing that shows what was deleted, until it has caught up."""
+
+    caught_up = False
+
+    def __init__(self) -> None:
+        super().__init__(latency=0.0)
+        self.shown: dict[str, dict[str, object]] = {}
+
+    def read(self, request: Request, document: str) -> Reply:
+        held = self.held
+        self.shown |= held
+        self.held = held if self.caught_up else self.shown
+        try:
+            return super().read(request, document)
+        finally:
+            self.held = held
+
+
+def test_an_interrupted_verification_goes_on(tmp_path: Path) -> None:
+    """$ bulkdel purge …; ^C once all are deleted: exit 130; its last line is a resume, which lists again and asks nothing."""
+    service, run = Lags(), str(tmp_path / "a.run")
+    service.fill(3)
+    service.when[6] = interrupt(signal.SIGINT)  # preflight, a page, three deletes, and the page afterwards
+    seen = purge(service, "--run", run)
+    assert (seen.status, service.held, last(seen)) == (130, {}, ["resume", run])
+    service.caught_up = True
+    done = command(service, *last(seen))
+    assert (done.status, "3 selected: 3 deleted\n  listed again: empty" in done.stdout) == (0, True)
+    assert [sent.method for sent in service.sent].count("DELETE") == 3
