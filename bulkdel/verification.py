@@ -78,7 +78,8 @@ async def verify_dataset(call: Call, store: RunFile, planned: PlannedDataset, *,
     else:
         status = "incomplete" if stop is None else stop.status
         why = "not verified: the run ended before it was listed again"
-    if report.status == "complete":
+    # What kept it from being listed again passes, and what was rejected is said all the same: a resume goes on.
+    if report.status == "complete" or (report.status == "incomplete" and status != "incomplete"):
         report.status = status
     report.reason = report.reason or why
     return None

@@ -206,14 +206,17 @@ class Lags(Service):
             self.held = held
 
 
-def test_an_interrupted_verification_goes_on(tmp_path: Path) -> None:
-    """$ bulkdel purge …; ^C once all are deleted: exit 130; its last line is a resume, which lists again and asks nothing."""
+@pytest.mark.parametrize("archived", [0, 2])
+def test_an_interrupted_verification_goes_on(archived: int, tmp_path: Path) -> None:
+    """$ bulkdel purge …; ^C once all are deleted: exit 130; its last line is a resume, which lists again and deletes nothing."""
     service, run = Lags(), str(tmp_path / "a.run")
     service.fill(3)
+    kept = service.fill(archived, archived=True)
     service.when[6] = interrupt(signal.SIGINT)  # preflight, a page, three deletes, and the page afterwards
     seen = purge(service, "--run", run)
-    assert (seen.status, service.held, last(seen)) == (130, {}, ["resume", run])
+    assert (seen.status, list(service.held), last(seen)) == (130, kept, ["resume", run])
     service.caught_up = True
     done = command(service, *last(seen))
-    assert (done.status, "3 selected: 3 deleted\n  listed again: empty" in done.stdout) == (0, True)
+    assert (done.status, "listed again: empty" in done.stdout) == ((1, False) if archived else (0, True))
+    assert json.loads(command(service, "report", run, "--format", "json").stdout)["remaining"] == archived
     assert [sent.method for sent in service.sent].count("DELETE") == 3

@@ -82,9 +82,11 @@ def test_an_outage_while_targets_are_looked_up_can_be_resumed(kind: str, kept: b
 
 
 @pytest.mark.parametrize("kind", OUTAGES)
-def test_an_outage_at_the_verification_can_be_resumed(kind: str, tmp_path: Path) -> None:
-    """Everything is deleted, and nothing answers any more: exit 4; the resume lists again, and then it is exit 0."""
+@pytest.mark.parametrize("archived", [0, 1])
+def test_an_outage_at_the_verification_can_be_resumed(kind: str, archived: int, tmp_path: Path) -> None:
+    """Everything is deleted, or rejected, and nothing answers any more: exit 4; the resume lists again, and then it is exit 0 or 1."""
     service, path = Down(), tmp_path / "a.run"
+    service.fill(archived, archived=True)
     service.fill(150)
     service.when[149] = lambda: setattr(service, "reply", OUTAGES[kind])
     service.what = "/documents?"
@@ -98,7 +100,7 @@ def test_an_outage_at_the_verification_can_be_resumed(kind: str, tmp_path: Path)
     async def go_on() -> None:
         async with client(service) as c:
             done = await c.resume(path)
-            assert (done.status, done.deleted, done.remaining) == ("complete", 150, 0)
+            assert (done.exit_status, done.deleted, done.remaining) == (archived, 150, archived)
 
     virtual.run(main)
     with Run.open(path) as run:
