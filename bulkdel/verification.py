@@ -27,6 +27,10 @@ KINDS: Mapping[DocumentState | None, Kind] = {
 """What a document is by its state in the run; any other state is a rejection."""
 
 
+NOT_LISTED_AGAIN = ("could not be verified: ", "not verified: ")
+"""How the reason of a dataset begins that was not listed again after its deletes."""
+
+
 @dataclass(slots=True)
 class Shown:
     """What a listing showed after the deletes: how many documents of each kind, and the first 20 of them (``id name``)."""
@@ -74,10 +78,10 @@ async def verify_dataset(call: Call, store: RunFile, planned: PlannedDataset, *,
     stop, status = session.stop.reason, report.status
     if found is not None:
         # An outage says nothing of the dataset: a resume lists it again.
-        status, why = "stopped" if found.outage else "incomplete", f"could not be verified: {found.reason}"
+        status, why = "stopped" if found.outage else "incomplete", f"{NOT_LISTED_AGAIN[0]}{found.reason}"
     else:
         status = "incomplete" if stop is None else stop.status
-        why = "not verified: the run ended before it was listed again"
+        why = f"{NOT_LISTED_AGAIN[1]}the run ended before it was listed again"
     # What kept it from being listed again passes, and what was rejected is said all the same: a resume goes on.
     if report.status == "complete" or (report.status == "incomplete" and status != "incomplete"):
         report.status = status
@@ -108,9 +112,9 @@ async def verify_again(call: Call, store: RunFile, datasets: Sequence[PlannedDat
         if shown is None:
             account[place] = before  # nothing was found
             return None
-        unfinished = report.counts.rejected or report.counts.not_attempted
-        if unfinished or before.status not in ("complete", "incomplete"):
-            report.status, report.reason = before.status, before.reason
+        if report.counts.rejected or report.counts.not_attempted:
+            report.status = before.status
+            report.reason = "" if before.reason.startswith(NOT_LISTED_AGAIN) else before.reason
         await store.end_dataset(report)
         return shown
 

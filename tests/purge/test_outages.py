@@ -109,6 +109,30 @@ def test_an_outage_at_the_verification_can_be_resumed(kind: str, archived: int, 
     virtual.run(go_on)
 
 
+@pytest.mark.parametrize("archived", [0, 1])
+def test_what_was_not_verified_is_verified_later(archived: int, tmp_path: Path) -> None:
+    """The verification met an outage, and a later one lists the dataset: nothing of the report says any more that it was not."""
+    service, path = Down(), tmp_path / "a.run"
+    service.fill(archived, archived=True)
+    service.fill(3)
+    service.when[5] = lambda: setattr(service, "reply", OUTAGES["503"])
+    service.what = "/documents?"
+
+    async def main() -> None:
+        async with client(service, policy=Policy(attempts=3, backoff=0.1)) as c:
+            stopped = await c.purge("dify", DATASET, run=path)
+            assert stopped.datasets[0].reason.startswith("could not be verified: ")
+            service.reply = None
+            found = await c.verify(path)
+        assert (found.exit_status, found.remaining) == (0, archived)
+
+    virtual.run(main())
+    with Run.open(path) as run:
+        (dataset,) = run.account().datasets.values()
+    assert (dataset.reason, dataset.remaining) == ("", archived)
+    assert (dataset.status == "complete") == (not archived)
+
+
 def test_one_dataset_in_trouble_leaves_the_others_alone() -> None:
     """Of two datasets one answers 500 for ever: the other one is emptied, and the run is stopped, not complete."""
     service = Down()
