@@ -460,7 +460,7 @@ def test_of_archived_and_refused_un_archiving_is_a_choice(state: Path) -> None:
     """$ bulkdel purge …: the command that asks again deletes no more than was asked for; --unarchive is named beside it."""
     service = Service()
     (refused,) = service.fill(1)
-    service.script(refused, ["refused"])
+    service.script(refused, ["400"])
     service.fill(1, archived=True)
     seen = purge(service)
     (run,) = kept(state)
