@@ -29,6 +29,7 @@ from bulkdel.plan import Plan
 from bulkdel.providers.protocol import Provider
 from bulkdel.render.plan import too_long, unknown_statuses
 from bulkdel.report import Counts, Report
+from bulkdel.store import Run
 from bulkdel.text import pluralize, sanitize
 
 T = TypeVar("T")
@@ -43,8 +44,7 @@ class Task:
     """What a command wants done, once everything that was given is found good.
 
     ``purges`` are whole datasets and ``targets`` explicit documents; of a resumed run ``run`` holds both. ``label`` is what a new
-    run file is called, if not as the provider, ``more`` is kept in its header. ``resume_options`` are those that a resume had;
-    ``agreed``: the user had agreed to the resumed run when its file was looked at, which the client reads again once it holds the file.
+    run file is called, if not as the provider, ``more`` is kept in its header. ``resume_options`` are those that a resume had.
     ``workers`` make the deletes, None if this process does. ``demo``: nothing is remembered or shared with other processes, and
     only errors are logged.
     """
@@ -59,7 +59,6 @@ class Task:
     run: Path | None = None
     more: Mapping[str, Any] | None = None
     resume_options: Sequence[str] = ()
-    agreed: bool = False
     workers: Workers | None = None
     demo: bool = False
 
@@ -85,12 +84,20 @@ def run(task: Task, app: AppContext) -> int:
     metrics = app.metrics = Metrics(task.options.metrics_file)
     metrics.begin([provider.name for provider in task.providers], resumes=task.run)
     live = LiveRun(task, app, metrics)
-    if not task.asks or task.agreed or live.confirm.possible:
+    if not task.asks or live.confirm.possible or _agreed(task.run):
         live.carry_out()
     else:
         shown = "" if task.act == "resume" else "; --dry-run shows what would be deleted"
         live.report.reason, live.report.hint = NO_TERMINAL, f"{YES_HINT}{shown}"
     return live.account()
+
+
+def _agreed(path: Path | None) -> bool:
+    """Whether the user had agreed to the run at ``path``, by a look before it is held: the client reads it again once it is."""
+    if path is None:
+        return False
+    with Run.open(path, check=False) as run:
+        return run.agreed
 
 
 class LiveRun:

@@ -41,13 +41,12 @@ def resume(app: AppContext, /, run: str, options: Options) -> int:
         )
     path = run_files.find(run)
     with Run.open(path, check=False) as recorded:
-        header, agreed = recorded.header, recorded.agreed
+        header = recorded.header
     words = [word for word in app.argv[1:] if word != "--retry-rejected"]  # that was done
     words.remove(run)
     task = runner.Task(
         act="resume",
         options=options,
-        agreed=agreed,
         providers=providers.from_run(header, options, app),
         policy=options.policy(header.policy),
         run=path,
