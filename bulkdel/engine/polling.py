@@ -159,15 +159,11 @@ async def _look_at(session: ProviderSession, look: Look) -> AsyncIterator[tuple[
     what that does not show is asked for one by one. Rows shift while documents are deleted, so that a row that was not seen is
     not gone (providers/README.md); as soon as nothing is deleted any more another pass shows the rest.
     """
-    rest = list(look.jobs.values())
-    held_still: bool | None = (
-        None  # whether nothing was deleted during the last pass over the listing; None before the first
-    )
+    rest, by_listing, rows_shift = list(look.jobs.values()), False, True
     while rest:
-        if not (held_still or (held_still is False and session.schedule.busy)) and _listing_is_shorter(
-            session, look, rest
-        ):
-            held_still = not session.schedule.busy
+        again = not by_listing or (rows_shift and not session.schedule.busy)
+        if again and _listing_is_shorter(session, look, rest):
+            by_listing, rows_shift = True, session.schedule.busy
             listed = await _read_listing(session, look, rest)
             if listed is None and look.asks == "state":
                 return
@@ -181,7 +177,7 @@ async def _look_at(session: ProviderSession, look: Look) -> AsyncIterator[tuple[
                 return
             rest = [job for job in rest if job.target.document not in shown]
         # If a listing is shorter, it will show most of them the next time.
-        together = int(session.gate.slots.total_tokens) if held_still is None else 1
+        together = 1 if by_listing else int(session.gate.slots.total_tokens)
         some, rest = rest[:together], rest[together:]
         answers = await side_by_side(lambda job: ask_document(session, job.target), some, together)
         for job, found in zip(some, answers, strict=True):
@@ -238,7 +234,7 @@ def _listing_is_shorter(session: ProviderSession, look: Look, jobs: Collection[J
 async def _read_listing(
     session: ProviderSession, look: Look, jobs: Iterable[Job]
 ) -> tuple[dict[str, Document], bool] | None:
-    """What a pass over the listing shows of the documents of these jobs of a look, by id, and whether the listing is whole; None if it broke off.
+    """What a pass over the listing shows of the documents of these jobs, by id, and whether it is whole; None if it broke off.
 
     It is whole if it shows as many rows as the service counts, and none of them twice.
     """
