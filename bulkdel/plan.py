@@ -79,16 +79,21 @@ class PlannedDataset:
             self.newest = created if self.newest is None else max(self.newest, created)
 
 
+LearnedRate = tuple[Rate, float] | tuple[Rate, float, Rate | None]
+"""A rate that passed in an earlier run, how many seconds ago that was, and what was refused then: None for nothing. Run files that an
+older bulkdel wrote do not have the last."""
+
+
 @dataclass(slots=True)
 class Plan:
     """Everything that one call is about to delete; ``seconds`` is how long it will take at the current limits, about.
 
-    ``learned`` has the rates that an earlier run learned, and how many seconds ago, by provider.
+    ``learned`` has the rates that an earlier run learned, by provider.
     """
 
     datasets: list[PlannedDataset] = field(default_factory=list)
     seconds: float | None = None
-    learned: dict[str, tuple[Rate, float]] = field(default_factory=dict)
+    learned: dict[str, LearnedRate] = field(default_factory=dict)
 
     @property
     def listed(self) -> int:

@@ -140,7 +140,7 @@ class Purge:
                 selected = sum(planned.selected for planned in plan.datasets if planned.provider == name)
                 plan.seconds = max(plan.seconds or 0.0, selected / allowed)
             if (learned := session.gate.pace.learned) is not None:
-                plan.learned[name] = (learned.rate, learned.ago_s)
+                plan.learned[name] = (learned.rate, learned.ago_s, learned.refused)
         for planned in plan.datasets:
             self._describe(planned)
         call.total_known = True

@@ -148,9 +148,9 @@ def entry(event: events.Event) -> tuple[int, str, str, dict[str, Any]]:
             name = "dataset stopped" if called else "provider stopped"
             words = f"{provider}{f' / {called}' if called else ''} stopped: {reason}{f'; {hint}' if hint else ''}"
             return logging.ERROR, name, words, {key: value for key, value in fields.items() if value or key == "reason"}
-        case events.RateLearned(provider=provider):
+        case events.RateLearned(provider=provider, rate=rate, ago_s=ago_s, refused=refused):
             fields = {key: format_rate(value) if isinstance(value, Rate) else value for key, value in fields.items()}
-            words = f"{provider}: {learned(fields['rate'], event.ago_s, fields['refused'] or '')}"
+            words = f"{provider}: {learned(rate, ago_s, refused)}"
             return logging.INFO, "rate learned", words, fields | {"hint": RATE_OVERRIDES}
         case events.Verified(remaining=remaining, new=new, skipped=skipped):
             words = f"listed again {called}: {f'{remaining} still there' if remaining else 'empty'}"

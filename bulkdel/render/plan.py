@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 
 from bulkdel.model import Policy, PurgeRequest
 from bulkdel.plan import Plan, PlannedDataset
-from bulkdel.render.wording import format_rate, learned, nothing_matched, repeated_targets, skipped
+from bulkdel.render.wording import learned, nothing_matched, repeated_targets, skipped
 from bulkdel.text import NAME, document_title, format_day, format_duration, nonzero, pluralize, sanitize, title
 
 
@@ -33,7 +33,7 @@ def describe(plan: Plan, policy: Policy, *, shown: int | None = 20, named: int =
             "unknown before the first deletes" if plan.seconds is None else f"about {format_duration(plan.seconds)}"
         )
         lines.append(f"  time needed at the current limits: {needed}")
-    lines += [f"  {provider}: {learned(format_rate(rate), age)}" for provider, (rate, age) in plan.learned.items()]
+    lines += [f"  {provider}: {learned(*known)}" for provider, known in plan.learned.items()]
     return lines
 
 

@@ -216,11 +216,10 @@ def format_rate(rate: Rate) -> str:
 RATE_OVERRIDES = "--rate overrides (in a job file: rate)"
 
 
-def learned(rate: str, age_s: float, refused: str = "") -> str:
+def learned(rate: Rate, age_s: float, refused: Rate | None = None) -> str:
     """``pacing at 80/min, learned 2 h ago (90/min was refused); --rate overrides (in a job file: rate)``.
 
-    :param rate: as ``format_rate`` gives it; ``refused`` too, empty if nothing was
     :param age_s: seconds
     """
-    known = f" ({refused} was refused)" if refused else ""
-    return f"pacing at {rate}, learned {format_duration(age_s)} ago{known}; {RATE_OVERRIDES}"
+    known = f" ({format_rate(refused)} was refused)" if refused is not None else ""
+    return f"pacing at {format_rate(rate)}, learned {format_duration(age_s)} ago{known}; {RATE_OVERRIDES}"

@@ -7,8 +7,8 @@ import sqlite3
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from bulkdel.model import Rate, RunStatus
-from bulkdel.plan import Plan, PlannedDataset
+from bulkdel.model import RunStatus
+from bulkdel.plan import LearnedRate, Plan, PlannedDataset
 from bulkdel.report import Account, DatasetReport, ProviderAccount
 from bulkdel.store.database import damaged
 from bulkdel.store.header import DATASETS, DOCUMENTS, EVERY_DOCUMENT, from_json, unpack_id
@@ -60,7 +60,7 @@ class _Estimate:
     """What ``RunFile.record_estimate`` wrote."""
 
     seconds: float | None = None
-    learned: dict[str, tuple[Rate, float]] = field(default_factory=dict)
+    learned: dict[str, LearnedRate] = field(default_factory=dict)
 
 
 def read_plan(db: sqlite3.Connection, path: str, account: Account) -> Plan:

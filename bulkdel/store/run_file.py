@@ -11,8 +11,8 @@ from typing import Literal, NamedTuple
 
 from bulkdel.engine.timeline import Sample
 from bulkdel.errors import BrokenPromise
-from bulkdel.model import MAY_BE_GONE, Document, Outcome, Rate, Settled, Target
-from bulkdel.plan import PlannedDataset
+from bulkdel.model import MAY_BE_GONE, Document, Outcome, Settled, Target
+from bulkdel.plan import LearnedRate, PlannedDataset
 from bulkdel.report import DatasetReport, ProviderAccount
 from bulkdel.store import account
 from bulkdel.store.header import DOCUMENTS, dataset_key, given_target, pack_id, provider_key, to_json, unpack_id
@@ -185,10 +185,10 @@ class RunFile(RunSession):
 
     @written
     def record_estimate(
-        self, db: sqlite3.Connection, seconds: float | None, learned: Mapping[str, tuple[Rate, float]]
+        self, db: sqlite3.Connection, seconds: float | None, learned: Mapping[str, LearnedRate]
     ) -> None:
-        """How long the deletes of a plan will take, in seconds, and the rates that an earlier run learned, with how many
-        seconds ago, by provider."""
+        """How long the deletes of a plan will take, in seconds, and the rates that an earlier run learned, by
+        provider."""
         db.execute("UPDATE run SET estimate = ?", (to_json({"seconds": seconds, "learned": learned}),))
 
     @written

@@ -100,7 +100,7 @@ def test_a_plans_report_says_where_its_rate_is_from(tmp_path: Path) -> None:
     dify = Dify(api_key=KEY, base_url=URL)
     RateMemory(tmp_path, dify.fingerprint).remember(Known(100.0, 110.0, 1.0), time.time() - 7200)
     run = tmp_path / "a.run"
-    said = "  dify: pacing at 100/s, learned 2 h ago; --rate overrides (in a job file: rate)"
+    said = "  dify: pacing at 100/s, learned 2 h ago (110/s was refused); --rate overrides (in a job file: rate)"
 
     async def plan() -> None:
         async with client(service, providers=[dify], state=tmp_path) as c:

@@ -65,7 +65,7 @@ def test_a_rough_length_of_time_has_one_unit(seconds: float, words: str) -> None
 def test_a_measured_rate_has_three_digits(rate: Rate, words: str) -> None:
     """What was learned is never shown more exactly than it is known."""
     assert format_rate(rate) == words
-    assert learned(format_rate(rate), 7200) == f"pacing at {words}, learned 2 h ago; {RATE_OVERRIDES}"
+    assert learned(rate, 7200) == f"pacing at {words}, learned 2 h ago; {RATE_OVERRIDES}"
 
 
 def test_where_the_time_went_is_said() -> None:

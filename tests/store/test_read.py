@@ -16,7 +16,7 @@ import pytest
 from bulkdel.engine.timeline import Sample
 from bulkdel.errors import ConfigurationError, RunFileError
 from bulkdel.model import Document, Limits, Outcome, Policy, PurgeRequest, Rate, RunStatus, Selection
-from bulkdel.plan import PlannedDataset
+from bulkdel.plan import LearnedRate, PlannedDataset
 from bulkdel.report import Counts, DatasetReport
 from bulkdel.store import ListedRow, PlannedRow, Run, RunFile, address
 from bulkdel.store.header import from_json
@@ -32,6 +32,12 @@ from tests.store.helpers import (
     planned,
     target,
 )
+
+# The second is of a run file that an older bulkdel wrote.
+LEARNED: dict[str, LearnedRate] = {
+    "dify": (Rate(2.5, per=60), 7200.0, Rate(3, per=60)),
+    "langdock": (Rate(40, per=60), 60.0),
+}
 
 
 def test_an_account_per_dataset(tmp_path: Path) -> None:
@@ -101,7 +107,7 @@ def test_a_plan_is_shown_for_review(tmp_path: Path) -> None:
                 ListedRow(document(5, enabled=False), ""),
             ]
             await list_all(run, rows)
-            await run.record_estimate(90.5, {"dify": (Rate(2.5, per=60), 7200.0)})
+            await run.record_estimate(90.5, LEARNED)
             await run.close("complete", 0)
 
     asyncio.run(main())
@@ -113,7 +119,7 @@ def test_a_plan_is_shown_for_review(tmp_path: Path) -> None:
             "dify", "ds", "Things", 5, 4, {"created too late": 1}, 1, 1, 0, 1_600_000_001.0, 1_600_000_005.0
         )
         assert run.plan().seconds == 90.5
-        assert run.plan().learned == {"dify": (Rate(2.5, per=60), 7200.0)}
+        assert run.plan().learned == LEARNED
         rows = list(run.listed())
         assert rows[2] == PlannedRow(
             rows[2].target, "name 3", 1_600_000_003.0, "available", False, False, "created too late", ""
