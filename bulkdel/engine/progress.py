@@ -135,7 +135,7 @@ def waits_for(session: ProviderSession, now: float, *, asking: bool = False) -> 
     if (paused := limiter.paused_s) > 0:
         if not gate.pause_reason and gate.pace.rate is not None:
             return "rate", f"{gate.pace.rate} are used up", paused
-        return "pause", gate.pause_reason, paused
+        return "pause", gate.pause_reason or "another process with this key has begun it", paused
     if session.sink.pages.full:
         return "consumer", "settled targets wait to be read", None
     if limiter.trouble:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
-from dataclasses import fields
+from dataclasses import fields, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -13,10 +14,12 @@ import pytest
 
 from bulkdel.cli.main import bulkdel
 from bulkdel.cli.options import CONNECTION, LIMITS, OUTPUT, POLICY, RUN, SELECTION, Options
+from bulkdel.engine.progress import Progress
 from bulkdel.errors import BrokenPromise, ConfigurationError, Refused
 from bulkdel.listing import DatasetListing
 from bulkdel.model import Dataset, Limits, Policy, PurgeRequest, Rate, Selection, Target
-from tests.cli.outside import DATASET, ENVIRON, KEY, OTHER, Closed, FakeClient, invoke
+from tests.cli.outside import DATASET, ENVIRON, KEY, OTHER, PROGRESS, Closed, FakeClient, invoke
+from tests.cli.service import STUCK_S
 
 COMMANDS = ["purge", "delete", "datasets", "simulate", "demo"]
 
@@ -330,6 +333,30 @@ def test_no_dataset_says_what_answered() -> None:
         assert "no dataset is shared with this key: dify at http://127.0.0.1:9/v1" in seen.stderr
         assert "hint: is this a Dify?" in seen.stderr
         assert seen.stdout.strip() == "[]" * len(options)
+
+
+def test_a_slow_list_of_datasets_is_not_silent() -> None:
+    """A service that hangs is asked for minutes: meanwhile the screen says what is done and why it waits."""
+    at_the_list = replace(PROGRESS, phase="preflight", total=0, wait="service", in_flight=1)
+
+    class Slow(FakeClient):
+        looks = 0
+        shown = asyncio.Event()
+
+        def progress(self) -> tuple[Progress, ...]:
+            self.looks += 1
+            if self.looks == 2:  # what was looked at first is on the screen
+                self.shown.set()
+            return (at_the_list,)
+
+        async def datasets(self, provider: str) -> DatasetListing:
+            await asyncio.wait_for(self.shown.wait(), STUCK_S)
+            return DatasetListing(LISTING)
+
+    seen = invoke("datasets", "dify", client=Slow(), terminal=True, environ=ENVIRON | {"TERM": "xterm"})
+    assert seen.status == 0
+    assert "checking key, address and datasets" in seen.stderr
+    assert "waiting for 1 answer" in seen.stderr
 
 
 def test_datasets_into_a_closed_pipe_are_no_failure() -> None:

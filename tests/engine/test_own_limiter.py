@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from pathlib import Path
 
@@ -82,3 +83,21 @@ def test_a_limiter_begins_with_what_was_learned(tmp_path: Path) -> None:
     virtual.run(main())
     assert rates == [Rate(20, per=0.5)]
     assert sorted(path.name for path in tmp_path.rglob("*")) == before
+
+
+def test_a_pause_of_another_process_is_explained() -> None:
+    """This process was refused nothing, and still it waits: the look says for whom."""
+    service = Service()
+    asked = targets(service.fill(3))
+    limiter = Limiter(MemoryStore(), None)
+
+    async def main() -> None:
+        async with client(service, limiter=lambda for_whom, pace: limiter) as opened:
+            limiter.pause(30.0)  # what a claim does that meets the pause of another process
+            work = asyncio.ensure_future(opened.delete(asked))
+            await asyncio.sleep(10.0)
+            (look,) = opened.progress()
+            assert (look.wait, look.why) == ("pause", "another process with this key has begun it")
+            assert (await work).ok
+
+    virtual.run(main())

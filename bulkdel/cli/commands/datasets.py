@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -12,6 +12,9 @@ from bulkdel.cli.options import CONNECTION, LIMITS, OUTPUT, Options, takes
 from bulkdel.model import Dataset
 from bulkdel.report import EXIT_STATUS
 from bulkdel.text import sanitize
+
+if TYPE_CHECKING:
+    from structlog.stdlib import BoundLogger
 
 EPILOG = """\b
 Example:
@@ -33,17 +36,21 @@ def datasets(app: AppContext, /, provider: str, as_json: bool, options: Options)
 
     PROVIDER is dify, langdock, or the name of an installed plug-in.
     """
-    from bulkdel.cli import logs, output, runner
+    from bulkdel.cli import logs, output, progress, runner
 
     service, _ = providers.open_alone(provider, options, app)
 
-    async def listing() -> Any:
+    async def listing(log: BoundLogger) -> Any:
         # With the state folder, so that it keeps below the one limit of the key together with runs that go now.
-        async with app.client(service, ca_file=options.ca_file, state=run_files.state()) as client:
+        how = {"ca_file": options.ca_file, "state": run_files.state(), "on_event": logs.listener(log)}
+        async with (
+            app.client(service, **how) as client,
+            progress.show_progress(app.screen, log, options, client.progress, lambda: False),
+        ):
             return await client.datasets(service.name)
 
-    with logs.configure_logging(app.screen, options):
-        found = runner.run_async(listing)
+    with logs.configure_logging(app.screen, options) as log:
+        found = runner.run_async(lambda: listing(log))
     rows: tuple[Dataset, ...] = found.datasets
     if as_json:
         written = output.write_json(app, [as_dict(row) for row in rows])
