@@ -64,6 +64,7 @@ def from_run(header: RunHeader, options: Options, app: AppContext) -> tuple[Prov
     places = places_of_run(header, options)
     for asked in header.providers:
         recorded = _recorded_place(header, asked.name)
+        _check_still_there(recorded, options, alone=len(header.providers) == 1)
         # A job's providers may be several of one kind: the kind's own variable says nothing about the address of each.
         of_a_job = recorded.env or recorded.file
         elsewhere = options.base_url is not None or (not of_a_job and variable(asked.kind, "BASE_URL") in app.environ)
@@ -80,6 +81,16 @@ def to_record(places: Mapping[str, KeyPlace]) -> dict[str, Any]:
 def places_of_run(header: RunHeader, options: Options) -> dict[str, KeyPlace]:
     """Where the secrets of an earlier run's providers are, by name: as the options say now, else as the run's header has it."""
     return {p.name: key_place(p.kind, options, _recorded_place(header, p.name)) for p in header.providers}
+
+
+def _check_still_there(recorded: KeyPlace, options: Options, *, alone: bool) -> None:
+    """:raises ConfigurationError: if a file that an earlier run read has gone, and the options name no other"""
+    for name, file in (("api_key_file", recorded.file), ("header_file", recorded.headers)):
+        if file and getattr(options, name) is None and not os.path.exists(file):
+            or_give = f", or give --{name.replace('_', '-')} FILE" if alone else ""
+            raise ConfigurationError(
+                f"a file that this run reads is not there any more: {file}", hint=f"put it there again{or_give}"
+            )
 
 
 def _recorded_place(header: RunHeader, provider: str) -> KeyPlace:

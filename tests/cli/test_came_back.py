@@ -93,3 +93,20 @@ def test_a_deadline_is_named_in_the_way_on(tmp_path: Path) -> None:
     assert (seen.status, bool(base.held)) == (5, True)
     assert "this goes on with the rest, with the same deadline again (--deadline gives it longer):" in seen.stderr
     assert (command(base, *last(seen), "--deadline", "1h").status, base.held) == (0, {})
+
+
+def test_a_header_file_that_has_gone_is_asked_for(tmp_path: Path) -> None:
+    """$ bulkdel verify RUN, and resume: the file is where the run found it, or where the option that the hint names says."""
+    headers = tmp_path / "headers"
+    headers.write_text("X-Gateway: open\n")
+    headers.chmod(0o600)
+    base, run = restored(tmp_path, "--header-file", str(headers))
+    moved = headers.rename(tmp_path / "moved")
+    for act in ("verify", "resume"):
+        seen = command(base, act, run)
+        assert seen.status == 2
+        assert seen.stderr.splitlines() == [
+            f"error: a file that this run reads is not there any more: {headers}",
+            "hint: put it there again, or give --header-file FILE",
+        ]
+    assert command(base, "verify", run, "--header-file", str(moved)).status == 1

@@ -519,3 +519,22 @@ def test_a_job_file_that_is_not_there_is_said_so(folder: Folder) -> None:
     seen = folder.job("-y")
     assert seen.status == 2
     assert "cannot read the job file" in seen.stderr
+
+
+def test_a_key_file_that_has_gone_is_asked_for(folder: Folder) -> None:
+    """Of several providers no option can name another file: it has to be where the job found it."""
+    folder.east.fill(1)
+    key = folder.path / "east.key"
+    key.write_text(KEYS["EAST_KEY"])
+    key.chmod(0o600)
+    there = PROVIDERS.replace('api_key_env = "EAST_KEY"', 'api_key_file = "east.key"')
+    folder.write(there, EMPTY_EAST, LIST_WEST, targets=csv(folder.west.fill(1)))
+    run = folder.path / "a.run"
+    assert folder.job("--plan", "-o", str(run)).status == 0
+    key.unlink()
+    seen = folder.command("resume", str(run), "-y")
+    assert seen.status == 2
+    assert seen.stderr.splitlines() == [
+        f"error: a file that this run reads is not there any more: {key}",
+        "hint: put it there again",
+    ]
