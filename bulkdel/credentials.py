@@ -10,16 +10,14 @@ from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 
 from bulkdel.errors import ConfigurationError
-from bulkdel.text import sanitize
+from bulkdel.text import QUOTES, has_outer_quote, sanitize
 
 Warn = Callable[[str, str], None]
 """Takes a warning and what to do about it."""
 
-_QUOTES = "\"'`“”„‘’«»"
-
 _FLAWS = (
     (r"(export\s+)?[A-Za-z_-]*(KEY|[Kk]ey|TOKEN|[Tt]oken|SECRET|[Ss]ecret|[Bb]earer)\s*[=:]", "stands behind a name, as in a file of variables"),
-    (rf"[{_QUOTES}]|.*[{_QUOTES}]\Z", "stands in quotes"),
+    (rf"[{QUOTES}]|.*[{QUOTES}]\Z", "stands in quotes"),
     (r"\$|%\w+%\Z", "is the name of a variable that the shell has not replaced"),
     (r"[{\[(<]|.*[}\])>]\Z", "stands in brackets"),
     (r".*;\Z", "ends in a semicolon"),
@@ -119,7 +117,7 @@ def _header_problem(name: str, colon: str, value: str, before: Mapping[str, str]
         return f"bulkdel sets this header itself: {shown}"
     if not value:
         return f"the value is empty: {shown}"
-    if value[0] in _QUOTES or value[-1] in _QUOTES:
+    if has_outer_quote(value):
         return f"the value stands in quotes: {shown}"
     if re.fullmatch(r"\$\w+|\$\{\w+\}|%\w+%", value):
         return f"the value is the name of a variable, which nothing replaces here: {shown}"

@@ -29,6 +29,8 @@ _DATE_WORDS = (
 )
 _LOGICAL = {"true", "false", "wahr", "falsch", "vrai", "faux", "verdadero", "falso", "vero"}
 
+QUOTES = "\"'`“”„‘’«»"
+
 MAX_WORDS = 500
 """Characters of a service's message or a name that are kept; real ones stay below 300."""
 
@@ -53,7 +55,9 @@ def write_cell(text: str) -> str:
 
 
 def read_cell(cell: str) -> str:
-    """The text that ``write_cell`` made this cell of."""
+    """The text that ``write_cell`` made this cell of, or that others keep from being read as a number: ``="007"``."""
+    if (formula := re.fullmatch('="([^"]*)"', cell)) is not None:
+        return formula[1].strip()
     return cell[1:] if cell.startswith("'") and _is_data(cell[1:]) else cell
 
 
@@ -96,6 +100,11 @@ def document_title(document: str, name: str, limit: int = NAME) -> str:
 def has_invisible(text: str) -> bool:
     """Whether ``text`` holds a character that cannot be seen or looks like a plain space: two such texts look the same."""
     return not text.isprintable() or (not text.isascii() and _BLANK.search(text) is not None)
+
+
+def has_outer_quote(text: str) -> bool:
+    """Whether a quote begins or ends ``text``, which was copied along with it."""
+    return text != "" and (text[0] in QUOTES or text[-1] in QUOTES)
 
 
 def show_invisible(text: str, limit: int = MAX_WORDS) -> str:

@@ -23,7 +23,7 @@ from typing import Any, BinaryIO
 from bulkdel.errors import ConfigurationError, TargetFileError
 from bulkdel.model import Target
 from bulkdel.providers.protocol import Provider
-from bulkdel.text import has_invisible, read_cell, sanitize, show_invisible
+from bulkdel.text import QUOTES, has_invisible, read_cell, sanitize, show_invisible
 
 HINT = 'give a CSV whose header has dataset and document, or JSON objects such as {"dataset": "…", "document": "…"}'
 
@@ -119,6 +119,8 @@ def _id(text: _Text, number: int, row: dict[str, Any], column: str) -> str:
         if any("\udc80" <= character <= "\udcff" for character in found):
             what, hint = "is not UTF-8 text", "save the file as UTF-8; Excel calls it CSV UTF-8"
         raise text.wrong(f"the {column} {what}: {show_invisible(found, 100)}", number, hint)
+    if found[0] in QUOTES and found[-1] in QUOTES:  # as above: no service has a document of that name
+        raise text.wrong(f"the {column} stands in quotes: {_short(found)}", number, "give the id alone")
     return found
 
 
@@ -265,7 +267,7 @@ def _csv_rows(text: _Text, first: str) -> Iterator[Row]:
 
 def _names(cells: Iterable[str]) -> list[str]:
     """The names of columns; a file that was joined to others begins with a byte-order mark, which is none of the name."""
-    return [cell.strip().strip('\ufeff"').strip().casefold() for cell in cells]
+    return [cell.strip().strip('\ufeff="').strip().casefold() for cell in cells]
 
 
 def _header(text: _Text, number: int, cells: list[str], delimiter: str) -> list[str]:

@@ -37,7 +37,7 @@ from bulkdel.providers.protocol import (
     StopProvider,
     Verdict,
 )
-from bulkdel.text import has_invisible, sanitize, show_invisible
+from bulkdel.text import has_invisible, has_outer_quote, sanitize, show_invisible
 
 T = TypeVar("T", Dataset, Document)
 
@@ -83,6 +83,8 @@ class JsonApi(Bearer, ABC):
             return "an id must be text"
         if has_invisible(id):
             return f"the {word}'s id holds characters that cannot be seen: {show_invisible(id)}"
+        if has_outer_quote(id):
+            return f"the {word}'s id stands in quotes"
         return "" if pattern.fullmatch(id) else f"the {word}'s id {self.wrong_id}"
 
     def lacks_mark(self, answer: Answer) -> bool:

@@ -248,6 +248,7 @@ def test_an_errors_words_are_found_in_every_form(body: Any, reason: str) -> None
     [
         "", "access", "Access", "ACCESS", "list", "folder", "search", "upload-async", ".", "..", "a/b", "/", "../access",
         "access ", " access", "a\\b", "a\nb", "access\n", "a\x00b", "\ud800", "x" * 513, None, 7,
+        '"att_xyz789"', "'att_xyz789", "att_xyz789`",
     ],
 )  # fmt: skip
 def test_an_id_that_would_reach_another_route_is_never_sent(bad: Any) -> None:
