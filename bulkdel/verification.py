@@ -125,15 +125,21 @@ async def verify_again(call: Call, store: RunFile, datasets: Sequence[PlannedDat
     deleted = sum(report.counts.deleted for report in account.values())
     already_gone = sum(report.counts.already_gone for report in account.values())
     whole = all(planned.counted is None for planned in datasets)
-    return ("" if None in found else in_words(counts, deleted, already_gone, whole=whole)), first
+    what = "target" if any(report.repeated for report in account.values()) else "document"
+    return ("" if None in found else in_words(counts, deleted, already_gone, what, whole=whole)), first
 
 
-def in_words(counts: Counter[Kind], deleted: int, already_gone: int = 0, *, whole: bool = True) -> str:
-    """What showed of a run that has deleted so many documents, and found so many gone; whether its listings were whole."""
+def in_words(
+    counts: Counter[Kind], deleted: int, already_gone: int = 0, what: str = "document", *, whole: bool = True
+) -> str:
+    """What showed of a run that has deleted so many documents, or ``what`` is counted, and found so many gone; whether its listings
+    were whole."""
     gone = f"{deleted} deleted and {already_gone} already gone" if already_gone else f"{deleted} deleted"
-    of = "1 deleted document" if gone == "1 deleted" else f"the {gone} documents"
+    of = f"1 deleted {what}" if gone == "1 deleted" else f"the {gone} {what}s"
     if back := counts["deleted"]:
-        parts = [f"Not everything is gone: {back} of {of} {_is(back)} listed again"]
+        # What is listed are documents, and several targets may be one.
+        shown = str(back) if what == "document" else pluralize(back, "document")
+        parts = [f"Not everything is gone: {shown} of {of} {_is(back)} listed again"]
     else:
         parts = [f"Verified: none of {of} came back"]
     kept = {kind: counts[kind] for kind in ("rejected", "not attempted", "skipped") if counts[kind]}

@@ -276,3 +276,19 @@ def test_a_run_at_work_is_not_verified(tmp_path: Path) -> None:
     report = virtual.run(main)
     assert (report.exit_status, report.deleted) == (0, 8)
     assert recorded(path)["state"] == "complete"
+
+
+def test_targets_are_not_called_documents(tmp_path: Path) -> None:
+    """Three targets that are two documents: what was deleted are targets, what is listed again are documents."""
+    path, service = tmp_path / "a.run", Service()
+    ids = service.fill(2)
+    before = dict(service.held)
+
+    async def main() -> None:
+        async with client(service) as c:
+            assert (await c.delete(targets([ids[0], ids[0].upper(), ids[1]]), run=path)).ok
+
+    virtual.run(main())
+    assert verified(service, path).verified == "Verified: none of the 3 deleted targets came back"
+    found = verified(service, path, lambda: service.held.update(before)).verified
+    assert found == "Not everything is gone: 2 documents of the 3 deleted targets are listed again"
