@@ -16,8 +16,9 @@ from bulkdel.providers.protocol import Provider
 VERSION = 3
 """Of the message: a worker that does not know it says so, and asks the service for nothing."""
 
-MAX_OUT = 32
-"""Shards of one provider that are queued or at work at most: more workers than that have nothing to add to one key's rate."""
+MAX_OUT = 4
+"""Shards of one provider that are queued or at work at most: more would leave a few workers with most of what may be in flight
+unused."""
 
 MAX_DOCUMENTS = 1_000
 """Documents in a shard at most: a message of about 70 KB, and what a killed worker makes another ask again."""
@@ -42,22 +43,18 @@ def shard_size(total: int | None, per_second: float | None, out: int, box_s: flo
 
 def shards_out(provider: Provider, per_second: float | None) -> int:
     """How many shards of a provider are worth being out: enough for its rate, and one more to begin at once."""
-    most, _ = split_concurrency(provider)
-    # A shard keeps up 10 requests a second with four in flight, even if an answer takes 0.4 s.
-    return most if per_second is None else min(most, 1 + math.ceil(per_second / 10.0))
+    most, each = split_concurrency(provider)
+    # A shard keeps up 2.5 requests a second for each that may be in flight, even if an answer takes 0.4 s.
+    return most if per_second is None else min(most, 1 + math.ceil(per_second / (2.5 * each)))
 
 
-def split_concurrency(provider: Provider) -> tuple[int, int | None]:
-    """How many shards of a provider may be out, and how many requests of each may be in flight (None: as the worker finds).
+def split_concurrency(provider: Provider) -> tuple[int, int]:
+    """How many shards of a provider may be out, and how many requests of each may be in flight.
 
-    A concurrency that the user gave is the sum over all workers. It is split among four shards at most: more would leave a few
-    workers with most of it unused.
+    What is in flight at most is the sum over all workers: the service has its other users, however many workers there are.
     """
-    if provider.concurrency_is_default:
-        return MAX_OUT, None
-    concurrency = provider.limits.concurrency or 1
-    out = min(concurrency, 4)
-    return out, concurrency // out
+    out = min(provider.max_concurrency, MAX_OUT)
+    return out, provider.max_concurrency // out
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +62,7 @@ class Service:
     """A provider without its secrets: each worker reads them where ``key`` says.
 
     :param limits: the user's, None if nothing was said of its rate
-    :param concurrency: requests in flight of each shard, None for what the worker finds
+    :param concurrency: requests in flight of each shard, None for the provider's own
     """
 
     name: str

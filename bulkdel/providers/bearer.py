@@ -38,7 +38,6 @@ class Bearer:
     limits: Limits
     max_concurrency: int = field(init=False, repr=False)
     rate_is_default: bool = field(init=False, repr=False)
-    concurrency_is_default: bool = field(init=False, repr=False)
     extra_headers: tuple[tuple[str, str], ...] = field(init=False, repr=False)
 
     kind: ClassVar[str]
@@ -75,7 +74,6 @@ class Bearer:
             limits=replace(wanted, concurrency=concurrency),
             # A concurrency that was not given is adapted, also under a rate: of 100/s, four at a time that take 0.5 s use 8 %.
             max_concurrency=wanted.concurrency or max(concurrency, self.highest_concurrency),
-            concurrency_is_default=wanted.concurrency is None,
             # A concurrency alone says nothing about the rate, as no limits at all do not; ``Limits()`` says that there is none.
             rate_is_default=limits is None or (limits.rate is None and limits.concurrency is not None),
             extra_headers=(),
@@ -85,7 +83,7 @@ class Bearer:
         """:raises ConfigurationError: if one of them is no whole number from 1 to 1000"""
         limits = replace(self.limits, concurrency=concurrency)
         most = concurrency if up_to is None else max(concurrency, Limits(concurrency=up_to).concurrency or 0)
-        return self._with(limits=limits, max_concurrency=most, concurrency_is_default=False)
+        return self._with(limits=limits, max_concurrency=most)
 
     def with_headers(self, headers: Mapping[str, str]) -> Self:
         return self._with(extra_headers=tuple(headers.items()))

@@ -275,10 +275,6 @@ class Provider(Protocol):
         """The most requests that may be in flight: ``limits.concurrency`` if the caller gave it, else how far it may be raised."""
 
     @property
-    def concurrency_is_default(self) -> bool:
-        """Whether the concurrency is this provider's choice, because the caller gave none."""
-
-    @property
     def page_size(self) -> int:
         """How many documents one listing request returns; decides whether waiting documents are looked at one by one."""
 

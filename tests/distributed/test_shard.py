@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bulkdel import Dify, Limits, Policy, Rate, Target
+from bulkdel import Dify, Langdock, Limits, Policy, Rate, Target
 from bulkdel.credentials import KeyPlace
-from bulkdel.distributed.shard import MAX_OUT, Item, Service, Shard, shard_size, shards_out, split_concurrency
+from bulkdel.distributed.shard import Item, Service, Shard, shard_size, shards_out, split_concurrency
 
 KEY = "dataset-NeverShowThisKey0123"
 
@@ -91,31 +91,37 @@ def test_another_version_is_not_guessed_at() -> None:
         Shard.from_message(Shard(service, Policy(), 30.0, {}).as_message() | {"version": 1})
 
 
-@pytest.mark.parametrize(("per_second", "expected"), [(None, 32), (8 / 60, 2), (45 / 60, 2), (100.0, 11), (2000.0, 32)])
+@pytest.mark.parametrize(("per_second", "expected"), [(None, 4), (8 / 60, 2), (45 / 60, 2), (8.0, 3), (100.0, 4)])
 def test_how_many_shards_are_worth_being_out(per_second: float | None, expected: int) -> None:
     """A slow key leaves the workers to others; a fast one has all that may be out."""
     assert shards_out(Dify(KEY, "http://127.0.0.1:9/v1"), per_second) == expected
 
 
 def test_a_given_concurrency_is_the_sum() -> None:
-    """It is split among the shards that may be out; where none is given each worker finds its own."""
+    """It is split among the shards that may be out."""
     for n in (1, 2, 4, 7, 8, 9, 20, 100):
         provider = Dify(KEY, "http://127.0.0.1:9/v1", limits=Limits(concurrency=n))
         out, each = split_concurrency(provider)
-        assert each is not None
         assert 1 <= out * each <= n
         service = Service.of(provider, KeyPlace(env="K"))
         assert (service.limits, service.concurrency) == (None, each)
-    assert split_concurrency(Dify(KEY, "http://127.0.0.1:9/v1")) == (MAX_OUT, None)
     assert split_concurrency(Dify(KEY, "http://127.0.0.1:9/v1").with_concurrency(1)) == (1, 1)
-    free = Service.of(Dify(KEY, "http://127.0.0.1:9/v1"), KeyPlace(env="K"))
-    assert (free.limits, free.concurrency) == (None, None)
     paced = Service.of(Dify(KEY, "http://127.0.0.1:9/v1", limits=Limits(Rate(5), 4)), KeyPlace(env="K"))
     assert paced.limits == Limits(Rate(5), 1)
     unsaid = Service.of(Dify(KEY, "http://127.0.0.1:9/v1", limits=Limits(Rate(5))), KeyPlace(env="K"))
-    assert unsaid.limits == Limits(Rate(5))
+    assert unsaid.limits == Limits(Rate(5), 2)
     free = Service.of(Dify(KEY, "http://127.0.0.1:9/v1", limits=Limits()), KeyPlace(env="K"))
-    assert free.limits == Limits()
+    assert free.limits == Limits(concurrency=2)
+
+
+def test_workers_leave_the_service_to_others() -> None:
+    """However many workers there are: at most 8 requests at a time to a self-hosted Dify, 4 to Langdock, N with auto:N."""
+    dify, langdock = Dify(KEY, "http://127.0.0.1:9/v1"), Langdock(KEY)
+    for provider, most in ((dify, 8), (langdock, 4), (dify.with_concurrency(4, up_to=16), 16)):
+        out, _ = split_concurrency(provider)
+        service = Service.of(provider, KeyPlace(env="K"))
+        assert service.concurrency is not None
+        assert shards_out(provider, None) * service.concurrency == out * service.concurrency == most
 
 
 def test_the_key_is_not_in_it() -> None:
