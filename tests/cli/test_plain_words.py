@@ -366,7 +366,7 @@ def test_what_is_skipped_while_indexing_was_not_waited_for() -> None:
     seen = command(service, "delete", "dify", "-y", "--indexing", "skip", stdin=stdin)
     assert (seen.status, len(service.held)) == (1, 1)
     assert (
-        "1 stuck indexing: still being indexed when the waiting ended, or not waited for with --indexing skip;"
+        "1 stuck indexing: still being indexed, or locked by the service, when the waiting ended, or not waited for with --indexing skip;"
         in seen.stdout
     )
     assert "resume --retry-rejected --indexing wait" in seen.stdout
