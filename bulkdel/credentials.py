@@ -101,7 +101,7 @@ def shown_place(place: str) -> str:
     """The name of a variable or a file, unless it looks like a key or a header that stands there instead."""
     last = os.path.basename(place)
     like_a_key = len(last) >= 20 and re.fullmatch(r"[\w-]+", last) and re.search("[0-9]", last) and not last.isupper()
-    if like_a_key or ": " in place:
+    if like_a_key or re.search(r"[\w-]:[^/\\]", place):
         return f"what is named there (it is not shown, because it looks like a {'key' if like_a_key else 'header'})"
     return place
 

@@ -12,8 +12,8 @@ from bulkdel.text import format_duration, format_measured, nonzero, pluralize, s
 ADVICE: dict[Outcome, str] = {
     "archived": "the service keeps archived documents; --unarchive un-archives them first",
     "stuck_indexing": (
-        "still being indexed, or locked by the service, when the waiting ended, or not waited for with --indexing skip; ask again later with resume"
-        " --retry-rejected --indexing wait, which waits, or with --indexing delete, which an old Dify refuses, too"
+        "still being indexed, or locked by the service, when the waiting ended, or not waited for with --indexing skip; ask again"
+        " later with resume --retry-rejected --indexing wait, which waits, or with --indexing delete, which an old Dify refuses, too"
     ),
     "invalid_id": "no id that the service could have, so nothing was sent; correct the id",
     "missing": "not there when first asked for; check the ids and the dataset, or count them as gone with --missing ok",

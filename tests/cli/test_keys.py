@@ -148,7 +148,9 @@ def test_a_key_in_place_of_its_place_is_not_shown(place: KeyPlace) -> None:
     assert KEY not in str(refused.value)
 
 
-@pytest.mark.parametrize(("place", "like"), [(KEY, "a key"), (f"/home/me/X-Token: {KEY}", "a header")])
+@pytest.mark.parametrize(("place", "like"), [
+    (KEY, "a key"), (f"/home/me/X-Token: {KEY}", "a header"), (f"/home/me/X-Token:{KEY}", "a header")
+])  # fmt: skip
 def test_a_header_in_place_of_its_file_is_not_shown(place: str, like: str) -> None:
     """--header-file "X-Token: …", as curl takes it: there is no such file, and its name is not repeated."""
     with pytest.raises(ConfigurationError, match="cannot read the header file: what is named there") as refused:
