@@ -37,7 +37,9 @@ async def carry_out(shard: Shard, url: str, report: Report, *, doubt: bool) -> S
         provider = open_provider(shard.service)
     except ConfigurationError as error:
         why = f"the worker on {socket.gethostname()}: {error}"
-        return ShardResult.not_begun(shard, why, error.hint or "each worker needs the key, under the same name")
+        return ShardResult.not_begun(
+            shard, why, error.hint or "each worker needs the key and the header file, at the same place"
+        )
     # Guards and the run's deadline are the submitter's.
     timeout = min(shard.policy.timeout, TIMEOUT_S)
     policy = replace(shard.policy, deadline=shard.box_s, timeout=timeout, max_delete=None, expect=None)

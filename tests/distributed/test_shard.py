@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import math
+from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -12,6 +14,7 @@ from hypothesis import strategies as st
 from bulkdel import Dify, Langdock, Limits, Policy, Rate, Target
 from bulkdel.credentials import KeyPlace
 from bulkdel.distributed.shard import Item, Service, Shard, shard_size, shards_out, split_concurrency
+from bulkdel.distributed.work import carry_out
 
 KEY = "dataset-NeverShowThisKey0123"
 
@@ -122,6 +125,16 @@ def test_workers_leave_the_service_to_others() -> None:
         service = Service.of(provider, KeyPlace(env="K"))
         assert service.concurrency is not None
         assert shards_out(provider, None) * service.concurrency == out * service.concurrency == most
+
+
+def test_a_worker_without_the_header_file_says_so(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """It is read on each machine, as the key is: the hint is about both."""
+    monkeypatch.setenv("PROD_KEY", KEY)
+    service = Service("prod", "dify", "http://127.0.0.1:9/v1", KeyPlace(env="PROD_KEY", headers=str(tmp_path / "none")))
+    shard = Shard(service, Policy(), 30.0, {"a": [Item(1, "b")]})
+    result = asyncio.run(carry_out(shard, "redis://127.0.0.1:9/0", lambda found: False, doubt=False))
+    assert "cannot read the header file" in result.stopped
+    assert result.hint == "each worker needs the key and the header file, at the same place"
 
 
 def test_the_key_is_not_in_it() -> None:
