@@ -9,6 +9,7 @@ import click
 from bulkdel.cli import providers, run_files
 from bulkdel.cli.context import AppContext
 from bulkdel.cli.options import CONNECTION, LIMITS, OUTPUT, Options, takes
+from bulkdel.events import Event, Stopped
 from bulkdel.model import Dataset
 from bulkdel.report import EXIT_STATUS
 from bulkdel.text import sanitize
@@ -41,8 +42,14 @@ def datasets(app: AppContext, /, provider: str, as_json: bool, options: Options)
     service, _ = providers.open_alone(provider, options, app)
 
     async def listing(log: BoundLogger) -> Any:
+        hear = logs.listener(log)
+
+        def on_event(event: Event) -> None:
+            if not isinstance(event, Stopped):  # the error at the end says so
+                hear(event)
+
         # With the state folder, so that it keeps below the one limit of the key together with runs that go now.
-        how = {"ca_file": options.ca_file, "state": run_files.state(), "on_event": logs.listener(log)}
+        how = {"ca_file": options.ca_file, "state": run_files.state(), "on_event": on_event}
         async with (
             app.client(service, **how) as client,
             progress.show_progress(app.screen, log, options, client.progress, lambda: False),
