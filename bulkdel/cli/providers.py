@@ -21,7 +21,7 @@ from bulkdel.text import sanitize
 
 if TYPE_CHECKING:
     from bulkdel.providers.protocol import Provider
-    from bulkdel.store import RunHeader
+    from bulkdel.store import ProviderHeader, RunHeader
 
 KEYS = "keys"
 """What a run's header calls the places of its keys and headers, by the provider's name."""
@@ -69,7 +69,7 @@ def from_run(header: RunHeader, options: Options, app: AppContext) -> tuple[Prov
         of_a_job = recorded.env or recorded.file
         elsewhere = options.base_url is not None or (not of_a_job and variable(asked.kind, "BASE_URL") in app.environ)
         here = options if elsewhere else replace(options, base_url=asked.base_url)
-        opened.append(open_provider(asked.kind, here, app, places[asked.name], name=asked.name, before=asked.limits))
+        opened.append(open_provider(asked.kind, here, app, places[asked.name], name=asked.name, before=asked))
     return tuple(opened)
 
 
@@ -142,14 +142,14 @@ def open_provider(
     place: KeyPlace,
     *,
     name: str = "",
-    before: Limits | None = None,
+    before: ProviderHeader | None = None,
     other_place: str = "give --api-key-file FILE",
 ) -> Provider:
     """The provider that the options describe; its key and its headers' values are hidden from now on in everything that is shown.
 
     :param place: where its secrets are
     :param name: what reports call it, empty for the kind
-    :param before: the limits that an earlier run began with
+    :param before: the provider as an earlier run began with it
     :param other_place: what to do if the key's variable is not set, for the hint
     :raises ConfigurationError: for an unknown kind, a missing or impossible key or header, an empty or wrong address
     """
@@ -168,23 +168,25 @@ def open_provider(
     if provider.warning:
         app.warn(provider.warning)
     # A limit that was given, now or for the earlier run, is kept to; one that was not is the provider's own, which may adapt it.
-    own, before, rate = provider.limits, before or provider.limits, options.rate
-    if rate is not None or before.rate != own.rate:
-        kept = before.rate if rate is None else None if rate == "none" else rate
+    rate = options.rate
+    known = provider.limits.rate if before is None else before.limits.rate
+    if rate is not None or known != provider.limits.rate:
+        kept = known if rate is None else None if rate == "none" else rate
         provider = build(**named, limits=Limits(rate=kept))
     if headers:
         provider = provider.with_headers(headers)
-    return _with_concurrency(provider, options.concurrency, own.concurrency or 1, before.concurrency)
+    return _with_concurrency(provider, options.concurrency, before)
 
 
-def _with_concurrency(provider: Provider, given: int | Auto | None, usual: int, before: int | None) -> Provider:
+def _with_concurrency(provider: Provider, given: int | Auto | None, before: ProviderHeader | None) -> Provider:
+    usual = provider.limits.concurrency or 1
     match given:
         case int():
             return provider.with_concurrency(given)
         case Auto(int() as up_to):
             return provider.with_concurrency(min(up_to, usual), up_to=up_to)
-        case None if before not in (None, usual):
-            return provider.with_concurrency(before or usual)
+        case None if before is not None:
+            return provider.with_concurrency(before.limits.concurrency or usual, up_to=before.max_concurrency or None)
         case _:
             return provider
 

@@ -35,20 +35,25 @@ def address(base_url: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class ProviderHeader:
-    """A provider as a run remembers it: everything but the key, and its address without secrets."""
+    """A provider as a run remembers it: everything but the key, and its address without secrets.
+
+    ``max_concurrency`` is how far ``auto`` may go; 0 in a file that an older bulkdel wrote.
+    """
 
     name: str
     kind: str
     base_url: str
     limits: Limits
     fingerprint: str
+    max_concurrency: int = 0
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "base_url", address(self.base_url))
 
     @classmethod
     def of(cls, provider: Provider) -> ProviderHeader:
-        return cls(provider.name, provider.kind, provider.base_url, provider.limits, provider.fingerprint)
+        p = provider
+        return cls(p.name, p.kind, p.base_url, p.limits, p.fingerprint, p.max_concurrency)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

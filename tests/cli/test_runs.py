@@ -432,6 +432,27 @@ def test_options_of_the_run_stay_and_can_be_changed(tmp_path: Path) -> None:
     assert (other.deadline, other.indexing, other.unarchive) == (3600.0, "delete", True)
 
 
+@pytest.mark.parametrize(
+    ("words", "most"),
+    [((), 8), (("--concurrency", "4"), 4), (("--concurrency", "auto:6"), 6), (("--concurrency", "20"), 20)],
+)
+def test_a_resume_asks_no_more_at_a_time(words: tuple[str, ...], most: int, tmp_path: Path) -> None:
+    """--concurrency 4 is what auto begins with, and still no wish for auto: a resume goes as far as the run did."""
+    opened: list[Any] = []
+
+    def make(*providers: Any, **how: Any) -> Any:
+        opened.extend(providers)
+        return connected(service)(*providers, **how)
+
+    service = Service()
+    service.fill(1)
+    run = str(tmp_path / "a.run")
+    invoke("plan", "dify", DATASET, "-o", run, *words, client=make, environ=ENVIRON)
+    invoke("resume", run, "-y", client=make, environ=ENVIRON)
+    assert [provider.max_concurrency for provider in opened] == [most, most]
+    assert opened[0].limits == opened[1].limits
+
+
 def test_what_was_rejected_is_asked_again_on_request(state: Path) -> None:
     """$ bulkdel purge …; exit 1 with a hint; the hint's command deletes what was archived, and the account is whole."""
     service = Service()
