@@ -169,9 +169,14 @@ def open_provider(
         app.warn(provider.warning)
     # A limit that was given, now or for the earlier run, is kept to; one that was not is the provider's own, which may adapt it.
     rate = options.rate
-    known = provider.limits.rate if before is None else before.limits.rate
-    if rate is not None or known != provider.limits.rate:
-        kept = known if rate is None else None if rate == "none" else rate
+    if (
+        rate is None
+        and before is not None
+        and not (before.rate_is_default and before.limits.rate == provider.limits.rate)
+    ):
+        rate = before.limits.rate or "none"
+    if rate is not None:
+        kept = None if rate == "none" else rate
         provider = build(**named, limits=Limits(rate=kept))
     if headers:
         provider = provider.with_headers(headers)

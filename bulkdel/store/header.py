@@ -37,7 +37,8 @@ def address(base_url: str) -> str:
 class ProviderHeader:
     """A provider as a run remembers it: everything but the key, and its address without secrets.
 
-    ``max_concurrency`` is how far ``auto`` may go; 0 in a file that an older bulkdel wrote.
+    ``max_concurrency`` is how far ``auto`` may go, ``rate_is_default`` whether the user said nothing of the rate; 0 and True in a
+    file that an older bulkdel wrote.
     """
 
     name: str
@@ -46,6 +47,7 @@ class ProviderHeader:
     limits: Limits
     fingerprint: str
     max_concurrency: int = 0
+    rate_is_default: bool = True
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "base_url", address(self.base_url))
@@ -53,7 +55,7 @@ class ProviderHeader:
     @classmethod
     def of(cls, provider: Provider) -> ProviderHeader:
         p = provider
-        return cls(p.name, p.kind, p.base_url, p.limits, p.fingerprint, p.max_concurrency)
+        return cls(p.name, p.kind, p.base_url, p.limits, p.fingerprint, p.max_concurrency, p.rate_is_default)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -453,6 +453,26 @@ def test_a_resume_asks_no_more_at_a_time(words: tuple[str, ...], most: int, tmp_
     assert opened[0].limits == opened[1].limits
 
 
+@pytest.mark.parametrize(
+    ("words", "is_default"), [((), True), (("--rate", "none"), False), (("--rate", "90/min"), False)]
+)
+def test_a_resume_obeys_the_rate_that_was_said(words: tuple[str, ...], is_default: bool, tmp_path: Path) -> None:
+    """--rate none is what a self-hosted Dify has anyway, and still said: what an earlier run learned does not overrule it."""
+    opened: list[Any] = []
+
+    def make(*providers: Any, **how: Any) -> Any:
+        opened.extend(providers)
+        return connected(service)(*providers, **how)
+
+    service = Service()
+    service.fill(1)
+    run = str(tmp_path / "a.run")
+    invoke("plan", "dify", DATASET, "-o", run, *words, client=make, environ=ENVIRON)
+    invoke("resume", run, "-y", client=make, environ=ENVIRON)
+    assert [provider.rate_is_default for provider in opened] == [is_default, is_default]
+    assert opened[0].limits == opened[1].limits
+
+
 def test_what_was_rejected_is_asked_again_on_request(state: Path) -> None:
     """$ bulkdel purge …; exit 1 with a hint; the hint's command deletes what was archived, and the account is whole."""
     service = Service()

@@ -106,10 +106,10 @@ def test_a_provider_is_kept_without_its_key() -> None:
 
     class Keyed:
         name, kind, base_url, limits, fingerprint = "prod", "dify", "http://u:p@h/v1", Limits(concurrency=2), "0f" * 8
-        max_concurrency, api_key = 2, "dataset-sesame"
+        max_concurrency, rate_is_default, api_key = 2, False, "dataset-sesame"
 
     kept = ProviderHeader.of(Keyed())  # type: ignore[arg-type]
-    assert kept == ProviderHeader("prod", "dify", "http://h/v1", Limits(concurrency=2), "0f" * 8, 2)
+    assert kept == ProviderHeader("prod", "dify", "http://h/v1", Limits(concurrency=2), "0f" * 8, 2, False)
     assert "sesame" not in repr(kept)
 
 
