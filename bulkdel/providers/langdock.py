@@ -33,6 +33,7 @@ from bulkdel.providers.protocol import (
     Gone,
     Next,
     Page,
+    Pause,
     Reply,
     Request,
     Requeue,
@@ -133,7 +134,10 @@ class Langdock(JsonApi):
 
     def classify_common(self, answer: ParsedAnswer, *, doubt: bool) -> Failure | None:
         if answer.status == 403:
-            return StopDataset(answer.reason)
+            if self.is_own_error(answer):
+                return StopDataset(answer.reason)
+            # A page says nothing of the folder. A proxy that blocks three times, with nothing else in between, means it.
+            return Pause(f"blocked before Langdock: {answer.reason}", slower=False, stop_after=3)
         if answer.status == 404:
             return None  # the folder's list decides, whatever answered
         return super().classify_common(answer, doubt=doubt)

@@ -60,7 +60,12 @@ ROWS: list[tuple[str, Reply, type, dict[str, Any]]] = [
         StopDataset,
         {"reason": "Not shared"},
     ),
-    ("403 HTML", langdock_answer(403, HTML), StopDataset, {"reason": "HTTP 403: Sign in"}),
+    (
+        "403 HTML",
+        langdock_answer(403, HTML),
+        Pause,
+        {"reason": "blocked before Langdock: HTTP 403: Sign in", "slower": False, "stop_after": 3},
+    ),
     ("404", GONE, Ask, {"step": "listing"}),
     ("404 HTML", langdock_answer(404, HTML), Ask, {"step": "listing"}),
     ("408", langdock_answer(408, retry_after="5"), Pause, {"after": 5.0, "slower": False}),
