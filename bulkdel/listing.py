@@ -173,7 +173,7 @@ async def list_once(
     """One pass over the listing from the cursor ``start``; gives each page to ``take``, in order.
 
     Once the first page has said how many documents there are, the others are asked for side by side if the provider knows
-    their cursors. Returns how many the service says there are (-1: unsaid), None if a stop came first. If it says more than
+    their cursors. Returns how many the service says there are at most (-1: unsaid), None if a stop came first. If it says more than
     ``at_most``, only the first page is read.
     """
     of = session.gate.provider
@@ -194,7 +194,8 @@ async def list_once(
                 return Failed("the listing has no end: it repeats a page")
             before = ids
             await take(page.items)
-            total = total if page.total is None else page.total
+            # The highest: a count that falls between two pages hides as many rows, which moved to a page that was read before.
+            total = total if page.total is None else max(total, page.total)
             following = page.next
             if following is None:
                 return total

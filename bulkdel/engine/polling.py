@@ -236,11 +236,12 @@ async def _read_listing(
 ) -> tuple[dict[str, Document], bool] | None:
     """What a pass over the listing shows of the documents of these jobs, by id, and whether it is whole; None if it broke off.
 
-    It is whole if it shows as many rows as the service counts, and none of them twice.
+    It is whole if it shows as many rows as the service counts on each page, and none of them twice.
     """
     wanted = {job.target.document for job in jobs}
     shown: dict[str, Document] = {}
     ids: set[str] = set()
+    totals = set[int | None]()
     rows, cursor, cursors = 0, None, set[str]()
     while True:
         page = await ask_page(session, look.dataset, cursor)
@@ -249,12 +250,14 @@ async def _read_listing(
         if not isinstance(page, Page):
             return None
         rows += len(page.items)
+        totals.add(page.total)
         ids.update(document.id for document in page.items)
         shown |= {document.id: document for document in page.items if document.id in wanted}
         cursor = page.next
         # A cursor that comes again leads to no new rows.
         if cursor is None or cursor in cursors or len(shown) == len(wanted):
-            return shown, cursor is None and rows == len(ids) == page.total
+            # A count that fell between two pages hides as many rows: they moved to a page that was read before.
+            return shown, cursor is None and rows == len(ids) and totals == {rows}
         cursors.add(cursor)
 
 

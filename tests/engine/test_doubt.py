@@ -64,6 +64,32 @@ def test_what_a_moving_listing_did_not_show_is_listed_again() -> None:
     virtual.run(main)
 
 
+class Late(Mute):
+    """Deletes whose clients were gone run later: thirty of them between two pages of the first listing since then."""
+
+    def read(self, request: Request, document: str) -> Reply:
+        if "documents?page=2" in request.path and self.deletes and not self.answers_deletes:
+            self.answers_deletes = True
+            for late in list(self.held)[-30:]:  # the newest, which the first page has shown
+                del self.held[late]
+        return super().read(request, document)
+
+
+def test_what_late_deletes_moved_between_pages_is_not_gone() -> None:
+    """A listing whose count falls from page to page hides as many rows, and shows as many as its last page counts (S14)."""
+
+    async def main() -> None:
+        service = Late("lost", does=False)
+        service.fill(150)
+        async with client(service, providers=[provider(concurrency=120)]) as c:
+            report = await c.purge("dify", DATASET)
+        assert (report.exit_status, report.deleted, len(service.held)) == (0, 150, 0)
+        there = [settled.target.document for settled in report.settled if settled.reason.endswith("no longer listed")]
+        assert 0 < len(there) <= 30
+
+    virtual.run(main())
+
+
 @pytest.mark.parametrize("act", ["purge", "delete"])
 def test_a_service_that_carries_out_no_delete_is_failing(act: str) -> None:
     """It lists well, and every DELETE is a 500 that was not carried out: stopped after 600 s, not one verdict after the other."""

@@ -74,6 +74,29 @@ def test_a_good_listing_is_one_pass_of_the_usual_size() -> None:
     virtual.run(main())
 
 
+class Shared(Service):
+    """Another client deletes ten documents of the first page before the second one is answered."""
+
+    def read(self, request: Request, document: str) -> Reply:
+        if "documents?page=2" in request.path and len(self.held) == 250:
+            for shown in list(self.held)[-10:]:
+                del self.held[shown]
+        return super().read(request, document)
+
+
+def test_what_another_client_moved_between_pages_is_seen() -> None:
+    """A count that falls from page to page hides as many rows: they are listed by another pass, not left and called new."""
+
+    async def main() -> None:
+        service = Shared()
+        service.fill(250)
+        async with client(service) as c:
+            report = await c.purge("dify", DATASET)
+        assert (report.exit_status, report.listed, report.already_gone, service.held) == (0, 250, 10, {})
+
+    virtual.run(main())
+
+
 class SlowPages(Service):
     """Listing takes 0.3 s a page, everything else 15 ms; it counts how many pages are under way."""
 
