@@ -172,7 +172,11 @@ class Run:
             return False
         if state == "refused" and not self.begun and (first.act != "plan" or first.status == "refused"):
             return False
-        if state == "stopped" or self._any("SELECT 1 FROM document WHERE skipped IS NULL AND outcome IS NULL"):
+        ended = [one.status for one in self.sessions() if one.act != "verify" and one.status is not None]
+        # A session that crashed has done nothing about why the one before it was stopped.
+        if state in ("stopped", "crashed") and ended[-1:] == ["stopped"]:
+            return True
+        if self._any("SELECT 1 FROM document WHERE skipped IS NULL AND outcome IS NULL"):
             return True
         unfinished = "listing <> 'none' AND status <> 'stopped' AND (listing <> 'complete' OR status IN ('', 'interrupted', 'deadline'))"
         return state != "planned" and self._any(f"SELECT 1 FROM dataset WHERE {unfinished}")

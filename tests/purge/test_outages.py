@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from pathlib import Path
 
 import pytest
@@ -107,6 +108,34 @@ def test_an_outage_at_the_verification_can_be_resumed(kind: str, archived: int, 
         assert run.resumable
     service.reply = None
     virtual.run(go_on)
+
+
+def test_a_crash_behind_an_outage_at_the_verification_changes_nothing(tmp_path: Path) -> None:
+    """Everything is deleted and nothing verified: a resume that is broken off leaves as much to do as there was before it."""
+    service, path = Down(), tmp_path / "a.run"
+    service.fill(3)
+    service.when[5] = lambda: setattr(service, "reply", OUTAGES["503"])
+    service.what = "/documents?"
+
+    async def main() -> None:
+        async with client(service, policy=Policy(attempts=3, backoff=0.1)) as c:
+            assert (await c.purge("dify", DATASET, run=path)).status == "stopped"
+            broken_off = asyncio.ensure_future(c.resume(path))
+            service.when[len(service.sent) + 1] = broken_off.cancel
+            with pytest.raises(asyncio.CancelledError):
+                await broken_off
+
+    async def go_on() -> None:
+        async with client(service) as c:
+            assert (await c.resume(path)).exit_status == 0
+
+    virtual.run(main)
+    with Run.open(path) as run:
+        assert (run.state, run.resumable) == ("crashed", True)
+    service.reply = None
+    virtual.run(go_on)
+    with Run.open(path) as run:
+        assert not run.resumable
 
 
 @pytest.mark.parametrize("archived", [0, 1])
