@@ -115,6 +115,9 @@ async def verify_again(call: Call, store: RunFile, datasets: Sequence[PlannedDat
         if report.counts.rejected or report.counts.not_attempted:
             report.status = before.status
             report.reason = "" if before.reason.startswith(NOT_LISTED_AGAIN) else before.reason
+        elif planned.counted is not None and report.status == "complete" and (shown.hidden or report.new_count):
+            # What the listing hid when the run was carried out is hidden still, or shows: the run is as whole as it was (S15).
+            report.status, report.reason = before.status, report.reason or before.reason
         await store.end_dataset(report)
         return shown
 

@@ -114,6 +114,8 @@ def test_what_is_hidden_still_is_no_success(tmp_path: Path) -> None:
     assert "incomplete: the listing was not whole: 120 of 122 documents" in seen.stdout
     later = command(base, "verify", run)  # what was deleted has not come back: that is what it is asked
     assert (later.status, "89 of 91 documents seen" in later.stdout) == (0, True)
+    # The run itself is no better for that.
+    assert '"status": "incomplete", "exit_status": 1' in command(base, "report", run, "--format", "json").stdout
     base.off += 1
     assert command(base, "verify", run).status == 1
 
