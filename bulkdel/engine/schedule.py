@@ -113,6 +113,7 @@ class Schedule:
         """Wait until everything that was taken in has settled, or until a stop; meanwhile the only feed adds nothing."""
         self._resting = True
         self._hasten_if_idle()
+        self._wake()
         while self.pending and self.stop.reason is None:
             await self._changed.wait()
         self._resting = False
@@ -168,7 +169,7 @@ class Schedule:
         """Wait for ``least`` jobs and take up to ``most`` of them; fewer if no more come in for now. Empty when there will be none."""
         while not self.over:
             page: list[Job] = []
-            if len(self._fresh) >= least or self._closed or self._full:
+            if len(self._fresh) >= least or self._closed or self._resting or self._full:
                 while len(page) < most and (job := self.pop()) is not None:
                     page.append(job)
             if page:

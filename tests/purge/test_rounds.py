@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from bulkdel import Policy, Run, Selection
+from bulkdel.engine.session import ProviderSession
 from bulkdel.plan import Plan
 from bulkdel.providers.protocol import Answer, Reply, Request
 from bulkdel.report import Report
@@ -53,6 +54,26 @@ def test_a_purge_of_everything_goes_on_in_rounds(n: int) -> None:
     assert (report.status, report.listed, report.deleted, report.remaining) == ("complete", n, n, 0)
     assert not service.held
     assert set(service.deletes.values()) == {1}
+
+
+def test_rounds_come_to_their_end_with_shards() -> None:
+    """Workers that take a hundred at a time, as those behind a broker do, take what is left of a round, too."""
+    service = Hiding()
+    service.fill(250)
+
+    class Shards:
+        async def run(self, session: ProviderSession) -> None:
+            while page := await session.next_page(100, 100):
+                for job in page:
+                    service.delete(job.target.document)
+                    session.settle(job, "deleted", "")
+
+    async def main() -> Report:
+        async with client(service, workers=Shards()) as c:
+            return await c.purge("dify", DATASET)
+
+    report = virtual.run(main, limit=60)
+    assert (report.status, report.deleted, report.remaining, service.held) == ("complete", 250, 0, {})
 
 
 def test_a_count_that_is_off_for_good_keeps_nothing() -> None:
