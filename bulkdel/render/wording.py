@@ -50,12 +50,16 @@ HEADLINE: dict[RunStatus, str] = {
 
 def not_gone(report: Report) -> Iterator[tuple[Outcome, int, str]]:
     """Each way in which documents of this run are not gone: the outcome, how many, and what to do about them."""
-    # If nothing can be deleted, nothing can be un-archived.
-    stopped = all(dataset.status == "stopped" for dataset in report.datasets)
+    # If nothing can be deleted, nothing can be un-archived. (Behind an outage a dataset is stopped, too, and the run with it.)
+    concerned = [dataset for dataset in report.datasets if dataset.counts.selected]
+    stopped = [report.status == "incomplete" and dataset.status == "stopped" for dataset in concerned]
     outcomes: tuple[Outcome, ...] = get_args(Outcome)
     for outcome in outcomes:
         if n := report.reasons.get(outcome, 0):
-            yield outcome, n, ADVICE["dataset_stopped" if stopped and outcome == "archived" else outcome]
+            what_to_do = ADVICE[outcome]
+            if outcome == "archived" and any(stopped):
+                what_to_do = ADVICE["dataset_stopped"] if all(stopped) else f"{what_to_do}, if their dataset was not stopped"
+            yield outcome, n, what_to_do
 
 
 def headline(report: Report) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,8 @@ import pytest
 from bulkdel import Client, Report
 from bulkdel.providers.protocol import Answer, Reply, Request
 from tests.cli.inside import ENVIRON, FAST, URL, command, last, purge
-from tests.engine.world import DATASET, KEY, Service, document_id, error
+from tests.engine.world import DATASET, JSON, KEY, Service, document_id, error
+from tests.purge.test_outages import OUTAGES, Down
 
 OTHER = "22222222-2222-4222-8222-222222222222"
 WITHOUT = {name: value for name, value in ENVIRON.items() if name not in ("DIFY_API_KEY", "DIFY_BASE_URL")}
@@ -100,6 +102,42 @@ def test_nothing_can_be_unarchived_in_a_base_that_is_gone(tmp_path: Path) -> Non
     assert (seen.status, "\n2 archived: " in seen.stdout) == (1, True)
     shown = [seen, *(command(base, "report", run, "--format", form) for form in ("text", "csv", "jsonl", "html"))]
     assert not any("--unarchive" in one.stdout + one.stderr for one in shown)
+
+
+class Vanishing(Service):
+    """Two datasets; the other one vanishes with the first delete."""
+
+    def answer(self, request: Request, document: str) -> Reply:
+        if OTHER in request.path and self.deletes:
+            return error(404, "not_found", "Dataset not found.")
+        if request.path == f"/datasets/{OTHER}":
+            return Answer(
+                200, JSON, json.dumps({"id": OTHER, "name": "Other", "document_count": 3, "enable_api": True}).encode()
+            )
+        return super().answer(request, document)
+
+
+def test_archived_documents_of_one_base_that_is_gone() -> None:
+    """$ bulkdel purge … of two datasets, one of which goes: what is archived there cannot be un-archived, and the line says so."""
+    base = Vanishing(latency=0.0)
+    base.fill(2)
+    base.fill(1, archived=True)
+    seen = command(base, "purge", "dify", DATASET, OTHER, "-y", "--concurrency", "1")
+    assert (seen.status, "\n2 archived: " in seen.stdout) == (1, True)
+    assert "--unarchive un-archives them first, if their dataset was not stopped" in seen.stdout
+
+
+def test_an_outage_is_no_base_that_is_gone() -> None:
+    """$ bulkdel purge …: nothing answers at the verification; what is archived can be un-archived yet, and the run be resumed."""
+    base = Down(latency=0.0)
+    base.what = "/documents?"
+    base.fill(2)
+    base.fill(1, archived=True)
+    base.when[5] = lambda: setattr(base, "reply", OUTAGES["503"])
+    seen = purge(base, "--attempts", "2", "--backoff", "10ms")
+    assert (seen.status, last(seen)[0]) == (4, "resume")
+    assert "\n1 archived: the service keeps archived documents; --unarchive un-archives them first" in seen.stdout
+    assert "nothing to resume" not in seen.stdout
 
 
 class Lagging(Client):
