@@ -79,6 +79,8 @@ def _way_on(report: Report, task: Task, argv: Sequence[str], path: Path | None, 
     resume = "" if run is None else _resume(run, task)
     # If a person has to do something first, the report's own hint says what.
     fix = status == "stopped" and bool(report.hint)
+    again = status == "deadline" and task.policy.deadline is not None
+    longer = ", with the same deadline again (--deadline gives it longer)" if again else ""
     if planning and status not in RESUMABLE:
         # Nothing failed, and there is nothing to go on with before a person has looked at the plan.
         if not resume or status == "refused" or task.options.quiet:
@@ -90,9 +92,7 @@ def _way_on(report: Report, task: Task, argv: Sequence[str], path: Path | None, 
             return []  # it would be refused again: the hint says what to change
         # If not even a listing came back the address may be what is wrong, and a run goes on at its own address alone.
         address = "" if report.listed else " (a wrong address needs a new run)"
-        go_on = GO_ON
-        if status == "deadline" and task.policy.deadline is not None:
-            go_on = f"{GO_ON.removesuffix(':')}, with the same deadline again (--deadline gives it longer):"
+        go_on = f"{GO_ON.removesuffix(':')}{longer}:"
         return [f"hint: fix that, then resume with{address}:" if fix else go_on, resume]
     if status not in RESUMABLE and (path is not None or not report.counts.not_attempted):
         return [] if run is None else _retry(report, task, run) or _look_again(report, task, run)
@@ -106,7 +106,7 @@ def _way_on(report: Report, task: Task, argv: Sequence[str], path: Path | None, 
     if status == "refused":
         return []  # the same command would be refused again
     command = "the same command with the same targets" if task.act == "delete" else "the same command"
-    hint = f"fix that, then run {command}:" if fix else f"what is gone stays gone; {command} goes on:"
+    hint = f"fix that, then run {command}:" if fix else f"what is gone stays gone; {command} goes on{longer}:"
     return [f"hint: {hint}", same_command(argv)]
 
 

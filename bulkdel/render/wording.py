@@ -58,7 +58,9 @@ def not_gone(report: Report) -> Iterator[tuple[Outcome, int, str]]:
         if n := report.reasons.get(outcome, 0):
             what_to_do = ADVICE[outcome]
             if outcome == "archived" and any(stopped):
-                what_to_do = ADVICE["dataset_stopped"] if all(stopped) else f"{what_to_do}, if their dataset was not stopped"
+                what_to_do = (
+                    ADVICE["dataset_stopped"] if all(stopped) else f"{what_to_do}, if their dataset was not stopped"
+                )
             yield outcome, n, what_to_do
 
 

@@ -85,6 +85,15 @@ def test_what_was_asked_is_asked_again_and_no_more(act: str, tmp_path: Path) -> 
     assert (seen.status, seen.stderr.splitlines()[-1].endswith(f"listed again: {way[act]}")) == (1, True)
 
 
+def test_a_deadline_of_a_run_without_a_file_is_named_too() -> None:
+    """$ bulkdel purge … --deadline 1s --no-run: the same command may come as far as before, for ever; with more time it ends."""
+    base = Service(latency=0.05)
+    base.fill(60)
+    seen = purge(base, "--deadline", "300ms", "--concurrency", "2", "--no-run")
+    assert (seen.status, bool(base.held)) == (5, True)
+    assert "the same command goes on, with the same deadline again (--deadline gives it longer):" in seen.stderr
+
+
 def test_a_deadline_is_named_in_the_way_on(tmp_path: Path) -> None:
     """$ bulkdel purge … --deadline 300ms: the hint says that the run keeps it; with a longer one the command ends well."""
     base = Service(latency=0.05)
