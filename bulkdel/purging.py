@@ -102,8 +102,11 @@ class Purge:
         :raises ConfigurationError: if a target is no target, or names a provider that is not the call's; nothing was sent
         :raises RunFileError: if the run file cannot be written before the first delete
         """
-        self._plan.datasets = await side_by_side(self._plan_dataset, self._requests.values(), 4)
-        await self._add_targets(targets)
+        # First: a run that is killed before it holds its targets cannot be resumed, and listing takes longer.
+        explicit, few = await self._take_targets(targets)
+        self._plan.datasets = [*await side_by_side(self._plan_dataset, self._requests.values(), 4), *explicit]
+        if self._call.policy.indexing != "delete":
+            await look_up_targets(self._call, self._plan, self._store, few)
         await self._complete_plan()
         # One document may be several targets.
         repeated = any(report.repeated for report in self._call.account.datasets.values())
@@ -122,14 +125,11 @@ class Purge:
         known = self._listed.get((request.provider, request.dataset))
         return await plan_dataset(self._call, self._store, request, known)
 
-    async def _add_targets(self, targets: Targets | None) -> None:
-        self._plan.datasets += [planned for planned in self._listed.values() if planned.explicit]
-        few: list[Target] = []
+    async def _take_targets(self, targets: Targets | None) -> tuple[list[PlannedDataset], list[Target]]:
+        """What is left of the targets that were named one by one, and those of this call themselves if they are few."""
         if targets is not None:
-            planned, few = await take_targets(self._call, targets, self._store, self._requests)
-            self._plan.datasets += planned
-        if self._call.policy.indexing != "delete":
-            await look_up_targets(self._call, self._plan, self._store, few)
+            return await take_targets(self._call, targets, self._store, self._requests)
+        return [planned for planned in self._listed.values() if planned.explicit], []
 
     async def _complete_plan(self) -> None:
         """Add how long the deletes will take, and show the plan."""

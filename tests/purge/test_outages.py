@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from bulkdel import Policy, Target
+from bulkdel.model import PurgeRequest
 from bulkdel.providers.protocol import Answer, Lost, Reply, Request
 from bulkdel.store import Run
 from tests import virtual
@@ -136,6 +137,29 @@ def test_a_crash_behind_an_outage_at_the_verification_changes_nothing(tmp_path: 
     virtual.run(go_on)
     with Run.open(path) as run:
         assert not run.resumable
+
+
+def test_a_crash_while_listing_loses_no_targets(tmp_path: Path) -> None:
+    """A run that empties one dataset and deletes from another is killed at its first request: a resume carries out both."""
+    service, path = Service(), tmp_path / "a.run"
+    service.fill(150)
+    other = "22222222-2222-4222-8222-222222222222"
+    named = [Target("dify", other, "33333333-3333-4333-8333-333333333333")]
+
+    async def main() -> None:
+        async with client(service) as c:
+            killed = asyncio.ensure_future(c.carry_out([PurgeRequest("dify", DATASET)], targets=named, run=path))
+            service.when[1] = killed.cancel
+            with pytest.raises(asyncio.CancelledError):
+                await killed
+
+    async def go_on() -> None:
+        async with client(service) as c:
+            done = await c.resume(path)
+            assert (done.exit_status, done.deleted, done.already_gone) == (0, 150, 1)
+
+    virtual.run(main)
+    virtual.run(go_on)
 
 
 @pytest.mark.parametrize("archived", [0, 1])
