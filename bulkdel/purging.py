@@ -257,8 +257,10 @@ class Purge:
         place = planned.provider, planned.dataset
         recorder = ListingRecorder(self._call, self._store, self._requests[place], planned, until)
         found = await list_documents(session, planned.dataset, recorder.add)
-        planned.counted = found.counted if isinstance(found, NotWhole) else None
-        await self._store.end_listing(*place, complete=True, counted=planned.counted)
+        # One that broke off says nothing of what is hidden: a resume lists another round.
+        if isinstance(found, int | NotWhole):
+            planned.counted = found.counted if isinstance(found, NotWhole) else None
+            await self._store.end_listing(*place, complete=True, counted=planned.counted)
         if (refused := refusal(self._selected, self._call.policy)) is not None:
             hint = "a resume with a higher guard (--max-delete, --expect) deletes what is still there, too"
             self._refused[place] = replace(refused, hint=hint)

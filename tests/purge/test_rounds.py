@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -177,6 +178,35 @@ def test_rounds_go_on_after_an_interruption(tmp_path: Path) -> None:
     assert not service.held
     with Run.open(path) as run:
         assert (run.state, run.counts().deleted) == ("complete", 100)
+
+
+class Stopping(Hiding):
+    """The run is stopped when it lists the ten that were hidden at first."""
+
+    stop: Callable[[], None] | None = None
+
+    def read(self, request: Request, document: str) -> Reply:
+        if self.stop is not None and len(self.held) == 10:
+            self.stop()
+        return super().read(request, document)
+
+
+def test_a_round_that_was_broken_off_is_listed_again(tmp_path: Path) -> None:
+    """A stop while the second round is listed: what is hidden still is neither left nor called new by the resume (S15, S16)."""
+    service, path = Stopping(), tmp_path / "a.run"
+    service.fill(100)
+
+    async def main() -> None:
+        async with client(service) as c:
+            service.stop = c.stop
+            stopped = await c.purge("dify", DATASET, run=path)
+            assert (stopped.status, len(service.held)) == ("interrupted", 10)
+            service.stop = None
+            done = await c.resume(path)
+            assert (done.status, done.deleted, done.remaining) == ("complete", 100, 0)
+
+    virtual.run(main)
+    assert not service.held
 
 
 @pytest.mark.parametrize(
