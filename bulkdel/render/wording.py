@@ -20,7 +20,7 @@ ADVICE: dict[Outcome, str] = {
     "refused": "the service refuses them; its words say why",
     "gave_up": "no clear answer in --attempts tries; run again, what is gone stays gone",
     "dataset_stopped": "their dataset does not exist, or no longer, or the key may not touch it; there is nothing to resume",
-    "not_attempted": "not reached, or no answer came before the end; resume the run to go on",
+    "not_attempted": "not reached, or no answer came before the end",
 }
 """What to do about each way of not being deleted, in one sentence each."""
 
@@ -61,6 +61,8 @@ def not_gone(report: Report) -> Iterator[tuple[Outcome, int, str]]:
                 what_to_do = (
                     ADVICE["dataset_stopped"] if all(stopped) else f"{what_to_do}, if their dataset was not stopped"
                 )
+            if outcome == "not_attempted" and report.run and report.status != "refused":
+                what_to_do += "; resume the run to go on"
             yield outcome, n, what_to_do
 
 

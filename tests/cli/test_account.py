@@ -238,7 +238,7 @@ def test_the_summary_says_what_is_gone_what_is_not_and_why() -> None:
         "",
         "1 gave up: no clear answer in --attempts tries; run again, what is gone stays gone",
         "",
-        "4 not attempted: not reached, or no answer came before the end; resume the run to go on",
+        "4 not attempted: not reached, or no answer came before the end",
         "",
         "2 already gone: they were not there when first asked for",
         "1043 requests in 12 s, 1 pause, 12 asked again (document indexing)",

@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bulkdel import text
-from bulkdel.model import Rate
-from bulkdel.render.wording import CAUSES, RATE_OVERRIDES, costs, format_rate, learned
+from bulkdel.model import Rate, RunStatus
+from bulkdel.render.wording import CAUSES, RATE_OVERRIDES, costs, format_rate, learned, not_gone
 from bulkdel.report import Counts, DatasetReport, Report
 
 
@@ -94,3 +94,14 @@ def test_what_was_not_listed_again_is_said() -> None:
     for whole in (replace(some, datasets=(known,)), replace(some, remaining=None)):
         assert said not in costs(whole)
         assert "unverified" not in whole.as_dict()
+
+
+@pytest.mark.parametrize(
+    ("run", "status", "resumes"),
+    [("a.run", "interrupted", True), ("a.run", "refused", False), (None, "interrupted", False)],
+)
+def test_only_a_run_that_can_go_on_is_said_to(run: str | None, status: RunStatus, resumes: bool) -> None:
+    """Without a run file there is nothing to resume, and what was refused would be refused again."""
+    report = Report(status, Counts(), reasons={"not_attempted": 3}, run=run)
+    ((_, n, what_to_do),) = not_gone(report)
+    assert (n, "resume" in what_to_do) == (3, resumes)
