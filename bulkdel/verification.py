@@ -168,7 +168,7 @@ async def _list_until_settled(
     A listing may lag behind the deletes. One that stays short is looked at for 7 s only, because nothing suggests that it
     becomes whole.
     """
-    session = call.sessions[planned.provider]
+    session, short = call.sessions[planned.provider], planned.counted is not None
     # A selection or a plan was carried out because the user accepted that so many are hidden; rounds leave less than none.
     every = call.account.dataset(planned.provider, planned.dataset).counts.listed
     hidden = -1 if planned.counted is None else planned.counted - every
@@ -179,8 +179,8 @@ async def _list_until_settled(
         listed = await _list(call, store, planned, found)
         if listed is None or (isinstance(listed, Failed) and not isinstance(listed, NotWhole)):
             return listed
-        if isinstance(listed, NotWhole) and not listed.seen:
-            # It counts documents and shows none: the dataset's own count decides.
+        if isinstance(listed, NotWhole) and short and not listed.seen:
+            # It never showed as many as the service counts: now that it shows none, the dataset's own count decides.
             dataset = await preflight(session, planned.dataset)
             if isinstance(dataset, Dataset) and dataset.documents == 0:
                 found.short = f"the service counts {listed.counted} and lists none"

@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 import asyncio
-import json
 from pathlib import Path
 
 import pytest
 
 from bulkdel import Client, Report, Run
 from bulkdel.engine.progress import Progress
-from bulkdel.providers.protocol import Answer, Reply, Request
+from bulkdel.providers.protocol import Reply, Request
 from bulkdel.render.overview import overview
 from bulkdel.render.wording import headline
 from bulkdel.store.recorded import recorded_report
 from tests import virtual
-from tests.engine.world import DATASET, JSON, Service, client, targets
+from tests.engine.world import DATASET, Service, client, targets
 
 
 class Stale(Service):
@@ -122,28 +121,3 @@ def test_a_first_verification_waits_for_a_listing_that_lags(lag: float, tmp_path
     report = virtual.run(main())
     assert report.exit_status == (0 if lag == 30.0 else 1)
     assert report.reason == ("" if lag == 30.0 else "still listed, though the service called them deleted: 3 documents")
-
-
-@pytest.mark.parametrize("own_count", [0, 2])
-def test_an_empty_listing_that_counts_documents(own_count: int) -> None:
-    """It was whole before the deletes; now its count is off. The dataset's own count decides whether it is empty (S15)."""
-
-    class Off(Service):
-        def read(self, request: Request, document: str) -> Reply:
-            if self.held:
-                return super().read(request, document)
-            if "/documents?" in request.path:
-                page = {"data": [], "has_more": False, "limit": 100, "total": 2, "page": 1}
-                return Answer(200, JSON, json.dumps(page).encode())
-            dataset = {"id": DATASET, "name": "Support", "document_count": own_count, "provider": "vendor"}
-            return Answer(200, JSON, json.dumps(dataset | {"enable_api": True}).encode())
-
-    async def main() -> Report:
-        service = Off()
-        service.fill(3)
-        async with client(service) as c:
-            return await c.purge("dify", DATASET)
-
-    report = virtual.run(main())
-    assert (report.deleted, report.exit_status) == (3, 1 if own_count else 0)
-    assert report.remaining == (None if own_count else 0)
