@@ -433,11 +433,22 @@ def test_options_of_the_run_stay_and_can_be_changed(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("words", "most"),
-    [((), 8), (("--concurrency", "4"), 4), (("--concurrency", "auto:6"), 6), (("--concurrency", "20"), 20)],
+    ("words", "most", "rate_is_default"),
+    [
+        ((), 8, True),
+        # 4 is what auto begins with, and still no wish for auto.
+        (("--concurrency", "4"), 4, True),
+        (("--concurrency", "auto:6"), 6, True),
+        (("--concurrency", "20"), 20, True),
+        # None is what a self-hosted Dify has anyway, and still said: what an earlier run learned does not overrule it.
+        (("--rate", "none"), 8, False),
+        (("--rate", "90/min"), 8, False),
+    ],
 )
-def test_a_resume_asks_no_more_at_a_time(words: tuple[str, ...], most: int, tmp_path: Path) -> None:
-    """--concurrency 4 is what auto begins with, and still no wish for auto: a resume goes as far as the run did."""
+def test_a_resume_keeps_the_limits_that_were_said(
+    words: tuple[str, ...], most: int, rate_is_default: bool, tmp_path: Path
+) -> None:
+    """It goes as far as the run did, also if what was said is what a provider has by itself."""
     opened: list[Any] = []
 
     def make(*providers: Any, **how: Any) -> Any:
@@ -449,27 +460,7 @@ def test_a_resume_asks_no_more_at_a_time(words: tuple[str, ...], most: int, tmp_
     run = str(tmp_path / "a.run")
     invoke("plan", "dify", DATASET, "-o", run, *words, client=make, environ=ENVIRON)
     invoke("resume", run, "-y", client=make, environ=ENVIRON)
-    assert [provider.max_concurrency for provider in opened] == [most, most]
-    assert opened[0].limits == opened[1].limits
-
-
-@pytest.mark.parametrize(
-    ("words", "is_default"), [((), True), (("--rate", "none"), False), (("--rate", "90/min"), False)]
-)
-def test_a_resume_obeys_the_rate_that_was_said(words: tuple[str, ...], is_default: bool, tmp_path: Path) -> None:
-    """--rate none is what a self-hosted Dify has anyway, and still said: what an earlier run learned does not overrule it."""
-    opened: list[Any] = []
-
-    def make(*providers: Any, **how: Any) -> Any:
-        opened.extend(providers)
-        return connected(service)(*providers, **how)
-
-    service = Service()
-    service.fill(1)
-    run = str(tmp_path / "a.run")
-    invoke("plan", "dify", DATASET, "-o", run, *words, client=make, environ=ENVIRON)
-    invoke("resume", run, "-y", client=make, environ=ENVIRON)
-    assert [provider.rate_is_default for provider in opened] == [is_default, is_default]
+    assert [(one.max_concurrency, one.rate_is_default) for one in opened] == [(most, rate_is_default)] * 2
     assert opened[0].limits == opened[1].limits
 
 
