@@ -27,7 +27,7 @@ _VARY = (
     (r"/tmp/run-\w{8}", "/tmp/run-xxxxxxxx"),
     (r"\d+/(?:s|min)(?: of [\d.]+/(?:s|min))?", "N/s"),
     (r"about [^,\n]* left|almost done|time left unknown", "about N s left"),
-    (r"gives up at \d\d:\d\d", "gives up at HH:MM"),
+    (r"gives up at (?:YYYY-MM-DD )?\d\d:\d\d", "gives up at HH:MM"),  # tomorrow, if it is late
     (r"(?:59 min \d+ s|1 h) more", "1 h more"),
     (r"^  .* so far", "  N s so far"),
     (r"in [\d.]+ s", "in N s"),
